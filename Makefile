@@ -1,0 +1,34 @@
+# The two README commands: `make demo` and `make test`. Everything they need is installed on the way (scripts/setup).
+include versions.env
+DEFAULT_TORCH := $(shell sed -n 's/^TORCH_VERSION=//p' versions.env)
+# Another torch gets folders of its own, so that trying one never costs the pinned build.
+ifeq ($(TORCH_VERSION),$(DEFAULT_TORCH))
+  VENV ?= .venv
+  BUILD ?= build
+else
+  VENV ?= .venv-$(TORCH_VERSION)
+  BUILD ?= build-$(TORCH_VERSION)
+endif
+JOBS ?= 2
+export TORCH_VERSION VENV
+
+.PHONY: demo test build setup format check
+demo: build
+	scripts/demo $(BUILD)/lamp demo
+
+test: build
+	ctest --test-dir $(BUILD) --output-on-failure -LE long
+
+build: setup
+	cmake --preset release -B $(BUILD) -DLAMP_VENV=$(abspath $(VENV)) 
+	cmake --build $(BUILD) -j $(JOBS)
+
+setup:
+	scripts/setup
+
+format:
+	git ls-files '*.h' '*.cpp' | xargs clang-format-14 -i
+
+check: build
+	scripts/setup --checks
+	scripts/check $(BUILD)

@@ -1,0 +1,16 @@
+# `cmake --install build`: the program, the libraries, their headers and the CMake package `lamp` (target lamp::lamp).
+include(CMakePackageConfigHelpers)
+get_property(modules GLOBAL PROPERTY LAMP_MODULES)
+add_library(lamp INTERFACE)
+add_library(lamp::lamp ALIAS lamp)
+target_link_libraries(lamp INTERFACE ${modules})
+install(TARGETS lamp ${modules} EXPORT lamp_targets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}/lamp)
+install(TARGETS lamp_cli RUNTIME)
+install(DIRECTORY src/lamp TYPE INCLUDE FILES_MATCHING PATTERN "*.h" PATTERN cli EXCLUDE)
+install(DIRECTORY configs DESTINATION ${CMAKE_INSTALL_DATADIR}/lamp)
+set(package ${CMAKE_INSTALL_LIBDIR}/cmake/lamp)
+install(EXPORT lamp_targets NAMESPACE lamp:: DESTINATION ${package})
+write_basic_package_version_file(lamp-config-version.cmake COMPATIBILITY SameMinorVersion)
+configure_package_config_file(cmake/lamp-config.cmake.in lamp-config.cmake INSTALL_DESTINATION ${package})
+install(FILES ${PROJECT_BINARY_DIR}/lamp-config.cmake ${PROJECT_BINARY_DIR}/lamp-config-version.cmake
+              cmake/FindLibTorch.cmake cmake/Findlibdeflate.cmake DESTINATION ${package})

@@ -1,0 +1,47 @@
+# lamp_module(<name> SOURCES a.cpp... DEPS other modules... LINK libraries...): one static library for a folder of
+# src/lamp, named lamp_<name>, installed as lamp::lamp_<name> and gathered by lamp::lamp.
+function(lamp_module name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;DEPS;LINK;PRIVATE_LINK")
+  set(target lamp_${name})
+  add_library(${target} STATIC ${arg_SOURCES})
+  add_library(lamp::${target} ALIAS ${target})
+  target_include_directories(${target} PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/src>
+                                              $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+  target_compile_features(${target} PUBLIC cxx_std_20)
+  list(TRANSFORM arg_DEPS PREPEND lamp_)
+  target_link_libraries(${target} PUBLIC ${arg_DEPS} ${arg_LINK} LibTorch::LibTorch
+                        PRIVATE ${arg_PRIVATE_LINK})
+  lamp_precompile(${target})
+  set_property(GLOBAL APPEND PROPERTY LAMP_MODULES ${target})
+endfunction()
+
+# Every target reuses one precompiled torch header: torch/torch.h costs 20 s for each source file without it.
+function(lamp_precompile target)
+  if(NOT TARGET lamp_pch)
+    file(WRITE ${PROJECT_BINARY_DIR}/pch.cpp "// holds the precompiled torch header\n")
+    add_library(lamp_pch OBJECT ${PROJECT_BINARY_DIR}/pch.cpp)
+    target_link_libraries(lamp_pch PRIVATE LibTorch::LibTorch)
+    target_precompile_headers(lamp_pch PRIVATE <torch/torch.h>)
+  endif()
+  target_precompile_headers(${target} REUSE_FROM lamp_pch)
+endfunction()
+
+# lamp_test(<file> LINK modules... [LABELS ...] [TIMEOUT s]): one GoogleTest program, each of its cases a CTest test.
+function(lamp_test file)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "TIMEOUT" "LINK;LABELS")
+  cmake_path(GET file STEM stem)
+  add_executable(${stem} ${file})
+  set_target_properties(${stem} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
+  list(TRANSFORM arg_LINK PREPEND lamp_)
+  target_link_libraries(${stem} PRIVATE ${arg_LINK} LibTorch::LibTorch GTest::gmock GTest::gtest_main)
+  target_include_directories(${stem} PRIVATE ${PROJECT_SOURCE_DIR}/tests ${PROJECT_SOURCE_DIR}/src)
+  target_compile_definitions(${stem} PRIVATE LAMP_TEST_DATA="${PROJECT_SOURCE_DIR}/tests/reference"
+                                             LAMP_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
+                                             LAMP_PROGRAM="${PROJECT_BINARY_DIR}/lamp")
+  lamp_precompile(${stem})
+  if(NOT arg_TIMEOUT)
+    set(arg_TIMEOUT 300)
+  endif()
+  gtest_discover_tests(${stem} DISCOVERY_TIMEOUT 60
+                       PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}" ENVIRONMENT OMP_NUM_THREADS=2)
+endfunction()

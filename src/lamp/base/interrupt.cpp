@@ -1,0 +1,41 @@
+// One flag and two handlers.
+#include "lamp/base/interrupt.h"
+
+#include <atomic>
+#include <csignal>
+#include <string>
+
+#include "lamp/base/errors.h"
+
+namespace lamp {
+namespace {
+
+std::atomic<int> signal_seen{0};
+static_assert(std::atomic<int>::is_always_lock_free, "a signal handler may only touch lock-free atomics");
+
+void remember(int signal) {
+  if (signal_seen.exchange(signal) != 0) {  // asked twice: the user will not wait
+    std::signal(signal, SIG_DFL);
+    std::raise(signal);
+  }
+}
+
+}  // namespace
+
+void watch_signals() {
+  std::signal(SIGINT, remember);
+  std::signal(SIGTERM, remember);
+}
+
+int caught_signal() { return signal_seen.load(); }
+
+void set_caught_signal(int signal) { signal_seen.store(signal); }
+
+void throw_if_interrupted(const char* what_was_saved) {
+  const int signal = caught_signal();
+  if (signal == 0) return;
+  throw Interrupted(std::string("stopped by ") + (signal == SIGINT ? "SIGINT" : "SIGTERM") + ": " + what_was_saved,
+                    signal);
+}
+
+}  // namespace lamp

@@ -1,0 +1,15 @@
+// SIGINT and SIGTERM as a flag that long work looks at between steps, so that it can save before it stops.
+#pragma once
+
+namespace lamp {
+
+// From now on the first SIGINT or SIGTERM only raises the flag; a second SIGINT ends the process at once.
+void watch_signals();
+// The signal that was caught, or 0. Async-signal-safe and thread-safe.
+int caught_signal();
+// Throws Interrupted ("stopped by SIGINT...") if a signal was caught.
+void throw_if_interrupted(const char* what_was_saved);
+// For tests: behave as if `signal` had arrived; 0 clears it.
+void set_caught_signal(int signal);
+
+}  // namespace lamp

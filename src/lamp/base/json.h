@@ -1,0 +1,74 @@
+// JSON with comments in, and objects whose unknown keys are errors that name the nearest known key.
+#pragma once
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace lamp {
+
+using Json = nlohmann::ordered_json;  // keeps the order of keys, which some dialects give a meaning
+
+// Parses JSON that may hold // and /* */ comments. Throws InputError with line and column.
+Json parse_json(std::string_view text, const std::string& file);
+Json read_json(const std::filesystem::path& file);
+
+// Serialises like Python's json module: bare NaN, Infinity and -Infinity (nlohmann would write null).
+std::string dump_json(const Json& value, int indent = 1);
+
+// Reads the members of one JSON object, remembers which were asked for, and refuses the rest. Errors are UsageError
+// "configuration: <where>.<key>: ...". The object must outlive the reader.
+class ObjectReader {
+ public:
+  ObjectReader(const Json& object, std::string where);
+
+  bool has(const std::string& key);
+  // The member, or null if absent. Counts the key as known.
+  const Json& at(const std::string& key);
+  // The member converted to T, or `fallback` if it is absent. A wrong type is an error that names both types.
+  template <typename T>
+  T get(const std::string& key, const T& fallback);
+  // A string that must be one of `choices`.
+  std::string choice(const std::string& key, const std::string& fallback,
+                     const std::vector<std::string>& choices);
+  // Throws if the object holds a key that was never asked for. Call it last.
+  void finish() const;
+  std::string where(const std::string& key) const { return where_.empty() ? key : where_ + "." + key; }
+
+ private:
+  const Json& object_;
+  std::string where_;
+  std::vector<std::string> known_;
+};
+
+// The candidate with the fewest edits to `word`; empty if there is none.
+std::string nearest(const std::string& word, const std::vector<std::string>& candidates);
+
+// UsageError "configuration: <where>: found ..., expected ...".
+[[noreturn]] void throw_wrong_type(const std::string& where, const Json& found, const std::string& expected);
+
+template <typename T>
+T ObjectReader::get(const std::string& key, const T& fallback) {
+  const Json& found = at(key);
+  if (found.is_null()) return fallback;
+  const char* expected = nullptr;
+  if constexpr (std::is_same_v<T, bool>) {
+    if (!found.is_boolean()) expected = "true or false";
+  } else if constexpr (std::is_integral_v<T>) {
+    if (!found.is_number_integer()) expected = "a whole number";
+  } else if constexpr (std::is_floating_point_v<T>) {
+    if (!found.is_number()) expected = "a number";
+  } else if constexpr (std::is_same_v<T, std::string>) {
+    if (!found.is_string()) expected = "a string";
+  }
+  if (expected) throw_wrong_type(where(key), found, expected);
+  try {
+    return found.get<T>();
+  } catch (const nlohmann::json::exception&) {
+    throw_wrong_type(where(key), found, "another type");
+  }
+}
+
+}  // namespace lamp

@@ -1,0 +1,185 @@
+// A reader that believes nothing in the header, and an atomic writer.
+#include "lamp/base/safetensors.h"
+
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <fstream>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "lamp/base/errors.h"
+#include "lamp/base/files.h"
+#include "lamp/base/json.h"
+
+namespace lamp {
+namespace {
+
+constexpr std::uint64_t kLargestHeaderBytes = 100'000'000;  // the limit of the Python package
+
+const std::vector<std::pair<std::string, torch::ScalarType>>& dtypes() {
+  static const std::vector<std::pair<std::string, torch::ScalarType>> table = {
+      {"F64", torch::kFloat64}, {"F32", torch::kFloat32}, {"F16", torch::kFloat16},
+      {"BF16", torch::kBFloat16}, {"I64", torch::kInt64}, {"I32", torch::kInt32},
+      {"I16", torch::kInt16}, {"I8", torch::kInt8}, {"U8", torch::kUInt8}, {"BOOL", torch::kBool}};
+  return table;
+}
+
+[[noreturn]] void refuse(const std::filesystem::path& file, const std::string& detail) {
+  throw InputError("not a usable safetensors file", file.string(), detail);
+}
+
+struct Header {
+  Json json;
+  std::uint64_t data_start = 0;  // in the file
+  std::uint64_t data_bytes = 0;
+};
+
+Header read_header(std::ifstream& in, const std::filesystem::path& file) {
+  std::error_code error;
+  const std::uint64_t size = std::filesystem::file_size(file, error);
+  if (!in || error) throw InputError("cannot read", file.string(), "no such file, or not readable");
+  unsigned char prefix[8] = {};
+  if (size < sizeof prefix || !in.read(reinterpret_cast<char*>(prefix), sizeof prefix))
+    refuse(file, std::to_string(size) + " bytes are too few for a header; the file was cut short");
+  if ((prefix[0] == 'P' && prefix[1] == 'K') || prefix[0] == 0x80) {
+    refuse(file,
+           "this is a PyTorch pickle (.pt), which can run code and is never opened; convert it in Python with "
+           "safetensors.torch.save_file(torch.load(path, weights_only=True), 'model.safetensors')");
+  }
+  std::uint64_t length = 0;
+  for (int i = 7; i >= 0; --i) length = length << 8 | prefix[i];
+  if (length > kLargestHeaderBytes || length > size - sizeof prefix) {
+    refuse(file, "the header claims " + std::to_string(length) + " bytes, but the file holds " +
+                     std::to_string(size) + "; it is damaged or of another format");
+  }
+  std::string text(length, '\0');
+  if (!in.read(text.data(), static_cast<std::streamsize>(length))) refuse(file, "cut short inside its header");
+  Header header{parse_json(text, file.string()), sizeof prefix + length, size - sizeof prefix - length};
+  if (!header.json.is_object()) refuse(file, "its header is no JSON object");
+  return header;
+}
+
+std::map<std::string, std::string> metadata_of(const Header& header, const std::filesystem::path& file) {
+  std::map<std::string, std::string> metadata;
+  const auto found = header.json.find("__metadata__");
+  if (found == header.json.end()) return metadata;
+  if (!found->is_object()) refuse(file, "__metadata__ is no object");
+  for (const auto& [key, value] : found->items()) {
+    if (!value.is_string()) refuse(file, "__metadata__." + key + " is no string");
+    metadata[key] = value.get<std::string>();
+  }
+  return metadata;
+}
+
+struct Entry {
+  std::string name;
+  torch::ScalarType dtype = torch::kFloat32;
+  std::vector<std::int64_t> shape;
+  std::uint64_t begin = 0;
+  std::uint64_t end = 0;
+};
+
+std::uint64_t whole_number(const Json& value, const std::string& name, const std::filesystem::path& file) {
+  if (!value.is_number_unsigned()) refuse(file, "tensor " + name + ": found " + value.dump() + " as a size or offset");
+  return value.get<std::uint64_t>();
+}
+
+Entry parse_entry(const std::string& name, const Json& json, const std::filesystem::path& file) {
+  Entry entry{.name = name};
+  if (!json.is_object() || !json.contains("dtype") || !json.contains("shape") || !json.contains("data_offsets"))
+    refuse(file, "tensor " + name + " lacks dtype, shape or data_offsets");
+  const Json& shape = json["shape"];
+  const Json& offsets = json["data_offsets"];
+  if (!json["dtype"].is_string() || !shape.is_array() || !offsets.is_array() || offsets.size() != 2)
+    refuse(file, "tensor " + name + ": dtype, shape or data_offsets has the wrong type");
+  const auto dtype = std::find_if(dtypes().begin(), dtypes().end(),
+                                  [&](const auto& pair) { return pair.first == json["dtype"]; });
+  if (dtype == dtypes().end()) refuse(file, "tensor " + name + ": unknown dtype " + json["dtype"].dump());
+  entry.dtype = dtype->second;
+  entry.begin = whole_number(offsets[0], name, file);
+  entry.end = whole_number(offsets[1], name, file);
+  std::uint64_t bytes = torch::elementSize(entry.dtype);
+  for (const Json& size : shape) {
+    const std::uint64_t length = whole_number(size, name, file);
+    if (length > (std::uint64_t{1} << 40) || __builtin_mul_overflow(bytes, length, &bytes))
+      refuse(file, "tensor " + name + ": shape " + shape.dump() + " is absurd");
+    entry.shape.push_back(static_cast<std::int64_t>(length));
+  }
+  if (entry.end < entry.begin || entry.end - entry.begin != bytes)
+    refuse(file, "tensor " + name + ": shape " + shape.dump() + " does not take the bytes it claims");
+  return entry;
+}
+
+}  // namespace
+
+SafeTensors read_safetensors(const std::filesystem::path& file) {
+  std::ifstream in(file, std::ios::binary);
+  const Header header = read_header(in, file);
+  SafeTensors content{.tensors = {}, .metadata = metadata_of(header, file)};
+  std::vector<Entry> entries;
+  for (const auto& [name, json] : header.json.items())
+    if (name != "__metadata__") entries.push_back(parse_entry(name, json, file));
+  std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
+    return std::tie(a.begin, a.end) < std::tie(b.begin, b.end);
+  });
+  std::uint64_t next = 0;
+  for (const Entry& entry : entries) {
+    if (entry.begin != next) refuse(file, "tensor " + entry.name + " overlaps another or leaves a gap");
+    next = entry.end;
+  }
+  if (next != header.data_bytes) {
+    refuse(file, "its tensors take " + std::to_string(next) + " bytes, but " + std::to_string(header.data_bytes) +
+                     " are there; the file was cut short or damaged");
+  }
+  for (const Entry& entry : entries) {
+    torch::Tensor tensor = torch::empty(entry.shape, entry.dtype);
+    in.seekg(static_cast<std::streamoff>(header.data_start + entry.begin));
+    const auto count = static_cast<std::streamsize>(entry.end - entry.begin);
+    if (count > 0 && !in.read(static_cast<char*>(tensor.data_ptr()), count))
+      refuse(file, "cut short in tensor " + entry.name);
+    content.tensors[entry.name] = std::move(tensor);
+  }
+  return content;
+}
+
+std::map<std::string, std::string> read_safetensors_metadata(const std::filesystem::path& file) {
+  std::ifstream in(file, std::ios::binary);
+  return metadata_of(read_header(in, file), file);
+}
+
+void write_safetensors(const std::filesystem::path& file, const SafeTensors& content) {
+  Json header = Json::object();
+  if (!content.metadata.empty()) header["__metadata__"] = content.metadata;
+  std::vector<std::pair<std::string, torch::Tensor>> order(content.tensors.begin(), content.tensors.end());
+  // Wide types first keeps every tensor aligned, as the Python package writes them.
+  std::stable_sort(order.begin(), order.end(), [](const auto& a, const auto& b) {
+    return a.second.element_size() > b.second.element_size();
+  });
+  std::uint64_t offset = 0;
+  for (const auto& [name, tensor] : order) {
+    const auto dtype = std::find_if(dtypes().begin(), dtypes().end(),
+                                    [&](const auto& pair) { return pair.second == tensor.scalar_type(); });
+    TORCH_CHECK(dtype != dtypes().end(), "safetensors has no dtype for ", tensor.scalar_type());
+    const std::uint64_t end = offset + tensor.numel() * tensor.element_size();
+    header[name] = {{"dtype", dtype->first}, {"shape", tensor.sizes().vec()}, {"data_offsets", {offset, end}}};
+    offset = end;
+  }
+  std::string text = header.dump();
+  text.append((8 - text.size() % 8) % 8, ' ');
+  char prefix[8];
+  for (int i = 0; i < 8; ++i) prefix[i] = static_cast<char>(text.size() >> (8 * i) & 0xff);
+  AtomicFile out(file);
+  out.write(prefix, sizeof prefix);
+  out.write(text);
+  for (const auto& [name, tensor] : order) {
+    const torch::Tensor bytes = tensor.detach().cpu().contiguous();
+    out.write(bytes.data_ptr(), bytes.numel() * bytes.element_size());
+  }
+  out.commit();
+}
+
+}  // namespace lamp

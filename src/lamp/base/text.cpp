@@ -1,0 +1,66 @@
+// Formatting over std::to_chars and snprintf.
+#include "lamp/base/text.h"
+
+#include <cctype>
+#include <charconv>
+#include <cmath>
+#include <cstdio>
+#include <iterator>
+
+#include "lamp/base/errors.h"
+
+namespace lamp {
+
+std::string fixed(double value, int digits) {
+  char buffer[400];  // the largest double has 309 digits before the point
+  const int length = std::snprintf(buffer, sizeof buffer, "%.*f", digits, value);
+  return {buffer, static_cast<std::size_t>(length)};
+}
+
+std::string shortest(double value) {
+  char buffer[64];
+  const auto end = std::to_chars(std::begin(buffer), std::end(buffer), value).ptr;
+  return {buffer, end};
+}
+
+std::string bytes_text(std::int64_t bytes) {
+  constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
+  auto value = static_cast<double>(bytes);
+  std::size_t unit = 0;
+  while (std::abs(value) >= 1024 && unit + 1 < std::size(kUnits)) {
+    value /= 1024;
+    ++unit;
+  }
+  return fixed(value, unit == 0 ? 0 : 1) + " " + kUnits[unit];
+}
+
+std::int64_t parse_bytes(const std::string& text, const std::string& what) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  std::string unit;
+  for (const char* c = end; c != text.data() + text.size(); ++c)
+    if (*c != ' ') unit += static_cast<char>(std::tolower(static_cast<unsigned char>(*c)));
+  double factor = 0;
+  if (unit.empty() || unit == "b") factor = 1;
+  const std::string prefixes = "kmgt";
+  if (const auto power = unit.empty() ? std::string::npos : prefixes.find(unit[0]); power != std::string::npos) {
+    const std::string rest = unit.substr(1);
+    if (rest == "b") factor = std::pow(1000.0, power + 1.0);
+    if (rest.empty() || rest == "ib") factor = std::pow(1024.0, power + 1.0);
+  }
+  if (error != std::errc() || factor == 0 || !(value > 0) || value * factor > 9e18)
+    throw UsageError(what + ": found \"" + text + "\", expected a size such as 8GiB or 500MB");
+  return static_cast<std::int64_t>(value * factor);
+}
+
+std::string clock_text(double seconds) {
+  const auto whole = static_cast<long>(seconds + 0.5);
+  char buffer[64];
+  if (whole < 3600)
+    std::snprintf(buffer, sizeof buffer, "%ld:%02ld", whole / 60, whole % 60);
+  else
+    std::snprintf(buffer, sizeof buffer, "%ld:%02ld:%02ld", whole / 3600, whole / 60 % 60, whole % 60);
+  return buffer;
+}
+
+}  // namespace lamp

@@ -1,0 +1,20 @@
+// Numbers as people read them. (fmt is not used outside log.cpp: torch's wheel carries another version's headers.)
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace lamp {
+
+// "0.123" for fixed(0.12345, 3).
+std::string fixed(double value, int digits);
+// The shortest text that reads back as the same double.
+std::string shortest(double value);
+// "3.2 GiB", "512 B".
+std::string bytes_text(std::int64_t bytes);
+// Bytes of "8GiB", "500MB", "1.5g" or a plain number. Throws UsageError that names `what`.
+std::int64_t parse_bytes(const std::string& text, const std::string& what);
+// "1:05" or "2:00:09".
+std::string clock_text(double seconds);
+
+}  // namespace lamp

@@ -1,0 +1,102 @@
+// Entry of the program: global options, the list of commands, and the one place where an error becomes a line on
+// stderr and an exit code.
+#include <ATen/Parallel.h>
+#include <malloc.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <iostream>
+#include <string>
+#include <thread>
+
+#include "lamp/base/errors.h"
+#include "lamp/base/interrupt.h"
+#include "lamp/base/log.h"
+#include "lamp/cli/commands.h"
+
+#ifndef LAMP_VERSION
+#define LAMP_VERSION "0"
+#endif
+
+namespace lamp {
+namespace {
+
+// Large activations come and go at every step. Giving their pages back to the system each time costs more than the
+// arithmetic on them (2 to 8 times for element-wise layers), so the heap keeps what it has.
+void keep_heap() {
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  mallopt(M_TRIM_THRESHOLD, -1);
+  mallopt(M_TOP_PAD, 64 << 20);
+  mallopt(M_ARENA_MAX, 1);  // further arenas cannot hold large blocks and would map them afresh
+}
+
+void apply(const GlobalOptions& globals) {
+  if (globals.quiet) set_log_level(LogLevel::kWarning);
+  if (globals.verbose) set_log_level(LogLevel::kDebug);
+  int threads = globals.threads;
+  if (threads == 0 && std::getenv("OMP_NUM_THREADS") == nullptr)
+    threads = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+  if (threads > 0) at::set_num_threads(threads);
+}
+
+std::string one_line(std::string text) {
+  if (const auto end = text.find('\n'); end != std::string::npos) text.resize(end);
+  return text;
+}
+
+int report(const std::string& message, int exit_code) {
+  std::fflush(stdout);
+  std::cerr << "lamp: " << one_line(message) << std::endl;
+  return exit_code;
+}
+
+int run(int argc, char** argv) {
+  CLI::App app("Segments whole 3-D medical images with large networks, on one device or several.", "lamp");
+  GlobalOptions globals;
+  app.set_version_flag("--version", "lamp " LAMP_VERSION);
+  app.add_flag("--json", globals.json, "one JSON document on stdout");
+  app.add_flag("-q,--quiet", globals.quiet, "only warnings and errors");
+  app.add_flag("-v,--verbose", globals.verbose, "more detail");
+  app.add_option("--seed", globals.seed, "seed of every random choice");
+  app.add_option("--threads", globals.threads, "CPU threads in all")->check(CLI::Range(1, 4096));
+  app.require_subcommand(1);
+  app.fallthrough();
+  add_synth_command(app, globals);
+  add_check_command(app, globals);
+  add_train_command(app, globals);
+  add_segment_command(app, globals);
+  add_evaluate_command(app, globals);
+  add_info_command(app, globals);
+  app.parse_complete_callback([&globals] { apply(globals); });
+  try {
+    app.parse(argc, argv);
+    return kExitOk;
+  } catch (const CLI::Success& success) {  // --help and --version
+    return app.exit(success);
+  } catch (const CLI::ParseError& error) {
+    return report(std::string(error.what()) + "; see lamp --help", kExitUsage);
+  }
+}
+
+}  // namespace
+
+void print_json(const Json& value) { std::cout << dump_json(value) << std::endl; }
+
+}  // namespace lamp
+
+int main(int argc, char** argv) {
+  lamp::keep_heap();
+  lamp::watch_signals();
+  try {
+    return lamp::run(argc, argv);
+  } catch (const lamp::Error& error) {
+    return lamp::report(error.what(), error.exit_code());
+  } catch (const std::bad_alloc&) {
+    return lamp::report("out of memory: use a smaller patch (--patch) or a smaller network", lamp::kExitDoesNotFit);
+  } catch (const c10::Error& error) {
+    return lamp::report(error.what_without_backtrace(), lamp::kExitRuntime);
+  } catch (const std::exception& error) {
+    return lamp::report(error.what(), lamp::kExitRuntime);
+  }
+}

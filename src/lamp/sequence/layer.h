@@ -1,0 +1,32 @@
+// One link of a network written as a chain: a module that maps one tensor to one tensor and may, besides, stash a
+// named tensor for a later link or pop one that an earlier link stashed (the paper's section 2.2). The chain may be cut
+// between any two links, so a link never knows on which device its neighbours live.
+#pragma once
+
+#include <torch/nn/module.h>
+
+#include <string>
+#include <vector>
+
+namespace lamp {
+
+// Where a running layer leaves and fetches its named tensors. The plain run keeps them in a map; the pipeline sends
+// them straight from the stage that stashes to the stage that pops.
+class SkipPort {
+ public:
+  virtual ~SkipPort() = default;
+  virtual void stash(const std::string& name, torch::Tensor tensor) = 0;
+  // Each stashed tensor is popped exactly once.
+  virtual torch::Tensor pop(const std::string& name) = 0;
+};
+
+class Layer : public torch::nn::Module {
+ public:
+  using torch::nn::Module::Module;
+  virtual torch::Tensor forward(torch::Tensor input, SkipPort& skips) = 0;
+  // The names this layer stashes and pops in every forward call; a chain is checked against them when it is built.
+  virtual std::vector<std::string> stashes() const { return {}; }
+  virtual std::vector<std::string> pops() const { return {}; }
+};
+
+}  // namespace lamp
