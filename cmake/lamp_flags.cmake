@@ -8,6 +8,7 @@ if(NOT CMAKE_CXX_COMPILER_LAUNCHER)
         CCACHE_BASEDIR=${PROJECT_SOURCE_DIR} ${CCACHE})
   endif()
 endif()
+set(CMAKE_CXX_FLAGS_RELEASE "-O2 -DNDEBUG")  # -O3 gains nothing here: the arithmetic is torch's
 add_compile_options(-fPIC -Wall -Wextra -Wno-unknown-pragmas
                     -Wno-missing-field-initializers  # designated initialisers leave the rest to their defaults
                     -Wno-stringop-overflow -Wno-restrict)  # false alarms of GCC 12 inside std::string

@@ -61,8 +61,10 @@ std::string Progress::line(const std::string& note) const {
     const auto filled = static_cast<std::size_t>(24 * std::min(done_, total_) / total_);
     bar = "[" + std::string(filled, '#') + std::string(24 - filled, '.') + "] ";
   }
-  return title_ + " " + bar + std::to_string(done_) + "/" + std::to_string(total_) + " " + fixed(rate, 2) + "/s, " +
-         clock_text(left) + " left, " + note;
+  std::string text = title_ + " " + bar;
+  text += std::to_string(done_) + "/" + std::to_string(total_) + " " + fixed(rate, 2) + "/s, ";
+  text += clock_text(left) + " left, " + note;
+  return text;
 }
 
 }  // namespace lamp

@@ -45,14 +45,15 @@ Header read_header(std::ifstream& in, const std::filesystem::path& file) {
   unsigned char prefix[8] = {};
   if (size < sizeof prefix || !in.read(reinterpret_cast<char*>(prefix), sizeof prefix))
     refuse(file, std::to_string(size) + " bytes are too few for a header; the file was cut short");
-  if ((prefix[0] == 'P' && prefix[1] == 'K') || prefix[0] == 0x80) {
-    refuse(file,
-           "this is a PyTorch pickle (.pt), which can run code and is never opened; convert it in Python with "
-           "safetensors.torch.save_file(torch.load(path, weights_only=True), 'model.safetensors')");
-  }
   std::uint64_t length = 0;
   for (int i = 7; i >= 0; --i) length = length << 8 | prefix[i];
   if (length > kLargestHeaderBytes || length > size - sizeof prefix) {
+    // Only now: 0x80 is also a fine first byte of a header's length.
+    if ((prefix[0] == 'P' && prefix[1] == 'K') || prefix[0] == 0x80) {
+      refuse(file,
+             "this is a PyTorch pickle (.pt), which can run code and is never opened; convert it in Python with "
+             "safetensors.torch.save_file(torch.load(path, weights_only=True), 'model.safetensors')");
+    }
     refuse(file, "the header claims " + std::to_string(length) + " bytes, but the file holds " +
                      std::to_string(size) + "; it is damaged or of another format");
   }

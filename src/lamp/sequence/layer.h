@@ -1,17 +1,19 @@
-// One link of a network written as a chain: a module that maps one tensor to one tensor and may, besides, stash a
-// named tensor for a later link or pop one that an earlier link stashed (the paper's section 2.2). The chain may be cut
-// between any two links, so a link never knows on which device its neighbours live.
+// One link of a network written as a chain: a module that maps one tensor to one tensor and may,
+// besides, stash a named tensor for a later link or pop one that an earlier link stashed (the
+// paper's section 2.2). The chain may be cut between any two links, so a link never knows on which
+// device its neighbours live.
 #pragma once
 
 #include <torch/nn/module.h>
 
+#include <memory>
 #include <string>
 #include <vector>
 
 namespace lamp {
 
-// Where a running layer leaves and fetches its named tensors. The plain run keeps them in a map; the pipeline sends
-// them straight from the stage that stashes to the stage that pops.
+// Where a running layer leaves and fetches its named tensors. The plain run keeps them in a map;
+// the pipeline sends them straight from the stage that stashes to the stage that pops.
 class SkipPort {
  public:
   virtual ~SkipPort() = default;
@@ -23,10 +25,16 @@ class SkipPort {
 class Layer : public torch::nn::Module {
  public:
   using torch::nn::Module::Module;
+  // Must not write into `input` or into a popped tensor: another link may hold the same memory.
+  // Writing in place into what the layer itself has computed is fine where autograd allows it.
   virtual torch::Tensor forward(torch::Tensor input, SkipPort& skips) = 0;
-  // The names this layer stashes and pops in every forward call; a chain is checked against them when it is built.
+  // The names this layer stashes and pops in every forward call; a chain is checked against them
+  // when it is built.
   virtual std::vector<std::string> stashes() const { return {}; }
   virtual std::vector<std::string> pops() const { return {}; }
+  // The module that stands for this layer in the chain's module tree, and so names its parameters.
+  // A layer that only wraps a module returns that one, which keeps a level out of the names.
+  virtual std::shared_ptr<torch::nn::Module> named_module() { return shared_from_this(); }
 };
 
 }  // namespace lamp

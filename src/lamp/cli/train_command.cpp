@@ -1,0 +1,68 @@
+// `lamp train`: options, one call, one line about the result.
+#include <iostream>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "lamp/base/errors.h"
+#include "lamp/base/log.h"
+#include "lamp/base/text.h"
+#include "lamp/cli/commands.h"
+#include "lamp/training/train_config.h"
+#include "lamp/training/trainer.h"
+
+namespace lamp {
+namespace {
+
+struct Options {
+  std::string dataset;
+  std::string config;
+  std::string run;
+  std::string device;
+  std::vector<std::string> settings;
+  bool resume = false;
+};
+
+void run(const Options& options, const GlobalOptions& globals) {
+  TrainRequest request{.dataset = options.dataset, .run = options.run, .resume = options.resume};
+  std::vector<std::string> settings = options.settings;
+  if (!options.device.empty()) settings.push_back("execution.device=\"" + options.device + "\"");
+  if (globals.seed) settings.push_back("seed=" + std::to_string(*globals.seed));
+  if (!options.config.empty()) {
+    request.config = read_config(options.config, settings);
+  } else if (options.resume) {
+    const std::string own = options.run + "/config.json";
+    if (!settings.empty()) request.config = read_config(own, settings);
+  } else {
+    throw UsageError("train: -c is needed: a configuration file or a preset (han, liver, demo)");
+  }
+  const TrainSummary summary = train(request);
+  if (globals.json) {
+    print_json({{"run", options.run},
+                {"epochs", summary.epochs},
+                {"loss", summary.loss},
+                {"best_dice", summary.best_dice < 0 ? Json() : Json(summary.best_dice)},
+                {"model", summary.best.string()}});
+  } else {
+    log_info("trained for " + std::to_string(summary.epochs) + " epochs; best validation Dice " +
+             (summary.best_dice < 0 ? std::string("not measured") : fixed(summary.best_dice, 4)) + "; model " +
+             summary.best.string());
+  }
+}
+
+}  // namespace
+
+void add_train_command(CLI::App& app, const GlobalOptions& globals) {
+  CLI::App* command = app.add_subcommand("train", "train a network on a data set, from small patches to whole volumes");
+  auto options = std::make_shared<Options>();
+  command->add_option("-d,--dataset", options->dataset, "folder with dataset.json, or the file itself");
+  command->add_option("-c,--config", options->config, "JSON file or preset: han, liver, demo");
+  command->add_option("-o,--output", options->run, "run folder")->required();
+  command->add_option("--set", options->settings, "key=value, such as optimizer.lr=1e-4; may be repeated")
+      ->allow_extra_args(false);
+  command->add_option("--device", options->device, "auto, cpu, cuda, cuda:0");
+  command->add_flag("--resume", options->resume, "go on with the run in the run folder");
+  command->callback([options, &globals] { run(*options, globals); });
+}
+
+}  // namespace lamp

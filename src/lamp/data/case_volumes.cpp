@@ -1,0 +1,91 @@
+// Reading the volumes of one case, and refusing those that do not belong together.
+#include <torch/torch.h>
+
+#include "lamp/base/text.h"
+#include "lamp/data/datalist.h"
+
+namespace lamp {
+namespace {
+
+InputError other_grid(const std::filesystem::path& file, const Geometry& found,
+                      const std::filesystem::path& reference, const Geometry& expected) {
+  const bool same_size = found.size == expected.size;
+  const std::string distance =
+      same_size ? ", up to " + fixed(corner_distance_voxels(expected, found), 3) + " voxels away" : "";
+  return InputError("another grid than its image", file.string(),
+                    "found " + found.describe() + distance + ", expected " + expected.describe() +
+                        " as in " + reference.string() + "; resample it onto that grid");
+}
+
+template <typename T>
+void count_runs(const torch::Tensor& label, std::map<std::int64_t, std::int64_t>& counts) {
+  const T* value = label.const_data_ptr<T>();
+  const T* const end = value + label.numel();
+  while (value != end) {  // label maps are long runs of one value
+    const T* run = value;
+    while (run != end && *run == *value) ++run;
+    counts[static_cast<std::int64_t>(*value)] += run - value;
+    value = run;
+  }
+}
+
+}  // namespace
+
+Volume read_case_image(const Case& entry, const ReadOptions& options) {
+  TORCH_CHECK(!entry.images.empty(), "case ", entry.name, " has no image");
+  Volume image = read_image(entry.images.front(), options);
+  if (entry.images.size() == 1) return image;
+  std::vector<torch::Tensor> channels = {image.voxels};
+  for (std::size_t c = 1; c < entry.images.size(); ++c) {
+    const Volume next = read_image(entry.images[c], options);
+    if (!(corner_distance_voxels(image.geometry, next.geometry) <= kSameGridVoxels))
+      throw other_grid(entry.images[c], next.geometry, entry.images.front(), image.geometry);
+    channels.push_back(next.voxels);
+  }
+  image.voxels = torch::cat(channels, 0);
+  return image;
+}
+
+Volume read_case_label(const Case& entry, const Dataset& dataset, const ReadOptions& options) {
+  TORCH_CHECK(!entry.label.empty(), "case ", entry.name, " has no label");
+  Volume label = read_label(entry.label, options);
+  const Geometry expected = read_volume_header(entry.images.front(), options).geometry;
+  if (!(corner_distance_voxels(expected, label.geometry) <= kSameGridVoxels))
+    throw other_grid(entry.label, label.geometry, entry.images.front(), expected);
+  const std::string unknown = undeclared_values(count_values(label.voxels), dataset.labels);
+  if (!unknown.empty())
+    throw InputError("unknown label values", entry.label.string(),
+                     "found " + unknown + ", expected 0 to " +
+                         std::to_string(dataset.labels.rbegin()->first) + " as " +
+                         dataset.file.string() + " declares; correct the label map or declare them");
+  return label;
+}
+
+std::map<std::int64_t, std::int64_t> count_values(const torch::Tensor& label) {
+  const torch::Tensor values = label.contiguous();
+  std::map<std::int64_t, std::int64_t> counts;
+  switch (values.scalar_type()) {
+    case torch::kUInt8: count_runs<std::uint8_t>(values, counts); break;
+    case torch::kInt16: count_runs<std::int16_t>(values, counts); break;
+    case torch::kInt32: count_runs<std::int32_t>(values, counts); break;
+    case torch::kInt64: count_runs<std::int64_t>(values, counts); break;
+    default: TORCH_CHECK(false, "count_values takes integers, not ", values.scalar_type());
+  }
+  return counts;
+}
+
+std::string undeclared_values(const std::map<std::int64_t, std::int64_t>& counts,
+                              const std::map<int, std::string>& labels) {
+  constexpr int kNamed = 8;
+  std::string text;
+  int unknown = 0;
+  for (const auto& [value, voxels] : counts) {
+    if (value >= 0 && value <= labels.rbegin()->first) continue;  // ids are consecutive
+    if (++unknown > kNamed) continue;
+    text += (text.empty() ? "" : ", ") + std::to_string(value) + " (" + std::to_string(voxels) + " voxels)";
+  }
+  if (unknown > kNamed) text += " and " + std::to_string(unknown - kNamed) + " other values";
+  return text;
+}
+
+}  // namespace lamp

@@ -1,0 +1,32 @@
+// Moves the voxels of a patch: an affine map and an elastic field, composed into one resampling, so
+// that the image is interpolated once.
+#pragma once
+
+#include <array>
+#include <optional>
+
+#include "lamp/data/augment_config.h"
+#include "lamp/data/elastic.h"
+#include "lamp/data/patch_sampler.h"
+
+namespace lamp {
+
+// The voxel at p of the result shows the place  centre + linear * (p - centre + elastic(p)) + shift
+// of the patch it was made from (x, y, z in voxels; the centre is the patch's).
+struct Deformation {
+  std::array<double, 9> linear = {1, 0, 0, 0, 1, 0, 0, 0, 1};  // row-major
+  std::array<double, 3> shift = {0, 0, 0};
+  std::optional<ElasticField> elastic;
+};
+
+// Draws linear = rotation * shear * scale and shift = rotation * shear * translation, in the order
+// of the paper's code; `size` is the patch's (d, h, w).
+Deformation draw_affine(const AffineConfig& config, const std::array<std::int64_t, 3>& size,
+                        Random& random);
+
+// Image: linear interpolation, outside the patch its border values. Label: nearest, outside
+// background; so no new values appear. Shapes and types are kept. Takes the deformation because it
+// changes its field.
+Patch deform(const Patch& patch, Deformation deformation);
+
+}  // namespace lamp

@@ -1,0 +1,102 @@
+// The steps of preparation, each exact or named: reorder axes, resample, window.
+#include "lamp/data/preprocess.h"
+
+#include <torch/torch.h>
+
+#include "lamp/base/errors.h"
+#include "lamp/data/resample.h"
+
+namespace lamp {
+namespace {
+
+template <std::size_t N>
+std::optional<std::array<double, N>> numbers_or_keep(ObjectReader& reader, const std::string& key, bool positive) {
+  const Json& found = reader.at(key);
+  if (found.is_null() || found == "keep") return std::nullopt;
+  const std::string expected = std::to_string(N) + (positive ? " positive numbers or \"keep\"" : " numbers or null");
+  if (!found.is_array() || found.size() != N) throw_wrong_type(reader.where(key), found, expected);
+  std::array<double, N> values{};
+  for (std::size_t i = 0; i < N; ++i) {
+    if (!found[i].is_number() || (positive && !(found[i].get<double>() > 0)))
+      throw_wrong_type(reader.where(key), found, expected);
+    values[i] = found[i].get<double>();
+  }
+  return values;
+}
+
+bool close(const Geometry& a, const Geometry& b) { return corner_distance_voxels(a, b) < 1e-6; }
+
+}  // namespace
+
+DataConfig parse_data_config(const Json& json) {
+  ObjectReader reader(json, "data");
+  DataConfig config;
+  config.spacing_mm = numbers_or_keep<3>(reader, "spacing_mm", true);
+  config.window = numbers_or_keep<2>(reader, "window", false);
+  if (config.window && (*config.window)[0] >= (*config.window)[1])
+    throw_wrong_type(reader.where("window"), reader.at("window"), "[low, high] with low below high");
+  config.to_lps = reader.choice("orientation", "LPS", {"LPS", "keep"}) == "LPS";
+  config.resample_sheared = reader.choice("shear", "refuse", {"refuse", "resample"}) == "resample";
+  config.cubic = reader.choice("interpolation", "linear", {"linear", "cubic"}) == "cubic";
+  reader.finish();
+  return config;
+}
+
+Json to_json(const DataConfig& config) {
+  Json json;
+  json["spacing_mm"] = config.spacing_mm ? Json(*config.spacing_mm) : Json("keep");
+  json["window"] = config.window ? Json(*config.window) : Json();
+  json["orientation"] = config.to_lps ? "LPS" : "keep";
+  json["shear"] = config.resample_sheared ? "resample" : "refuse";
+  json["interpolation"] = config.cubic ? "cubic" : "linear";
+  return json;
+}
+
+bool GridPath::resampled() const { return !close(canonical, network); }
+
+GridPath plan_grid(const Volume& volume, const DataConfig& config) {
+  GridPath path{.input = volume.geometry, .nifti_space = volume.nifti_space};
+  path.axes = config.to_lps ? canonical_axes(volume.geometry) : AxisMap{{0, 1, 2}, {false, false, false}};
+  path.canonical = reorient(volume.geometry, path.axes);
+  path.network = config.resample_sheared ? orthonormal_cover(path.canonical) : path.canonical;
+  if (config.spacing_mm) path.network = with_spacing(path.network, *config.spacing_mm);
+  return path;
+}
+
+PreparedImage prepare_image(const Volume& image, const DataConfig& config) {
+  PreparedImage prepared{.path = plan_grid(image, config)};
+  torch::Tensor voxels = reorient(image.voxels.to(torch::kFloat32), prepared.path.axes);
+  if (prepared.path.resampled()) {
+    voxels = resample(voxels, prepared.path.canonical, prepared.path.network,
+                      config.cubic ? Interpolation::kCubic : Interpolation::kLinear);
+  }
+  if (config.window) {
+    const auto [low, high] = *config.window;
+    voxels = voxels.clamp(low, high).sub_(low).div_(high - low);
+  }
+  prepared.voxels = voxels.contiguous();
+  return prepared;
+}
+
+torch::Tensor prepare_label(const Volume& label, const GridPath& path) {
+  torch::Tensor voxels = reorient(label.voxels, path.axes);
+  if (path.resampled()) voxels = resample(voxels, path.canonical, path.network, Interpolation::kLabel);
+  return voxels[0].contiguous();
+}
+
+Volume labels_on_input_grid(const torch::Tensor& scores, const GridPath& path) {
+  torch::Tensor labels = path.resampled() ? resample_argmax(scores, path.network, path.canonical)
+                                          : scores.argmax(0).to(torch::kUInt8);
+  labels = reorient(labels.unsqueeze(0), inverse(path.axes)).contiguous();
+  return {.geometry = path.input, .voxels = labels, .nifti_space = path.nifti_space};
+}
+
+Volume probabilities_on_input_grid(const torch::Tensor& scores, const GridPath& path) {
+  torch::Tensor probabilities = scores.to(torch::kFloat32).softmax(0);
+  if (path.resampled())
+    probabilities = resample(probabilities, path.network, path.canonical, Interpolation::kLinear);
+  probabilities = reorient(probabilities, inverse(path.axes)).contiguous();
+  return {.geometry = path.input, .voxels = probabilities, .nifti_space = path.nifti_space};
+}
+
+}  // namespace lamp

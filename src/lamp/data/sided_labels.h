@@ -1,0 +1,25 @@
+// Which labels are the left and the right one of a pair, by their names: a mirror turns one into
+// the other.
+#pragma once
+
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace lamp {
+
+// The name of the other side, or empty if the name has no side: "Parotid_L" <-> "Parotid_R",
+// "lung_upper_lobe_left", "rib_left_3", "Left Kidney", "ParotidLeft". A side is the word left or
+// right (any case) between separators
+// (_ - . space), a single L or R as the first or last such word, or Left/Right as a part of a
+// CamelCase name.
+std::string mirrored_name(const std::string& name);
+
+// The ids of labels whose names mirror each other, each pair once.
+std::vector<std::pair<int, int>> sided_pairs(const std::map<int, std::string>& labels);
+
+// Labels with a side whose twin is missing.
+std::map<int, std::string> labels_without_twin(const std::map<int, std::string>& labels);
+
+}  // namespace lamp

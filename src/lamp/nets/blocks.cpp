@@ -1,0 +1,139 @@
+// Convolutions, norms and AnatomyNet's residual block as links of a chain.
+#include "lamp/nets/blocks.h"
+
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "lamp/sequence/skip_layers.h"
+
+namespace lamp {
+namespace {
+
+constexpr double kSlope = 0.01;
+
+// Stashes the block's shortcut, computed before the block because it is never larger than the
+// block's input.
+class Shortcut : public Layer {
+ public:
+  Shortcut(std::string skip, const ResidualShape& shape)
+      : skip_(std::move(skip)),
+        path_(register_module("path",
+                              torch::nn::Sequential(make_conv({.in = shape.in,
+                                                               .out = shape.out,
+                                                               .kernel = shape.shortcut_kernel,
+                                                               .stride = shape.stride}),
+                                                    make_norm(shape.out)))) {}
+
+  torch::Tensor forward(torch::Tensor input, SkipPort& skips) override {
+    skips.stash(skip_, path_->forward(input));
+    return input;
+  }
+  std::vector<std::string> stashes() const override { return {skip_}; }
+  std::shared_ptr<torch::nn::Module> named_module() override { return path_.ptr(); }
+
+ private:
+  std::string skip_;
+  torch::nn::Sequential path_;
+};
+
+// The end of a residual block: excitation (where there is one), sum with the shortcut, activation.
+class ResidualEnd : public Layer {
+ public:
+  ResidualEnd(std::string skip, std::int64_t channels, std::int64_t squeezed)
+      : skip_(std::move(skip)) {
+    if (squeezed > 0)
+      excitation_ = register_module("excitation", SqueezeExcitation(channels, squeezed));
+  }
+
+  torch::Tensor forward(torch::Tensor input, SkipPort& skips) override {
+    const torch::Tensor shortcut = skips.pop(skip_);
+    if (excitation_.is_empty()) return activate(input + shortcut);
+    return activate(excitation_->forward(input).add_(shortcut));
+  }
+  std::vector<std::string> pops() const override { return {skip_}; }
+  std::shared_ptr<torch::nn::Module> named_module() override {
+    return excitation_.is_empty() ? shared_from_this() : excitation_.ptr();
+  }
+
+ private:
+  std::string skip_;
+  SqueezeExcitation excitation_{nullptr};
+};
+
+}  // namespace
+
+torch::nn::Conv3d make_conv(const ConvShape& shape) {
+  return torch::nn::Conv3d(torch::nn::Conv3dOptions(shape.in, shape.out, shape.kernel)
+                               .stride(shape.stride)
+                               .padding((shape.kernel - 1) / 2)
+                               .bias(shape.bias));
+}
+
+torch::nn::ConvTranspose3d make_upsampling(std::int64_t in, std::int64_t out) {
+  return torch::nn::ConvTranspose3d(torch::nn::ConvTranspose3dOptions(in, out, 2).stride(2));
+}
+
+torch::nn::BatchNorm3d make_norm(std::int64_t channels) {
+  return torch::nn::BatchNorm3d(torch::nn::BatchNorm3dOptions(channels).eps(1e-5).momentum(0.1));
+}
+
+torch::Tensor activate(torch::Tensor fresh) { return torch::leaky_relu_(fresh, kSlope); }
+
+Link conv_link(std::string name, const ConvShape& shape) {
+  return {std::move(name), as_layer(make_conv(shape))};
+}
+
+Link norm_activation_link(std::string name, std::int64_t channels) {
+  return {std::move(name), as_layer(make_norm(channels), activate)};
+}
+
+Link stash_link(std::string name, std::string skip) {
+  return {std::move(name), std::make_shared<StashSkip>(std::move(skip))};
+}
+
+Link concat_link(std::string name, std::string skip) {
+  return {std::move(name), std::make_shared<ConcatSkip>(std::move(skip))};
+}
+
+Link upsampling_link(std::string name, std::int64_t in, std::int64_t out) {
+  return {std::move(name), as_layer(make_upsampling(in, out))};
+}
+
+void append_head(Links& links, const std::string& up, const std::string& out, std::int64_t width,
+                 std::int64_t classes) {
+  const std::int64_t channels = std::clamp<std::int64_t>(width / 2, 1, 32);
+  links.push_back({up, as_layer(make_upsampling(width, channels), activate)});
+  links.push_back(conv_link(out, {.in = channels, .out = classes, .bias = true}));
+}
+
+SqueezeExcitationImpl::SqueezeExcitationImpl(std::int64_t channels, std::int64_t squeezed)
+    : fc_(register_module(
+          "fc", torch::nn::Sequential(
+                    torch::nn::Linear(channels, squeezed),
+                    torch::nn::LeakyReLU(torch::nn::LeakyReLUOptions().negative_slope(kSlope)),
+                    torch::nn::Linear(squeezed, channels), torch::nn::Sigmoid()))) {}
+
+torch::Tensor SqueezeExcitationImpl::forward(torch::Tensor input) {
+  const torch::Tensor scale = fc_->forward(input.mean({2, 3, 4}));
+  return input * scale.view({input.size(0), input.size(1), 1, 1, 1});
+}
+
+void append_residual_block(Links& links, const std::string& name, const ResidualShape& shape) {
+  const std::string skip = name + ".shortcut";
+  const bool changes = shape.in != shape.out || shape.stride != 1;
+  if (changes)
+    links.push_back({name + ".downsample", std::make_shared<Shortcut>(skip, shape)});
+  else
+    links.push_back(stash_link(skip, skip));
+  links.push_back(
+      conv_link(name + ".conv1", {.in = shape.in, .out = shape.out, .stride = shape.stride}));
+  links.push_back(norm_activation_link(name + ".bn1", shape.out));
+  links.push_back(conv_link(name + ".conv2", {.in = shape.out, .out = shape.out}));
+  links.push_back({name + ".bn2", as_layer(make_norm(shape.out))});
+  links.push_back({name + (shape.squeezed > 0 ? ".se" : ".sum"),
+                   std::make_shared<ResidualEnd>(skip, shape.out, shape.squeezed)});
+}
+
+}  // namespace lamp

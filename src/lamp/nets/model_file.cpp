@@ -1,0 +1,191 @@
+// Model files over safetensors: names, shapes and metadata are all checked before a weight is
+// touched.
+#include "lamp/nets/model_file.h"
+
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <charconv>
+#include <utility>
+#include <vector>
+
+#include "lamp/base/errors.h"
+#include "lamp/nets/net_factory.h"
+
+namespace lamp {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr const char* kFormat = "lamp-model";
+constexpr const char* kVersion = "1";
+constexpr std::string_view kPublishedPrefix = "state.";
+
+using Tensors = std::map<std::string, torch::Tensor>;
+
+[[noreturn]] void refuse(const fs::path& file, const std::string& detail) {
+  throw InputError("not a usable model", file.string(), detail);
+}
+
+// Parameters and buffers; the tensors share memory with the network.
+Tensors state_of(const Network& network) {
+  Tensors state;
+  for (const auto& item : network.chain->named_parameters()) state[item.key()] = item.value();
+  for (const auto& item : network.chain->named_buffers()) state[item.key()] = item.value();
+  return state;
+}
+
+Tensors published_state(const Tensors& tensors) {
+  Tensors state;
+  for (const auto& [name, tensor] : tensors)
+    if (name.starts_with(kPublishedPrefix)) state[name.substr(kPublishedPrefix.size())] = tensor;
+  return state.empty() ? tensors : state;
+}
+
+void refuse_if_any(const fs::path& file, const std::string& what,
+                   const std::vector<std::string>& names) {
+  if (names.empty()) return;
+  std::string list;
+  for (std::size_t i = 0; i < std::min<std::size_t>(3, names.size()); ++i)
+    list += (i == 0 ? "" : ", ") + names[i];
+  if (names.size() > 3) list += " and " + std::to_string(names.size() - 3) + " more";
+  refuse(file, what + ": " + list);
+}
+
+bool may_be_absent(const std::string& name) { return name.ends_with("num_batches_tracked"); }
+
+void check_against(const Tensors& wanted, const Tensors& given, const fs::path& file) {
+  std::vector<std::string> missing, unexpected, misshapen, not_finite;
+  for (const auto& [name, tensor] : wanted) {
+    const auto found = given.find(name);
+    if (found == given.end()) {
+      if (!may_be_absent(name)) missing.push_back(name);
+    } else if (found->second.sizes() != tensor.sizes() ||
+               found->second.is_floating_point() != tensor.is_floating_point()) {
+      misshapen.push_back(
+          c10::str(name, " (found ", found->second.sizes(), ", expected ", tensor.sizes(), ")"));
+    } else if (!torch::isfinite(found->second).all().item<bool>()) {
+      not_finite.push_back(name);
+    }
+  }
+  for (const auto& [name, tensor] : given)
+    if (!wanted.contains(name)) unexpected.push_back(name);
+  refuse_if_any(file, "its tensors are not this network's: missing", missing);
+  refuse_if_any(file, "its tensors are not this network's: unexpected", unexpected);
+  refuse_if_any(file, "its tensors are not this network's: of another shape or type", misshapen);
+  refuse_if_any(file, "its weights are not finite, so the training that wrote it failed",
+                not_finite);
+}
+
+// A damaged description must not make us build a network that is far larger than the file.
+void check_size(const NetConfig& config, const Tensors& tensors, const fs::path& file) {
+  std::int64_t held = 0;
+  for (const auto& [name, tensor] : tensors) held += tensor.numel();
+  std::int64_t least = 0;
+  if (config.name != "anatomynet") {
+    const auto filters = encoder_filters(config);
+    for (std::size_t i = 1; i < filters.size(); ++i) least += 27 * filters[i - 1] * filters[i];
+  }
+  if (held < least) {
+    refuse(file, c10::str("found ", held, " weights, expected more than ", least, " for ",
+                          config.name, " of width ", config.width, " and depth ", config.depth));
+  }
+}
+
+Json config_of(const SafeTensors& content, const fs::path& file) {
+  const auto value = [&](const std::string& key) {
+    const auto found = content.metadata.find(key);
+    return found == content.metadata.end() ? std::string() : found->second;
+  };
+  if (value("format") != kFormat) {
+    refuse(file,
+           "its metadata lacks format = lamp-model; it holds weights or a training state, but not "
+           "which network they belong to");
+  }
+  if (value("version") != kVersion)
+    refuse(file, "found format version \"" + value("version") + "\", this program reads version 1");
+  Json config = parse_json(value("config"), file.string());
+  for (const char* key : {"net", "labels", "data"}) {
+    if (!config.is_object() || !config.contains(key) || !config[key].is_object())
+      refuse(file, std::string("its config lacks the object \"") + key + "\"");
+  }
+  return config;
+}
+
+NetConfig net_of(const Json& config, const fs::path& file) {
+  try {
+    return parse_net_config(config["net"]);
+  } catch (const UsageError& error) {
+    refuse(file, error.what());
+  }
+}
+
+std::map<int, std::string> labels_of(const Json& config, std::int64_t classes,
+                                     const fs::path& file) {
+  std::map<int, std::string> labels;
+  for (const auto& [key, name] : config["labels"].items()) {
+    int id = -1;
+    const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), id);
+    if (error != std::errc() || end != key.data() + key.size() || id < 0 || !name.is_string())
+      refuse(file, "label \"" + key + "\": expected a number and a name");
+    labels[id] = name.get<std::string>();
+  }
+  if (static_cast<std::int64_t>(labels.size()) != classes)
+    refuse(file, c10::str("found ", labels.size(), " labels for ", classes, " classes"));
+  return labels;
+}
+
+}  // namespace
+
+Json model_config(const Model& model) {
+  Json labels = Json::object();
+  for (const auto& [id, name] : model.labels) labels[std::to_string(id)] = name;
+  Json config = {{"net", to_json(model.network.config)}, {"labels", labels}, {"data", model.data}};
+  if (!model.provenance.is_null()) config["provenance"] = model.provenance;
+  return config;
+}
+
+void save_model(const fs::path& file, const Model& model) {
+  TORCH_CHECK(static_cast<std::int64_t>(model.labels.size()) == model.network.config.classes,
+              "a model needs a label for each of its ", model.network.config.classes,
+              " classes, found ", model.labels.size());
+  write_safetensors(file, {.tensors = state_of(model.network),
+                           .metadata = {{"format", kFormat},
+                                        {"version", kVersion},
+                                        {"config", dump_json(model_config(model), -1)}}});
+}
+
+fs::path find_model_file(const fs::path& path) {
+  std::error_code error;
+  if (!fs::is_directory(path, error)) return path;
+  for (const char* name : {"best.safetensors", "last.safetensors"})
+    if (fs::exists(path / name, error)) return path / name;
+  throw InputError(
+      "no model", path.string(),
+      "the folder holds neither best.safetensors nor last.safetensors; has its training "
+      "saved anything yet?");
+}
+
+void load_weights(Network& network, const SafeTensors& content, const fs::path& file) {
+  const torch::NoGradGuard no_grad;
+  const Tensors given = published_state(content.tensors);
+  Tensors wanted = state_of(network);
+  check_against(wanted, given, file);
+  for (auto& [name, tensor] : wanted)
+    if (const auto found = given.find(name); found != given.end()) tensor.copy_(found->second);
+}
+
+Model load_model(const fs::path& path) {
+  const fs::path file = find_model_file(path);
+  const SafeTensors content = read_safetensors(file);
+  const Json config = config_of(content, file);
+  const NetConfig net = net_of(config, file);
+  check_size(net, content.tensors, file);
+  Model model{.network = make_network(net), .labels = labels_of(config, net.classes, file)};
+  model.data = config["data"];
+  if (config.contains("provenance")) model.provenance = config["provenance"];
+  load_weights(model.network, content, file);
+  model.network.chain->eval();
+  return model;
+}
+
+}  // namespace lamp

@@ -1,0 +1,111 @@
+// Padding to what the strides need, and the weights a training starts from.
+#include "lamp/nets/network.h"
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "lamp/base/errors.h"
+
+namespace lamp {
+namespace {
+
+constexpr std::int64_t kMostFilters = 1024;
+
+// Drawn on the CPU so that a network on a GPU starts from the same weights.
+void fill(torch::Tensor& tensor, const torch::Tensor& values) { tensor.copy_(values); }
+
+torch::Tensor normal(const torch::Tensor& like, double deviation, const at::Generator& generator) {
+  return torch::empty(like.sizes(), torch::kFloat32).normal_(0, deviation, generator);
+}
+
+torch::Tensor uniform(const torch::Tensor& like, double bound, const at::Generator& generator) {
+  return torch::empty(like.sizes(), torch::kFloat32).uniform_(-bound, bound, generator);
+}
+
+double fan_in(const torch::Tensor& weight) {
+  return static_cast<double>(weight.numel()) / static_cast<double>(weight.size(0));
+}
+
+template <typename Conv>
+void initialise_conv(Conv& conv, const at::Generator& generator) {
+  const double fan = fan_in(conv.weight);
+  fill(conv.weight, normal(conv.weight, std::sqrt(2 / fan), generator));
+  if (conv.bias.defined()) fill(conv.bias, uniform(conv.bias, 1 / std::sqrt(fan), generator));
+}
+
+void initialise_module(torch::nn::Module& module, const at::Generator& generator) {
+  if (auto* conv = module.as<torch::nn::Conv3d>()) {
+    initialise_conv(*conv, generator);
+  } else if (auto* up = module.as<torch::nn::ConvTranspose3d>()) {
+    initialise_conv(*up, generator);
+  } else if (auto* linear = module.as<torch::nn::Linear>()) {
+    const double bound = 1 / std::sqrt(fan_in(linear->weight));
+    fill(linear->weight, uniform(linear->weight, bound, generator));
+    fill(linear->bias, uniform(linear->bias, bound, generator));
+  } else if (auto* norm = module.as<torch::nn::BatchNorm3d>()) {
+    norm->reset_running_stats();
+    norm->weight.fill_(1);
+    norm->bias.zero_();
+  }
+}
+
+std::string shape_text(const torch::Tensor& tensor) {
+  return c10::str(tensor.size(2), " x ", tensor.size(3), " x ", tensor.size(4));
+}
+
+}  // namespace
+
+std::vector<std::int64_t> encoder_filters(const NetConfig& config) {
+  std::vector<std::int64_t> filters = {std::min(config.width, kMostFilters)};
+  for (std::int64_t i = 0; i < config.depth; ++i)
+    filters.push_back(std::min(filters.back() * 2, kMostFilters));
+  return filters;
+}
+
+torch::Tensor Network::pad(const torch::Tensor& input) const {
+  TORCH_CHECK(input.dim() == 5 && input.size(1) == config.in_channels && input.numel() > 0,
+              "the network takes [N, ", config.in_channels, ", D, H, W], found ", input.sizes());
+  std::int64_t missing[3];
+  for (int axis = 0; axis < 3; ++axis) {
+    const std::int64_t over = input.size(2 + axis) % stride_multiple;
+    missing[axis] = over == 0 ? 0 : stride_multiple - over;
+  }
+  if (missing[0] + missing[1] + missing[2] == 0) return input;
+  return torch::replication_pad3d(input, {0, missing[2], 0, missing[1], 0, missing[0]});
+}
+
+torch::Tensor Network::crop(const torch::Tensor& output, const torch::Tensor& input) const {
+  torch::Tensor cropped = output;
+  for (int axis = 2; axis < 5; ++axis) cropped = cropped.narrow(axis, 0, input.size(axis));
+  return cropped;
+}
+
+torch::Tensor Network::forward(const torch::Tensor& input) const {
+  const torch::Tensor padded = pad(input);
+  const std::int64_t voxels = padded.numel() / padded.size(1);
+  if (chain->is_training() && voxels == stride_multiple * stride_multiple * stride_multiple) {
+    throw UsageError(
+        "training: one patch of " + shape_text(padded) +
+        " leaves batch norm a single value at the lowest level; use a batch of 2 or more, a larger "
+        "patch or a smaller depth");
+  }
+  return crop(chain->forward(padded), input);
+}
+
+void Network::initialise(std::uint64_t seed) {
+  const torch::NoGradGuard no_grad;
+  const auto generator = at::make_generator<at::CPUGeneratorImpl>(seed);
+  for (const auto& module : chain->modules(/*include_self=*/false))
+    initialise_module(*module, generator);
+}
+
+std::int64_t parameter_count(const Network& network) {
+  std::int64_t count = 0;
+  for (const auto& parameter : network.chain->parameters()) count += parameter.numel();
+  return count;
+}
+
+}  // namespace lamp

@@ -1,0 +1,55 @@
+// A network as the rest of the program sees it: its description, its chain of layers, and a forward
+// pass that takes volumes of any size.
+#pragma once
+
+#include <torch/types.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "lamp/base/json.h"
+#include "lamp/sequence/sequence.h"
+
+namespace lamp {
+
+struct NetConfig {
+  std::string name = "unet";  // unet | seunet | anatomynet
+  std::int64_t width = 32;    // filters of the first convolution; anatomynet's is always 28
+  std::int64_t depth = 4;     // encoder blocks after the first; anatomynet's is always 1
+  std::int64_t in_channels = 1;
+  std::int64_t classes = 2;  // with the background
+};
+
+// {"name", "width", "depth", "in_channels", "classes"}; null gives the defaults. Throws UsageError
+// for unknown keys, wrong types and sizes that no network has.
+NetConfig parse_net_config(const Json& json);
+Json to_json(const NetConfig& config);
+
+// Filters of the encoder blocks, depth + 1 numbers: each twice the one before, at most 1024.
+std::vector<std::int64_t> encoder_filters(const NetConfig& config);
+
+// Copies share the chain.
+struct Network {
+  NetConfig config;
+  std::shared_ptr<Sequence> chain;
+  std::int64_t stride_multiple = 1;  // the chain itself takes only multiples of this in D, H and W
+
+  // [N, C, D, H, W] of any size -> logits [N, classes, D, H, W]. Throws UsageError where batch norm
+  // in training mode would see a single value per channel.
+  torch::Tensor forward(const torch::Tensor& input) const;
+  // Repeats the last slices of D, H and W up to the next multiple; crop() undoes it on the output.
+  torch::Tensor pad(const torch::Tensor& input) const;
+  torch::Tensor crop(const torch::Tensor& output, const torch::Tensor& input) const;
+
+  // Kaiming normal for every convolution (standard deviation sqrt(2 / fan in), He et al. 2015; fan
+  // in as PyTorch counts it: weight.size(1) x kernel volume), batch norm 1 and 0, biases and linear
+  // layers uniform in +-1/sqrt(fan in). The same seed gives the same weights; no other generator is
+  // touched.
+  void initialise(std::uint64_t seed);
+};
+
+std::int64_t parameter_count(const Network& network);
+
+}  // namespace lamp

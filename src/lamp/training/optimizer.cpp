@@ -1,0 +1,119 @@
+// One list of slots for each optimizer serves both saving and restoring.
+#include "lamp/training/optimizer.h"
+
+#include <torch/optim.h>
+
+#include <cmath>
+#include <functional>
+#include <numbers>
+
+#include "lamp/base/errors.h"
+
+namespace lamp {
+namespace {
+
+using torch::optim::OptimizerParamState;
+// Called for each slot: its name and how to get and set it as a tensor.
+using SlotVisitor = std::function<void(const std::string&, const torch::Tensor&, const std::function<void(torch::Tensor)>&)>;
+
+template <typename State>
+void visit_step(State& state, const SlotVisitor& visit) {
+  visit("step", torch::tensor(state.step(), torch::kInt64),
+        [&state](const torch::Tensor& value) { state.step(value.item<std::int64_t>()); });
+}
+
+void visit_slots(OptimizerParamState& any, const std::string& kind, const SlotVisitor& visit) {
+  if (kind == "rmsprop") {
+    auto& state = static_cast<torch::optim::RMSpropParamState&>(any);
+    visit_step(state, visit);
+    visit("square_avg", state.square_avg(), [&](torch::Tensor value) { state.square_avg(std::move(value)); });
+    visit("momentum_buffer", state.momentum_buffer(),
+          [&](torch::Tensor value) { state.momentum_buffer(std::move(value)); });
+  } else if (kind == "sgd") {
+    auto& state = static_cast<torch::optim::SGDParamState&>(any);
+    visit("momentum_buffer", state.momentum_buffer(),
+          [&](torch::Tensor value) { state.momentum_buffer(std::move(value)); });
+  } else {
+    auto& state = static_cast<torch::optim::AdamWParamState&>(any);
+    visit_step(state, visit);
+    visit("exp_avg", state.exp_avg(), [&](torch::Tensor value) { state.exp_avg(std::move(value)); });
+    visit("exp_avg_sq", state.exp_avg_sq(), [&](torch::Tensor value) { state.exp_avg_sq(std::move(value)); });
+  }
+}
+
+std::string kind_of(const torch::optim::Optimizer& optimizer) {
+  if (dynamic_cast<const torch::optim::RMSprop*>(&optimizer)) return "rmsprop";
+  if (dynamic_cast<const torch::optim::SGD*>(&optimizer)) return "sgd";
+  return "adamw";
+}
+
+std::unique_ptr<OptimizerParamState> fresh_state(const std::string& kind) {
+  if (kind == "rmsprop") return std::make_unique<torch::optim::RMSpropParamState>();
+  if (kind == "sgd") return std::make_unique<torch::optim::SGDParamState>();
+  return std::make_unique<torch::optim::AdamWParamState>();
+}
+
+}  // namespace
+
+std::unique_ptr<torch::optim::Optimizer> make_optimizer(const OptimizerConfig& config,
+                                                        const NamedParameters& parameters) {
+  std::vector<torch::Tensor> tensors;
+  for (const auto& [name, parameter] : parameters) tensors.push_back(parameter);
+  if (config.name == "rmsprop") {
+    auto options = torch::optim::RMSpropOptions(config.lr).momentum(config.momentum).weight_decay(config.weight_decay);
+    return std::make_unique<torch::optim::RMSprop>(tensors, options);
+  }
+  if (config.name == "sgd") {
+    auto options = torch::optim::SGDOptions(config.lr).momentum(config.momentum).weight_decay(config.weight_decay);
+    return std::make_unique<torch::optim::SGD>(tensors, options);
+  }
+  TORCH_CHECK(config.name == "adamw", "unknown optimizer ", config.name);
+  return std::make_unique<torch::optim::AdamW>(
+      tensors, torch::optim::AdamWOptions(config.lr).weight_decay(config.weight_decay));
+}
+
+double learning_rate(const OptimizerConfig& config, std::int64_t step, std::int64_t steps) {
+  if (config.schedule == "constant") return config.lr;
+  const double progress = static_cast<double>(step) / static_cast<double>(steps);
+  return config.lr * 0.5 * (1 + std::cos(std::numbers::pi * progress));
+}
+
+void set_learning_rate(torch::optim::Optimizer& optimizer, double lr) {
+  for (auto& group : optimizer.param_groups()) group.options().set_lr(lr);
+}
+
+std::map<std::string, torch::Tensor> optimizer_state(torch::optim::Optimizer& optimizer,
+                                                     const NamedParameters& parameters) {
+  std::map<std::string, torch::Tensor> tensors;
+  const std::string kind = kind_of(optimizer);
+  for (const auto& [name, parameter] : parameters) {
+    const auto found = optimizer.state().find(parameter.unsafeGetTensorImpl());
+    if (found == optimizer.state().end()) continue;
+    visit_slots(*found->second, kind, [&](const std::string& slot, const torch::Tensor& value, const auto&) {
+      if (value.defined()) tensors[name + ":" + slot] = value;
+    });
+  }
+  return tensors;
+}
+
+void restore_optimizer(torch::optim::Optimizer& optimizer, const NamedParameters& parameters,
+                       const std::map<std::string, torch::Tensor>& state) {
+  const std::string kind = kind_of(optimizer);
+  std::size_t used = 0;
+  for (const auto& [name, parameter] : parameters) {
+    auto fresh = fresh_state(kind);
+    bool any = false;
+    visit_slots(*fresh, kind, [&](const std::string& slot, const torch::Tensor&, const auto& set) {
+      const auto found = state.find(name + ":" + slot);
+      if (found == state.end()) return;
+      set(slot == "step" ? found->second : found->second.to(parameter.device()).clone());
+      any = true;
+      ++used;
+    });
+    if (any) optimizer.state()[parameter.unsafeGetTensorImpl()] = std::move(fresh);
+  }
+  if (used != state.size())
+    throw Error("cannot resume: the saved optimizer state does not belong to \"" + kind + "\" and this network");
+}
+
+}  // namespace lamp

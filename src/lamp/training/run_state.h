@@ -1,0 +1,50 @@
+// Everything a run needs to go on exactly where it stopped, in one file that is written aside and renamed: weights and
+// buffers, optimizer state, random state, and the cursor into the curriculum.
+#pragma once
+
+#include <torch/optim/optimizer.h>
+
+#include <cstdint>
+#include <filesystem>
+
+#include "lamp/nets/network.h"
+#include "lamp/training/optimizer.h"
+
+namespace lamp {
+
+// The next step to take, and what the epoch and the run have gathered so far.
+struct Cursor {
+  std::int64_t stage = 0;
+  std::int64_t epoch = 0;        // within the stage
+  std::int64_t step = 0;         // within the epoch
+  std::int64_t epochs_done = 0;  // over all stages: rows of metrics.csv
+  double loss_sum = 0;           // over the steps of the unfinished epoch
+  double epoch_seconds = 0;      // spent on the unfinished epoch
+  double best_dice = -1;         // of best.safetensors; -1 = none yet
+};
+
+std::filesystem::path state_file(const std::filesystem::path& run);
+
+// Throws Error if the disk refuses; the state that was there before survives.
+void save_state(const std::filesystem::path& run, const Network& network, torch::optim::Optimizer& optimizer,
+                const Cursor& cursor);
+
+// Reading is split in two, because the optimizer to restore depends on the cursor's stage.
+class SavedState {
+ public:
+  explicit SavedState(const std::filesystem::path& run);
+  const Cursor& cursor() const { return cursor_; }
+  void restore(Network& network) const;
+  void restore(torch::optim::Optimizer& optimizer, const NamedParameters& parameters) const;
+
+ private:
+  std::filesystem::path file_;
+  Cursor cursor_;
+  std::map<std::string, torch::Tensor> weights_;
+  std::map<std::string, torch::Tensor> optimizer_;
+  torch::Tensor random_;
+};
+
+NamedParameters named_parameters(const Network& network);
+
+}  // namespace lamp

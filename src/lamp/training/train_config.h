@@ -1,0 +1,76 @@
+// The configuration of a training run: every option with its default and advice. docs/formats.md shows the JSON.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lamp/base/json.h"
+#include "lamp/data/preprocess.h"
+#include "lamp/nets/network.h"
+#include "lamp/objective/losses.h"
+
+namespace lamp {
+
+struct OptimizerConfig {
+  std::string name = "rmsprop";         // rmsprop | sgd | adamw
+  double lr = 1e-3;
+  double momentum = 0;                  // sgd's default is 0.9, the paper's fine-tuning setting
+  double weight_decay = 0;
+  std::string schedule = "constant";    // constant | cosine: to zero over each stage
+  double clip_norm = 0;                 // gradients are scaled down to this L2 norm; 0 = never
+};
+
+// One stage of the curriculum (the paper's section 3): small patches in large batches first, whole volumes last.
+struct StageConfig {
+  std::optional<std::array<std::int64_t, 3>> patch;  // x, y, z voxels; none = "whole"
+  std::int64_t batch = 1;
+  std::int64_t epochs = 1;                           // an epoch draws every training case once
+  OptimizerConfig optimizer;                         // the run's, unless the stage names its own
+  std::string describe() const;                      // "64x64x64, batch 16"
+};
+
+struct ValidationConfig {
+  std::int64_t every_epochs = 10;  // and at the end of every stage
+  double fraction = 0.1;           // of the training cases, chosen by the seed; 0 = no validation
+  std::optional<int> fold;         // the cases of this fold instead, where the data set has folds
+};
+
+struct LoaderConfig {
+  int threads = 2;                     // read, prepare and cut in the background
+  std::optional<std::int64_t> memory;  // bytes of prepared cases kept; none ("auto") = a quarter of what is free
+};
+
+struct ExecutionConfig {
+  std::string device = "auto";
+  std::string precision = "fp32";
+};
+
+struct TrainConfig {
+  NetConfig net;                     // in_channels and classes follow from the data set
+  DataConfig data;
+  bool centre_by_class = false;      // "sampling": {"centre": "voxel" | "class"}
+  LossConfig loss;
+  std::vector<StageConfig> curriculum;
+  ValidationConfig validation;
+  LoaderConfig loader;
+  ExecutionConfig execution;
+  double checkpoint_seconds = 60;    // "checkpoint": {"every_seconds"}: the most work that a kill -9 can cost
+  std::uint64_t seed = 0;
+};
+
+// Throws UsageError for unknown keys (naming the nearest), wrong types and values that cannot work.
+TrainConfig parse_train_config(const Json& json);
+Json to_json(const TrainConfig& config);
+
+// The text of a preset ("han", "liver", "demo"); nothing if there is none of that name.
+std::optional<std::string> preset_text(const std::string& name);
+std::vector<std::string> preset_names();
+
+// A preset's name or a JSON file, with `settings` ("optimizer.lr=1e-4": dotted path, JSON value or bare string)
+// applied on top.
+Json read_config(const std::string& name_or_file, const std::vector<std::string>& settings);
+
+}  // namespace lamp

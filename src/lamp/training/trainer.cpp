@@ -1,0 +1,242 @@
+// The loop: batch, loss, backward, checks, step, and at the right moments validation and saving.
+#include "lamp/training/trainer.h"
+
+#include <omp.h>
+#include <torch/torch.h>
+
+#include <chrono>
+#include <cmath>
+#include <memory>
+#include <utility>
+
+#include "lamp/base/device.h"
+#include "lamp/base/errors.h"
+#include "lamp/base/files.h"
+#include "lamp/base/interrupt.h"
+#include "lamp/base/log.h"
+#include "lamp/base/progress.h"
+#include "lamp/base/text.h"
+#include "lamp/data/prefetcher.h"
+#include "lamp/nets/model_file.h"
+#include "lamp/nets/net_factory.h"
+#include "lamp/training/batch_plan.h"
+#include "lamp/training/numeric_guard.h"
+#include "lamp/training/run_folder.h"
+#include "lamp/training/run_log.h"
+#include "lamp/training/run_state.h"
+#include "lamp/training/validation.h"
+
+namespace lamp {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+class Trainer {
+ public:
+  explicit Trainer(RunFolder folder);
+  TrainSummary run();
+
+ private:
+  // Where the run is, for messages.
+  std::string place() const;
+  void run_stage();
+  void start_optimizer(bool inside_stage);
+  void run_epochs(const BatchPlan& plan, Prefetcher<Batch>& batches);
+  // One optimizer step; returns the loss.
+  double step(const Batch& batch);
+  void end_epoch(const BatchPlan& plan);
+  void validate_into(EpochRow& row);
+  void save_best(double dice);
+  void save(bool weights);
+  void stop_if_asked();
+  Model model() const { return {.network = network_, .labels = folder_.dataset.labels, .data = to_json(config().data)}; }
+  const TrainConfig& config() const { return folder_.config; }
+  const StageConfig& stage() const { return config().curriculum[static_cast<std::size_t>(cursor_.stage)]; }
+
+  RunFolder folder_;
+  torch::Device device_;
+  CaseSplit split_;
+  CaseStore store_;
+  Network network_;
+  NamedParameters parameters_;
+  std::unique_ptr<Loss> loss_;
+  std::unique_ptr<torch::optim::Optimizer> optimizer_;
+  std::unique_ptr<SavedState> saved_;  // until the first stage has taken its optimizer state
+  Cursor cursor_;
+  std::unique_ptr<RunLog> log_;
+  std::unique_ptr<Progress> progress_;
+  Clock::time_point epoch_start_;
+  Clock::time_point last_save_ = Clock::now();
+  double last_loss_ = 0;
+};
+
+torch::Device single_device(const std::string& text) {
+  const auto devices = parse_devices(text);
+  if (devices.size() > 1)
+    log_warning("training uses one device for now: " + devices[0].str() + " of " + text);
+  return devices[0];
+}
+
+Trainer::Trainer(RunFolder folder)
+    : folder_(std::move(folder)),
+      device_(single_device(config().execution.device)),
+      split_(split_dataset(folder_.dataset, config().validation, config().seed)),
+      store_(folder_.dataset, config().data, folder_.cache_bytes),
+      network_(make_network(config().net)) {
+  network_.initialise(config().seed);
+  if (folder_.has_state) {
+    saved_ = std::make_unique<SavedState>(folder_.path);
+    saved_->restore(network_);
+    cursor_ = saved_->cursor();
+  }
+  network_.chain->to(device_);
+  parameters_ = named_parameters(network_);
+  loss_ = make_loss(config().loss, class_weights(config(), store_, split_.training).to(device_));
+  log_ = std::make_unique<RunLog>(folder_.path / "metrics.csv", folder_.dataset.labels, cursor_.epochs_done);
+}
+
+std::string Trainer::place() const {
+  return "stage " + std::to_string(cursor_.stage + 1) + ", epoch " + std::to_string(cursor_.epoch + 1) + ", step " +
+         std::to_string(cursor_.step + 1);
+}
+
+TrainSummary Trainer::run() {
+  log_info("training on " + device_.str() + ": " + std::to_string(split_.training.size()) + " cases, " +
+           std::to_string(split_.validation.size()) + " held out for validation");
+  while (cursor_.stage < static_cast<std::int64_t>(config().curriculum.size())) run_stage();
+  if (split_.validation.empty()) save_model(folder_.path / "best.safetensors", model());
+  return {cursor_.epochs_done, last_loss_, cursor_.best_dice, folder_.path / "best.safetensors"};
+}
+
+void Trainer::run_stage() {
+  const BatchPlan plan(stage(), cursor_.stage, config().centre_by_class, config().seed, split_.training);
+  const std::int64_t steps = stage().epochs * plan.steps_per_epoch();
+  const std::int64_t done = cursor_.epoch * plan.steps_per_epoch() + cursor_.step;
+  start_optimizer(done > 0);
+  log_info("stage " + std::to_string(cursor_.stage + 1) + " of " + std::to_string(config().curriculum.size()) + ": " +
+           stage().describe() + ", " + std::to_string(stage().epochs) + " epochs" +
+           (done > 0 ? ", going on at step " + std::to_string(done + 1) + " of " + std::to_string(steps) : ""));
+  progress_ = std::make_unique<Progress>("stage " + std::to_string(cursor_.stage + 1), steps, done);
+  Prefetcher<Batch> batches({.first = done, .last = steps, .threads = config().loader.threads, .ahead = 2},
+                            [&](std::int64_t step) {
+                              omp_set_num_threads(1);  // this loader thread's share; the network has the rest
+                              return plan.make(step, store_);
+                            });
+  run_epochs(plan, batches);
+  progress_.reset();
+}
+
+// The same optimizer keeps what it remembers from one stage to the next: RMSProp's first steps without a history are
+// ten times too long.
+void Trainer::start_optimizer(bool inside_stage) {
+  const auto& stages = config().curriculum;
+  const bool same = cursor_.stage > 0 && stages[static_cast<std::size_t>(cursor_.stage - 1)].optimizer.name ==
+                                             stage().optimizer.name;
+  const auto before = optimizer_ && same ? optimizer_state(*optimizer_, parameters_)
+                                         : std::map<std::string, torch::Tensor>();
+  optimizer_ = make_optimizer(stage().optimizer, parameters_);
+  restore_optimizer(*optimizer_, parameters_, before);
+  if (saved_ && (inside_stage || same)) saved_->restore(*optimizer_, parameters_);
+  saved_.reset();
+}
+
+void Trainer::run_epochs(const BatchPlan& plan, Prefetcher<Batch>& batches) {
+  epoch_start_ = Clock::now();
+  while (auto batch = batches.next()) {
+    const std::int64_t at = cursor_.epoch * plan.steps_per_epoch() + cursor_.step;
+    set_learning_rate(*optimizer_,
+                      learning_rate(stage().optimizer, at, stage().epochs * plan.steps_per_epoch()));
+    last_loss_ = step(*batch);
+    cursor_.loss_sum += last_loss_;
+    ++cursor_.step;
+    progress_->advance("loss " + fixed(last_loss_, 4));
+    if (cursor_.step == plan.steps_per_epoch()) end_epoch(plan);
+    stop_if_asked();
+  }
+}
+
+double Trainer::step(const Batch& batch) {
+  network_.chain->train();
+  optimizer_->zero_grad(/*set_to_none=*/true);
+  const torch::Tensor image = batch.image.to(device_);
+  const torch::Tensor flags =
+      annotation_flags(batch.annotated, static_cast<int>(config().net.classes)).to(device_);
+  const torch::Tensor loss = (*loss_)(network_.forward(image), batch.label.to(device_), flags);
+  const double value = loss.item<double>();
+  const std::string advice = "; the last saved state is untouched: lower the learning rate "
+                             "(--set optimizer.lr=...) and go on with --resume";
+  if (!std::isfinite(value)) {
+    throw Error("training stopped: the loss is " + shortest(value) + " at " + place() + ", first in " +
+                first_non_finite_layer(network_, image) + advice);
+  }
+  loss.backward();
+  const double norm = gradient_norm(parameters_);
+  if (!std::isfinite(norm)) {
+    throw Error("training stopped: a gradient is not finite at " + place() + ", first in " +
+                first_non_finite_gradient(parameters_) + advice);
+  }
+  if (const double limit = stage().optimizer.clip_norm; limit > 0 && norm > limit) {
+    for (auto& [name, parameter] : parameters_)
+      if (parameter.grad().defined()) parameter.mutable_grad().mul_(limit / norm);
+  }
+  optimizer_->step();
+  return value;
+}
+
+void Trainer::end_epoch(const BatchPlan& plan) {
+  EpochRow row{.epoch = ++cursor_.epochs_done,
+               .stage = cursor_.stage + 1,
+               .loss = cursor_.loss_sum / static_cast<double>(plan.steps_per_epoch()),
+               .learning_rate = static_cast<torch::optim::OptimizerOptions&>(optimizer_->param_groups()[0].options()).get_lr()};
+  const bool last = cursor_.epoch + 1 == stage().epochs;
+  if (!split_.validation.empty() && (last || row.epoch % config().validation.every_epochs == 0)) validate_into(row);
+  row.seconds = cursor_.epoch_seconds + seconds_since(epoch_start_);
+  log_->append(row);
+  log_debug("epoch " + std::to_string(row.epoch) + ": loss " + fixed(row.loss, 5) + ", " + fixed(row.seconds, 2) + " s");
+  epoch_start_ = Clock::now();
+  cursor_ = {.stage = cursor_.stage + (last ? 1 : 0),
+             .epoch = last ? 0 : cursor_.epoch + 1,
+             .epochs_done = cursor_.epochs_done,
+             .best_dice = cursor_.best_dice};
+  if (last || seconds_since(last_save_) >= config().checkpoint_seconds) save(true);
+}
+
+void Trainer::validate_into(EpochRow& row) {
+  row.dice = validate(network_, store_, split_.validation, device_);
+  const double mean = mean_dice(row.dice);
+  progress_->clear();
+  log_info("epoch " + std::to_string(row.epoch) + ": loss " + fixed(row.loss, 4) + ", validation Dice " +
+           fixed(mean, 4));
+  if (mean > cursor_.best_dice) save_best(mean);
+}
+
+void Trainer::save_best(double dice) {
+  cursor_.best_dice = dice;
+  save_model(folder_.path / "best.safetensors", model());
+}
+
+void Trainer::save(bool weights) {
+  if (weights) save_model(folder_.path / "last.safetensors", model());
+  save_state(folder_.path, network_, *optimizer_, cursor_);
+  last_save_ = Clock::now();
+}
+
+void Trainer::stop_if_asked() {
+  if (caught_signal() == 0) return;
+  cursor_.epoch_seconds += seconds_since(epoch_start_);
+  progress_.reset();
+  save(true);
+  throw_if_interrupted("the state is saved, go on with --resume");
+}
+
+}  // namespace
+
+TrainSummary train(const TrainRequest& request) {
+  RunFolder folder = open_run_folder(request);
+  open_log_file((folder.path / "train.log").string());
+  return Trainer(std::move(folder)).run();
+}
+
+}  // namespace lamp

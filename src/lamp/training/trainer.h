@@ -1,0 +1,31 @@
+// `lamp train`: the curriculum from the first patch to the last whole volume, in a run folder that can be left at any
+// moment and taken up again with the same result, to the last bit.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "lamp/base/json.h"
+
+namespace lamp {
+
+struct TrainRequest {
+  std::filesystem::path dataset;  // folder or dataset.json; may be empty with resume
+  std::optional<Json> config;     // merged configuration; none = the run's own (only with resume)
+  std::filesystem::path run;      // the run folder (contract: "Run folder RUN")
+  bool resume = false;
+};
+
+struct TrainSummary {
+  std::int64_t epochs = 0;
+  double loss = 0;        // of the last epoch
+  double best_dice = -1;  // -1 = never validated
+  std::filesystem::path best;
+};
+
+// Throws UsageError (configuration), InputError (data), Interrupted (SIGINT or SIGTERM, after saving), Error (a loss
+// or gradient that is not finite, naming the layer; a full disk). Whatever it throws, the last saved state is whole.
+TrainSummary train(const TrainRequest& request);
+
+}  // namespace lamp

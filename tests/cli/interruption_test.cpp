@@ -1,0 +1,85 @@
+// Ends a training run from outside, politely and not, at moments it does not choose.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <csignal>
+#include <fstream>
+#include <thread>
+#include <vector>
+
+#include "lamp/base/random.h"
+#include "support/ball_dataset.h"
+#include "support/run_program.h"
+
+namespace lamp::testing {
+namespace {
+
+using ::testing::HasSubstr;
+namespace fs = std::filesystem;
+
+class InterruptionTest : public ::testing::Test {
+ protected:
+  InterruptionTest() {
+    write_ball_dataset(folder_ / "data", 4);
+    Json config = ball_config();
+    config["curriculum"][0]["epochs"] = 20;
+    config["curriculum"][1]["epochs"] = 10;
+    std::ofstream(folder_ / "config.json") << config.dump();
+  }
+
+  std::string arguments(const std::string& run) const {
+    return "train -q --resume -d '" + (folder_ / "data").string() + "' -c '" + (folder_ / "config.json").string() +
+           "' -o '" + (folder_ / run).string() + "'";
+  }
+
+  // Starts training, sends `signal` after `delay` and returns the wait status.
+  int train_and_signal(const std::string& run, int signal, std::chrono::milliseconds delay) {
+    std::string command = "exec '" LAMP_PROGRAM "' " + arguments(run) + " 2>/dev/null";
+    std::vector<char*> argv = {const_cast<char*>("/bin/sh"), const_cast<char*>("-c"), command.data(), nullptr};
+    pid_t child = 0;
+    EXPECT_EQ(posix_spawn(&child, "/bin/sh", nullptr, nullptr, argv.data(), environ), 0);
+    std::this_thread::sleep_for(delay);
+    kill(child, signal);
+    int status = 0;
+    waitpid(child, &status, 0);
+    return status;
+  }
+
+  TemporaryFolder folder_;
+};
+
+TEST_F(InterruptionTest, ARunKilledAtRandomMomentsEndsBitIdentical) {
+  ASSERT_EQ(run_lamp(arguments("whole")).exit_code, 0);
+  Random random{2026};
+  int kills = 0;
+  for (int round = 0; round < 8; ++round) {
+    const int status = train_and_signal("killed", SIGKILL, std::chrono::milliseconds(150 + random.below(900)));
+    if (WIFSIGNALED(status)) ++kills;
+  }
+  EXPECT_GE(kills, 2);
+  ASSERT_EQ(run_lamp(arguments("killed")).exit_code, 0);
+  for (const char* file : {"last.safetensors", "best.safetensors"}) {
+    EXPECT_EQ(text_of(folder_ / "whole" / file), text_of(folder_ / "killed" / file)) << file;
+  }
+}
+
+TEST_F(InterruptionTest, SigintAndSigtermSaveAndExitWithTheirCodes) {
+  for (const int signal : {SIGINT, SIGTERM}) {
+    const std::string run = "stopped" + std::to_string(signal);
+    const int status = train_and_signal(run, signal, std::chrono::milliseconds(1500));
+    ASSERT_TRUE(WIFEXITED(status));
+    // A fast machine may have finished; then there was nothing to stop.
+    if (WEXITSTATUS(status) != 0) {
+      EXPECT_EQ(WEXITSTATUS(status), 128 + signal);
+      EXPECT_TRUE(fs::exists(folder_ / run / "state" / "state.safetensors"));
+    }
+    EXPECT_EQ(run_lamp(arguments(run)).exit_code, 0);
+  }
+}
+
+}  // namespace
+}  // namespace lamp::testing

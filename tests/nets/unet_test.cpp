@@ -1,0 +1,128 @@
+// The U-Net against the published one: parameter counts, names, outputs, gradients, statistics.
+#include "lamp/nets/unet.h"
+
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <filesystem>
+
+#include "lamp/nets/model_file.h"
+#include "lamp/nets/net_factory.h"
+#include "support/reference_loss.h"
+#include "support/relative_error.h"
+
+namespace lamp {
+namespace {
+
+using lamp::testing::relative_error;
+using lamp::testing::scientific;
+
+constexpr double kTolerance = 1e-4;
+
+struct Case {
+  const char* file;
+  NetConfig config;
+};
+
+class UNetReferenceTest : public ::testing::TestWithParam<Case> {
+ protected:
+  void SetUp() override {
+    const std::filesystem::path file = std::filesystem::path(LAMP_TEST_DATA) / GetParam().file;
+    reference_ = read_safetensors(file);
+    network_ = make_network(GetParam().config);
+    load_weights(network_, reference_, file);
+  }
+  const torch::Tensor& at(const std::string& name) const { return reference_.tensors.at(name); }
+
+  SafeTensors reference_;
+  Network network_;
+};
+
+TEST_P(UNetReferenceTest, GivesThePublishedLogitsInEvaluation) {
+  const torch::NoGradGuard no_grad;
+  network_.chain->eval();
+  const double error = relative_error(network_.forward(at("input")), at("logits_eval"));
+  RecordProperty("error", scientific(error));
+  EXPECT_LT(error, kTolerance);
+}
+
+TEST_P(UNetReferenceTest, GivesThePublishedLossGradientsAndStatisticsInTraining) {
+  network_.chain->train();
+  const torch::Tensor input = at("input").clone().requires_grad_();
+  const torch::Tensor logits = network_.forward(input);
+  const double logits_error = relative_error(logits, at("logits_train"));
+  RecordProperty("logits_error", scientific(logits_error));
+  EXPECT_LT(logits_error, kTolerance);
+  const auto parts =
+      lamp::testing::reference_lamp_loss(logits, at("label"), at("flag"), at("class_weight"));
+  EXPECT_LT(relative_error(parts.dice, at("dice_per_sample_class")), kTolerance);
+  EXPECT_LT(relative_error(parts.focal, at("focal_per_sample_class")), kTolerance);
+  EXPECT_LT(relative_error(parts.loss.view({1}), at("loss")), kTolerance);
+  parts.loss.backward();
+
+  double worst = relative_error(input.grad(), at("grad_input"));
+  EXPECT_LT(worst, kTolerance) << "input";
+  for (const auto& item : network_.chain->named_parameters()) {
+    const double error = relative_error(item.value().grad(), at("grad." + item.key()));
+    EXPECT_LT(error, kTolerance) << item.key();
+    worst = std::max(worst, error);
+  }
+  RecordProperty("worst_gradient_error", scientific(worst));
+  for (const auto& item : network_.chain->named_buffers()) {
+    if (item.key().ends_with("num_batches_tracked")) continue;
+    EXPECT_LT(relative_error(item.value(), at("after." + item.key())), kTolerance) << item.key();
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Published, UNetReferenceTest,
+    ::testing::Values(Case{"unet_w4_d4.safetensors", {.width = 4, .depth = 4, .classes = 10}},
+                      Case{"unet_w8_d3.safetensors", {.width = 8, .depth = 3, .classes = 3}}),
+    [](const auto& info) { return std::string(info.param.file, 10); });
+
+// The published counts, without the cost of building 214 million weights three times: the number of
+// parameters of a U-Net follows from the widths alone.
+std::int64_t counted(const NetConfig& config) {
+  const auto f = encoder_filters(config);
+  std::int64_t count = 27 * config.in_channels * f[0] + 2 * f[0];
+  for (std::size_t i = 1; i < f.size(); ++i) {
+    const std::int64_t down = 27 * f[i - 1] * f[i] + 2 * f[i] + 27 * f[i] * f[i] + f[i];
+    const std::int64_t c = f[i - 1];
+    const std::int64_t up = 8 * f[i] * c + c + 4 * c * c + 2 * c;
+    count += down + up + 54 * c * c + 2 * c + 27 * c * c + c;
+  }
+  const std::int64_t h = std::clamp<std::int64_t>(f[0] / 2, 1, 32);
+  return count + 8 * f[0] * h + h + 27 * h * config.classes + config.classes;
+}
+
+TEST(UNetTest, HasThePublishedNumberOfParameters) {
+  EXPECT_EQ(parameter_count(make_network({.width = 32, .classes = 10})), 22'906'650);
+  EXPECT_EQ(counted({.width = 32, .classes = 10}), 22'906'650);
+  EXPECT_EQ(counted({.width = 64, .classes = 10}), 91'604'522);
+  EXPECT_EQ(counted({.width = 128, .classes = 10}), 214'284'906);
+}
+
+TEST(UNetTest, CountsFollowTheWidthsAtAnyDepth) {
+  for (const NetConfig& config :
+       {NetConfig{.width = 1, .depth = 1}, NetConfig{.width = 6, .depth = 2},
+        NetConfig{.width = 80, .depth = 1, .in_channels = 3}, NetConfig{.width = 3, .depth = 6}})
+    EXPECT_EQ(parameter_count(make_network(config)), counted(config)) << config.width;
+}
+
+TEST(UNetTest, FiltersDoubleAndStopAt1024) {
+  EXPECT_EQ(encoder_filters({.width = 128, .depth = 4}),
+            (std::vector<std::int64_t>{128, 256, 512, 1024, 1024}));
+}
+
+TEST(UNetTest, CanBeCutBetweenTheTwoConvolutionsOfABlock) {
+  const Network network = make_network({.width = 2, .depth = 2});
+  const auto& names = network.chain->names();
+  const auto position = [&](const char* name) {
+    return std::find(names.begin(), names.end(), name) - names.begin();
+  };
+  EXPECT_LT(position("decoder_1_Conv.conv.0.conv"), position("decoder_1_Conv.conv.1.conv"));
+  EXPECT_LT(position("decoder_1_Conv.conv.1.conv"), static_cast<std::ptrdiff_t>(names.size()));
+}
+
+}  // namespace
+}  // namespace lamp

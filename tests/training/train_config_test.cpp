@@ -1,0 +1,101 @@
+#include "lamp/training/train_config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "lamp/base/errors.h"
+
+namespace lamp {
+namespace {
+
+using ::testing::HasSubstr;
+
+Json minimal() { return parse_json(R"({"curriculum": [{"patch": "whole", "epochs": 2}]})", "test"); }
+
+std::string message_of(const Json& json) {
+  try {
+    parse_train_config(json);
+  } catch (const UsageError& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+TEST(TrainConfigTest, EveryPresetParsesAndSurvivesARoundTrip) {
+  for (const std::string& name : preset_names()) {
+    const TrainConfig config = parse_train_config(read_config(name, {}));
+    EXPECT_EQ(to_json(parse_train_config(to_json(config))), to_json(config)) << name;
+  }
+  EXPECT_THAT(preset_names(), ::testing::IsSupersetOf({"demo", "han", "liver"}));
+}
+
+TEST(TrainConfigTest, AcceptsTheContractsExample) {
+  const Json json = parse_json(R"({
+    "net": {"name": "unet", "width": 32, "depth": 4},  // a comment
+    "data": {"spacing_mm": [1, 1, 1], "window": [-21, 89], "orientation": "LPS"},
+    "augment": {"preset": "liver"},
+    "loss": {"dice": "per_sample", "focal_weight": 0.5, "class_weights": "uniform"},
+    "optimizer": {"name": "rmsprop", "lr": 1e-3},
+    "curriculum": [ {"patch": [64, 64, 64], "batch": 16, "epochs": 4800},
+                    {"patch": [128, 128, 128], "batch": 4, "epochs": 1200},
+                    {"patch": "whole", "batch": 1, "epochs": 300} ],
+    "validation": {"every_epochs": 10, "fraction": 0.1},
+    "execution": {"device": "auto", "precision": "fp32", "partition": "auto", "microbatches": "auto",
+                  "schedule": "gpipe", "recompute": "auto"},
+    "seed": 0})", "example");
+  const TrainConfig config = parse_train_config(json);
+  ASSERT_EQ(config.curriculum.size(), 3U);
+  EXPECT_EQ(config.curriculum[0].batch, 16);
+  EXPECT_EQ((*config.curriculum[1].patch)[2], 128);
+  EXPECT_FALSE(config.curriculum[2].patch.has_value());
+  EXPECT_DOUBLE_EQ(config.curriculum[2].optimizer.lr, 1e-3);
+}
+
+TEST(TrainConfigTest, UnknownKeysNameTheNearestKnownOne) {
+  Json json = minimal();
+  json["optimiser"] = Json::object();
+  EXPECT_THAT(message_of(json), ::testing::AllOf(HasSubstr("optimiser"), HasSubstr("\"optimizer\"")));
+  json = minimal();
+  json["optimizer"]["learning_rate"] = 1;
+  EXPECT_THAT(message_of(json), HasSubstr("optimizer.learning_rate: unknown key"));
+  json = minimal();
+  json["curriculum"][0]["batches"] = 1;
+  EXPECT_THAT(message_of(json), HasSubstr("curriculum.0.batches"));
+}
+
+TEST(TrainConfigTest, WrongTypesAndImpossibleValuesSayWhatIsExpected) {
+  const std::vector<std::pair<std::string, Json>> cases = {
+      {"/optimizer/lr", "fast"},       {"/optimizer/lr", -1},       {"/optimizer/name", "adamm"},
+      {"/curriculum/0/patch", {1, 2}}, {"/curriculum/0/patch", {0, 8, 8}}, {"/curriculum/0/epochs", 0},
+      {"/curriculum", Json::array()},  {"/validation/fraction", 1.0}, {"/seed", "x"},
+      {"/data/window", {5, 5}},        {"/data/spacing_mm", {1, 0, 1}}, {"/data", 3},
+      {"/execution/precision", "fp8"}, {"/net/width", 0},           {"/loader/memory", "lots"}};
+  for (const auto& [pointer, value] : cases) {
+    Json json = minimal();
+    json[Json::json_pointer(pointer)] = value;
+    EXPECT_THAT(message_of(json), HasSubstr("expected")) << pointer << " " << value;
+  }
+}
+
+TEST(TrainConfigTest, SettingsReachIntoTheConfiguration) {
+  const Json json = read_config("demo", {"optimizer.lr=0.25", "curriculum.0.batch=7", "execution.device=cpu"});
+  EXPECT_EQ(json["optimizer"]["lr"], 0.25);
+  EXPECT_EQ(json["curriculum"][0]["batch"], 7);
+  EXPECT_EQ(json["execution"]["device"], "cpu");
+  EXPECT_THROW(read_config("demo", {"lr"}), UsageError);
+  EXPECT_THROW(read_config("no-such-preset", {}), UsageError);
+}
+
+TEST(TrainConfigTest, AStageMayHaveItsOwnOptimizer) {
+  Json json = minimal();
+  json["optimizer"] = {{"name", "rmsprop"}, {"lr", 0.001}, {"weight_decay", 0.5}};
+  json["curriculum"].push_back({{"patch", "whole"}, {"optimizer", {{"name", "sgd"}, {"lr", 1e-4}}}});
+  const TrainConfig config = parse_train_config(json);
+  EXPECT_EQ(config.curriculum[0].optimizer.weight_decay, 0.5);
+  EXPECT_EQ(config.curriculum[1].optimizer.name, "sgd");
+  EXPECT_EQ(config.curriculum[1].optimizer.momentum, 0.9);
+  EXPECT_EQ(config.curriculum[1].optimizer.weight_decay, 0);
+}
+
+}  // namespace
+}  // namespace lamp

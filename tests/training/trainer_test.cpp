@@ -1,0 +1,192 @@
+#include "lamp/training/trainer.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <csignal>
+#include <fstream>
+
+#include "lamp/base/errors.h"
+#include "lamp/base/files.h"
+#include "lamp/base/interrupt.h"
+#include "lamp/base/log.h"
+#include "lamp/base/safetensors.h"
+#include "lamp/training/numeric_guard.h"
+#include "lamp/training/run_state.h"
+#include "support/ball_dataset.h"
+#include "support/temporary_folder.h"
+
+namespace lamp {
+namespace {
+
+using ::testing::HasSubstr;
+namespace fs = std::filesystem;
+
+class TrainerTest : public ::testing::Test {
+ protected:
+  TrainerTest() {
+    set_log_level(LogLevel::kWarning);
+    set_caught_signal(0);
+    testing::write_ball_dataset(folder_ / "data", 5);
+  }
+  ~TrainerTest() override {
+    set_caught_signal(0);
+    close_log_file();
+  }
+
+  TrainSummary run(const std::string& name, const Json& config, bool resume = false) {
+    return train({.dataset = folder_ / "data", .config = config, .run = folder_ / name, .resume = resume});
+  }
+  std::string message_of(const std::string& name, const Json& config, bool resume = false) {
+    try {
+      run(name, config, resume);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "no error";
+  }
+  std::string bytes(const std::string& file) { return read_file(folder_ / file); }
+
+  testing::TemporaryFolder folder_;
+};
+
+TEST_F(TrainerTest, LearnsAndLeavesACompleteRunFolder) {
+  Json config = testing::ball_config();
+  config["curriculum"][1]["epochs"] = 14;
+  config["optimizer"]["lr"] = 0.01;
+  const TrainSummary summary = run("run", config);
+  EXPECT_GT(summary.best_dice, 0.8);
+  EXPECT_EQ(summary.epochs, 16);
+  for (const char* file : {"config.json", "dataset.json", "plan.json", "metrics.csv", "train.log", "best.safetensors",
+                           "last.safetensors", "state/state.safetensors"})
+    EXPECT_TRUE(fs::is_regular_file(folder_ / "run" / file)) << file;
+  std::ifstream metrics(folder_ / "run" / "metrics.csv");
+  std::string header;
+  std::getline(metrics, header);
+  EXPECT_EQ(header, "epoch,stage,loss,learning_rate,seconds,dice_mean,dice_ball");
+  int rows = 0;
+  for (std::string line; std::getline(metrics, line);) ++rows;
+  EXPECT_EQ(rows, 16);
+}
+
+// Stops after every single step, goes on with --resume, and must end with the bytes of the run that never stopped.
+TEST_F(TrainerTest, ARunStoppedAfterEveryStepEndsBitIdentical) {
+  for (const char* optimizer : {"rmsprop", "adamw"}) {
+    Json config = testing::ball_config();
+    config["optimizer"]["name"] = optimizer;
+    config["curriculum"][1]["optimizer"] = {{"schedule", "cosine"}};
+    const std::string whole = std::string("whole-") + optimizer;
+    const std::string pieces = std::string("pieces-") + optimizer;
+    run(whole, config);
+    set_caught_signal(SIGTERM);
+    int stops = 0;
+    for (bool finished = false; !finished; ++stops) {
+      try {
+        run(pieces, config, true);
+        finished = true;
+      } catch (const Interrupted& stop) {
+        EXPECT_EQ(stop.exit_code(), 143);
+        ASSERT_LT(stops, 100);
+      }
+    }
+    set_caught_signal(0);
+    EXPECT_GE(stops, 10);
+    EXPECT_EQ(bytes(whole + "/last.safetensors"), bytes(pieces + "/last.safetensors"));
+    EXPECT_EQ(bytes(whole + "/best.safetensors"), bytes(pieces + "/best.safetensors"));
+    const auto a = read_safetensors(state_file(folder_ / whole)).tensors;
+    const auto b = read_safetensors(state_file(folder_ / pieces)).tensors;
+    ASSERT_EQ(a.size(), b.size());
+    for (const auto& [name, tensor] : a) EXPECT_TRUE(torch::equal(tensor, b.at(name))) << name;
+  }
+}
+
+TEST_F(TrainerTest, TheNumberOfLoaderThreadsChangesNothing) {
+  Json config = testing::ball_config();
+  config["loader"]["threads"] = 1;
+  run("one", config);
+  config["loader"]["threads"] = 4;
+  config["loader"]["memory"] = "100kB";  // cases are dropped and read again
+  run("four", config);
+  EXPECT_EQ(bytes("one/last.safetensors"), bytes("four/last.safetensors"));
+}
+
+TEST_F(TrainerTest, MetricsRowsPastTheSavedStateAreDroppedAtAResume) {
+  const Json config = testing::ball_config();
+  set_caught_signal(SIGINT);
+  EXPECT_THROW(run("run", config), Interrupted);
+  set_caught_signal(0);
+  std::ofstream(folder_ / "run" / "metrics.csv", std::ios::app) << "1,1,0.5,0.001,1,,\n2,1,0.4,0.0";
+  run("run", config, true);
+  std::ifstream metrics(folder_ / "run" / "metrics.csv");
+  std::vector<std::string> epochs;
+  for (std::string line; std::getline(metrics, line);) epochs.push_back(line.substr(0, line.find(',')));
+  EXPECT_EQ(epochs, (std::vector<std::string>{"epoch", "1", "2", "3", "4"}));
+}
+
+TEST_F(TrainerTest, StopsAtANonFiniteLossNamesTheLayerAndKeepsTheLastState) {
+  Json config = testing::ball_config();
+  run("run", config);
+  const std::string before = bytes("run/state/state.safetensors");
+  config["curriculum"].push_back(
+      {{"patch", "whole"}, {"epochs", 50}, {"optimizer", {{"name", "sgd"}, {"lr", 1e30}}}});
+  const std::string message = message_of("run", config, true);
+  EXPECT_THAT(message, HasSubstr("training stopped"));
+  EXPECT_THAT(message, HasSubstr("stage 3, epoch 1"));
+  EXPECT_THAT(message, ::testing::ContainsRegex("layer [a-z]+coder_[0-9]"));
+  EXPECT_EQ(bytes("run/state/state.safetensors"), before);
+}
+
+TEST_F(TrainerTest, NanInAGradientIsFoundAndNamed) {
+  const torch::Tensor good = torch::ones({2}).requires_grad_();
+  const torch::Tensor bad = torch::ones({2}).requires_grad_();
+  (good * 2 + torch::sqrt(bad - 1) * 0).sum().backward();
+  const NamedParameters parameters = {{"good", good}, {"bad", bad}};
+  EXPECT_FALSE(std::isfinite(gradient_norm(parameters)));
+  EXPECT_EQ(first_non_finite_gradient(parameters), "bad");
+}
+
+TEST_F(TrainerTest, RefusesToTrainOverARunUnlessAskedToResume) {
+  const Json config = testing::ball_config();
+  run("run", config);
+  EXPECT_THAT(message_of("run", config), HasSubstr("--resume"));
+}
+
+TEST_F(TrainerTest, RefusesToResumeWithAnotherNetworkOrDataSet) {
+  Json config = testing::ball_config();
+  run("run", config);
+  Json wider = config;
+  wider["net"]["width"] = 8;
+  EXPECT_THAT(message_of("run", wider, true), HasSubstr("\"net\""));
+  testing::write_ball_dataset(folder_ / "data", 6);
+  EXPECT_THAT(message_of("run", config, true), HasSubstr("data set has changed"));
+}
+
+TEST_F(TrainerTest, AFinishedRunMayBeResumedAndExtended) {
+  Json config = testing::ball_config();
+  run("run", config);
+  EXPECT_EQ(run("run", config, true).epochs, 4);
+  config["curriculum"].push_back({{"patch", "whole"}, {"epochs", 1}});
+  EXPECT_EQ(run("run", config, true).epochs, 5);
+}
+
+TEST_F(TrainerTest, ABrokenImageIsAnInputErrorThatNamesTheFile) {
+  fs::resize_file(folder_ / "data" / "imagesTr" / "ball_2.nii.gz", 200);
+  try {
+    run("run", testing::ball_config());
+    FAIL();
+  } catch (const InputError& error) {
+    EXPECT_THAT(error.file(), HasSubstr("ball_2.nii.gz"));
+  }
+}
+
+TEST_F(TrainerTest, PartlyAnnotatedCasesTrain) {
+  Json dataset = read_json(folder_ / "data" / "dataset.json");
+  dataset["labels"]["2"] = "never seen";
+  for (auto& entry : dataset["training"]) entry["annotated"] = {1};
+  std::ofstream(folder_ / "data" / "dataset.json") << dataset.dump();
+  EXPECT_EQ(run("run", testing::ball_config()).epochs, 4);
+}
+
+}  // namespace
+}  // namespace lamp
