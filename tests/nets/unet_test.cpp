@@ -88,8 +88,8 @@ std::int64_t counted(const NetConfig& config) {
   for (std::size_t i = 1; i < f.size(); ++i) {
     const std::int64_t down = 27 * f[i - 1] * f[i] + 2 * f[i] + 27 * f[i] * f[i] + f[i];
     const std::int64_t c = f[i - 1];
-    const std::int64_t up = 8 * f[i] * c + c + 4 * c * c + 2 * c;
-    count += down + up + 54 * c * c + 2 * c + 27 * c * c + c;
+    const std::int64_t up = 8 * f[i] * c + c + 2 * c * f[i] + f[i];
+    count += down + up + 27 * f[i] * c + 2 * c + 27 * c * c + c;
   }
   const std::int64_t h = std::clamp<std::int64_t>(f[0] / 2, 1, 32);
   return count + 8 * f[0] * h + h + 27 * h * config.classes + config.classes;
@@ -105,7 +105,8 @@ TEST(UNetTest, HasThePublishedNumberOfParameters) {
 TEST(UNetTest, CountsFollowTheWidthsAtAnyDepth) {
   for (const NetConfig& config :
        {NetConfig{.width = 1, .depth = 1}, NetConfig{.width = 6, .depth = 2},
-        NetConfig{.width = 80, .depth = 1, .in_channels = 3}, NetConfig{.width = 3, .depth = 6}})
+        NetConfig{.width = 80, .depth = 1, .in_channels = 3}, NetConfig{.width = 640, .depth = 1},
+        NetConfig{.width = 3, .depth = 6}})
     EXPECT_EQ(parameter_count(make_network(config)), counted(config)) << config.width;
 }
 

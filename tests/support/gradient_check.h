@@ -1,6 +1,7 @@
 // Autograd against central differences, in double.
 #pragma once
 
+#include <ATen/Parallel.h>
 #include <torch/torch.h>
 
 #include <algorithm>
@@ -16,6 +17,8 @@ namespace lamp::testing {
 inline double gradient_error(const std::function<torch::Tensor()>& function,
                              const std::vector<torch::Tensor>& leaves, std::int64_t stride = 1) {
   constexpr double kStep = 1e-5;
+  // Thousands of tiny passes: with more threads they would wait for each other on a busy machine.
+  at::set_num_threads(1);
   const auto gradients = torch::autograd::grad({function()}, leaves);
   const torch::NoGradGuard no_grad;
   double worst = 0;

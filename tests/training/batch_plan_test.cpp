@@ -5,6 +5,9 @@
 
 #include <set>
 
+#include "support/ball_dataset.h"
+#include "support/temporary_folder.h"
+
 namespace lamp {
 namespace {
 
@@ -40,6 +43,19 @@ TEST(BatchPlanTest, ABatchLargerThanTheDataSetDrawsCasesAgain) {
   const BatchPlan plan({.batch = 16}, 0, false, 1, numbers(3));
   EXPECT_EQ(plan.steps_per_epoch(), 1);
   EXPECT_EQ(plan.cases_of(5).size(), 16U);
+}
+
+TEST(BatchPlanTest, AugmentationHasAStreamOfItsOwnAndLeavesTheChoiceOfPatchesAlone) {
+  const testing::TemporaryFolder folder;
+  CaseStore store(read_dataset(testing::write_ball_dataset(folder.path(), 3)), {}, 1 << 26);
+  const StageConfig stage = {.patch = std::array<std::int64_t, 3>{9, 10, 11}, .batch = 3};
+  const Json mirror = {{"flip", {{"probability", 1}, {"axes", {"x"}}}}};
+  const Batch plain = BatchPlan(stage, 0, false, 1, {0, 1, 2}).make(4, store);
+  const Batch mirrored =
+      BatchPlan(stage, 0, false, 1, {0, 1, 2}, Augmenter(parse_augment_config(mirror), store.dataset().labels))
+          .make(4, store);
+  EXPECT_TRUE(torch::equal(mirrored.image, plain.image.flip({-1})));
+  EXPECT_TRUE(torch::equal(mirrored.label, plain.label.flip({-1})));
 }
 
 TrainingCase ball_case(std::int64_t size, int classes) {

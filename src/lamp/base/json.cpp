@@ -32,7 +32,7 @@ void dump_into(std::string& out, const Json& value, int indent, int depth) {
       if (!first) out += indent < 0 ? ", " : ",";
       first = false;
       newline(depth + 1);
-      if (value.is_object()) out += Json(key).dump() + ": ";
+      if (value.is_object()) out += Json(key).dump(-1, ' ', false, Json::error_handler_t::replace) + ": ";
       dump_into(out, member, indent, depth + 1);
     }
     newline(depth);

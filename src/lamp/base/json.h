@@ -1,10 +1,13 @@
 // JSON with comments in, and objects whose unknown keys are errors that name the nearest known key.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace lamp {
@@ -58,6 +61,10 @@ T ObjectReader::get(const std::string& key, const T& fallback) {
     if (!found.is_boolean()) expected = "true or false";
   } else if constexpr (std::is_integral_v<T>) {
     if (!found.is_number_integer()) expected = "a whole number";
+    // The library would silently drop the upper bits.
+    else if (!(found.is_number_unsigned() ? std::in_range<T>(found.get<std::uint64_t>())
+                                          : std::in_range<T>(found.get<std::int64_t>())))
+      expected = "a smaller whole number";
   } else if constexpr (std::is_floating_point_v<T>) {
     if (!found.is_number()) expected = "a number";
   } else if constexpr (std::is_same_v<T, std::string>) {

@@ -19,6 +19,8 @@ namespace lamp {
 namespace {
 
 constexpr std::uint64_t kLargestHeaderBytes = 100'000'000;  // the limit of the Python package
+constexpr std::uint64_t kLargestTensorBytes = std::uint64_t{1} << 50;
+constexpr std::size_t kMostDimensions = 64;  // torch's own limit
 
 const std::vector<std::pair<std::string, torch::ScalarType>>& dtypes() {
   static const std::vector<std::pair<std::string, torch::ScalarType>> table = {
@@ -104,12 +106,16 @@ Entry parse_entry(const std::string& name, const Json& json, const std::filesyst
   entry.begin = whole_number(offsets[0], name, file);
   entry.end = whole_number(offsets[1], name, file);
   std::uint64_t bytes = torch::elementSize(entry.dtype);
+  std::uint64_t strides = bytes;  // torch multiplies the lengths beside a zero, too
+  bool absurd = shape.size() > kMostDimensions;
   for (const Json& size : shape) {
     const std::uint64_t length = whole_number(size, name, file);
-    if (length > (std::uint64_t{1} << 40) || __builtin_mul_overflow(bytes, length, &bytes))
-      refuse(file, "tensor " + name + ": shape " + shape.dump() + " is absurd");
+    absurd = absurd || __builtin_mul_overflow(strides, std::max<std::uint64_t>(length, 1), &strides) ||
+             strides > kLargestTensorBytes;
+    bytes *= length;
     entry.shape.push_back(static_cast<std::int64_t>(length));
   }
+  if (absurd) refuse(file, "tensor " + name + ": shape " + shape.dump() + " is absurd");
   if (entry.end < entry.begin || entry.end - entry.begin != bytes)
     refuse(file, "tensor " + name + ": shape " + shape.dump() + " does not take the bytes it claims");
   return entry;

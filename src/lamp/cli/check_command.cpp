@@ -15,19 +15,23 @@ namespace {
 CheckReport check_all(const std::vector<std::string>& paths) {
   std::vector<std::filesystem::path> images;
   std::vector<std::filesystem::path> datasets;
-  for (const std::string& path : paths) (looks_like_dataset(path) ? datasets : images).emplace_back(path);
+  for (const std::string& path : paths)
+    (looks_like_dataset(path) ? datasets : images).emplace_back(path);
   if (datasets.empty()) return check_images(images);
   if (datasets.size() == 1 && images.empty()) return check_dataset(datasets.front());
   throw UsageError("check: found " + std::to_string(datasets.size()) + " data sets and " +
-                   std::to_string(images.size()) + " images, expected one data set or images only; run it on each");
+                   std::to_string(images.size()) +
+                   " images, expected one data set or images only; run it on each");
 }
 
 }  // namespace
 
 void add_check_command(CLI::App& app, const GlobalOptions& globals) {
-  auto* command = app.add_subcommand("check", "finds every fault of a data set or of images in one pass");
+  auto* command =
+      app.add_subcommand("check", "finds every fault of a data set or of images in one pass");
   auto paths = std::make_shared<std::vector<std::string>>();
-  command->add_option("paths", *paths, "a data set (folder or JSON), or images and DICOM folders")->required();
+  command->add_option("paths", *paths, "a data set (folder or JSON), or images and DICOM folders")
+      ->required();
   command->callback([paths, &globals] {
     const CheckReport report = check_all(*paths);
     if (globals.json) {

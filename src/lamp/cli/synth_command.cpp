@@ -21,7 +21,8 @@ void add_synth_command(CLI::App& app, const GlobalOptions& globals) {
   command->add_option("--train", options->train, "number of training cases");
   command->add_option("--test", options->test, "number of test cases");
   command->add_option("--size", *size, "voxels X,Y,Z; cases are up to 8 voxels smaller");
-  command->add_option("--missing", options->missing, "probability that an organ of a training case is not annotated");
+  command->add_option("--missing", options->missing,
+                      "probability that an organ of a training case is not annotated");
   command->callback([options, folder, size, &globals] {
     options->folder = *folder;
     if (!size->empty()) options->size = parse_phantom_size(*size);
@@ -30,7 +31,10 @@ void add_synth_command(CLI::App& app, const GlobalOptions& globals) {
     Json labels = Json::object();
     for (const auto& [id, name] : phantom_labels(options->kind)) labels[std::to_string(id)] = name;
     if (globals.json)
-      print_json({{"folder", *folder}, {"training", options->train}, {"test", options->test}, {"labels", labels}});
+      print_json({{"folder", *folder},
+                  {"training", options->train},
+                  {"test", options->test},
+                  {"labels", labels}});
   });
 }
 

@@ -119,7 +119,7 @@ Patch Augmenter::deform(const Patch& patch, Random& random) const {
     options.magnitude = random.uniform(magnitude[0], magnitude[1]);
     deformation.elastic.emplace(size, options, random);
   }
-  return lamp::deform(patch, std::move(deformation));
+  return lamp::deform(patch, deformation);
 }
 
 torch::Tensor Augmenter::change_values(const torch::Tensor& image, Random& random) const {

@@ -11,7 +11,8 @@ InputError other_grid(const std::filesystem::path& file, const Geometry& found,
                       const std::filesystem::path& reference, const Geometry& expected) {
   const bool same_size = found.size == expected.size;
   const std::string distance =
-      same_size ? ", up to " + fixed(corner_distance_voxels(expected, found), 3) + " voxels away" : "";
+      same_size ? ", up to " + fixed(corner_distance_voxels(expected, found), 3) + " voxels away"
+                : "";
   return InputError("another grid than its image", file.string(),
                     "found " + found.describe() + distance + ", expected " + expected.describe() +
                         " as in " + reference.string() + "; resample it onto that grid");
@@ -54,10 +55,10 @@ Volume read_case_label(const Case& entry, const Dataset& dataset, const ReadOpti
     throw other_grid(entry.label, label.geometry, entry.images.front(), expected);
   const std::string unknown = undeclared_values(count_values(label.voxels), dataset.labels);
   if (!unknown.empty())
-    throw InputError("unknown label values", entry.label.string(),
-                     "found " + unknown + ", expected 0 to " +
-                         std::to_string(dataset.labels.rbegin()->first) + " as " +
-                         dataset.file.string() + " declares; correct the label map or declare them");
+    throw InputError(
+        "unknown label values", entry.label.string(),
+        "found " + unknown + ", expected 0 to " + std::to_string(dataset.labels.rbegin()->first) +
+            " as " + dataset.file.string() + " declares; correct the label map or declare them");
   return label;
 }
 
@@ -65,11 +66,20 @@ std::map<std::int64_t, std::int64_t> count_values(const torch::Tensor& label) {
   const torch::Tensor values = label.contiguous();
   std::map<std::int64_t, std::int64_t> counts;
   switch (values.scalar_type()) {
-    case torch::kUInt8: count_runs<std::uint8_t>(values, counts); break;
-    case torch::kInt16: count_runs<std::int16_t>(values, counts); break;
-    case torch::kInt32: count_runs<std::int32_t>(values, counts); break;
-    case torch::kInt64: count_runs<std::int64_t>(values, counts); break;
-    default: TORCH_CHECK(false, "count_values takes integers, not ", values.scalar_type());
+    case torch::kUInt8:
+      count_runs<std::uint8_t>(values, counts);
+      break;
+    case torch::kInt16:
+      count_runs<std::int16_t>(values, counts);
+      break;
+    case torch::kInt32:
+      count_runs<std::int32_t>(values, counts);
+      break;
+    case torch::kInt64:
+      count_runs<std::int64_t>(values, counts);
+      break;
+    default:
+      TORCH_CHECK(false, "count_values takes integers, not ", values.scalar_type());
   }
   return counts;
 }
@@ -82,7 +92,8 @@ std::string undeclared_values(const std::map<std::int64_t, std::int64_t>& counts
   for (const auto& [value, voxels] : counts) {
     if (value >= 0 && value <= labels.rbegin()->first) continue;  // ids are consecutive
     if (++unknown > kNamed) continue;
-    text += (text.empty() ? "" : ", ") + std::to_string(value) + " (" + std::to_string(voxels) + " voxels)";
+    text += (text.empty() ? "" : ", ") + std::to_string(value) + " (" + std::to_string(voxels) +
+            " voxels)";
   }
   if (unknown > kNamed) text += " and " + std::to_string(unknown - kNamed) + " other values";
   return text;

@@ -13,9 +13,9 @@ std::string row(const std::string& title, const std::string& text) {
   return title + std::string(title.size() < 10 ? 10 - title.size() : 1, ' ') + text + "\n";
 }
 
-
 // Smallest, median and largest along each axis by itself.
-std::string spread(const std::vector<std::array<double, 3>>& rows, int digits, const std::string& unit) {
+std::string spread(const std::vector<std::array<double, 3>>& rows, int digits,
+                   const std::string& unit) {
   std::array<std::string, 3> texts;
   for (std::size_t axis = 0; axis < 3; ++axis) {
     std::vector<double> values;
@@ -33,7 +33,8 @@ std::string sizes_and_spacings(const std::vector<const CaseFacts*>& read) {
   std::array<double, 2> range = read.front()->value_range;
   for (const CaseFacts* facts : read) {
     const auto& size = facts->geometry.size;
-    sizes.push_back({static_cast<double>(size[0]), static_cast<double>(size[1]), static_cast<double>(size[2])});
+    sizes.push_back(
+        {static_cast<double>(size[0]), static_cast<double>(size[1]), static_cast<double>(size[2])});
     spacings.push_back(facts->geometry.spacing_mm);
     range = {std::min(range[0], facts->value_range[0]), std::max(range[1], facts->value_range[1])};
   }
@@ -66,8 +67,9 @@ std::string label_table(const CheckReport& report) {
     if (id == 0) continue;
     const ClassFacts facts = class_facts(report, id);
     text += row("label " + std::to_string(id),
-                name + ": annotated in " + std::to_string(facts.annotated) + " of " + std::to_string(facts.labelled) +
-                    " label maps, present in " + std::to_string(facts.present) +
+                name + ": annotated in " + std::to_string(facts.annotated) + " of " +
+                    std::to_string(facts.labelled) + " label maps, present in " +
+                    std::to_string(facts.present) +
                     (facts.present ? ", mean " + fixed(facts.ml / facts.present, 2) + " ml" : ""));
   }
   return text;
@@ -93,14 +95,18 @@ Json case_json(const CaseFacts& facts) {
   if (facts.label_voxels.empty()) return json;
   json["annotated"] = facts.annotated;
   json["label_voxels"] = Json::object();
-  for (const auto& [value, voxels] : facts.label_voxels) json["label_voxels"][std::to_string(value)] = voxels;
+  for (const auto& [value, voxels] : facts.label_voxels)
+    json["label_voxels"][std::to_string(value)] = voxels;
   return json;
 }
 
 }  // namespace
 
 Json to_json(const CheckReport& report) {
-  Json json = {{"ok", report.ok()}, {"faults", Json::array()}, {"cases", report.cases.size()}, {"labels", Json::object()}};
+  Json json = {{"ok", report.ok()},
+               {"faults", Json::array()},
+               {"cases", report.cases.size()},
+               {"labels", Json::object()}};
   for (const DatasetFault& fault : report.faults)
     json["faults"].push_back({{"file", fault.file},
                               {"what", fault.what},
@@ -121,13 +127,16 @@ std::string describe(const CheckReport& report) {
     if (facts.channels > 0) read.push_back(&facts);
   if (!read.empty()) text += sizes_and_spacings(read);
   text += label_table(report);
-  for (std::size_t i = 0; i < std::min(report.notes.size(), kShownNotes); ++i) text += row("note", report.notes[i]);
+  for (std::size_t i = 0; i < std::min(report.notes.size(), kShownNotes); ++i)
+    text += row("note", report.notes[i]);
   if (report.notes.size() > kShownNotes)
-    text += row("note", "and " + std::to_string(report.notes.size() - kShownNotes) + " more (--json shows all)");
+    text += row("note", "and " + std::to_string(report.notes.size() - kShownNotes) +
+                            " more (--json shows all)");
   for (const DatasetFault& fault : report.faults)
-    text += row("FAULT", fault.what + ": " + fault.file + ": found " + fault.found + ", expected " + fault.expected +
-                             "; " + fault.fix);
-  return text + row("result", report.ok() ? "no faults" : std::to_string(report.faults.size()) + " faults");
+    text += row("FAULT", fault.what + ": " + fault.file + ": found " + fault.found + ", expected " +
+                             fault.expected + "; " + fault.fix);
+  return text + row("result",
+                    report.ok() ? "no faults" : std::to_string(report.faults.size()) + " faults");
 }
 
 }  // namespace lamp

@@ -1,5 +1,6 @@
-// The parts that all three dialects share: finding the JSON, labels, channels, names, and the lists of entries that
-// Decathlon and MONAI use. nnU-Net's way of finding cases by file name is in nnunet_cases.cpp.
+// The parts that all three dialects share: finding the JSON, labels, channels, names, and the lists
+// of entries that Decathlon and MONAI use. nnU-Net's way of finding cases by file name is in
+// nnunet_cases.cpp.
 #include "lamp/data/datalist.h"
 
 #include <algorithm>
@@ -30,12 +31,14 @@ std::string what_is_in(const fs::path& folder) {
 fs::path find_json(const fs::path& given) {
   std::error_code error;
   if (!fs::exists(given, error))
-    throw InputError("no data set", given.string(), "found nothing, expected a folder with dataset.json or that file");
+    throw InputError("no data set", given.string(),
+                     "found nothing, expected a folder with dataset.json or that file");
   if (!fs::is_directory(given, error)) return given;
   if (fs::is_regular_file(given / "dataset.json", error)) return given / "dataset.json";
   std::vector<fs::path> candidates;
   for (const auto& entry : fs::directory_iterator(given, error))
-    if (entry.path().extension() == ".json" && !is_hidden(entry.path())) candidates.push_back(entry.path());
+    if (entry.path().extension() == ".json" && !is_hidden(entry.path()))
+      candidates.push_back(entry.path());
   if (candidates.size() == 1) return candidates.front();
   throw InputError("no data set", given.string(),
                    "found " + what_is_in(given) + ", expected dataset.json" +
@@ -50,10 +53,12 @@ std::optional<int> whole_number(const std::string& text) {
 }
 
 // One member of "labels": "1": "liver" (Decathlon) or "liver": 1 (nnU-Net).
-std::pair<int, std::string> parse_label(const Dataset& dataset, const std::string& key, const Json& value) {
+std::pair<int, std::string> parse_label(const Dataset& dataset, const std::string& key,
+                                        const Json& value) {
   if (value.is_array())
     refuse(dataset, "regions are not supported",
-           "found label " + quoted(key) + ": " + brief(value) + ", expected one id a label; list the parts one by one");
+           "found label " + in_quotes(key) + ": " + brief(value) +
+               ", expected one id a label; list the parts one by one");
   if (value.is_number_integer()) {
     if (key == "ignore")
       refuse(dataset, "an ignore label is not supported",
@@ -63,35 +68,43 @@ std::pair<int, std::string> parse_label(const Dataset& dataset, const std::strin
   }
   const auto id = whole_number(key);
   if (!id || !value.is_string())
-    refuse(dataset, "a label that cannot be read",
-           "found " + quoted(key) + ": " + brief(value) + R"(, expected "1": "name" or "name": 1)");
+    refuse(
+        dataset, "a label that cannot be read",
+        "found " + in_quotes(key) + ": " + brief(value) + R"(, expected "1": "name" or "name": 1)");
   return {*id, value.get<std::string>()};
 }
 
 void check_consecutive(const Dataset& dataset) {
   std::string ids;
-  for (const auto& label : dataset.labels) ids += (ids.empty() ? "" : ", ") + std::to_string(label.first);
+  for (const auto& label : dataset.labels)
+    ids += (ids.empty() ? "" : ", ") + std::to_string(label.first);
   if (!dataset.labels.contains(0))
-    refuse(dataset, "no background", "found label ids " + ids + ", expected 0 for the background as well");
-  if (dataset.labels.begin()->first != 0 || dataset.labels.rbegin()->first + 1 != static_cast<int>(dataset.labels.size()))
+    refuse(dataset, "no background",
+           "found label ids " + ids + ", expected 0 for the background as well");
+  if (dataset.labels.begin()->first != 0 ||
+      dataset.labels.rbegin()->first + 1 != static_cast<int>(dataset.labels.size()))
     refuse(dataset, "label ids with gaps",
            "found ids " + ids + ", expected 0 to " + std::to_string(dataset.labels.size() - 1) +
                "; renumber them, also in the label maps");
-  if (dataset.labels.size() < 2) refuse(dataset, "no labels", "found only the background, expected at least one more");
+  if (dataset.labels.size() < 2)
+    refuse(dataset, "no labels", "found only the background, expected at least one more");
 }
 
 void parse_labels(const Json& labels, Dataset& dataset) {
   if (!labels.is_object() || labels.empty())
     refuse(dataset, "no labels",
-           "found \"labels\": " + brief(labels) + R"(, expected {"0": "background", "1": "name", ...})");
+           "found \"labels\": " + brief(labels) +
+               R"(, expected {"0": "background", "1": "name", ...})");
   std::set<std::string> names;
   for (const auto& [key, value] : labels.items()) {
     const auto [id, name] = parse_label(dataset, key, value);
     if (!dataset.labels.emplace(id, name).second)
-      refuse(dataset, "a label id twice", "found " + std::to_string(id) + " for " + quoted(dataset.labels[id]) +
-                                              " and " + quoted(name) + ", expected one name an id");
+      refuse(dataset, "a label id twice",
+             "found " + std::to_string(id) + " for " + in_quotes(dataset.labels[id]) + " and " +
+                 in_quotes(name) + ", expected one name an id");
     if (!names.insert(name).second)
-      refuse(dataset, "a label name twice", "found " + quoted(name) + " for two ids, expected one id a name");
+      refuse(dataset, "a label name twice",
+             "found " + in_quotes(name) + " for two ids, expected one id a name");
   }
   check_consecutive(dataset);
 }
@@ -107,9 +120,11 @@ void discover_labels(Dataset& dataset) {
     }
   }
   if (highest < 1 || highest > 32767)
-    refuse(dataset, "no labels",
-           R"(found no "labels" and no label map that shows them; add "labels": {"0": "background", "1": "name"})");
-  log_info(dataset.file.string() + " names no labels: taking 1 to " + std::to_string(highest) + " from its label maps");
+    refuse(
+        dataset, "no labels",
+        R"(found no "labels" and no label map that shows them; add "labels": {"0": "background", "1": "name"})");
+  log_info(dataset.file.string() + " names no labels: taking 1 to " + std::to_string(highest) +
+           " from its label maps");
   dataset.labels[0] = "background";
   for (int id = 1; id <= highest; ++id) dataset.labels[id] = "label_" + std::to_string(id);
 }
@@ -122,15 +137,17 @@ std::vector<std::string> parse_channels(const Json& root, const Dataset& dataset
   if (channels.is_object() || channels.is_array()) {
     for (const auto& item : channels.items()) {
       if (!item.value().is_string())
-        refuse(dataset, "channels that cannot be read",
-               "found " + quoted(key) + ": " + brief(channels) + R"(, expected {"0": "CT", ...})");
+        refuse(
+            dataset, "channels that cannot be read",
+            "found " + in_quotes(key) + ": " + brief(channels) + R"(, expected {"0": "CT", ...})");
       names.push_back(item.value().get<std::string>());
     }
   }
   return names;
 }
 
-// Files of many data sets are called image.nii.gz in a folder for each case: then the folder tells them apart.
+// Files of many data sets are called image.nii.gz in a folder for each case: then the folder tells
+// them apart.
 void name_by_folder_if_needed(std::vector<Case*>& cases) {
   std::map<std::string, std::set<fs::path>> folders;
   for (const Case* entry : cases) folders[entry->name].insert(entry->images.front().parent_path());
@@ -139,7 +156,8 @@ void name_by_folder_if_needed(std::vector<Case*>& cases) {
       entry->name = entry->images.front().parent_path().filename().string() + "_" + entry->name;
 }
 
-void drop_duplicates(std::vector<std::vector<Case>*> lists, const Dataset& dataset, const FaultSink& sink) {
+void drop_duplicates(std::vector<std::vector<Case>*> lists, const Dataset& dataset,
+                     const FaultSink& sink) {
   std::vector<Case*> all;
   for (auto* list : lists)
     for (Case& entry : *list) all.push_back(&entry);
@@ -150,7 +168,8 @@ void drop_duplicates(std::vector<std::vector<Case>*> lists, const Dataset& datas
       if (names.insert(entry.name).second) return false;
       sink.add({.file = dataset.file.string(),
                 .what = "a case listed twice",
-                .found = "another case " + quoted(entry.name) + " (" + entry.images.front().string() + ")",
+                .found = "another case " + in_quotes(entry.name) + " (" +
+                         entry.images.front().string() + ")",
                 .expected = "every case once",
                 .fix = "remove or rename one of them"});
       return true;
@@ -178,7 +197,8 @@ bool has_labels(const Json& root, const Dataset& dataset) {
   if (!root.contains("training") || typo)
     refuse(dataset, "no labels",
            "found the keys " + what_keys(root) + ", expected \"labels\"" +
-               (typo ? "; is " + quoted(close) + " meant?" : R"( such as {"0": "background", "1": "liver"})"));
+               (typo ? "; is " + in_quotes(close) + " meant?"
+                     : R"( such as {"0": "background", "1": "liver"})"));
   return false;
 }
 
@@ -189,7 +209,8 @@ Dataset read_dataset(const fs::path& folder_or_json, std::vector<DatasetFault>* 
   dataset.file = find_json(folder_or_json);
   dataset.root = dataset.file.parent_path();
   const Json root = read_json(dataset.file);
-  if (!root.is_object()) refuse(dataset, "not a data set", "found " + brief(root) + ", expected a JSON object");
+  if (!root.is_object())
+    refuse(dataset, "not a data set", "found " + brief(root) + ", expected a JSON object");
   dataset.name = root.contains("name") && root["name"].is_string()
                      ? root["name"].get<std::string>()
                      : fs::absolute(dataset.file).parent_path().filename().string();
@@ -202,8 +223,10 @@ Dataset read_dataset(const fs::path& folder_or_json, std::vector<DatasetFault>* 
   parse_cases(root, dataset, FaultSink{faults});
   const bool empty = dataset.training.empty() && dataset.validation.empty() && dataset.test.empty();
   if (empty && (!faults || faults->size() == faults_before))
-    refuse(dataset, "a data set without cases", "found the keys " + what_keys(root) + " and no case in them, expected "
-                                                "\"training\": [{\"image\": ..., \"label\": ...}]");
+    refuse(dataset, "a data set without cases",
+           "found the keys " + what_keys(root) +
+               " and no case in them, expected "
+               "\"training\": [{\"image\": ..., \"label\": ...}]");
   if (!labelled) discover_labels(dataset);
   return dataset;
 }

@@ -1,4 +1,5 @@
-// One entry of a case list, as Decathlon and MONAI write it: {"image": path or paths, "label": path} or a bare path.
+// One entry of a case list, as Decathlon and MONAI write it: {"image": path or paths, "label":
+// path} or a bare path.
 #include <set>
 
 #include "lamp/data/datalist_parser.h"
@@ -17,7 +18,7 @@ std::vector<std::string> keys_of(const Json& object) {
   return keys;
 }
 
-std::string quoted(const std::string& text) { return "\"" + text + "\""; }
+std::string in_quotes(const std::string& text) { return "\"" + text + "\""; }
 
 std::string brief(const Json& value) {
   std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
@@ -31,7 +32,8 @@ void refuse(const Dataset& dataset, const std::string& what, const std::string& 
 
 std::string what_keys(const Json& object) {
   std::string text;
-  for (const std::string& key : keys_of(object)) text += (text.empty() ? "" : ", ") + quoted(key);
+  for (const std::string& key : keys_of(object))
+    text += (text.empty() ? "" : ", ") + in_quotes(key);
   return text.empty() ? "(none)" : text;
 }
 
@@ -42,23 +44,27 @@ void FaultSink::add(DatasetFault fault) const {
   faults->push_back(std::move(fault));
 }
 
-std::optional<std::string> EntryParser::text(const Json& entry, const std::string& key, bool required) const {
+std::optional<std::string> EntryParser::text(const Json& entry, const std::string& key,
+                                             bool required) const {
   if (!entry.contains(key)) {
     if (required) wrong_key(entry, key);
     return std::nullopt;
   }
   if (entry[key].is_string()) return entry[key].get<std::string>();
-  fault("an entry of the wrong type", quoted(key) + ": " + brief(entry[key]), "the path of a file");
+  fault("an entry of the wrong type", in_quotes(key) + ": " + brief(entry[key]),
+        "the path of a file");
   return std::nullopt;
 }
 
 void EntryParser::wrong_key(const Json& entry, const std::string& key) const {
   const std::string close = nearest(key, keys_of(entry));
-  fault("an entry without " + quoted(key),
-        brief(entry) + (close.empty() ? "" : " (the nearest key is " + quoted(close) + ")"), "the key " + quoted(key));
+  fault("an entry without " + in_quotes(key),
+        brief(entry) + (close.empty() ? "" : " (the nearest key is " + in_quotes(close) + ")"),
+        "the key " + in_quotes(key));
 }
 
-void EntryParser::fault(const std::string& what, const std::string& found, const std::string& expected) const {
+void EntryParser::fault(const std::string& what, const std::string& found,
+                        const std::string& expected) const {
   sink.add({.file = dataset.file.string(),
             .what = what,
             .found = found + " in " + where,
@@ -104,7 +110,8 @@ bool EntryParser::details(const Json& entry, Case& result) const {
     if (id) ids.insert(*id);
     if (id || item == Json(0)) continue;
     fault("annotated labels that are not declared", "\"annotated\": " + brief(listed),
-          "a list of ids from 1 to " + std::to_string(dataset.labels.empty() ? 0 : dataset.labels.rbegin()->first));
+          "a list of ids from 1 to " +
+              std::to_string(dataset.labels.empty() ? 0 : dataset.labels.rbegin()->first));
     break;  // the case itself can still be checked
   }
   result.annotated.emplace(ids.begin(), ids.end());
@@ -128,7 +135,8 @@ std::optional<Case> parse_entry(const EntryParser& parser, const Json& entry, bo
     return std::nullopt;
   }
   if (!entry.is_object() && (needs_label || !entry.is_string())) {
-    parser.fault("an entry of the wrong type", brief(entry), R"({"image": "path", "label": "path"})");
+    parser.fault("an entry of the wrong type", brief(entry),
+                 R"({"image": "path", "label": "path"})");
     return std::nullopt;
   }
   const auto images = parser.images(entry.is_object() ? entry["image"] : entry);
@@ -148,18 +156,21 @@ std::optional<Case> parse_entry(const EntryParser& parser, const Json& entry, bo
 
 }  // namespace
 
-std::vector<Case> parse_list(const Json& root, const std::string& key, const Dataset& dataset, const FaultSink& sink) {
+std::vector<Case> parse_list(const Json& root, const std::string& key, const Dataset& dataset,
+                             const FaultSink& sink) {
   std::vector<Case> cases;
   if (!root.contains(key)) return cases;
   if (!root[key].is_array())
     refuse(dataset, "a list of the wrong type",
-           "found " + quoted(key) + ": " + brief(root[key]) + ", expected a list of entries");
+           "found " + in_quotes(key) + ": " + brief(root[key]) + ", expected a list of entries");
   fs::path base = dataset.root;
-  if (root.contains("base_dir") && root["base_dir"].is_string()) base /= root["base_dir"].get<std::string>();
+  if (root.contains("base_dir") && root["base_dir"].is_string())
+    base /= root["base_dir"].get<std::string>();
   for (std::size_t i = 0; i < root[key].size(); ++i) {
     const EntryParser parser{dataset, sink, base, key + "[" + std::to_string(i) + "]"};
     auto entry = parse_entry(parser, root[key][i], key == "training");
-    if (entry && !entry->images.front().filename().string().starts_with("._")) cases.push_back(std::move(*entry));
+    if (entry && !entry->images.front().filename().string().starts_with("._"))
+      cases.push_back(std::move(*entry));
   }
   return cases;
 }

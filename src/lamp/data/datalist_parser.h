@@ -35,19 +35,21 @@ struct EntryParser {
 };
 
 // The entries under `key`; none if it is absent. Training entries need a label.
-std::vector<Case> parse_list(const Json& root, const std::string& key, const Dataset& dataset, const FaultSink& sink);
+std::vector<Case> parse_list(const Json& root, const std::string& key, const Dataset& dataset,
+                             const FaultSink& sink);
 
 // nnU-Net v2: the cases of "dataset", or of the file names in imagesTr and imagesTs.
 void find_nnunet_cases(const Json& root, Dataset& dataset, const FaultSink& sink);
 
 // A fault of the whole file.
-[[noreturn]] void refuse(const Dataset& dataset, const std::string& what, const std::string& detail);
+[[noreturn]] void refuse(const Dataset& dataset, const std::string& what,
+                         const std::string& detail);
 
 bool is_hidden(const std::filesystem::path& path);
 std::vector<std::string> keys_of(const Json& object);
 // The keys of an object, quoted, with commas.
 std::string what_keys(const Json& object);
-std::string quoted(const std::string& text);
+std::string in_quotes(const std::string& text);
 // JSON in at most 60 characters.
 std::string brief(const Json& value);
 

@@ -30,9 +30,10 @@ DatasetFault to_fault(const InputError& error) {
   const std::string text = error.what();
   const std::string file = ": " + error.file() + ": ";
   const auto at = text.find(file);
-  if (at == std::string::npos) return {error.file(), "unreadable", text, "a sound file", "replace the file"};
-  DatasetFault fault{error.file(), text.substr(0, at), text.substr(at + file.size()), "a sound file",
-                     "replace or repair the file"};
+  if (at == std::string::npos)
+    return {error.file(), "unreadable", text, "a sound file", "replace the file"};
+  DatasetFault fault{error.file(), text.substr(0, at), text.substr(at + file.size()),
+                     "a sound file", "replace or repair the file"};
   if (const auto fix = fault.found.find("; "); fix != std::string::npos) {
     fault.fix = fault.found.substr(fix + 2);
     fault.found.resize(fix);
@@ -58,15 +59,17 @@ class CaseChecker {
   }
 
  private:
-  void fault(const fs::path& file, const std::string& what, const std::string& found, const std::string& expected,
-             const std::string& fix) {
+  void fault(const fs::path& file, const std::string& what, const std::string& found,
+             const std::string& expected, const std::string& fix) {
     result_.faults.push_back({file.string(), what, found, expected, fix});
   }
 
-  std::optional<Volume> read(const fs::path& file, Volume (*reader)(const fs::path&, const ReadOptions&)) {
+  std::optional<Volume> read(const fs::path& file,
+                             Volume (*reader)(const fs::path&, const ReadOptions&)) {
     std::error_code error;
     if (!fs::exists(file, error)) {
-      fault(file, "a missing file", "nothing", "the file of case " + entry_.name, "restore it or remove its entry");
+      fault(file, "a missing file", "nothing", "the file of case " + entry_.name,
+            "restore it or remove its entry");
       return std::nullopt;
     }
     try {
@@ -105,11 +108,13 @@ class CaseChecker {
         continue;
       }
       const double finite = value[i];
-      range = first ? std::array{finite, finite} : std::array{std::min(range[0], finite), std::max(range[1], finite)};
+      range = first ? std::array{finite, finite}
+                    : std::array{std::min(range[0], finite), std::max(range[1], finite)};
       first = false;
     }
     if (bad > 0)
-      fault(file, "NaN or infinite voxels", std::to_string(bad) + " of " + std::to_string(values.numel()), "none",
+      fault(file, "NaN or infinite voxels",
+            std::to_string(bad) + " of " + std::to_string(values.numel()), "none",
             "replace them by the value of air or of their surroundings");
   }
 
@@ -121,29 +126,33 @@ class CaseChecker {
       fault(file, "a grid of another size than " + partner, found.describe(), grid_->describe(),
             "resample it onto the grid of " + entry_.images.front().string());
     else
-      fault(file, "another place or orientation than " + partner, "a corner " + fixed(distance, 3) + " voxels away",
+      fault(file, "another place or orientation than " + partner,
+            "a corner " + fixed(distance, 3) + " voxels away",
             "at most " + shortest(kSameGridVoxels) + " voxels",
-            "copy the geometry of " + entry_.images.front().string() + " if the voxels match, else resample");
+            "copy the geometry of " + entry_.images.front().string() +
+                " if the voxels match, else resample");
   }
 
   void check_channels() {
     const auto expected = static_cast<std::int64_t>(dataset_ ? dataset_->channels.size() : 0);
     const std::int64_t found = result_.facts.channels;
     if (expected == 0 || found == 0 || found == expected || !result_.faults.empty()) return;
-    fault(entry_.images.front(), "a wrong number of channels", std::to_string(found), std::to_string(expected),
-          "correct the image or the channels that dataset.json declares");
+    fault(entry_.images.front(), "a wrong number of channels", std::to_string(found),
+          std::to_string(expected), "correct the image or the channels that dataset.json declares");
   }
 
   void check_label() {
     const auto label = read(entry_.label, &read_label);
     if (!label) return;
+    if (!grid_) result_.facts.geometry = label->geometry;
     check_grid(entry_.label, label->geometry, "its image");
     auto& counts = result_.facts.label_voxels = count_values(label->voxels);
     if (dataset_->labels.empty()) return;
     const std::string unknown = undeclared_values(counts, dataset_->labels);
     if (!unknown.empty())
       fault(entry_.label, "unknown label values", unknown,
-            "0 to " + std::to_string(dataset_->labels.rbegin()->first), "correct the label map or declare the labels");
+            "0 to " + std::to_string(dataset_->labels.rbegin()->first),
+            "correct the label map or declare the labels");
     if (counts.size() == 1 && counts.begin()->first == 0)
       fault(entry_.label, "an empty label", "only background", "at least one labelled voxel",
             "draw the structures or remove the case");
@@ -157,9 +166,12 @@ class CaseChecker {
       const bool looked_for = std::find(annotated.begin(), annotated.end(), id) != annotated.end();
       const auto count = counts.find(id);
       if (count != counts.end() && !looked_for)
-        fault(entry_.label, "a label that is not annotated", std::to_string(count->second) + " voxels of " + name,
-              "none, as \"annotated\" does not list " + std::to_string(id), "add it to \"annotated\" or erase it");
-      if (count == counts.end() && looked_for) result_.notes.push_back(entry_.name + " has no " + name);
+        fault(entry_.label, "a label that is not annotated",
+              std::to_string(count->second) + " voxels of " + name,
+              "none, as \"annotated\" does not list " + std::to_string(id),
+              "add it to \"annotated\" or erase it");
+      if (count == counts.end() && looked_for)
+        result_.notes.push_back(entry_.name + " has no " + name);
     }
   }
 
@@ -183,7 +195,8 @@ std::vector<int> annotated_ids(const Case& entry, const Dataset& dataset) {
 }
 
 // Cases differ much in size, so each thread takes the next one that is free. Results stay in order.
-void check_cases(const std::vector<Job>& jobs, const Dataset& dataset, bool labelled, CheckReport& report) {
+void check_cases(const std::vector<Job>& jobs, const Dataset& dataset, bool labelled,
+                 CheckReport& report) {
   std::vector<CaseResult> results(jobs.size());
   std::atomic<std::size_t> next = 0;
   std::mutex mutex;
@@ -214,7 +227,8 @@ void note_unused_files(const Dataset& dataset, CheckReport& report) {
   std::set<fs::path> named;
   for (const auto* list : {&dataset.training, &dataset.validation, &dataset.test}) {
     for (const Case& entry : *list) {
-      for (const fs::path& image : entry.images) named.insert(fs::absolute(image).lexically_normal());
+      for (const fs::path& image : entry.images)
+        named.insert(fs::absolute(image).lexically_normal());
       if (!entry.label.empty()) named.insert(fs::absolute(entry.label).lexically_normal());
     }
   }
@@ -224,18 +238,22 @@ void note_unused_files(const Dataset& dataset, CheckReport& report) {
     for (const auto& file : fs::directory_iterator(dataset.root / folder, error)) {
       const fs::path path = fs::absolute(file.path()).lexically_normal();
       const std::string name = path.filename().string();
-      if (!name.starts_with('.') && is_volume_file(path) && !named.contains(path)) unused.push_back(name);
+      if (!name.starts_with('.') && is_volume_file(path) && !named.contains(path))
+        unused.push_back(name);
     }
     std::sort(unused.begin(), unused.end());
     for (const std::string& name : unused)
-      report.notes.push_back(std::string(folder) + "/" + name + " belongs to no case of " + dataset.file.filename().string());
+      report.notes.push_back(std::string(folder) + "/" + name + " belongs to no case of " +
+                             dataset.file.filename().string());
   }
 }
 
 void check_declared_count(const Dataset& dataset, CheckReport& report) {
   const auto found = static_cast<std::int64_t>(dataset.training.size());
-  if (!dataset.declared_training || *dataset.declared_training == found || !report.faults.empty()) return;
-  report.faults.push_back({dataset.file.string(), "a wrong number of training cases", std::to_string(found),
+  if (!dataset.declared_training || *dataset.declared_training == found || !report.faults.empty())
+    return;
+  report.faults.push_back({dataset.file.string(), "a wrong number of training cases",
+                           std::to_string(found),
                            std::to_string(*dataset.declared_training) + " as numTraining says",
                            "restore the missing cases or correct numTraining"});
 }
@@ -261,16 +279,19 @@ CheckReport check_dataset(const fs::path& folder_or_json) {
 }
 
 CheckReport check_images(const std::vector<fs::path>& paths) {
-  CheckReport report{.name = paths.size() == 1 ? paths.front().string() : std::to_string(paths.size()) + " paths"};
+  CheckReport report{.name = paths.size() == 1 ? paths.front().string()
+                                               : std::to_string(paths.size()) + " paths"};
   std::vector<Case> cases;
   for (const fs::path& path : paths) {
     std::vector<fs::path> volumes;
     std::error_code error;
     for (const auto& file : fs::directory_iterator(path, error))
-      if (is_volume_file(file.path()) && !file.path().filename().string().starts_with('.')) volumes.push_back(file.path());
+      if (is_volume_file(file.path()) && !file.path().filename().string().starts_with('.'))
+        volumes.push_back(file.path());
     if (volumes.empty()) volumes.push_back(path);
     std::sort(volumes.begin(), volumes.end());
-    for (const fs::path& volume : volumes) cases.push_back({.name = case_name(volume), .images = {volume}});
+    for (const fs::path& volume : volumes)
+      cases.push_back({.name = case_name(volume), .images = {volume}});
   }
   std::vector<Job> jobs;
   for (const Case& entry : cases) jobs.push_back({&entry, "image"});
@@ -281,10 +302,15 @@ CheckReport check_images(const std::vector<fs::path>& paths) {
 bool looks_like_dataset(const fs::path& path) {
   std::error_code error;
   if (!fs::is_directory(path, error)) return path.extension() == ".json";
-  if (fs::is_directory(path / "imagesTr", error)) return true;
-  for (const auto& file : fs::directory_iterator(path, error))
-    if (file.path().extension() == ".json" && !file.path().filename().string().starts_with('.')) return true;
-  return false;
+  if (fs::is_directory(path / "imagesTr", error) || fs::exists(path / "dataset.json", error))
+    return true;
+  bool json = false, volumes = false;  // results lie beside a JSON of their own
+  for (const auto& file : fs::directory_iterator(path, error)) {
+    if (file.path().filename().string().starts_with('.')) continue;
+    json = json || file.path().extension() == ".json";
+    volumes = volumes || is_volume_file(file.path());
+  }
+  return json && !volumes;
 }
 
 }  // namespace lamp

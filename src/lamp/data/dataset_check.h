@@ -1,4 +1,5 @@
-// Everything that is wrong with a data set, found in one pass, so that nobody repairs one file a run.
+// Everything that is wrong with a data set, found in one pass, so that nobody repairs one file a
+// run.
 #pragma once
 
 #include <array>
@@ -34,19 +35,22 @@ struct CheckReport {
   bool ok() const { return faults.empty(); }
 };
 
-// Reads every file of a data set. Finds: a damaged dataset.json, missing and unreadable files, image and label on
-// different grids (more than kSameGridVoxels apart), wrong channel counts, undeclared label values, labels without
-// foreground, NaN and infinite voxels, faults of single entries, and classes drawn though not annotated. Never throws
-// for a fault. Works on at::get_num_threads() cases at a time, each of which is held in memory once.
+// Reads every file of a data set. Finds: a damaged dataset.json, missing and unreadable files,
+// image and label on different grids (more than kSameGridVoxels apart), wrong channel counts,
+// undeclared label values, labels without foreground, NaN and infinite voxels, faults of single
+// entries, and classes drawn though not annotated. Never throws for a fault. Works on
+// at::get_num_threads() cases at a time, each of which is held in memory once.
 CheckReport check_dataset(const std::filesystem::path& folder_or_json);
 
 // Single images (files or DICOM folders); a folder of volumes stands for every volume in it.
 CheckReport check_images(const std::vector<std::filesystem::path>& paths);
 
-// A data set if it is a JSON file or a folder that holds one (or imagesTr), else an image.
+// A JSON file, or a folder that holds dataset.json, imagesTr, or a JSON but no volumes; else images
+// are meant.
 bool looks_like_dataset(const std::filesystem::path& path);
 
-// {ok, faults [{file, what, found, expected, fix}], cases (their number), labels {id: name}, notes, case_facts []}.
+// {ok, faults [{file, what, found, expected, fix}], cases (their number), labels {id: name}, notes,
+// case_facts []}.
 Json to_json(const CheckReport& report);
 
 // For people: sizes, spacings, labels with annotated fractions and volumes, notes, faults.

@@ -94,28 +94,28 @@ Deformation draw_affine(const AffineConfig& config, const std::array<std::int64_
   return deformation;
 }
 
-Patch deform(const Patch& patch, Deformation deformation) {
+Patch deform(const Patch& patch, const Deformation& deformation) {
   const torch::NoGradGuard no_grad;
   const std::int64_t depth = patch.label.size(0), height = patch.label.size(1),
                      width = patch.label.size(2);
   if (patch.label.numel() == 0) return patch;
   const std::array<std::int64_t, 3> size_xyz = {width, height, depth};
+  std::optional<ElasticField> elastic;
   if (deformation.elastic) {
-    Matrix in_grid_units = deformation.linear;
-    for (std::size_t a = 0; a < 3; ++a)
-      for (std::size_t b = 0; b < 3; ++b)
-        in_grid_units[3 * a + b] *= 2.0 / static_cast<double>(size_xyz[a]);
-    deformation.elastic->transform(in_grid_units);
+    Matrix to_grid = deformation.linear;
+    for (std::size_t place = 0; place < 9; ++place)
+      to_grid[place] *= 2.0 / static_cast<double>(size_xyz[place / 3]);
+    elastic = deformation.elastic->transformed(to_grid);
   }
-  const torch::Tensor label =
-      patch.label.to(torch::kFloat32).unsqueeze(0);  // exact: labels are below 2^24
+  // Exact: labels are below 2^24.
+  const torch::Tensor label = patch.label.to(torch::kFloat32).unsqueeze(0);
   Patch out{torch::empty(patch.image.sizes(), patch.image.options()),
             torch::empty(patch.label.sizes(), patch.label.options())};
   const std::int64_t at_once = std::clamp<std::int64_t>(kVoxelsAtOnce / (height * width), 1, depth);
   for (std::int64_t first = 0; first < depth; first += at_once) {
     const std::int64_t count = std::min(at_once, depth - first);
     torch::Tensor grid = base_grid(deformation, size_xyz, first, count);
-    if (deformation.elastic) grid.add_(deformation.elastic->slices(first, count));
+    if (elastic) grid.add_(elastic->slices(first, count));
     grid = grid.permute({1, 2, 3, 0}).unsqueeze(1);  // [slices, 1, h, w, 3]
     out.image.narrow(1, first, count).copy_(sample(patch.image, grid, kLinear, kBorder));
     out.label.narrow(0, first, count).copy_(sample(label, grid, kNearest, kZeros).squeeze(0));

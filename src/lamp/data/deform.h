@@ -25,8 +25,7 @@ Deformation draw_affine(const AffineConfig& config, const std::array<std::int64_
                         Random& random);
 
 // Image: linear interpolation, outside the patch its border values. Label: nearest, outside
-// background; so no new values appear. Shapes and types are kept. Takes the deformation because it
-// changes its field.
-Patch deform(const Patch& patch, Deformation deformation);
+// background; so no new values appear. Shapes and types are kept.
+Patch deform(const Patch& patch, const Deformation& deformation);
 
 }  // namespace lamp

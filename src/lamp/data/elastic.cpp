@@ -12,8 +12,9 @@
 namespace lamp {
 namespace {
 
-constexpr double kPointsPerSigma =
-    2;  // the sum over points then equals the integral to better than 1e-4
+// Then the deviation of a displacement is that of the original to 0.02 % inside the volume, and to
+// 2 % at its corners.
+constexpr double kPointsPerSigma = 2;
 constexpr double kKernelReach = 3;  // sigmas; where the original cuts its kernel, too
 constexpr std::int64_t kTile = 32;  // floats summed in registers
 
@@ -101,18 +102,22 @@ ElasticField::ElasticField(const std::array<std::int64_t, 3>& size, const Elasti
   });
 }
 
-void ElasticField::transform(const std::array<double, 9>& matrix) {
-  float* values = planes_.data_ptr<float>();
+ElasticField ElasticField::transformed(const std::array<double, 9>& matrix) const {
+  ElasticField result = *this;
+  result.planes_ = torch::empty_like(planes_);
+  const float* from = planes_.data_ptr<float>();
+  float* to = result.planes_.data_ptr<float>();
   const std::int64_t count = planes_.numel() / 3;
   at::parallel_for(0, count, 1 << 14, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
-      const std::array<double, 3> v = {values[i], values[count + i], values[2 * count + i]};
       for (std::int64_t a = 0; a < 3; ++a) {
         const double* row = matrix.data() + 3 * a;
-        values[a * count + i] = static_cast<float>(row[0] * v[0] + row[1] * v[1] + row[2] * v[2]);
+        to[a * count + i] = static_cast<float>(row[0] * from[i] + row[1] * from[count + i] +
+                                               row[2] * from[2 * count + i]);
       }
     }
   });
+  return result;
 }
 
 torch::Tensor ElasticField::slices(std::int64_t first, std::int64_t count) const {

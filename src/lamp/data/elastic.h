@@ -36,8 +36,8 @@ class ElasticField {
   ElasticField(const std::array<std::int64_t, 3>& size, const ElasticOptions& options,
                Random& random);
 
-  // Replaces every displacement v by matrix * v; row-major, x, y, z.
-  void transform(const std::array<double, 9>& matrix);
+  // The field whose displacements are matrix * v for every v of this one; row-major, x, y, z.
+  ElasticField transformed(const std::array<double, 9>& matrix) const;
 
   // Displacements in voxels of slices first ... first + count - 1: [3 (x, y, z), count, h, w]
   // float32.

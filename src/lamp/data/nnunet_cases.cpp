@@ -1,5 +1,6 @@
-// nnU-Net v2 lists no cases: they follow from file names, imagesTr/<case>_<channel, 4 digits><file_ending> and
-// labelsTr/<case><file_ending>; or from an optional member "dataset": {"<case>": {"images": [...], "label": "..."}}.
+// nnU-Net v2 lists no cases: they follow from file names, imagesTr/<case>_<channel, 4
+// digits><file_ending> and labelsTr/<case><file_ending>; or from an optional member "dataset":
+// {"<case>": {"images": [...], "label": "..."}}.
 #include <algorithm>
 #include <cctype>
 
@@ -14,9 +15,11 @@ constexpr std::size_t kChannelDigits = 4;
 
 // Splits "<case>_0001" into the case and 1; -1 if the name is not built like that.
 std::pair<std::string, int> split_channel(const std::string& stem) {
-  if (stem.size() < kChannelDigits + 2 || stem[stem.size() - kChannelDigits - 1] != '_') return {stem, -1};
+  if (stem.size() < kChannelDigits + 2 || stem[stem.size() - kChannelDigits - 1] != '_')
+    return {stem, -1};
   const std::string digits = stem.substr(stem.size() - kChannelDigits);
-  if (!std::all_of(digits.begin(), digits.end(), [](unsigned char c) { return std::isdigit(c); })) return {stem, -1};
+  if (!std::all_of(digits.begin(), digits.end(), [](unsigned char c) { return std::isdigit(c); }))
+    return {stem, -1};
   return {stem.substr(0, stem.size() - kChannelDigits - 1), std::stoi(digits)};
 }
 
@@ -33,7 +36,8 @@ std::map<std::string, Channels> group_files(const Folder& folder, const FaultSin
   std::map<std::string, Channels> cases;
   std::vector<fs::path> files;
   std::error_code error;
-  for (const auto& entry : fs::directory_iterator(folder.images, error)) files.push_back(entry.path());
+  for (const auto& entry : fs::directory_iterator(folder.images, error))
+    files.push_back(entry.path());
   std::sort(files.begin(), files.end());
   for (const fs::path& file : files) {
     const std::string name = file.filename().string();
@@ -52,14 +56,15 @@ std::map<std::string, Channels> group_files(const Folder& folder, const FaultSin
   return cases;
 }
 
-std::optional<Case> make_case(const std::string& name, const Channels& channels, const Folder& folder,
-                              const Dataset& dataset, const FaultSink& sink) {
+std::optional<Case> make_case(const std::string& name, const Channels& channels,
+                              const Folder& folder, const Dataset& dataset, const FaultSink& sink) {
   Case entry{.name = name};
   for (const auto& [channel, file] : channels) entry.images.push_back(file);
   const std::size_t expected = std::max<std::size_t>(dataset.channels.size(), 1);
   if (channels.size() != expected || channels.rbegin()->first + 1 != static_cast<int>(expected)) {
     std::string found;
-    for (const auto& channel : channels) found += (found.empty() ? "" : ", ") + std::to_string(channel.first);
+    for (const auto& channel : channels)
+      found += (found.empty() ? "" : ", ") + std::to_string(channel.first);
     sink.add({.file = entry.images.front().string(),
               .what = "channels missing or unknown",
               .found = "channels " + found + " of case " + name,
@@ -76,7 +81,8 @@ std::optional<Case> make_case(const std::string& name, const Channels& channels,
 std::vector<Case> find_cases(const Folder& folder, const Dataset& dataset, const FaultSink& sink) {
   std::vector<Case> cases;
   for (const auto& [name, channels] : group_files(folder, sink))
-    if (auto entry = make_case(name, channels, folder, dataset, sink)) cases.push_back(std::move(*entry));
+    if (auto entry = make_case(name, channels, folder, dataset, sink))
+      cases.push_back(std::move(*entry));
   return cases;
 }
 
@@ -105,7 +111,8 @@ std::string first_file(const fs::path& folder) {
   for (const auto& entry : fs::directory_iterator(folder, error))
     if (!is_hidden(entry.path())) names.push_back(entry.path().filename().string());
   if (names.empty()) return "no file";
-  return std::to_string(names.size()) + " files such as " + *std::min_element(names.begin(), names.end());
+  return std::to_string(names.size()) + " files such as " +
+         *std::min_element(names.begin(), names.end());
 }
 
 }  // namespace
@@ -114,26 +121,32 @@ void find_nnunet_cases(const Json& root, Dataset& dataset, const FaultSink& sink
   std::error_code error;
   const bool table = root.contains("dataset") && root["dataset"].is_object();
   if (!table && !fs::is_directory(dataset.root / "imagesTr", error))
-    throw InputError("a data set without cases", dataset.file.string(),
-                     "found the keys " + what_keys(root) +
-                         R"( and no folder imagesTr beside, expected "training": [...] or that folder)");
+    throw InputError(
+        "a data set without cases", dataset.file.string(),
+        "found the keys " + what_keys(root) +
+            R"( and no folder imagesTr beside, expected "training": [...] or that folder)");
   std::string ending;
-  if (root.contains("file_ending") && root["file_ending"].is_string()) ending = root["file_ending"].get<std::string>();
+  if (root.contains("file_ending") && root["file_ending"].is_string())
+    ending = root["file_ending"].get<std::string>();
   if (!table && ending.empty())
     throw InputError("no file ending", dataset.file.string(),
-                     "found the keys " + what_keys(root) + R"(, expected "file_ending": ".nii.gz" (nnU-Net) or "training")");
+                     "found the keys " + what_keys(root) +
+                         R"(, expected "file_ending": ".nii.gz" (nnU-Net) or "training")");
   const Folder training{dataset.root / "imagesTr", dataset.root / "labelsTr", ending, true};
   const Folder test{dataset.root / "imagesTs", dataset.root / "labelsTs", ending, false};
-  dataset.training = table ? read_table(root["dataset"], dataset, sink) : find_cases(training, dataset, sink);
+  dataset.training =
+      table ? read_table(root["dataset"], dataset, sink) : find_cases(training, dataset, sink);
   if (!ending.empty()) dataset.test = find_cases(test, dataset, sink);
   const bool explained = sink.faults && !sink.faults->empty();
   if (!table && !explained && dataset.training.empty() && dataset.test.empty())
-    throw InputError("a data set without cases", dataset.file.string(),
-                     "found " + first_file(training.images) + " in imagesTr, expected <case>_0000" + ending);
+    throw InputError(
+        "a data set without cases", dataset.file.string(),
+        "found " + first_file(training.images) + " in imagesTr, expected <case>_0000" + ending);
   const auto found = static_cast<std::int64_t>(dataset.training.size());
   if (dataset.declared_training && *dataset.declared_training != found && !sink.faults)
-    log_warning(dataset.file.string() + ": numTraining says " + std::to_string(*dataset.declared_training) + ", found " +
-                std::to_string(found) + " cases");
+    log_warning(dataset.file.string() + ": numTraining says " +
+                std::to_string(*dataset.declared_training) + ", found " + std::to_string(found) +
+                " cases");
 }
 
 }  // namespace lamp

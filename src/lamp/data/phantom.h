@@ -1,5 +1,5 @@
-// Generated CT data sets with known truth: they stand in for patient data, which may not be handed on, in the demo,
-// the tests and the experiments.
+// Generated CT data sets with known truth: they stand in for patient data, which may not be handed
+// on, in the demo, the tests and the experiments.
 #pragma once
 
 #include <array>
@@ -14,15 +14,16 @@
 namespace lamp {
 
 struct PhantomOptions {
-  // "han": head and neck, the paper's nine organs with their true relative volumes, left and right alike.
-  // "liver": abdomen with a liver and 0 to 5 tumours.
-  // "twins": two identical structures in a plain block; only a far landmark tells their sides (see phantom_twins.cpp).
+  // "han": head and neck, the paper's nine organs with their true relative volumes, left and right
+  // alike. "liver": abdomen with a liver and 0 to 5 tumours. "twins": two identical structures in a
+  // plain block; only a far landmark tells their sides (see phantom_twins.cpp).
   std::string kind = "han";
   std::filesystem::path folder;
   int train = 16;
   int test = 4;
-  std::array<std::int64_t, 3> size = {0, 0, 0};  // x, y, z voxels; each case is 0 to 8 smaller. 0 = the kind's default
-  double missing = 0;                            // probability that an organ of a training case is not annotated
+  std::array<std::int64_t, 3> size = {
+      0, 0, 0};        // x, y, z voxels; each case is 0 to 8 smaller. 0 = the kind's default
+  double missing = 0;  // probability that an organ of a training case is not annotated
   std::uint64_t seed = 0;
 };
 
@@ -37,13 +38,13 @@ struct PhantomCase {
   std::vector<int> annotated;  // ascending; all of them unless `missing` took some
 };
 
-// The case `index` (from 0) of the training or test split. A function of its arguments alone: not of the number of
-// threads, of the other cases or of `folder`.
+// The case `index` (from 0) of the training or test split. A function of its arguments alone: not
+// of the number of threads, of the other cases or of `folder`.
 PhantomCase draw_phantom(const PhantomOptions& options, bool training, int index);
 
-// Writes imagesTr labelsTr imagesTs labelsTs dataset.json (Decathlon). Same options, same bytes. The folder may hold an
-// earlier phantom set of the same file names, which is overwritten; anything else there is refused. UsageError for
-// options out of range, Error if the disk refuses.
+// Writes imagesTr labelsTr imagesTs labelsTs dataset.json (Decathlon). Same options, same bytes.
+// The folder may hold an earlier phantom set of the same file names, which is overwritten; anything
+// else there is refused. UsageError for options out of range, Error if the disk refuses.
 void write_phantoms(const PhantomOptions& options);
 
 }  // namespace lamp

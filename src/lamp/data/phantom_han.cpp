@@ -1,6 +1,7 @@
-// Head and neck CT. Coordinates are millimetres from the optic chiasm of an average adult (x left, y back, z up);
-// volumes follow the organs' true ones: brain stem 25 ml, chiasm 0.5, mandible 60, optic nerve 0.7, parotid 28,
-// submandibular gland 9. Left and right organs are drawn from the same distributions and differ at random only.
+// Head and neck CT. Coordinates are millimetres from the optic chiasm of an average adult (x left,
+// y back, z up); volumes follow the organs' true ones: brain stem 25 ml, chiasm 0.5, mandible 60,
+// optic nerve 0.7, parotid 28, submandibular gland 9. Left and right organs are drawn from the same
+// distributions and differ at random only.
 #include <algorithm>
 #include <cmath>
 
@@ -36,7 +37,8 @@ constexpr Material kAir = {.hu = -980};
 
 class Head {
  public:
-  Head(Canvas& canvas, Random& random) : canvas_(canvas), random_(random), inside_(body(random.uniform(4, 7))) {}
+  Head(Canvas& canvas, Random& random)
+      : canvas_(canvas), random_(random), inside_(body(random.uniform(4, 7))) {}
 
   void paint() {
     paint_body();
@@ -74,11 +76,14 @@ class Head {
     canvas_.paint(intersection(solid, inside_), material);
   }
 
-  static Vec3 grown(const Vec3& radii, double mm) { return {radii[0] + mm, radii[1] + mm, radii[2] + mm}; }
+  static Vec3 grown(const Vec3& radii, double mm) {
+    return {radii[0] + mm, radii[1] + mm, radii[2] + mm};
+  }
 
   // The outline moved inwards by `inset`.
   static Solid body(double inset) {
-    return union_of({ellipsoid({0, 15, 20}, grown({76, 96, 100}, -inset)), ellipsoid({0, 8, -42}, grown({77, 72, 62}, -inset)),
+    return union_of({ellipsoid({0, 15, 20}, grown({76, 96, 100}, -inset)),
+                     ellipsoid({0, 8, -42}, grown({77, 72, 62}, -inset)),
                      ellipsoid({0, -12, -62}, grown({58, 64, 38}, -inset)),
                      tube({{0, 30, -40}, {0, 30, -220}}, {58 - inset, 60 - inset})});
   }
@@ -100,9 +105,13 @@ class Head {
 
   void paint_airways() {
     canvas_.paint(ellipsoid({0, -44, -28}, {13, 26, 16}), kAir);
-    canvas_.paint(wobbly(tube({{0, -14, -40}, {0, 2, -60}, {0, 4, -92}, {0, 8, -220}}, {7, 7, 6, 8}), 1.5, 25, random_), kAir);
-    canvas_.paint(tube({{-24, -22, -46}, {-14, -44, -49}, {14, -44, -49}, {24, -22, -46}}, {3.5, 4, 4, 3.5}),
-                  {.hu = 1300, .texture_hu = 250, .texture_mm = 5});  // upper teeth
+    canvas_.paint(
+        wobbly(tube({{0, -14, -40}, {0, 2, -60}, {0, 4, -92}, {0, 8, -220}}, {7, 7, 6, 8}), 1.5, 25,
+               random_),
+        kAir);
+    canvas_.paint(
+        tube({{-24, -22, -46}, {-14, -44, -49}, {14, -44, -49}, {24, -22, -46}}, {3.5, 4, 4, 3.5}),
+        {.hu = 1300, .texture_hu = 250, .texture_mm = 5});  // upper teeth
   }
 
   void paint_spine() {
@@ -113,22 +122,27 @@ class Head {
   }
 
   void paint_neck_side(double side) {
-    const std::vector<Vec3> muscle = {about(side, {60, 50, -40}, 2), about(side, {42, 26, -92}, 2), {side * 22, 0, -150}};
-    canvas_.paint(tube(muscle, {7, 9, 7}), kMuscle);
-    canvas_.paint(tube({about(side, {30, 20, -48}, 2), about(side, {28, 18, -140}, 2)}, {3.5, 3.5}),
-                  {.hu = random_.uniform(45, 140)});  // carotid artery, with more or less contrast agent
+    const std::vector<Vec3> muscle = {
+        about(side, {60, 50, -40}, 2), about(side, {42, 26, -92}, 2), {side * 22, 0, -150}};
+    paint_inside(tube(muscle, {7, 9, 7}), kMuscle);
+    paint_inside(
+        tube({about(side, {30, 20, -48}, 2), about(side, {28, 18, -140}, 2)}, {3.5, 3.5}),
+        {.hu = random_.uniform(45, 140)});  // carotid artery, with more or less contrast agent
     for (int i = 0; i < 4; ++i)
       paint_inside(ellipsoid(about(side, {44, 20, -90}, 18), sized({8, 9, 7}, 0.4)), kFat);
     for (int i = 0; i < 3; ++i)  // lymph nodes
       paint_inside(ellipsoid(about(side, {42, 28, -88}, 14), sized({4, 4, 5}, 0.3)), {.hu = 48});
-    paint_inside(ellipsoid(about(side, {46, -24, -44}, 3), sized({9, 13, 11}, 0.2)), kFat);  // cheek
+    paint_inside(ellipsoid(about(side, {46, -24, -44}, 3), sized({9, 13, 11}, 0.2)),
+                 kFat);  // cheek
   }
 
   void paint_brain_stem() {
-    const Vec3 top = about({0, 27, -2}, 1.5), middle = about({0, 29, -18}, 1.5), bottom = about({0, 40, -47}, 1.5);
+    const Vec3 top = about({0, 27, -2}, 1.5), middle = about({0, 29, -18}, 1.5),
+               bottom = about({0, 40, -47}, 1.5);
     const double size = 1 + random_.uniform(-0.05, 0.05);
     const auto stem = [&](double margin) {
-      return tube({top, middle, bottom}, {12.5 * size + margin, 14 * size + margin, 7.5 * size + margin});
+      return tube({top, middle, bottom},
+                  {12.5 * size + margin, 14 * size + margin, 7.5 * size + margin});
     };
     canvas_.paint(stem(4), kFluid);
     canvas_.paint(wobbly(stem(0), 0.8, 20, random_),
@@ -171,8 +185,9 @@ class Head {
     chain.push_back(about({0, -53, -79}, 1.5));
     for (auto p = half.rbegin(); p != half.rend(); ++p) chain.push_back(about(kRight, *p, 1.5));
     const double r = 1 + random_.uniform(-0.06, 0.06);
-    canvas_.paint(wobbly(tube(chain, {7.5 * r, 8.9 * r, 9.1 * r, 9.7 * r, 9.9 * r, 9.7 * r, 9.1 * r, 8.9 * r, 7.5 * r}), 0.8,
-                         18, random_),
+    canvas_.paint(wobbly(tube(chain, {7.5 * r, 8.9 * r, 9.1 * r, 9.7 * r, 9.9 * r, 9.7 * r, 9.1 * r,
+                                      8.9 * r, 7.5 * r}),
+                         0.8, 18, random_),
                   {.hu = 1000, .label = kMandible, .texture_hu = 180, .texture_mm = 6});
   }
 
@@ -189,6 +204,8 @@ class Head {
   Solid inside_;  // the body without the fat under its skin
 };
 
+constexpr double kDegree = 0.017453292519943295;  // in radians
+
 double hundredths(double value) { return std::floor(value * 100 + 0.5) / 100; }
 
 }  // namespace
@@ -196,23 +213,27 @@ double hundredths(double value) { return std::floor(value * 100 + 0.5) / 100; }
 Scene draw_han(const std::array<std::int64_t, 3>& size, Random& random) {
   Geometry geometry{.size = size};
   const double zoom = random.uniform(1.0, 1.06);
-  const double in_plane = hundredths(zoom * kFieldMm / static_cast<double>(std::min(size[0], size[1])));
-  geometry.spacing_mm = {in_plane, in_plane, hundredths(zoom * kHeightMm / static_cast<double>(size[2]))};
+  const double in_plane =
+      hundredths(zoom * kFieldMm / static_cast<double>(std::min(size[0], size[1])));
+  geometry.spacing_mm = {in_plane, in_plane,
+                         hundredths(zoom * kHeightMm / static_cast<double>(size[2]))};
   Pose pose;
   const double growth = random.uniform(0.95, 1.05);
-  Vec3 angles, middle, shift;
+  Vec3 turns, middle, shift;
   for (std::size_t a = 0; a < 3; ++a) {
     pose.scale[a] = growth * random.uniform(0.97, 1.03);
-    angles[a] = random.uniform(-8, 8) * M_PI / 180;
+    turns[a] = random.uniform(-8, 8) * kDegree;
     shift[a] = random.uniform(-5, 5);
-    geometry.origin_mm[a] = hundredths(-geometry.spacing_mm[a] * static_cast<double>(size[a] - 1) / 2 + random.uniform(-40, 40));
+    geometry.origin_mm[a] = hundredths(
+        -geometry.spacing_mm[a] * static_cast<double>(size[a] - 1) / 2 + random.uniform(-40, 40));
     middle[a] = static_cast<double>(size[a] - 1) / 2;
   }
-  pose.rotation = rotation_matrix(angles);
+  pose.rotation = small_rotation(turns);
   const Vec3 centre = geometry.point(middle);
   for (std::size_t a = 0; a < 3; ++a) {  // the field's centre turns about itself
     double offset = 0;
-    for (std::size_t b = 0; b < 3; ++b) offset += pose.rotation[3 * a + b] * pose.scale[b] * kFieldCentre[b];
+    for (std::size_t b = 0; b < 3; ++b)
+      offset += pose.rotation[3 * a + b] * pose.scale[b] * kFieldCentre[b];
     pose.centre_mm[a] = centre[a] + shift[a] - offset;
   }
   Canvas canvas(geometry, pose, random.bits());

@@ -1,4 +1,5 @@
-// The three kinds of phantom, each drawn on a grid in LPS axes. Not part of the library's interface.
+// The three kinds of phantom, each drawn on a grid in LPS axes. Not part of the library's
+// interface.
 #pragma once
 
 #include <array>
@@ -19,8 +20,8 @@ Scene draw_han(const std::array<std::int64_t, 3>& size, Random& random);
 Scene draw_liver(const std::array<std::int64_t, 3>& size, Random& random);
 Scene draw_twins(const std::array<std::int64_t, 3>& size, Random& random);
 
-// How far from a twin every cue to its side is kept, in voxels: 31 (a patch of 32^3 that touches a twin shows none) or
-// as much as a smaller grid allows.
+// How far from a twin every cue to its side is kept, in voxels: 31 (a patch of 32^3 that touches a
+// twin shows none) or as much as a smaller grid allows.
 std::int64_t twins_reach(const std::array<std::int64_t, 3>& size);
 
 }  // namespace lamp

@@ -13,7 +13,12 @@ namespace lamp {
 namespace {
 
 constexpr double kAirHu = -1000;
-constexpr std::int64_t kSlicesPerTask = 1;
+constexpr std::int64_t kVoxelsPerTask =
+    1 << 15;  // small solids are not worth waking other threads for
+
+std::int64_t slices_per_task(std::int64_t voxels_in_slice) {
+  return std::max<std::int64_t>(1, kVoxelsPerTask / std::max<std::int64_t>(1, voxels_in_slice));
+}
 
 Vec3 minus(const Vec3& a, const Vec3& b) { return {a[0] - b[0], a[1] - b[1], a[2] - b[2]}; }
 double dot(const Vec3& a, const Vec3& b) { return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]; }
@@ -26,7 +31,8 @@ Vec3 transposed_times(const std::array<double, 9>& m, const Vec3& v) {
   return times({m[0], m[3], m[6], m[1], m[4], m[7], m[2], m[5], m[8]}, v);
 }
 
-// SplitMix64's finaliser: a counter in, random bits out, so that any voxel can be drawn at any time.
+// SplitMix64's finaliser: a counter in, random bits out, so that any voxel can be drawn at any
+// time.
 std::uint64_t hash(std::uint64_t z) {
   z += 0x9e3779b97f4a7c15ULL;
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
@@ -74,18 +80,26 @@ Vec3 random_direction(Random& random) {
   }
 }
 
+// Periodic with period 1, from 1 down to -1 and back, smooth: a cosine's stand-in without a library
+// function, whose last bits differ between machines.
+double ripple(double t) {
+  t -= std::floor(t);
+  const double hump = t * (1 - t);
+  return 1 - 32 * hump * hump;
+}
+
 // A sum of three plane waves, at most 1 in size.
 std::function<double(const Vec3&)> waves(double wavelength, Random& random) {
   std::array<Vec3, 3> vectors;
   std::array<double, 3> phases;
   for (std::size_t i = 0; i < 3; ++i) {
     vectors[i] = random_direction(random);
-    for (double& component : vectors[i]) component *= 2 * M_PI / wavelength;
-    phases[i] = random.uniform(0, 2 * M_PI);
+    for (double& component : vectors[i]) component /= wavelength;
+    phases[i] = random.uniform();
   }
   return [vectors, phases](const Vec3& p) {
     double sum = 0;
-    for (std::size_t i = 0; i < 3; ++i) sum += std::cos(dot(vectors[i], p) + phases[i]);
+    for (std::size_t i = 0; i < 3; ++i) sum += ripple(dot(vectors[i], p) + phases[i]);
     return sum / 3;
   };
 }
@@ -111,14 +125,16 @@ Solid ellipsoid(const Vec3& centre, const Vec3& radii) {
 Solid box(const Vec3& centre, const Vec3& half_sizes) {
   const auto depth = [=](const Vec3& p) {
     double least = std::numeric_limits<double>::infinity();
-    for (std::size_t a = 0; a < 3; ++a) least = std::min(least, half_sizes[a] - std::abs(p[a] - centre[a]));
+    for (std::size_t a = 0; a < 3; ++a)
+      least = std::min(least, half_sizes[a] - std::abs(p[a] - centre[a]));
     return least;
   };
   return {centre, *std::max_element(half_sizes.begin(), half_sizes.end()), depth};
 }
 
 Solid tube(std::vector<Vec3> points, std::vector<double> radii) {
-  TORCH_CHECK(points.size() == radii.size() && points.size() > 1, "a tube needs points and as many radii");
+  TORCH_CHECK(points.size() == radii.size() && points.size() > 1,
+              "a tube needs points and as many radii");
   Vec3 low = points.front(), high = points.front();
   for (const Vec3& p : points) {
     for (std::size_t a = 0; a < 3; ++a) {
@@ -143,7 +159,9 @@ Solid tube(std::vector<Vec3> points, std::vector<double> radii) {
 }
 
 Solid intersection(Solid a, const Solid& b) {
-  a.depth = [first = std::move(a.depth), second = b.depth](const Vec3& p) { return std::min(first(p), second(p)); };
+  a.depth = [first = std::move(a.depth), second = b.depth](const Vec3& p) {
+    return std::min(first(p), second(p));
+  };
   return a;
 }
 
@@ -152,7 +170,8 @@ Solid union_of(const std::vector<Solid>& solids) {
   std::vector<std::function<double(const Vec3&)>> depths;
   for (const Solid& solid : solids) {
     for (std::size_t a = 0; a < 3; ++a)
-      whole.reach = std::max(whole.reach, std::abs(solid.centre[a] - whole.centre[a]) + solid.reach);
+      whole.reach =
+          std::max(whole.reach, std::abs(solid.centre[a] - whole.centre[a]) + solid.reach);
     depths.push_back(solid.depth);
   }
   whole.depth = [depths](const Vec3& p) {
@@ -165,31 +184,39 @@ Solid union_of(const std::vector<Solid>& solids) {
 
 Solid wobbly(Solid solid, double amplitude, double wavelength, Random& random) {
   solid.reach += amplitude;
-  solid.depth = [inner = std::move(solid.depth), amplitude, wave = waves(wavelength, random)](const Vec3& p) {
+  solid.depth = [inner = std::move(solid.depth), amplitude,
+                 wave = waves(wavelength, random)](const Vec3& p) {
     const double depth = inner(p);
-    return std::abs(depth) > 4 * amplitude + 4 ? depth : depth + amplitude * wave(p);  // waves matter at the surface
+    return std::abs(depth) > 4 * amplitude + 4
+               ? depth
+               : depth + amplitude * wave(p);  // waves matter at the surface
   };
   return solid;
 }
 
 Solid above(Solid solid, double z) {
-  solid.depth = [inner = std::move(solid.depth), z](const Vec3& p) { return std::min(inner(p), p[2] - z); };
+  solid.depth = [inner = std::move(solid.depth), z](const Vec3& p) {
+    return std::min(inner(p), p[2] - z);
+  };
   return solid;
 }
 
 Solid moved(Solid solid, const Vec3& offset) {
   for (std::size_t a = 0; a < 3; ++a) solid.centre[a] += offset[a];
-  solid.depth = [inner = std::move(solid.depth), offset](const Vec3& p) { return inner(minus(p, offset)); };
+  solid.depth = [inner = std::move(solid.depth), offset](const Vec3& p) {
+    return inner(minus(p, offset));
+  };
   return solid;
 }
 
-std::array<double, 9> rotation_matrix(const Vec3& angles) {
-  const double cx = std::cos(angles[0]), sx = std::sin(angles[0]);
-  const double cy = std::cos(angles[1]), sy = std::sin(angles[1]);
-  const double cz = std::cos(angles[2]), sz = std::sin(angles[2]);
-  return {cz * cy, cz * sy * sx - sz * cx, cz * sy * cx + sz * sx,
-          sz * cy, sz * sy * sx + cz * cx, sz * sy * cx - cz * sx,
-          -sy,     cy * sx,                cy * cx};
+std::array<double, 9> small_rotation(const Vec3& turns) {
+  double w = 1, x = turns[0] / 2, y = turns[1] / 2,
+         z = turns[2] / 2;  // a quaternion, not yet of length 1
+  const double length = std::sqrt(w * w + x * x + y * y + z * z);
+  w /= length, x /= length, y /= length, z /= length;
+  return {1 - 2 * (y * y + z * z), 2 * (x * y - w * z),     2 * (x * z + w * y),
+          2 * (x * y + w * z),     1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
+          2 * (x * z - w * y),     2 * (y * z + w * x),     1 - 2 * (x * x + y * y)};
 }
 
 Canvas::Canvas(const Geometry& geometry, const Pose& pose, std::uint64_t key)
@@ -198,11 +225,21 @@ Canvas::Canvas(const Geometry& geometry, const Pose& pose, std::uint64_t key)
   edge_ = geometry.spacing_mm[0] / pose.scale[0];
   hu_ = torch::full({size[2], size[1], size[0]}, kAirHu, torch::kFloat32);
   label_ = torch::zeros({size[2], size[1], size[0]}, torch::kUInt8);
+  const auto anatomy = [&](const Vec3& index) {
+    Vec3 p = transposed_times(pose.rotation, minus(geometry.point(index), pose.centre_mm));
+    for (std::size_t a = 0; a < 3; ++a) p[a] /= pose.scale[a];
+    return p;
+  };
+  first_voxel_ = anatomy({0, 0, 0});
+  steps_ = {minus(anatomy({1, 0, 0}), first_voxel_), minus(anatomy({0, 1, 0}), first_voxel_),
+            minus(anatomy({0, 0, 1}), first_voxel_)};
 }
 
-Vec3 Canvas::to_anatomy(const Vec3& index) const {
-  Vec3 p = transposed_times(pose_.rotation, minus(geometry_.point(index), pose_.centre_mm));
-  for (std::size_t a = 0; a < 3; ++a) p[a] /= pose_.scale[a];
+Vec3 Canvas::to_anatomy(std::int64_t x, std::int64_t y, std::int64_t z) const {
+  Vec3 p;
+  for (std::size_t a = 0; a < 3; ++a)
+    p[a] = first_voxel_[a] + static_cast<double>(x) * steps_[0][a] +
+           static_cast<double>(y) * steps_[1][a] + static_cast<double>(z) * steps_[2][a];
   return p;
 }
 
@@ -216,7 +253,8 @@ Canvas::Range Canvas::voxels_near(const Solid& solid) const {
     double stretch = 0;  // a rotated cube's extent along this axis
     for (std::size_t b = 0; b < 3; ++b) stretch += std::abs(pose_.rotation[3 * a + b]);
     const double reach = (solid.reach + edge_) * largest_scale * stretch / geometry_.spacing_mm[a];
-    const double centre = (rotated[a] + pose_.centre_mm[a] - geometry_.origin_mm[a]) / geometry_.spacing_mm[a];
+    const double centre =
+        (rotated[a] + pose_.centre_mm[a] - geometry_.origin_mm[a]) / geometry_.spacing_mm[a];
     const auto size = static_cast<double>(geometry_.size[a]);
     range.first[a] = static_cast<std::int64_t>(std::clamp(std::floor(centre - reach), 0.0, size));
     range.last[a] = static_cast<std::int64_t>(std::clamp(std::ceil(centre + reach) + 1, 0.0, size));
@@ -230,22 +268,25 @@ void Canvas::paint(const Solid& solid, const Material& material) {
   auto hu = hu_.accessor<float, 3>();
   auto label = label_.accessor<std::uint8_t, 3>();
   const auto paint_voxel = [&](std::int64_t x, std::int64_t y, std::int64_t z) {
-    const Vec3 p = to_anatomy({static_cast<double>(x), static_cast<double>(y), static_cast<double>(z)});
+    const Vec3 p = to_anatomy(x, y, z);
     const double cover = std::clamp(solid.depth(p) / edge_ + 0.5, 0.0, 1.0);
     if (cover <= 0) return;
     double value = material.hu;
     if (material.texture_hu > 0) {
       const double grain = 1 / material.texture_mm;
-      value += material.texture_hu * value_noise(texture_key, {p[0] * grain, p[1] * grain, p[2] * grain});
+      value += material.texture_hu *
+               value_noise(texture_key, {p[0] * grain, p[1] * grain, p[2] * grain});
     }
     hu[z][y][x] = static_cast<float>(hu[z][y][x] + cover * (value - hu[z][y][x]));
     if (cover >= 0.5) label[z][y][x] = static_cast<std::uint8_t>(material.label);
   };
-  at::parallel_for(range.first[2], std::max(range.first[2], range.last[2]), kSlicesPerTask,
-                   [&](std::int64_t begin, std::int64_t end) {
+  const std::int64_t in_slice = (range.last[0] - range.first[0]) * (range.last[1] - range.first[1]);
+  at::parallel_for(range.first[2], std::max(range.first[2], range.last[2]),
+                   slices_per_task(in_slice), [&](std::int64_t begin, std::int64_t end) {
                      for (std::int64_t z = begin; z < end; ++z)
                        for (std::int64_t y = range.first[1]; y < range.last[1]; ++y)
-                         for (std::int64_t x = range.first[0]; x < range.last[0]; ++x) paint_voxel(x, y, z);
+                         for (std::int64_t x = range.first[0]; x < range.last[0]; ++x)
+                           paint_voxel(x, y, z);
                    });
 }
 
@@ -259,13 +300,13 @@ void Canvas::add_bias(double hu, Random& random) {
   constexpr double kWavelengthMm = 250;
   const auto wave = waves(kWavelengthMm, random);
   auto values = hu_.accessor<float, 3>();
-  at::parallel_for(0, hu_.size(0), kSlicesPerTask, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t z = begin; z < end; ++z)
-      for (std::int64_t y = 0; y < hu_.size(1); ++y)
-        for (std::int64_t x = 0; x < hu_.size(2); ++x)
-          values[z][y][x] += static_cast<float>(
-              hu * wave(to_anatomy({static_cast<double>(x), static_cast<double>(y), static_cast<double>(z)})));
-  });
+  at::parallel_for(0, hu_.size(0), slices_per_task(hu_[0].numel()),
+                   [&](std::int64_t begin, std::int64_t end) {
+                     for (std::int64_t z = begin; z < end; ++z)
+                       for (std::int64_t y = 0; y < hu_.size(1); ++y)
+                         for (std::int64_t x = 0; x < hu_.size(2); ++x)
+                           values[z][y][x] += static_cast<float>(hu * wave(to_anatomy(x, y, z)));
+                   });
 }
 
 Volume Canvas::image(double noise_hu) {
@@ -274,12 +315,15 @@ Volume Canvas::image(double noise_hu) {
   torch::Tensor voxels = torch::empty(hu_.sizes(), torch::kInt16);
   const float* value = hu_.const_data_ptr<float>();
   auto* out = voxels.mutable_data_ptr<std::int16_t>();
-  at::parallel_for(0, hu_.numel(), 1 << 15, [&](std::int64_t begin, std::int64_t end) {
+  at::parallel_for(0, hu_.numel(), kVoxelsPerTask, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const std::uint64_t bits = hash(key + static_cast<std::uint64_t>(i));
-      const auto sum = static_cast<double>((bits & 0xffff) + (bits >> 16 & 0xffff) + (bits >> 32 & 0xffff) + (bits >> 48));
-      const double normal = (sum / 65536 - 2) * 1.7320508075688772;  // four uniform numbers have the variance 1/3
-      out[i] = static_cast<std::int16_t>(std::clamp(std::floor(value[i] + noise_hu * normal + 0.5), kLowestHu, kHighestHu));
+      const auto sum = static_cast<double>((bits & 0xffff) + (bits >> 16 & 0xffff) +
+                                           (bits >> 32 & 0xffff) + (bits >> 48));
+      const double normal =
+          (sum / 65536 - 2) * 1.7320508075688772;  // four uniform numbers have the variance 1/3
+      out[i] = static_cast<std::int16_t>(
+          std::clamp(std::floor(value[i] + noise_hu * normal + 0.5), kLowestHu, kHighestHu));
     }
   });
   return {.geometry = geometry_, .voxels = voxels.unsqueeze(0)};

@@ -1,6 +1,7 @@
-// Solids and the canvas that phantoms are painted on. Scenes are described in anatomical coordinates (millimetres of
-// an average body, axes as in LPS); a pose places them in the patient's. Double arithmetic and rounding at the very end
-// keep the voxels the same on every machine.
+// Solids and the canvas that phantoms are painted on. Scenes are described in anatomical
+// coordinates (millimetres of an average body, axes as in LPS); a pose places them in the
+// patient's. Double arithmetic and rounding at the very end keep the voxels the same on every
+// machine.
 #pragma once
 
 #include <torch/types.h>
@@ -20,7 +21,8 @@ using Vec3 = std::array<double, 3>;
 // A closed shape. depth(p) is positive inside, about the distance to the surface near it.
 struct Solid {
   Vec3 centre;
-  double reach;  // every point of the solid lies within this distance of the centre, along each axis
+  double
+      reach;  // every point of the solid lies within this distance of the centre, along each axis
   std::function<double(const Vec3&)> depth;
 };
 
@@ -43,8 +45,9 @@ struct Pose {
   Vec3 scale = {1, 1, 1};
 };
 
-// Rotation by the three angles (radians) about x, then y, then z.
-std::array<double, 9> rotation_matrix(const Vec3& angles);
+// Rotation about the direction of `turns` by its length in radians (nearly, for less than half a
+// radian).
+std::array<double, 9> small_rotation(const Vec3& turns);
 
 struct Material {
   double hu;
@@ -53,20 +56,22 @@ struct Material {
   double texture_mm = 8;  // size of its grains
 };
 
-// Air to begin with; later paint covers earlier paint. Painting uses all threads; the result does not depend on them.
+// Air to begin with; later paint covers earlier paint. Painting uses all threads; the result does
+// not depend on them.
 class Canvas {
  public:
   Canvas(const Geometry& geometry, const Pose& pose, std::uint64_t key);
 
-  // Edges are one in-plane voxel soft, as a scanner's; the label's edge lies on the solid's surface.
+  // Edges are one in-plane voxel soft, as a scanner's; the label's edge lies on the solid's
+  // surface.
   void paint(const Solid& solid, const Material& material);
   // A radius that the voxels can show: `radius`, or more on a coarse grid.
   double resolvable(double radius) const;
 
   // A slowly varying shift of the values, largest `hu`, as from beam hardening.
   void add_bias(double hu, Random& random);
-  // Independent noise of standard deviation `hu` (Irwin and Hall's sum of four uniform numbers: no library function),
-  // then rounding. The canvas is spent.
+  // Independent noise of standard deviation `hu` (Irwin and Hall's sum of four uniform numbers: no
+  // library function), then rounding. The canvas is spent.
   Volume image(double noise_hu);  // int16
   Volume label() const;           // uint8
 
@@ -74,16 +79,18 @@ class Canvas {
   struct Range {
     std::array<std::int64_t, 3> first, last;  // x, y, z; last is exclusive
   };
-  Vec3 to_anatomy(const Vec3& index) const;
+  Vec3 to_anatomy(std::int64_t x, std::int64_t y, std::int64_t z) const;  // of a voxel's centre
   Range voxels_near(const Solid& solid) const;
 
   Geometry geometry_;
   Pose pose_;
   std::uint64_t key_;
-  double edge_;             // width of a soft edge in anatomical units
+  Vec3 first_voxel_;           // anatomical place of voxel 0, 0, 0
+  std::array<Vec3, 3> steps_;  // and from one voxel to the next along x, y, z
+  double edge_;                // width of a soft edge in anatomical units
   std::uint64_t painted_ = 0;  // solids so far: each has a texture of its own
-  torch::Tensor hu_;        // float32 [D, H, W]
-  torch::Tensor label_;     // uint8 [D, H, W]
+  torch::Tensor hu_;           // float32 [D, H, W]
+  torch::Tensor label_;        // uint8 [D, H, W]
 };
 
 }  // namespace lamp

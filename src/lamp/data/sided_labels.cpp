@@ -12,7 +12,6 @@ bool separator(char c) {
   return c == '_' || c == '-' || c == '.' || std::isspace(static_cast<unsigned char>(c));
 }
 bool upper(char c) { return std::isupper(static_cast<unsigned char>(c)) != 0; }
-bool lower(char c) { return std::islower(static_cast<unsigned char>(c)) != 0; }
 
 struct Word {
   std::size_t start = 0, length = 0;

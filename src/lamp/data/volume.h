@@ -35,6 +35,18 @@ double corner_distance_voxels(const Geometry& a, const Geometry& b);
 // Grids further apart than this are different grids (contract: image and label must agree to 0.01 voxel).
 inline constexpr double kSameGridVoxels = 0.01;
 
+// What a reader may let pass.
+struct ReadOptions {
+  bool allow_shear = false;  // keep a sheared grid as it is instead of refusing it
+  bool refuse_nan = true;    // refuse images with NaN or infinite voxels
+};
+
+// What a file says before its voxels are read.
+struct VolumeHeader {
+  Geometry geometry;
+  std::int64_t channels = 1;
+};
+
 struct Volume {
   Geometry geometry;
   torch::Tensor voxels;                           // [C, D, H, W], CPU, contiguous

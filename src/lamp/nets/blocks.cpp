@@ -13,6 +13,23 @@ namespace {
 
 constexpr double kSlope = 0.01;
 
+// A shortcut whose norm is folded into its convolution.
+class FoldedShortcut : public Layer {
+ public:
+  FoldedShortcut(std::string skip, const GuardedConv3d& conv)
+      : skip_(std::move(skip)), conv_(register_module("conv", conv)) {}
+
+  torch::Tensor forward(torch::Tensor input, SkipPort& skips) override {
+    skips.stash(skip_, conv_->forward(input));
+    return input;
+  }
+  std::vector<std::string> stashes() const override { return {skip_}; }
+
+ private:
+  std::string skip_;
+  GuardedConv3d conv_;
+};
+
 // Stashes the block's shortcut, computed before the block because it is never larger than the
 // block's input.
 class Shortcut : public Layer {
@@ -32,6 +49,11 @@ class Shortcut : public Layer {
   }
   std::vector<std::string> stashes() const override { return {skip_}; }
   std::shared_ptr<torch::nn::Module> named_module() override { return path_.ptr(); }
+  std::shared_ptr<Layer> inference_form() override {
+    const auto conv = std::dynamic_pointer_cast<torch::nn::Conv3dImpl>(path_->ptr(0));
+    const auto norm = std::dynamic_pointer_cast<torch::nn::BatchNorm3dImpl>(path_->ptr(1));
+    return std::make_shared<FoldedShortcut>(skip_, fold_norm(*conv, *norm));
+  }
 
  private:
   std::string skip_;
@@ -64,19 +86,36 @@ class ResidualEnd : public Layer {
 
 }  // namespace
 
-torch::nn::Conv3d make_conv(const ConvShape& shape) {
-  return torch::nn::Conv3d(torch::nn::Conv3dOptions(shape.in, shape.out, shape.kernel)
+GuardedConv3d make_conv(const ConvShape& shape) {
+  return GuardedConv3d(torch::nn::Conv3dOptions(shape.in, shape.out, shape.kernel)
                                .stride(shape.stride)
                                .padding((shape.kernel - 1) / 2)
                                .bias(shape.bias));
 }
 
-torch::nn::ConvTranspose3d make_upsampling(std::int64_t in, std::int64_t out) {
-  return torch::nn::ConvTranspose3d(torch::nn::ConvTranspose3dOptions(in, out, 2).stride(2));
+GuardedConvTranspose3d make_upsampling(std::int64_t in, std::int64_t out) {
+  return GuardedConvTranspose3d(torch::nn::ConvTranspose3dOptions(in, out, 2).stride(2));
 }
 
 torch::nn::BatchNorm3d make_norm(std::int64_t channels) {
   return torch::nn::BatchNorm3d(torch::nn::BatchNorm3dOptions(channels).eps(1e-5).momentum(0.1));
+}
+
+GuardedConv3d fold_norm(const torch::nn::Conv3dImpl& conv, const torch::nn::BatchNorm3dImpl& norm) {
+  const torch::NoGradGuard no_grad;
+  const torch::Tensor scale =
+      norm.weight.to(torch::kFloat64) / (norm.running_var.to(torch::kFloat64) + norm.options.eps()).sqrt();
+  GuardedConv3d folded(torch::nn::Conv3dOptions(conv.options.in_channels(), conv.options.out_channels(),
+                                                conv.options.kernel_size())
+                           .stride(conv.options.stride())
+                           .padding(conv.options.padding())
+                           .bias(true));
+  folded->to(conv.weight.device(), conv.weight.scalar_type());
+  folded->weight.copy_(conv.weight.to(torch::kFloat64) * scale.view({-1, 1, 1, 1, 1}));
+  const torch::Tensor shift = conv.bias.defined() ? norm.running_mean - conv.bias : norm.running_mean;
+  folded->bias.copy_(norm.bias.to(torch::kFloat64) - shift.to(torch::kFloat64) * scale);
+  folded->eval();
+  return folded;
 }
 
 torch::Tensor activate(torch::Tensor fresh) { return torch::leaky_relu_(fresh, kSlope); }

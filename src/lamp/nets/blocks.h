@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "lamp/nets/guarded_conv.h"
 #include "lamp/sequence/sequence.h"
 
 namespace lamp {
@@ -22,17 +23,19 @@ using Links = std::vector<Link>;
 struct ConvShape {
   std::int64_t in;
   std::int64_t out;
-  std::int64_t kernel =
-      3;  // padding is (kernel - 1) / 2: stride 1 keeps the size, stride 2 halves an even one
+  std::int64_t kernel = 3;  // padding (kernel - 1) / 2: stride 1 keeps the size, stride 2 halves it
   std::int64_t stride = 1;
   bool bias = false;
 };
 
-torch::nn::Conv3d make_conv(const ConvShape& shape);
+GuardedConv3d make_conv(const ConvShape& shape);
 // Kernel 2, stride 2, with bias: doubles D, H and W. Its weight is [in, out, 2, 2, 2].
-torch::nn::ConvTranspose3d make_upsampling(std::int64_t in, std::int64_t out);
+GuardedConvTranspose3d make_upsampling(std::int64_t in, std::int64_t out);
 // eps 1e-5, momentum 0.1.
 torch::nn::BatchNorm3d make_norm(std::int64_t channels);
+// One convolution equal to `conv` followed by `norm` in evaluation mode: w * g / sqrt(v + eps) and
+// b + (conv's bias - m) * g / sqrt(v + eps), computed in double.
+GuardedConv3d fold_norm(const torch::nn::Conv3dImpl& conv, const torch::nn::BatchNorm3dImpl& norm);
 // Slope 0.01, in place: only for what the calling layer has just computed with an operation whose
 // backward does not need its own output (convolution, batch norm, sum).
 torch::Tensor activate(torch::Tensor fresh);
@@ -64,9 +67,8 @@ struct ResidualShape {
   std::int64_t in;
   std::int64_t out;
   std::int64_t stride = 1;
-  std::int64_t squeezed = 0;  // width of the squeeze-and-excitation; 0 = none
-  std::int64_t shortcut_kernel =
-      1;  // of the shortcut, which exists where channels or stride change
+  std::int64_t squeezed = 0;         // width of the squeeze-and-excitation; 0 = none
+  std::int64_t shortcut_kernel = 1;  // there is a shortcut where channels or stride change
 };
 
 // AnatomyNet's residual block as a row of links, so that the chain can be cut inside it: the

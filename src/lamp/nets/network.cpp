@@ -14,9 +14,7 @@ namespace {
 
 constexpr std::int64_t kMostFilters = 1024;
 
-// Drawn on the CPU so that a network on a GPU starts from the same weights.
-void fill(torch::Tensor& tensor, const torch::Tensor& values) { tensor.copy_(values); }
-
+// Drawn on the CPU, so that a network on a GPU starts from the same weights.
 torch::Tensor normal(const torch::Tensor& like, double deviation, const at::Generator& generator) {
   return torch::empty(like.sizes(), torch::kFloat32).normal_(0, deviation, generator);
 }
@@ -32,8 +30,8 @@ double fan_in(const torch::Tensor& weight) {
 template <typename Conv>
 void initialise_conv(Conv& conv, const at::Generator& generator) {
   const double fan = fan_in(conv.weight);
-  fill(conv.weight, normal(conv.weight, std::sqrt(2 / fan), generator));
-  if (conv.bias.defined()) fill(conv.bias, uniform(conv.bias, 1 / std::sqrt(fan), generator));
+  conv.weight.copy_(normal(conv.weight, std::sqrt(2 / fan), generator));
+  if (conv.bias.defined()) conv.bias.copy_(uniform(conv.bias, 1 / std::sqrt(fan), generator));
 }
 
 void initialise_module(torch::nn::Module& module, const at::Generator& generator) {
@@ -43,8 +41,8 @@ void initialise_module(torch::nn::Module& module, const at::Generator& generator
     initialise_conv(*up, generator);
   } else if (auto* linear = module.as<torch::nn::Linear>()) {
     const double bound = 1 / std::sqrt(fan_in(linear->weight));
-    fill(linear->weight, uniform(linear->weight, bound, generator));
-    fill(linear->bias, uniform(linear->bias, bound, generator));
+    linear->weight.copy_(uniform(linear->weight, bound, generator));
+    linear->bias.copy_(uniform(linear->bias, bound, generator));
   } else if (auto* norm = module.as<torch::nn::BatchNorm3d>()) {
     norm->reset_running_stats();
     norm->weight.fill_(1);
@@ -92,7 +90,14 @@ torch::Tensor Network::forward(const torch::Tensor& input) const {
         " leaves batch norm a single value at the lowest level; use a batch of 2 or more, a larger "
         "patch or a smaller depth");
   }
-  return crop(chain->forward(padded), input);
+  return crop(chain->forward(channels_last ? padded.contiguous(at::MemoryFormat::ChannelsLast3d) : padded), input);
+}
+
+void Network::use_channels_last() {
+  const torch::NoGradGuard no_grad;
+  for (auto& parameter : chain->parameters())
+    if (parameter.dim() == 5) parameter.set_data(parameter.contiguous(at::MemoryFormat::ChannelsLast3d));
+  channels_last = true;
 }
 
 void Network::initialise(std::uint64_t seed) {

@@ -43,6 +43,11 @@ struct Network {
   torch::Tensor pad(const torch::Tensor& input) const;
   torch::Tensor crop(const torch::Tensor& output, const torch::Tensor& input) const;
 
+  // Lays convolution weights out as D, H, W, C and brings inputs into that order: on CPUs 1.3 to 2
+  // times as fast. Values stay the same up to rounding.
+  void use_channels_last();
+  bool channels_last = false;
+
   // Kaiming normal for every convolution (standard deviation sqrt(2 / fan in), He et al. 2015; fan
   // in as PyTorch counts it: weight.size(1) x kernel volume), batch norm 1 and 0, biases and linear
   // layers uniform in +-1/sqrt(fan in). The same seed gives the same weights; no other generator is

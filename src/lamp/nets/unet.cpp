@@ -28,15 +28,17 @@ void append_encoders(Links& links, const NetConfig& config) {
   }
 }
 
-// `below` channels come from the level below, `channels` stay.
+// `below` channels come from the level below and `channels` stay. Between, the 1^3 convolution
+// gives as many channels as came: 2 * channels, except under the cap of 1024 (which only the
+// published count of width 128 shows).
 void append_decoder(Links& links, std::int64_t index, std::int64_t level, std::int64_t below,
                     std::int64_t channels) {
   const std::string name = "decoder_" + std::to_string(index);
   links.push_back(upsampling_link(name + "_Up_deconv", below, channels));
   links.push_back(concat_link(name + "_concat", "encoder_" + std::to_string(level)));
   links.push_back(conv_link(name + "_Conv1x1x1",
-                            {.in = 2 * channels, .out = 2 * channels, .kernel = 1, .bias = true}));
-  append_double_conv(links, name + "_Conv", {.in = 2 * channels, .out = channels});
+                            {.in = 2 * channels, .out = below, .kernel = 1, .bias = true}));
+  append_double_conv(links, name + "_Conv", {.in = below, .out = channels});
 }
 
 }  // namespace

@@ -29,6 +29,8 @@ class ModuleLayer : public Layer {
     return then_ ? then_(std::move(output)) : output;
   }
   std::shared_ptr<torch::nn::Module> named_module() override { return module_; }
+  // What follows the module; may be empty.
+  const TensorFunction& then() const { return then_; }
 
  private:
   std::shared_ptr<Wrapped> module_;

@@ -12,16 +12,18 @@ namespace {
 // Streams of random numbers that never meet although they share a seed.
 constexpr std::uint64_t kOrderStream = 1;
 constexpr std::uint64_t kPatchStream = 2;
+constexpr std::uint64_t kAugmentStream = 3;
 
 }  // namespace
 
 BatchPlan::BatchPlan(const StageConfig& stage, std::int64_t stage_index, bool centre_by_class, std::uint64_t seed,
-                     std::vector<std::size_t> cases)
+                     std::vector<std::size_t> cases, std::optional<Augmenter> augmenter)
     : stage_(stage),
       stage_index_(static_cast<std::uint64_t>(stage_index)),
       options_{.size = stage.patch, .by_class = centre_by_class},
       seed_(seed),
-      cases_(std::move(cases)) {
+      cases_(std::move(cases)),
+      augmenter_(std::move(augmenter)) {
   TORCH_CHECK(!cases_.empty() && stage.batch > 0, "a batch plan needs cases and a batch size");
 }
 
@@ -54,9 +56,14 @@ Batch BatchPlan::make(std::int64_t step, CaseStore& store) const {
   std::uint64_t position = 0;
   for (const std::size_t index : cases_of(step)) {
     const auto sample = store.get(index);
-    Random random{seed_, kPatchStream, stage_index_, static_cast<std::uint64_t>(step), position++};
-    patches.push_back(draw_patch(*sample, options_, random));
+    const auto key = [&](std::uint64_t stream) {
+      return Random{seed_, stream, stage_index_, static_cast<std::uint64_t>(step), position};
+    };
+    Random place = key(kPatchStream), change = key(kAugmentStream);
+    ++position;
+    patches.push_back(draw_patch(*sample, options_, place));
     annotated.push_back(sample->annotated);
+    if (augmenter_) patches.back() = augmenter_->augment(patches.back(), annotated.back(), change);
   }
   return collate(patches, std::move(annotated));
 }

@@ -3,8 +3,10 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
+#include "lamp/data/augmentation.h"
 #include "lamp/data/case_store.h"
 #include "lamp/data/patch_sampler.h"
 #include "lamp/training/train_config.h"
@@ -13,9 +15,10 @@ namespace lamp {
 
 class BatchPlan {
  public:
-  // `cases` are indices into the store, the ones to train on; not empty.
+  // `cases` are indices into the store, the ones to train on; not empty. Without an augmenter patches stay as they
+  // are cut.
   BatchPlan(const StageConfig& stage, std::int64_t stage_index, bool centre_by_class, std::uint64_t seed,
-            std::vector<std::size_t> cases);
+            std::vector<std::size_t> cases, std::optional<Augmenter> augmenter = std::nullopt);
 
   // Steps until every case has been drawn once; a batch larger than the number of cases draws some again.
   std::int64_t steps_per_epoch() const;
@@ -32,6 +35,7 @@ class BatchPlan {
   PatchOptions options_;
   std::uint64_t seed_;
   std::vector<std::size_t> cases_;
+  std::optional<Augmenter> augmenter_;
 };
 
 }  // namespace lamp

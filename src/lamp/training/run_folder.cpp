@@ -94,6 +94,7 @@ RunFolder open_run_folder(const TrainRequest& request) {
   folder.dataset = read_dataset(dataset_of(request));
   if (folder.dataset.training.empty())
     throw InputError("no training cases", folder.dataset.root.string(), "its \"training\" list is empty");
+  check_augment(folder.config.augment, folder.dataset.labels);
   complete_net(folder.config, folder.dataset);
   const Json config = to_json(folder.config);
   const Json dataset = fingerprint(folder.dataset);

@@ -127,11 +127,7 @@ TrainConfig parse_train_config(const Json& json) {
     config.centre_by_class = sampling.choice("centre", "voxel", {"voxel", "class"}) == "class";
     sampling.finish();
   }
-  {
-    ObjectReader augment(reader.at("augment"), "augment");
-    augment.choice("preset", "none", {"none"});
-    augment.finish();
-  }
+  config.augment = parse_augment_config(reader.at("augment"));
   config.loss = parse_loss_config(reader.at("loss"));
   const Json& optimizer = reader.at("optimizer");
   parse_optimizer(optimizer, "optimizer");  // its own errors, before any stage's
@@ -158,6 +154,7 @@ Json to_json(const TrainConfig& config) {
   json["net"] = to_json(config.net);
   json["data"] = to_json(config.data);
   json["sampling"] = {{"centre", config.centre_by_class ? "class" : "voxel"}};
+  json["augment"] = to_json(config.augment);
   json["loss"] = to_json(config.loss);
   json["curriculum"] = Json::array();
   for (const StageConfig& stage : config.curriculum) {

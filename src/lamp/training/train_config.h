@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "lamp/base/json.h"
+#include "lamp/data/augment_config.h"
 #include "lamp/data/preprocess.h"
 #include "lamp/nets/network.h"
 #include "lamp/objective/losses.h"
@@ -51,6 +52,7 @@ struct ExecutionConfig {
 struct TrainConfig {
   NetConfig net;                     // in_channels and classes follow from the data set
   DataConfig data;
+  AugmentConfig augment;
   bool centre_by_class = false;      // "sampling": {"centre": "voxel" | "class"}
   LossConfig loss;
   std::vector<StageConfig> curriculum;

@@ -111,7 +111,8 @@ TrainSummary Trainer::run() {
 }
 
 void Trainer::run_stage() {
-  const BatchPlan plan(stage(), cursor_.stage, config().centre_by_class, config().seed, split_.training);
+  const BatchPlan plan(stage(), cursor_.stage, config().centre_by_class, config().seed, split_.training,
+                       Augmenter(config().augment, folder_.dataset.labels));
   const std::int64_t steps = stage().epochs * plan.steps_per_epoch();
   const std::int64_t done = cursor_.epoch * plan.steps_per_epoch() + cursor_.step;
   start_optimizer(done > 0);

@@ -1,0 +1,36 @@
+// lamp evaluate: Dice, IoU, surface metrics and volumes of predictions against references.
+#include <filesystem>
+#include <iostream>
+#include <memory>
+
+#include "lamp/cli/commands.h"
+#include "lamp/evaluation/evaluation.h"
+#include "lamp/evaluation/summary.h"
+
+namespace lamp {
+
+void add_evaluate_command(CLI::App& app, const GlobalOptions& globals) {
+  auto* command = app.add_subcommand("evaluate", "compares label maps with references");
+  auto options = std::make_shared<EvaluationOptions>();
+  auto output = std::make_shared<std::filesystem::path>();
+  command->add_option("-p,--prediction", options->prediction, "folder of label maps, or one file")
+      ->required();
+  command->add_option("-r,--reference", options->reference, "folder of references, or one file")
+      ->required();
+  command->add_option("-d,--dataset", options->dataset,
+                      "dataset.json with the labels' names and what was annotated");
+  command->add_option("-o,--output", *output, "summary.json to write (default: beside PRED)");
+  command->callback([options, output, &globals] {
+    const EvaluationResult result = evaluate_folders(*options);
+    if (output->empty()) *output = default_summary(options->prediction);
+    if (!result.cases.empty()) write_summary(result, *output);
+    if (globals.json) {
+      print_json(summary_json(result));
+    } else if (!result.cases.empty()) {
+      std::cout << dice_table(result) << std::flush;
+    }
+    throw_if_failed(result);
+  });
+}
+
+}  // namespace lamp

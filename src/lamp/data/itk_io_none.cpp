@@ -1,0 +1,26 @@
+// The twin of itk_io.cpp for a build without ITK.
+#include "lamp/base/errors.h"
+#include "lamp/data/itk_io.h"
+
+namespace lamp {
+namespace {
+
+[[noreturn]] void refuse(const std::filesystem::path& path) {
+  throw InputError("unsupported format", path.string(),
+                   "this program was built without ITK and knows only NIfTI; convert the image to "
+                   ".nii.gz, or build with LAMP_WITH_ITK=ON");
+}
+
+}  // namespace
+
+RawVolume read_itk(const std::filesystem::path& path, const ReadOptions&) { refuse(path); }
+VolumeHeader read_itk_header(const std::filesystem::path& path, const ReadOptions&) {
+  refuse(path);
+}
+void write_itk(const std::filesystem::path& path, const Volume&) { refuse(path); }
+RawVolume read_dicom(const std::filesystem::path& folder, const ReadOptions&) { refuse(folder); }
+VolumeHeader read_dicom_header(const std::filesystem::path& folder, const ReadOptions&) {
+  refuse(folder);
+}
+
+}  // namespace lamp

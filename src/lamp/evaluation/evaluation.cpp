@@ -1,0 +1,166 @@
+// One case after another: read both maps, check that they lie on one grid, count, measure surfaces.
+#include "lamp/evaluation/evaluation.h"
+
+#include <algorithm>
+#include <set>
+
+#include "lamp/base/errors.h"
+#include "lamp/base/interrupt.h"
+#include "lamp/base/log.h"
+#include "lamp/base/progress.h"
+#include "lamp/data/datalist.h"
+#include "lamp/data/volume_io.h"
+#include "lamp/evaluation/case_pairs.h"
+#include "lamp/objective/surface_metrics.h"
+
+namespace lamp {
+namespace {
+
+constexpr double kToleranceMm = 2;
+
+// What dataset.json knows about labels; without one, nothing.
+class LabelKnowledge {
+ public:
+  explicit LabelKnowledge(const std::optional<std::filesystem::path>& file) {
+    if (!file) return;
+    dataset_ = read_dataset(*file);
+    for (const auto* cases : {&dataset_->training, &dataset_->validation, &dataset_->test})
+      for (const Case& entry : *cases) add(entry);
+  }
+
+  bool complete() const { return dataset_.has_value(); }
+
+  std::map<std::int64_t, std::string> names() const {
+    std::map<std::int64_t, std::string> names;
+    if (dataset_)
+      for (const auto& [label, name] : dataset_->labels)
+        if (label != 0) names[label] = name;
+    return names;
+  }
+
+  bool is_annotated(const std::string& name, std::int64_t label) const {
+    const auto entry = annotated_.find(name);
+    if (entry == annotated_.end()) return true;
+    return std::find(entry->second.begin(), entry->second.end(), label) != entry->second.end();
+  }
+
+  void check(const std::map<std::int64_t, LabelOverlap>& counts, const CasePair& pair) const {
+    if (!dataset_) return;
+    for (const auto& [label, overlap] : counts) {
+      if (label == 0 || dataset_->labels.contains(static_cast<int>(label))) continue;
+      const auto& file = overlap.n_ref > 0 ? pair.reference : pair.prediction;
+      throw InputError("undeclared label", file.string(),
+                       "found the value " + std::to_string(label) +
+                           ", expected only the labels of " + dataset_->file.string() +
+                           "; add it there or correct the map");
+    }
+  }
+
+ private:
+  // Under the image's name and the label's, where they differ.
+  void add(const Case& entry) {
+    if (!entry.annotated) return;
+    annotated_.emplace(entry.name, *entry.annotated);
+    if (!entry.label.empty()) annotated_.emplace(case_name(entry.label), *entry.annotated);
+  }
+
+  std::optional<Dataset> dataset_;
+  std::map<std::string, std::vector<int>> annotated_;  // partly annotated cases
+};
+
+Volume read_prediction(const CasePair& pair) {
+  if (pair.prediction.empty())
+    throw InputError("missing prediction", pair.reference.string(),
+                     "found no prediction of that name, expected one for each reference; segment "
+                     "the case or take its reference away");
+  return read_label(pair.prediction);
+}
+
+CaseEvaluation evaluate_case(const CasePair& pair, const LabelKnowledge& knowledge) {
+  const Volume predicted = read_prediction(pair);
+  const Volume reference = read_label(pair.reference);
+  if (!(corner_distance_voxels(reference.geometry, predicted.geometry) <= kSameGridVoxels))
+    throw InputError("another grid", pair.prediction.string(),
+                     "found " + predicted.geometry.describe() + ", expected the grid of " +
+                         pair.reference.string() + " (" + reference.geometry.describe() +
+                         ", same place and axes); resample the prediction");
+  const torch::Tensor p = predicted.voxels[0], r = reference.voxels[0];
+  const auto counts = count_overlap(p, r);
+  knowledge.check(counts, pair);
+  CaseEvaluation result{pair.name, pair.prediction, pair.reference, p.numel(), {}};
+  for (const auto& [label, overlap] : counts) {
+    if (label == 0) continue;
+    LabelMetrics& metrics = result.labels[label];
+    metrics.annotated = knowledge.is_annotated(pair.name, label);
+    if (metrics.annotated) metrics = measure_label(p, r, label, overlap, reference.geometry);
+  }
+  return result;
+}
+
+// A label that neither map of a case holds is still a row of that case.
+void fill_absent_labels(EvaluationResult& result, const LabelKnowledge& knowledge) {
+  for (const CaseEvaluation& entry : result.cases)
+    for (const auto& [label, metrics] : entry.labels)
+      result.names.emplace(label, std::to_string(label));
+  for (CaseEvaluation& entry : result.cases) {
+    for (const auto& [label, name] : result.names) {
+      if (entry.labels.contains(label)) continue;
+      LabelMetrics& absent = entry.labels[label];
+      absent = measure_label({}, {}, label, {.voxels = entry.voxels}, {});
+      absent.annotated = knowledge.is_annotated(entry.name, label);
+    }
+  }
+}
+
+}  // namespace
+
+LabelMetrics measure_label(const torch::Tensor& predicted, const torch::Tensor& reference,
+                           std::int64_t label, const LabelOverlap& overlap,
+                           const Geometry& geometry) {
+  const auto& [x, y, z] = geometry.spacing_mm;
+  const SurfaceDistances distances =
+      overlap.box.empty()
+          ? SurfaceDistances{}
+          : surface_distances(predicted, reference,
+                              {.label = label, .box = overlap.box, .spacing_dhw_mm = {z, y, x}});
+  const double voxel_mm3 = geometry.voxel_volume_mm3();
+  return {.overlap = overlap,
+          .hd95_mm = robust_hausdorff_mm(distances, 95),
+          .surface_dice_2mm = surface_dice(distances, kToleranceMm),
+          .assd_mm = average_symmetric_distance_mm(distances),
+          .volume_pred_mm3 = static_cast<double>(overlap.n_pred) * voxel_mm3,
+          .volume_ref_mm3 = static_cast<double>(overlap.n_ref) * voxel_mm3};
+}
+
+EvaluationResult evaluate_folders(const EvaluationOptions& options) {
+  const LabelKnowledge knowledge(options.dataset);
+  const auto pairs = pair_cases(options.prediction, options.reference);
+  EvaluationResult result;
+  result.names = knowledge.names();
+  Progress progress("evaluate", static_cast<std::int64_t>(pairs.size()));
+  for (const CasePair& pair : pairs) {
+    throw_if_interrupted("nothing was written");
+    try {
+      result.cases.push_back(evaluate_case(pair, knowledge));
+    } catch (const Error& error) {
+      result.failures.push_back({pair.name, error.what(), error.exit_code()});
+    } catch (const std::bad_alloc&) {
+      result.failures.push_back({pair.name, "out of memory: " + pair.name, kExitDoesNotFit});
+    }
+    progress.advance(pair.name);
+  }
+  fill_absent_labels(result, knowledge);
+  return result;
+}
+
+void throw_if_failed(const EvaluationResult& result) {
+  if (result.failures.empty()) return;
+  const CaseFailure& first = result.failures.front();
+  const std::size_t failed = result.failures.size(), all = failed + result.cases.size();
+  if (all == 1) throw Error(first.message, first.exit_code);
+  throw Error(std::to_string(failed) + " of " + std::to_string(all) +
+                  " cases failed, the first: " + first.message,
+              result.cases.empty() ? kExitInput : kExitSomeCasesFailed);
+}
+
+}  // namespace lamp

@@ -1,0 +1,31 @@
+// What `lamp evaluate` hands over: nnU-Net's summary.json, a table for spreadsheets, one for
+// people.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "lamp/base/json.h"
+#include "lamp/evaluation/evaluation.h"
+
+namespace lamp {
+
+// {"metric_per_case": [{"metrics": {"1": {...}}, "prediction_file", "reference_file"}], "mean":
+// {"1": {...}}, "foreground_mean": {...}, "failed": [{"case", "error"}], "labels": {"1": name}}
+// with sorted keys. Means leave out NaN; an infinite distance makes its mean infinite, so every
+// mean has n_cases (cases with a Dice), n_missed and n_extra beside it, and "median" holds medians.
+Json summary_json(const EvaluationResult& result);
+
+// One row for each case and label, with a header line.
+std::string metrics_csv(const EvaluationResult& result);
+
+// For people: one line for each label with the means over the cases, and the mean over the labels.
+std::string dice_table(const EvaluationResult& result);
+
+// summary.json inside a folder of predictions, or beside a single one.
+std::filesystem::path default_summary(const std::filesystem::path& prediction);
+
+// Writes `summary` and metrics.csv beside it. Throws Error if the disk refuses.
+void write_summary(const EvaluationResult& result, const std::filesystem::path& summary);
+
+}  // namespace lamp

@@ -1,0 +1,37 @@
+// The larger parts come first.
+#include "lamp/pipeline/microbatch.h"
+
+#include <torch/torch.h>
+
+#include <string>
+
+#include "lamp/base/log.h"
+
+namespace lamp {
+
+std::vector<MicroBatch> split_batch(std::int64_t samples, std::int64_t parts) {
+  TORCH_CHECK(samples >= 1 && parts >= 1, "cannot split ", samples, " samples into ", parts, " micro-batches");
+  if (parts > samples) {
+    log_warning_once("a batch of " + std::to_string(samples) + " has no " + std::to_string(parts) +
+                     " micro-batches: using " + std::to_string(samples));
+    parts = samples;
+  }
+  std::vector<MicroBatch> split;
+  std::int64_t first = 0;
+  for (std::int64_t i = 0; i < parts; ++i) {
+    const std::int64_t count = samples / parts + (i < samples % parts ? 1 : 0);
+    split.push_back({first, count});
+    first += count;
+  }
+  return split;
+}
+
+std::vector<torch::Tensor> scatter(const torch::Tensor& batch, const std::vector<MicroBatch>& parts) {
+  std::vector<torch::Tensor> views;
+  for (const MicroBatch& part : parts) views.push_back(batch.narrow(0, part.first, part.count));
+  return views;
+}
+
+torch::Tensor gather(const std::vector<torch::Tensor>& parts) { return parts.size() == 1 ? parts[0] : torch::cat(parts); }
+
+}  // namespace lamp

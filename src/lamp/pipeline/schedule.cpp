@@ -1,0 +1,104 @@
+// The four schedules as lists of actions.
+#include "lamp/pipeline/schedule.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "lamp/base/errors.h"
+
+namespace lamp {
+namespace {
+
+constexpr std::array<std::pair<ScheduleKind, const char*>, 4> kNames = {
+    {{ScheduleKind::kNaive, "naive"},
+     {ScheduleKind::kGPipe, "gpipe"},
+     {ScheduleKind::k1F1B, "1f1b"},
+     {ScheduleKind::kZeroBubble, "zero-bubble"}}};
+
+std::vector<Action> naive_actions(int microbatches) {
+  std::vector<Action> actions;
+  for (int i = 0; i < microbatches; ++i) {
+    actions.push_back({ActionKind::kForward, i});
+    actions.push_back({ActionKind::kBackward, i});
+  }
+  return actions;
+}
+
+// Backwards in micro-batch order, not reversed: gradients must be summed in the same order under every schedule.
+std::vector<Action> warm_up_actions(int microbatches, int warm_up) {
+  std::vector<Action> actions;
+  int forward = 0;
+  for (; forward < warm_up; ++forward) actions.push_back({ActionKind::kForward, forward});
+  for (int backward = 0; backward < microbatches; ++backward) {
+    actions.push_back({ActionKind::kBackward, backward});
+    if (forward < microbatches) actions.push_back({ActionKind::kForward, forward++});
+  }
+  return actions;
+}
+
+// ZB-H1: 1f1b with the weight halves held back by j micro-batches on stage j, where they fill the wait for gradients
+// at the end; so no stage needs the layer inputs of more than K micro-batches, the memory of 1f1b's first stage.
+std::vector<Action> zero_bubble_actions(int microbatches, int stages, int stage) {
+  std::vector<Action> actions;
+  int weight = 0;
+  for (const Action& action : warm_up_actions(microbatches, std::min(microbatches, stages - stage))) {
+    actions.push_back(action);
+    if (action.kind == ActionKind::kBackward && action.microbatch >= weight + stage)
+      actions.push_back({ActionKind::kWeight, weight++});
+  }
+  while (weight < microbatches) actions.push_back({ActionKind::kWeight, weight++});
+  return actions;
+}
+
+// The most micro-batches at once, by stage, that have begun their forward and not ended the action `frees`.
+std::vector<int> peak_between(const Schedule& schedule, ActionKind frees) {
+  std::vector<int> peaks;
+  for (const auto& actions : schedule.actions) {
+    int held = 0;
+    int peak = 0;
+    for (const Action& action : actions) {
+      if (action.kind == ActionKind::kForward) peak = std::max(peak, ++held);
+      if (action.kind == frees) --held;
+    }
+    peaks.push_back(peak);
+  }
+  return peaks;
+}
+
+}  // namespace
+
+ScheduleKind parse_schedule_kind(const std::string& name) {
+  for (const auto& [kind, known] : kNames)
+    if (name == known) return kind;
+  throw UsageError("--schedule: found \"" + name + "\", expected naive, gpipe, 1f1b or zero-bubble");
+}
+
+std::string to_string(ScheduleKind kind) {
+  return std::find_if(kNames.begin(), kNames.end(), [&](const auto& pair) { return pair.first == kind; })->second;
+}
+
+Schedule make_schedule(ScheduleKind kind, int stages, int microbatches) {
+  if (stages < 1 || microbatches < 1)
+    throw UsageError("a schedule needs at least one stage and one micro-batch, found " + std::to_string(stages) +
+                     " and " + std::to_string(microbatches));
+  Schedule schedule{.kind = kind, .stages = stages, .microbatches = microbatches};
+  for (int j = 0; j < stages; ++j) {
+    if (kind == ScheduleKind::kNaive) schedule.actions.push_back(naive_actions(microbatches));
+    if (kind == ScheduleKind::kGPipe) schedule.actions.push_back(warm_up_actions(microbatches, microbatches));
+    if (kind == ScheduleKind::k1F1B)
+      schedule.actions.push_back(warm_up_actions(microbatches, std::min(microbatches, stages - j)));
+    if (kind == ScheduleKind::kZeroBubble) schedule.actions.push_back(zero_bubble_actions(microbatches, stages, j));
+  }
+  return schedule;
+}
+
+std::vector<int> peak_in_flight(const Schedule& schedule) {
+  return peak_between(schedule, ActionKind::kBackward);
+}
+
+std::vector<int> peak_weight_inputs(const Schedule& schedule) {
+  return peak_between(schedule, schedule.splits_backward() ? ActionKind::kWeight : ActionKind::kBackward);
+}
+
+}  // namespace lamp

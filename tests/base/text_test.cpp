@@ -1,0 +1,52 @@
+// Numbers as people type and read them.
+#include "lamp/base/text.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "lamp/base/errors.h"
+
+namespace lamp {
+namespace {
+
+TEST(TextTest, FixedKeepsTheDigitsAsked) {
+  EXPECT_EQ(fixed(0.12345, 3), "0.123");
+  EXPECT_EQ(fixed(-2, 1), "-2.0");
+  EXPECT_EQ(fixed(std::numeric_limits<double>::max(), 0).size(), 309U);
+}
+
+TEST(TextTest, ShortestReadsBackAsTheSameNumber) {
+  for (const double value : {0.1, 1.0 / 3, 1e300, -2.5e-300, 0.0, 123456789.123456789})
+    EXPECT_EQ(std::stod(shortest(value)), value);
+  EXPECT_EQ(shortest(0.1), "0.1");
+}
+
+TEST(TextTest, BytesTakeTheLargestUnitThatFits) {
+  EXPECT_EQ(bytes_text(512), "512 B");
+  EXPECT_EQ(bytes_text(1536), "1.5 KiB");
+  EXPECT_EQ(bytes_text(std::int64_t{16} << 30), "16.0 GiB");
+}
+
+TEST(TextTest, ParsesBinaryAndDecimalSizes) {
+  EXPECT_EQ(parse_bytes("8GiB", "x"), std::int64_t{8} << 30);
+  EXPECT_EQ(parse_bytes("1.5g", "x"), std::int64_t{3} << 29);
+  EXPECT_EQ(parse_bytes("500MB", "x"), 500'000'000);
+  EXPECT_EQ(parse_bytes("2 KiB", "x"), 2048);
+  EXPECT_EQ(parse_bytes("4096", "x"), 4096);
+}
+
+TEST(TextTest, RefusesSizesThatAreNone) {
+  for (const char* text : {"", "GiB", "-1GiB", "0", "8XiB", "8GiBs", "nan", "inf", "1e30", "8 8"})
+    EXPECT_THROW(parse_bytes(text, "--memory"), UsageError) << text;
+}
+
+TEST(TextTest, ClockCountsMinutesAndHours) {
+  EXPECT_EQ(clock_text(65), "1:05");
+  EXPECT_EQ(clock_text(7209), "2:00:09");
+  EXPECT_EQ(clock_text(0), "0:00");
+}
+
+}  // namespace
+}  // namespace lamp
