@@ -44,8 +44,7 @@ TEST(LossConfigTest, SurvivesARoundTrip) {
     const Json once = to_json(parse(text));
     EXPECT_EQ(to_json(parse_loss_config(once)), once);
     const Json given = parse_json(text, "test");
-    for (const auto& item : given.items())
-      EXPECT_EQ(once[item.key()], item.value()) << item.key();
+    for (const auto& item : given.items()) EXPECT_EQ(once[item.key()], item.value()) << item.key();
   }
 }
 

@@ -11,21 +11,11 @@
 namespace lamp {
 namespace {
 
-using Matrix = std::array<double, 9>;
-
 constexpr std::int64_t kVoxelsAtOnce = 1 << 20;
 // at::grid_sampler_3d names its modes by number.
 constexpr std::int64_t kLinear = 0, kNearest = 1, kZeros = 0, kBorder = 1;
 
-Matrix product(const Matrix& a, const Matrix& b) {
-  Matrix c{};
-  for (std::size_t i = 0; i < 3; ++i)
-    for (std::size_t j = 0; j < 3; ++j)
-      for (std::size_t k = 0; k < 3; ++k) c[3 * i + j] += a[3 * i + k] * b[3 * k + j];
-  return c;
-}
-
-Matrix rotation(int axis, double radians) {
+Matrix3 rotation(int axis, double radians) {
   const double c = std::cos(radians), s = std::sin(radians);
   if (axis == 0) return {1, 0, 0, 0, c, -s, 0, s, c};
   if (axis == 1) return {c, 0, s, 0, 1, 0, -s, 0, c};
@@ -74,24 +64,20 @@ Deformation draw_affine(const AffineConfig& config, const std::array<std::int64_
                         Random& random) {
   const auto draw = [&](double limit) { return random.uniform(-limit, limit); };
   const double radian = std::numbers::pi / 180;
-  Matrix turned = {1, 0, 0, 0, 1, 0, 0, 0, 1};
+  Matrix3 turned = {1, 0, 0, 0, 1, 0, 0, 0, 1};
   for (int axis = 0; axis < 3; ++axis)
     turned = product(turned, rotation(axis, draw(config.rotation_degrees * radian)));
-  Matrix shear = {1, 0, 0, 0, 1, 0, 0, 0, 1};
+  Matrix3 shear = {1, 0, 0, 0, 1, 0, 0, 0, 1};
   for (const std::size_t place : {1, 2, 3, 5, 6, 7})
     shear[place] = std::tan(draw(config.shear_degrees * radian));
-  const Matrix oblique = product(turned, shear);
-  std::array<double, 3> shift{};
-  Matrix scale{};
+  const Matrix3 oblique = product(turned, shear);
+  Vector3 shift{};
+  Matrix3 scale{};
   for (std::size_t a = 0; a < 3; ++a) {
     shift[a] = draw(config.translation) * static_cast<double>(size[2 - a]);
     scale[4 * a] = 1 + draw(config.scale);
   }
-  Deformation deformation{.linear = product(oblique, scale)};
-  for (std::size_t a = 0; a < 3; ++a)
-    deformation.shift[a] =
-        oblique[3 * a] * shift[0] + oblique[3 * a + 1] * shift[1] + oblique[3 * a + 2] * shift[2];
-  return deformation;
+  return {.linear = product(oblique, scale), .shift = product(oblique, shift)};
 }
 
 Patch deform(const Patch& patch, const Deformation& deformation) {
@@ -102,7 +88,7 @@ Patch deform(const Patch& patch, const Deformation& deformation) {
   const std::array<std::int64_t, 3> size_xyz = {width, height, depth};
   std::optional<ElasticField> elastic;
   if (deformation.elastic) {
-    Matrix to_grid = deformation.linear;
+    Matrix3 to_grid = deformation.linear;
     for (std::size_t place = 0; place < 9; ++place)
       to_grid[place] *= 2.0 / static_cast<double>(size_xyz[place / 3]);
     elastic = deformation.elastic->transformed(to_grid);

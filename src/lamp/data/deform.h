@@ -7,6 +7,7 @@
 
 #include "lamp/data/augment_config.h"
 #include "lamp/data/elastic.h"
+#include "lamp/data/matrix3.h"
 #include "lamp/data/patch_sampler.h"
 
 namespace lamp {
@@ -14,8 +15,8 @@ namespace lamp {
 // The voxel at p of the result shows the place  centre + linear * (p - centre + elastic(p)) + shift
 // of the patch it was made from (x, y, z in voxels; the centre is the patch's).
 struct Deformation {
-  std::array<double, 9> linear = {1, 0, 0, 0, 1, 0, 0, 0, 1};  // row-major
-  std::array<double, 3> shift = {0, 0, 0};
+  Matrix3 linear = {1, 0, 0, 0, 1, 0, 0, 0, 1};  // row-major
+  Vector3 shift = {0, 0, 0};
   std::optional<ElasticField> elastic;
 };
 

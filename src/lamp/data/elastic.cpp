@@ -102,7 +102,7 @@ ElasticField::ElasticField(const std::array<std::int64_t, 3>& size, const Elasti
   });
 }
 
-ElasticField ElasticField::transformed(const std::array<double, 9>& matrix) const {
+ElasticField ElasticField::transformed(const Matrix3& matrix) const {
   ElasticField result = *this;
   result.planes_ = torch::empty_like(planes_);
   const float* from = planes_.data_ptr<float>();

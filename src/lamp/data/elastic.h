@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "lamp/base/random.h"
+#include "lamp/data/matrix3.h"
 
 namespace lamp {
 
@@ -37,7 +38,7 @@ class ElasticField {
                Random& random);
 
   // The field whose displacements are matrix * v for every v of this one; row-major, x, y, z.
-  ElasticField transformed(const std::array<double, 9>& matrix) const;
+  ElasticField transformed(const Matrix3& matrix) const;
 
   // Displacements in voxels of slices first ... first + count - 1: [3 (x, y, z), count, h, w]
   // float32.

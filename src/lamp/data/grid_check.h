@@ -10,14 +10,16 @@
 
 namespace lamp {
 
-// Directions this far from orthonormal (max |R^T R - I|) are rounding and are made orthonormal; further is shear.
+// Directions this far from orthonormal (max |R^T R - I|) are rounding and are made orthonormal;
+// further is shear.
 inline constexpr double kRoundingError = 1e-3;
 // Below this, rounding is that of float32 and not worth a line.
 inline constexpr double kSilentRoundingError = 1e-5;
 
-// Throws InputError unless `grid` has two voxels or more along every axis, finite positive spacing, finite origin and
-// a direction that is finite, not singular and orthonormal up to kRoundingError (or sheared, if `options` allow it).
-// Makes a rounded direction exactly orthonormal, with a warning.
+// Throws InputError unless `grid` has two voxels or more along every axis, finite positive spacing,
+// finite origin and a direction that is finite, not singular and orthonormal up to kRoundingError
+// (or sheared, if `options` allow it). Makes a rounded direction exactly orthonormal, with a
+// warning.
 void check_grid(Geometry& grid, const ReadOptions& options, const std::string& file);
 
 // The product of counts, or nothing if one is negative or the product passes 2^62.

@@ -1,4 +1,5 @@
-// Over libdeflate: it checks every trailer and is several times faster than zlib, but only works on whole buffers.
+// Over libdeflate: it checks every trailer and is several times faster than zlib, but only works on
+// whole buffers.
 #include "lamp/data/gzip.h"
 
 #include <libdeflate.h>
@@ -61,14 +62,15 @@ std::size_t decompress(const Decompression& job, const std::string& file) {
 }
 
 std::string gzip_start(std::string_view bytes, std::size_t count) {
-  // libdeflate has no streaming, but out of space it leaves what it has decoded, short of one match or one stored
-  // block (65,535 bytes at most). The zeros tell if a later version should not: the caller then finds no header.
+  // libdeflate has no streaming, but out of space it leaves what it has decoded, short of one match
+  // or one stored block (65,535 bytes at most). The zeros tell if a later version should not: the
+  // caller then finds no header.
   constexpr std::size_t kRoom = std::size_t{1} << 17;
   std::string start(kRoom, '\0');
   std::size_t used = 0, made = 0;
-  const auto result = decompress_one(
-      make_decompressor().get(),
-      {.bytes = bytes, .out = start.data(), .capacity = start.size()}, &used, &made);
+  const auto result =
+      decompress_one(make_decompressor().get(),
+                     {.bytes = bytes, .out = start.data(), .capacity = start.size()}, &used, &made);
   if (result == LIBDEFLATE_INSUFFICIENT_SPACE) made = kRoom;
   if (result != LIBDEFLATE_SUCCESS && result != LIBDEFLATE_INSUFFICIENT_SPACE) return "";
   start.resize(std::min(made, count));

@@ -1,5 +1,6 @@
-// The only file that includes ITK. It calls ITK's readers directly, without their registration by name, and hands on
-// nothing that they have not earned: sizes, checksums and geometry are checked on our side.
+// The only file that includes ITK. It calls ITK's readers directly, without their registration by
+// name, and hands on nothing that they have not earned: sizes, checksums and geometry are checked
+// on our side.
 #include "lamp/data/itk_io.h"
 
 #include <gdcmTrace.h>
@@ -75,19 +76,28 @@ Io::Pointer make_io(const fs::path& path) {
 VoxelType voxel_type(const Io& io, const fs::path& path) {
   const bool large = io.GetComponentSize() == 8;
   switch (io.GetComponentType()) {
-    case Io::IOComponentEnum::UCHAR: return VoxelType::kUInt8;
-    case Io::IOComponentEnum::CHAR: return VoxelType::kInt8;
-    case Io::IOComponentEnum::USHORT: return VoxelType::kUInt16;
-    case Io::IOComponentEnum::SHORT: return VoxelType::kInt16;
+    case Io::IOComponentEnum::UCHAR:
+      return VoxelType::kUInt8;
+    case Io::IOComponentEnum::CHAR:
+      return VoxelType::kInt8;
+    case Io::IOComponentEnum::USHORT:
+      return VoxelType::kUInt16;
+    case Io::IOComponentEnum::SHORT:
+      return VoxelType::kInt16;
     case Io::IOComponentEnum::UINT:
     case Io::IOComponentEnum::ULONG:
-    case Io::IOComponentEnum::ULONGLONG: return large ? VoxelType::kUInt64 : VoxelType::kUInt32;
+    case Io::IOComponentEnum::ULONGLONG:
+      return large ? VoxelType::kUInt64 : VoxelType::kUInt32;
     case Io::IOComponentEnum::INT:
     case Io::IOComponentEnum::LONG:
-    case Io::IOComponentEnum::LONGLONG: return large ? VoxelType::kInt64 : VoxelType::kInt32;
-    case Io::IOComponentEnum::FLOAT: return VoxelType::kFloat32;
-    case Io::IOComponentEnum::DOUBLE: return VoxelType::kFloat64;
-    default: refuse(path, "voxels of a type that is no number; convert the image");
+    case Io::IOComponentEnum::LONGLONG:
+      return large ? VoxelType::kInt64 : VoxelType::kInt32;
+    case Io::IOComponentEnum::FLOAT:
+      return VoxelType::kFloat32;
+    case Io::IOComponentEnum::DOUBLE:
+      return VoxelType::kFloat64;
+    default:
+      refuse(path, "voxels of a type that is no number; convert the image");
   }
 }
 
@@ -127,7 +137,8 @@ void set_whole_region(Io& io) {
 RawVolume read_checked(const fs::path& path, const ReadOptions& options, bool with_voxels) {
   const StoredData data = locate(path);
   with_voxels ? check_stored_data(data, path) : check_stored_size(data, path);
-  if (!data.has_spacing) log_warning("no voxel spacing in the file, 1 mm assumed: " + path.string());
+  if (!data.has_spacing)
+    log_warning("no voxel spacing in the file, 1 mm assumed: " + path.string());
   const auto lock = lock_itk();
   try {
     const Io::Pointer io = make_io(path);
@@ -146,11 +157,16 @@ RawVolume read_checked(const fs::path& path, const ReadOptions& options, bool wi
 
 Io::IOComponentEnum component_of(const torch::Tensor& voxels) {
   switch (voxels.scalar_type()) {
-    case torch::kUInt8: return Io::IOComponentEnum::UCHAR;
-    case torch::kInt16: return Io::IOComponentEnum::SHORT;
-    case torch::kInt32: return Io::IOComponentEnum::INT;
-    case torch::kFloat32: return Io::IOComponentEnum::FLOAT;
-    default: TORCH_CHECK(false, "cannot write voxels of type ", voxels.scalar_type());
+    case torch::kUInt8:
+      return Io::IOComponentEnum::UCHAR;
+    case torch::kInt16:
+      return Io::IOComponentEnum::SHORT;
+    case torch::kInt32:
+      return Io::IOComponentEnum::INT;
+    case torch::kFloat32:
+      return Io::IOComponentEnum::FLOAT;
+    default:
+      TORCH_CHECK(false, "cannot write voxels of type ", voxels.scalar_type());
   }
 }
 
@@ -165,7 +181,7 @@ void describe_to(Io& io, const Geometry& grid, const torch::Tensor& voxels) {
   }
   io.SetComponentType(component_of(voxels));
   io.SetNumberOfComponents(static_cast<unsigned>(voxels.size(0)));
-  io.SetPixelType(voxels.size(0) == 1 ? Io::IOPixelEnum::SCALAR : Io::IOPixelEnum::VECTOR);
+  io.SetPixelType(voxels.size(0) == 1 ? itk::IOPixelEnum::SCALAR : itk::IOPixelEnum::VECTOR);
   set_whole_region(io);
 }
 
@@ -174,7 +190,7 @@ struct Slice {
   std::string file;
   Geometry grid;
   VoxelType type = VoxelType::kInt16;
-  double position_mm = 0;   // along the stack
+  double position_mm = 0;  // along the stack
 };
 
 Vector3 normal_of(const Geometry& grid) {
@@ -191,8 +207,8 @@ bool looks_like_dicom(const fs::path& path) {
          path.filename() != "DICOMDIR";
 }
 
-// The files of the folder's only series. A DICOM file that is not among them is damaged or something else: never
-// passed over in silence, as it may be a slice.
+// The files of the folder's only series. A DICOM file that is not among them is damaged or
+// something else: never passed over in silence, as it may be a slice.
 std::vector<std::string> series_files(const fs::path& folder) {
   const auto names = itk::GDCMSeriesFileNames::New();
   names->SetUseSeriesDetails(false);
@@ -212,13 +228,15 @@ std::vector<std::string> series_files(const fs::path& folder) {
   for (const auto& entry : fs::directory_iterator(folder)) {
     if (entry.is_regular_file() && !known.contains(entry.path().filename()) &&
         looks_like_dicom(entry.path()))
-      refuse(entry.path(), "a DICOM file that is no readable slice of the series beside it; get it "
-                           "again or move it away");
+      refuse(entry.path(),
+             "a DICOM file that is no readable slice of the series beside it; get it "
+             "again or move it away");
   }
   return files;
 }
 
-// The voxels of a slice are a claim of its header: no codec of DICOM's expands more than deflate does.
+// The voxels of a slice are a claim of its header: no codec of DICOM's expands more than deflate
+// does.
 void check_slice(const Io& io, const std::string& file) {
   if (io.GetNumberOfComponents() != 1) refuse(file, "colour voxels, expected one value per voxel");
   if (io.GetNumberOfDimensions() > 2 && io.GetDimensions(2) > 1)
@@ -272,7 +290,8 @@ Geometry stacked(const std::vector<Slice>& slices, const fs::path& folder) {
   grid.size[2] = count;
   Vector3 step;
   for (int r = 0; r < 3; ++r)
-    step[r] = (slices.back().grid.origin_mm[r] - grid.origin_mm[r]) / static_cast<double>(count - 1);
+    step[r] =
+        (slices.back().grid.origin_mm[r] - grid.origin_mm[r]) / static_cast<double>(count - 1);
   grid.spacing_mm[2] = norm(step);
   for (double& s : step) s /= grid.spacing_mm[2];
   set_column(grid.direction, 2, step);  // a tilted gantry shows here as shear
@@ -283,13 +302,13 @@ std::vector<Slice> sorted_slices(const fs::path& folder) {
   std::vector<Slice> slices;
   for (const std::string& file : series_files(folder)) slices.push_back(read_slice_header(file));
   for (const Slice& slice : slices) check_same_plane(slices.front(), slice);
-  std::stable_sort(slices.begin(), slices.end(), [](const Slice& a, const Slice& b) {
-    return a.position_mm < b.position_mm;
-  });
+  std::stable_sort(slices.begin(), slices.end(),
+                   [](const Slice& a, const Slice& b) { return a.position_mm < b.position_mm; });
   return slices;
 }
 
-// A slice's values as float32 bytes: the scaling, which ITK applies, may differ from slice to slice.
+// A slice's values as float32 bytes: the scaling, which ITK applies, may differ from slice to
+// slice.
 std::string slice_values(const Slice& slice) {
   const auto io = itk::GDCMImageIO::New();
   io->SetFileName(slice.file);

@@ -1,5 +1,5 @@
-// NRRD, MetaImage and DICOM through ITK, with the checks that ITK leaves out. The library can be built without ITK: these
-// functions then refuse, and NIfTI still works.
+// NRRD, MetaImage and DICOM through ITK, with the checks that ITK leaves out. The library can be
+// built without ITK: these functions then refuse, and NIfTI still works.
 #pragma once
 
 #include <filesystem>
@@ -9,13 +9,15 @@
 
 namespace lamp {
 
-// .nrrd, .nhdr, .mha, .mhd. Thread-safe, but calls wait for each other: the libraries below have global state.
+// .nrrd, .nhdr, .mha, .mhd. Thread-safe, but calls wait for each other: the libraries below have
+// global state.
 RawVolume read_itk(const std::filesystem::path& path, const ReadOptions& options);
 VolumeHeader read_itk_header(const std::filesystem::path& path, const ReadOptions& options);
 // .nrrd or .mha, compressed, voxels of 1, 2 or 4 bytes as in write_volume. Atomic.
 void write_itk(const std::filesystem::path& path, const Volume& volume);
 
-// The one series in `folder`: two slices or more, of one orientation and size, evenly spaced within 1 %.
+// The one series in `folder`: two slices or more, of one orientation and size, evenly spaced within
+// 1 %.
 RawVolume read_dicom(const std::filesystem::path& folder, const ReadOptions& options);
 VolumeHeader read_dicom_header(const std::filesystem::path& folder, const ReadOptions& options);
 

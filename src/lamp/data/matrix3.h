@@ -19,8 +19,9 @@ Matrix3 inverted(const Matrix3& m);
 
 // max |R^T R - I|: 0 for rotations and reflections, NaN for a matrix with NaN.
 double orthonormality_error(const Matrix3& m);
-// The orthonormal matrix nearest to `m` (its polar factor), with the sign of its determinant. Newton's iteration of
-// Higham, "Computing the polar decomposition" (1986). `m` must not be singular.
+// The orthonormal matrix nearest to `m` (its polar factor), with the sign of its determinant.
+// Newton's iteration of Higham, "Computing the polar decomposition" (1986). `m` must not be
+// singular.
 Matrix3 nearest_orthonormal(const Matrix3& m);
 
 }  // namespace lamp

@@ -45,8 +45,9 @@ void check_surplus(const std::string& bytes, std::int64_t expected, const std::s
       std::all_of(bytes.begin() + expected, bytes.end(), [](char c) { return c == 0; });
   if (surplus < kPadding && zeros) return;
   throw InputError("cannot read", file,
-                   std::to_string(surplus) + " bytes behind its last voxel, expected none; the "
-                   "header's size, datatype or vox_offset may be wrong");
+                   std::to_string(surplus) +
+                       " bytes behind its last voxel, expected none; the "
+                       "header's size, datatype or vox_offset may be wrong");
 }
 
 // The whole uncompressed file.
@@ -59,8 +60,7 @@ std::string unpacked(const std::string& packed, const std::string& file) {
   const NiftiHeader header = parse_nifti_header(start, file);
   check_file_size(header, most_bytes(static_cast<std::int64_t>(packed.size()), true), file);
   std::string bytes(static_cast<std::size_t>(header.file_bytes() + kPadding), '\0');
-  bytes.resize(
-      decompress({.bytes = packed, .out = bytes.data(), .capacity = bytes.size()}, file));
+  bytes.resize(decompress({.bytes = packed, .out = bytes.data(), .capacity = bytes.size()}, file));
   return bytes;
 }
 
@@ -88,11 +88,16 @@ RawVolume with_header(const NiftiHeader& header, const ReadOptions& options,
 
 VoxelType type_of(const torch::Tensor& voxels) {
   switch (voxels.scalar_type()) {
-    case torch::kUInt8: return VoxelType::kUInt8;
-    case torch::kInt16: return VoxelType::kInt16;
-    case torch::kInt32: return VoxelType::kInt32;
-    case torch::kFloat32: return VoxelType::kFloat32;
-    default: TORCH_CHECK(false, "cannot write voxels of type ", voxels.scalar_type());
+    case torch::kUInt8:
+      return VoxelType::kUInt8;
+    case torch::kInt16:
+      return VoxelType::kInt16;
+    case torch::kInt32:
+      return VoxelType::kInt32;
+    case torch::kFloat32:
+      return VoxelType::kFloat32;
+    default:
+      TORCH_CHECK(false, "cannot write voxels of type ", voxels.scalar_type());
   }
 }
 
@@ -123,7 +128,8 @@ VolumeHeader read_nifti_header(const fs::path& path, const ReadOptions& options)
   const std::string start = first_bytes(path);
   const bool compressed = is_gzip(start);
   const std::string head = compressed ? gzip_start(start, kHeaderBytes) : start;
-  if (start.empty() || head.empty()) {  // missing, damaged or of unusual structure: the long way tells
+  if (start.empty() ||
+      head.empty()) {  // missing, damaged or of unusual structure: the long way tells
     const RawVolume raw = read_nifti(path, options);
     return {raw.geometry, raw.channels};
   }

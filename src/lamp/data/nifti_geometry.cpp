@@ -1,5 +1,5 @@
-// Formulas of nifti1.h, "3D IMAGE (VOLUME) ORIENTATION AND LOCATION IN SPACE". NIfTI's x and y point the other way
-// than LPS: those two rows change sign.
+// Formulas of nifti1.h, "3D IMAGE (VOLUME) ORIENTATION AND LOCATION IN SPACE". NIfTI's x and y
+// point the other way than LPS: those two rows change sign.
 #include "lamp/data/nifti_geometry.h"
 
 #include <algorithm>
@@ -54,9 +54,10 @@ Matrix3 rotation(const std::array<double, 3>& quaternion) {
     const double length = std::sqrt(1 - rest);
     b /= length, c /= length, d /= length;
   }
-  return {a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c),
-          2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b),
-          2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - c * c - b * b};
+  return {
+      a * a + b * b - c * c - d * d, 2 * (b * c - a * d),           2 * (b * d + a * c),
+      2 * (b * c + a * d),           a * a + c * c - b * b - d * d, 2 * (c * d - a * b),
+      2 * (b * d - a * c),           2 * (c * d + a * b),           a * a + d * d - c * c - b * b};
 }
 
 double squared_length(const std::array<double, 3>& v) {
@@ -74,8 +75,8 @@ Geometry from_qform(const NiftiSpace& space) {
   return from_affine(columns, space.qoffset, space);
 }
 
-// How far the corners may move, in voxels, because the quaternion's first number is the root of what float32 leaves
-// of the other three: near 180 degrees that root is nearly all rounding.
+// How far the corners may move, in voxels, because the quaternion's first number is the root of
+// what float32 leaves of the other three: near 180 degrees that root is nearly all rounding.
 double quaternion_slack(const Geometry& grid, const NiftiSpace& space) {
   constexpr double kRounding = 1.2e-7;
   const double rest = 1 - squared_length(space.quatern);
@@ -148,20 +149,29 @@ Geometry chosen_form(const NiftiSpace& space, const std::array<std::int64_t, 3>&
   return sform;
 }
 
-// The unit quaternion (b, c, d with a >= 0) of a rotation: the largest component first, as it is the best conditioned.
+// The unit quaternion (b, c, d with a >= 0) of a rotation: the largest component first, as it is
+// the best conditioned.
 std::array<double, 3> quaternion_of(const Matrix3& m) {
-  const double squared[4] = {1 + m[0] + m[4] + m[8], 1 + m[0] - m[4] - m[8],
-                             1 - m[0] + m[4] - m[8], 1 - m[0] - m[4] + m[8]};
+  const double squared[4] = {1 + m[0] + m[4] + m[8], 1 + m[0] - m[4] - m[8], 1 - m[0] + m[4] - m[8],
+                             1 - m[0] - m[4] + m[8]};
   const auto largest = std::max_element(squared, squared + 4) - squared;
-  const double twice = std::sqrt(squared[largest]);  // 2 * that component
-  const double x = m[7] - m[5], y = m[2] - m[6], z = m[3] - m[1];       // 4 a b, 4 a c, 4 a d
-  const double xy = m[1] + m[3], xz = m[2] + m[6], yz = m[5] + m[7];    // 4 b c, 4 b d, 4 c d
+  const double twice = std::sqrt(squared[largest]);                   // 2 * that component
+  const double x = m[7] - m[5], y = m[2] - m[6], z = m[3] - m[1];     // 4 a b, 4 a c, 4 a d
+  const double xy = m[1] + m[3], xz = m[2] + m[6], yz = m[5] + m[7];  // 4 b c, 4 b d, 4 c d
   double q[4];
   switch (largest) {
-    case 0: q[0] = twice * twice, q[1] = x, q[2] = y, q[3] = z; break;
-    case 1: q[0] = x, q[1] = twice * twice, q[2] = xy, q[3] = xz; break;
-    case 2: q[0] = y, q[1] = xy, q[2] = twice * twice, q[3] = yz; break;
-    default: q[0] = z, q[1] = xz, q[2] = yz, q[3] = twice * twice; break;
+    case 0:
+      q[0] = twice * twice, q[1] = x, q[2] = y, q[3] = z;
+      break;
+    case 1:
+      q[0] = x, q[1] = twice * twice, q[2] = xy, q[3] = xz;
+      break;
+    case 2:
+      q[0] = y, q[1] = xy, q[2] = twice * twice, q[3] = yz;
+      break;
+    default:
+      q[0] = z, q[1] = xz, q[2] = yz, q[3] = twice * twice;
+      break;
   }
   const double scale = (q[0] < 0 ? -1 : 1) / (2 * twice);
   return {q[1] * scale, q[2] * scale, q[3] * scale};
@@ -199,8 +209,8 @@ Geometry nifti_geometry(const NiftiSpace& space, const std::array<std::int64_t, 
 
 NiftiSpace nifti_space_of(const Geometry& geometry) {
   NiftiSpace space;
-  space.pixdim = {1, geometry.spacing_mm[0], geometry.spacing_mm[1], geometry.spacing_mm[2],
-                  1, 1,                      1,                      1};
+  space.pixdim = {
+      1, geometry.spacing_mm[0], geometry.spacing_mm[1], geometry.spacing_mm[2], 1, 1, 1, 1};
   for (double& value : space.pixdim) value = rounded(value);
   space.xyzt_units = 2;  // mm
   space.sform_code = 1;

@@ -120,11 +120,11 @@ struct TypeRow {
   int bits;
   VoxelType type;
 };
-constexpr TypeRow kTypes[] = {
-    {2, 8, VoxelType::kUInt8},     {4, 16, VoxelType::kInt16},    {8, 32, VoxelType::kInt32},
-    {16, 32, VoxelType::kFloat32}, {64, 64, VoxelType::kFloat64}, {256, 8, VoxelType::kInt8},
-    {512, 16, VoxelType::kUInt16}, {768, 32, VoxelType::kUInt32}, {1024, 64, VoxelType::kInt64},
-    {1280, 64, VoxelType::kUInt64}};
+constexpr TypeRow kTypes[] = {{2, 8, VoxelType::kUInt8},     {4, 16, VoxelType::kInt16},
+                              {8, 32, VoxelType::kInt32},    {16, 32, VoxelType::kFloat32},
+                              {64, 64, VoxelType::kFloat64}, {256, 8, VoxelType::kInt8},
+                              {512, 16, VoxelType::kUInt16}, {768, 32, VoxelType::kUInt32},
+                              {1024, 64, VoxelType::kInt64}, {1280, 64, VoxelType::kUInt64}};
 
 VoxelType voxel_type(int code, int bits, const std::string& file) {
   for (const TypeRow& row : kTypes) {
@@ -134,7 +134,7 @@ VoxelType voxel_type(int code, int bits, const std::string& file) {
                      " bits but bitpix is " + std::to_string(bits) + "; the header is damaged");
   }
   constexpr std::pair<int, const char*> kRefused[] = {
-      {1, "single bits"},      {32, "complex numbers"},    {128, "RGB colours"},
+      {1, "single bits"},       {32, "complex numbers"},   {128, "RGB colours"},
       {1536, "128-bit floats"}, {1792, "complex numbers"}, {2048, "complex numbers"},
       {2304, "RGBA colours"}};
   for (const auto& [refused, name] : kRefused) {
@@ -165,13 +165,15 @@ void read_sizes(NiftiHeader& header, const RawHeader& raw, const std::string& fi
   header.channels = vectors ? dim[5] : dim[4];
 }
 
-// Extensions lie between header and voxels as [size, code, text]; voxels within one mean a wrong offset.
+// Extensions lie between header and voxels as [size, code, text]; voxels within one mean a wrong
+// offset.
 void check_extensions(const Fields& fields, const RawHeader& raw, std::int64_t offset,
                       const std::string& file) {
   const std::int64_t flag = raw.least_offset - 4;
   if (fields.bytes[static_cast<std::size_t>(flag)] == 0) return;
   std::int64_t next = raw.least_offset;
-  while (next + 8 <= std::min<std::int64_t>(offset, static_cast<std::int64_t>(fields.bytes.size()))) {
+  while (next + 8 <=
+         std::min<std::int64_t>(offset, static_cast<std::int64_t>(fields.bytes.size()))) {
     const auto size = fields.at<std::int32_t>(static_cast<std::size_t>(next));
     if (size < 8) return;  // padding
     if (next + size > offset)
@@ -224,13 +226,14 @@ NiftiHeader parse_nifti_header(std::string_view bytes, const std::string& file) 
   header.space = raw.space;
   read_sizes(header, raw, file);
   header.type = voxel_type(raw.datatype, raw.bitpix, file);
-  if (!checked_product({header.size[0], header.size[1], header.size[2], header.channels,
-                        bytes_of(header.type)}))
+  if (!checked_product(
+          {header.size[0], header.size[1], header.size[2], header.channels, bytes_of(header.type)}))
     refuse(file, "its header claims more voxels than any file can hold; the header is damaged");
   header.voxel_offset = voxel_offset(raw, file);
   check_extensions({bytes, header.swap_bytes}, raw, header.voxel_offset, file);
   if (!std::isfinite(raw.slope) || !std::isfinite(raw.intercept))
-    refuse(file, "scl_slope or scl_inter is not finite; set them to 1 and 0 if values are unscaled");
+    refuse(file,
+           "scl_slope or scl_inter is not finite; set them to 1 and 0 if values are unscaled");
   if (raw.slope != 0) {  // 0 means unscaled
     header.slope = raw.slope;
     header.intercept = raw.intercept;
@@ -241,8 +244,8 @@ NiftiHeader parse_nifti_header(std::string_view bytes, const std::string& file) 
 std::string nifti1_header(const NiftiHeader& header, const std::string& file) {
   std::string bytes(kNifti1Bytes, '\0');
   const bool several = header.channels > 1;
-  const std::int64_t dim[8] = {several ? 4 : 3, header.size[0], header.size[1], header.size[2],
-                               header.channels, 1,              1,              1};
+  const std::int64_t dim[8] = {
+      several ? 4 : 3, header.size[0], header.size[1], header.size[2], header.channels, 1, 1, 1};
   for (int i = 0; i < 8; ++i) {
     if (dim[i] > std::numeric_limits<std::int16_t>::max()) {
       throw Error("cannot write: " + file + ": " + std::to_string(dim[i]) +

@@ -58,8 +58,8 @@ torch::Tensor reorient(const torch::Tensor& voxels, const AxisMap& map) {
   std::vector<std::int64_t> flipped;
   for (int a = 0; a < 3; ++a)
     if (map.flip[a]) flipped.push_back(3 - a);
-  const torch::Tensor ordered = voxels.permute(
-      {0, 3 - map.source_axis[2], 3 - map.source_axis[1], 3 - map.source_axis[0]});
+  const torch::Tensor ordered =
+      voxels.permute({0, 3 - map.source_axis[2], 3 - map.source_axis[1], 3 - map.source_axis[0]});
   return flipped.empty() ? ordered : ordered.flip(flipped);
 }
 

@@ -26,6 +26,14 @@ std::optional<std::array<double, N>> numbers_or_keep(ObjectReader& reader, const
 
 bool close(const Geometry& a, const Geometry& b) { return corner_distance_voxels(a, b) < 1e-6; }
 
+// Slice after slice: argmax gives 8 bytes a voxel, which would weigh more than the labels and the image together.
+torch::Tensor argmax_of(const torch::Tensor& scores) {
+  const auto type = scores.size(0) <= 256 ? torch::kUInt8 : torch::kInt16;
+  torch::Tensor labels = torch::empty(scores.sizes().slice(1), type);
+  for (std::int64_t z = 0; z < scores.size(1); ++z) labels[z].copy_(scores.select(1, z).argmax(0));
+  return labels;
+}
+
 }  // namespace
 
 DataConfig parse_data_config(const Json& json) {
@@ -86,7 +94,7 @@ torch::Tensor prepare_label(const Volume& label, const GridPath& path) {
 
 Volume labels_on_input_grid(const torch::Tensor& scores, const GridPath& path) {
   torch::Tensor labels = path.resampled() ? resample_argmax(scores, path.network, path.canonical)
-                                          : scores.argmax(0).to(torch::kUInt8);
+                                          : argmax_of(scores);
   labels = reorient(labels.unsqueeze(0), inverse(path.axes)).contiguous();
   return {.geometry = path.input, .voxels = labels, .nifti_space = path.nifti_space};
 }

@@ -50,7 +50,7 @@ PreparedImage prepare_image(const Volume& image, const DataConfig& config);
 // [D, H, W], dtype kept: the labels brought to the network's grid, no new values appear.
 torch::Tensor prepare_label(const Volume& label, const GridPath& path);
 
-// Class scores [C, D, H, W] on the network's grid -> the label map [1, D, H, W] (uint8) on the file's grid, with the
+// Class scores [C, D, H, W] on the network's grid -> the label map [1, D, H, W] (uint8, int16 beyond 256 classes) on the file's grid, with the
 // geometry of the file. Interpolates scores in slabs; the classes never exist at full size together.
 Volume labels_on_input_grid(const torch::Tensor& scores, const GridPath& path);
 // Softmax probabilities [C, D, H, W] float32 on the file's grid (linear interpolation, after the softmax).

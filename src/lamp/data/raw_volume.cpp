@@ -33,16 +33,26 @@ T stored(const char* bytes, std::int64_t index, bool swap) {
 template <typename F>
 void with_type(VoxelType type, F&& f) {
   switch (type) {
-    case VoxelType::kUInt8: return f(std::uint8_t{});
-    case VoxelType::kInt8: return f(std::int8_t{});
-    case VoxelType::kUInt16: return f(std::uint16_t{});
-    case VoxelType::kInt16: return f(std::int16_t{});
-    case VoxelType::kUInt32: return f(std::uint32_t{});
-    case VoxelType::kInt32: return f(std::int32_t{});
-    case VoxelType::kUInt64: return f(std::uint64_t{});
-    case VoxelType::kInt64: return f(std::int64_t{});
-    case VoxelType::kFloat32: return f(float{});
-    case VoxelType::kFloat64: return f(double{});
+    case VoxelType::kUInt8:
+      return f(std::uint8_t{});
+    case VoxelType::kInt8:
+      return f(std::int8_t{});
+    case VoxelType::kUInt16:
+      return f(std::uint16_t{});
+    case VoxelType::kInt16:
+      return f(std::int16_t{});
+    case VoxelType::kUInt32:
+      return f(std::uint32_t{});
+    case VoxelType::kInt32:
+      return f(std::int32_t{});
+    case VoxelType::kUInt64:
+      return f(std::uint64_t{});
+    case VoxelType::kInt64:
+      return f(std::int64_t{});
+    case VoxelType::kFloat32:
+      return f(float{});
+    case VoxelType::kFloat64:
+      return f(double{});
   }
 }
 

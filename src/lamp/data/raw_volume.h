@@ -1,5 +1,5 @@
-// Voxels as a file stores them, and their way to the tensors that the rest of the program knows. Every format ends
-// here, so that scaling, NaN checks and label checks are the same for all.
+// Voxels as a file stores them, and their way to the tensors that the rest of the program knows.
+// Every format ends here, so that scaling, NaN checks and label checks are the same for all.
 #pragma once
 
 #include <cstddef>
@@ -12,7 +12,16 @@
 namespace lamp {
 
 enum class VoxelType {
-  kUInt8, kInt8, kUInt16, kInt16, kUInt32, kInt32, kUInt64, kInt64, kFloat32, kFloat64
+  kUInt8,
+  kInt8,
+  kUInt16,
+  kInt16,
+  kUInt32,
+  kInt32,
+  kUInt64,
+  kInt64,
+  kFloat32,
+  kFloat64
 };
 
 std::int64_t bytes_of(VoxelType type);
@@ -22,18 +31,20 @@ struct RawVolume {
   std::int64_t channels = 1;
   VoxelType type = VoxelType::kUInt8;
   bool swap_bytes = false;
-  bool interleaved = false;     // channels of a voxel side by side (ITK), else one volume after the other (NIfTI)
-  double slope = 1;             // value = slope * stored + intercept
+  bool interleaved =
+      false;  // channels of a voxel side by side (ITK), else one volume after the other (NIfTI)
+  double slope = 1;  // value = slope * stored + intercept
   double intercept = 0;
-  std::string bytes;            // the voxels start at `offset`, x fastest
+  std::string bytes;  // the voxels start at `offset`, x fastest
   std::size_t offset = 0;
   std::shared_ptr<const NiftiSpace> nifti_space;
 };
 
-// [C, D, H, W] float32. Throws InputError that names the first NaN or infinite voxel if `options` refuse them.
+// [C, D, H, W] float32. Throws InputError that names the first NaN or infinite voxel if `options`
+// refuse them.
 Volume to_image(const RawVolume& raw, const ReadOptions& options, const std::string& file);
-// [1, D, H, W] of the smallest of uint8, int16 and int32 that holds all values. Throws InputError for values that are
-// not whole numbers or beyond int32, and for more than one channel.
+// [1, D, H, W] of the smallest of uint8, int16 and int32 that holds all values. Throws InputError
+// for values that are not whole numbers or beyond int32, and for more than one channel.
 Volume to_label(const RawVolume& raw, const std::string& file);
 
 }  // namespace lamp

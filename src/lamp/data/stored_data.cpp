@@ -1,4 +1,5 @@
-// Header fields as in the NRRD definition (teem.sourceforge.net/nrrd/format.html) and MetaIO's documentation.
+// Header fields as in the NRRD definition (teem.sourceforge.net/nrrd/format.html) and MetaIO's
+// documentation.
 #include "lamp/data/stored_data.h"
 
 #include <algorithm>
@@ -62,10 +63,10 @@ TextHeader read_text_header(const fs::path& path, char separator, Last last) {
     header.bytes += static_cast<std::int64_t>(line.size()) + (stream.eof() ? 0 : 1);
     const std::string text = trimmed(line);
     const auto split = text.find(separator);
-    if (split != std::string::npos && text[0] != '#') {
+    const bool note = text.starts_with('#') || text.substr(0, split + 2).ends_with(":=");
+    if (split != std::string::npos && !note) {
       const std::string name = lower(trimmed(text.substr(0, split)));
-      if (!header.fields.emplace(name, trimmed(text.substr(split + 1))).second &&
-          !text.substr(split + 1).starts_with('='))
+      if (!header.fields.emplace(name, trimmed(text.substr(split + 1))).second)
         refuse(path, "its header says \"" + name + "\" twice; correct the header");
     }
     if (last(text)) return header;
@@ -92,7 +93,8 @@ std::int64_t data_bytes(std::vector<std::int64_t> factors, std::int64_t element,
   return *bytes;
 }
 
-// The file that a header names, which lies beside it. Lists and patterns ("slice%03d.raw 1 9 1") name several.
+// The file that a header names, which lies beside it. Lists and patterns ("slice%03d.raw 1 9 1")
+// name several.
 fs::path named_file(const fs::path& header, const std::string& name) {
   if (name.empty() || lower(name).starts_with("list") || name.find('%') != std::string::npos)
     refuse(header, "its voxels lie in several files; save them in one");
@@ -100,16 +102,46 @@ fs::path named_file(const fs::path& header, const std::string& name) {
 }
 
 std::int64_t nrrd_element(const std::string& type, const fs::path& path) {
-  static const std::map<std::string, std::int64_t> kBytes = {
-      {"signed char", 1}, {"int8", 1}, {"int8_t", 1}, {"uchar", 1}, {"unsigned char", 1},
-      {"uint8", 1}, {"uint8_t", 1}, {"short", 2}, {"short int", 2}, {"signed short", 2},
-      {"signed short int", 2}, {"int16", 2}, {"int16_t", 2}, {"ushort", 2}, {"unsigned short", 2},
-      {"unsigned short int", 2}, {"uint16", 2}, {"uint16_t", 2}, {"int", 4}, {"signed int", 4},
-      {"int32", 4}, {"int32_t", 4}, {"uint", 4}, {"unsigned int", 4}, {"uint32", 4},
-      {"uint32_t", 4}, {"longlong", 8}, {"long long", 8}, {"long long int", 8},
-      {"signed long long", 8}, {"signed long long int", 8}, {"int64", 8}, {"int64_t", 8},
-      {"ulonglong", 8}, {"unsigned long long", 8}, {"unsigned long long int", 8}, {"uint64", 8},
-      {"uint64_t", 8}, {"float", 4}, {"double", 8}};
+  static const std::map<std::string, std::int64_t> kBytes = {{"signed char", 1},
+                                                             {"int8", 1},
+                                                             {"int8_t", 1},
+                                                             {"uchar", 1},
+                                                             {"unsigned char", 1},
+                                                             {"uint8", 1},
+                                                             {"uint8_t", 1},
+                                                             {"short", 2},
+                                                             {"short int", 2},
+                                                             {"signed short", 2},
+                                                             {"signed short int", 2},
+                                                             {"int16", 2},
+                                                             {"int16_t", 2},
+                                                             {"ushort", 2},
+                                                             {"unsigned short", 2},
+                                                             {"unsigned short int", 2},
+                                                             {"uint16", 2},
+                                                             {"uint16_t", 2},
+                                                             {"int", 4},
+                                                             {"signed int", 4},
+                                                             {"int32", 4},
+                                                             {"int32_t", 4},
+                                                             {"uint", 4},
+                                                             {"unsigned int", 4},
+                                                             {"uint32", 4},
+                                                             {"uint32_t", 4},
+                                                             {"longlong", 8},
+                                                             {"long long", 8},
+                                                             {"long long int", 8},
+                                                             {"signed long long", 8},
+                                                             {"signed long long int", 8},
+                                                             {"int64", 8},
+                                                             {"int64_t", 8},
+                                                             {"ulonglong", 8},
+                                                             {"unsigned long long", 8},
+                                                             {"unsigned long long int", 8},
+                                                             {"uint64", 8},
+                                                             {"uint64_t", 8},
+                                                             {"float", 4},
+                                                             {"double", 8}};
   const auto found = kBytes.find(lower(type));
   if (found == kBytes.end()) refuse(path, "voxel type \"" + type + "\", expected a number type");
   return found->second;
@@ -117,13 +149,14 @@ std::int64_t nrrd_element(const std::string& type, const fs::path& path) {
 
 std::int64_t meta_element(const std::string& type, const fs::path& path) {
   static const std::map<std::string, std::int64_t> kBytes = {
-      {"MET_CHAR", 1},      {"MET_UCHAR", 1},      {"MET_SHORT", 2}, {"MET_USHORT", 2},
-      {"MET_INT", 4},       {"MET_UINT", 4},       {"MET_FLOAT", 4}, {"MET_DOUBLE", 8},
+      {"MET_CHAR", 1},      {"MET_UCHAR", 1},     {"MET_SHORT", 2}, {"MET_USHORT", 2},
+      {"MET_INT", 4},       {"MET_UINT", 4},      {"MET_FLOAT", 4}, {"MET_DOUBLE", 8},
       {"MET_LONG_LONG", 8}, {"MET_ULONG_LONG", 8}};
   const auto found = kBytes.find(type);
   if (found == kBytes.end()) {
-    refuse(path, "voxel type \"" + type + "\", expected a number type of fixed size such as "
-                 "MET_SHORT; convert the image");
+    refuse(path, "voxel type \"" + type +
+                     "\", expected a number type of fixed size such as "
+                     "MET_SHORT; convert the image");
   }
   return found->second;
 }
@@ -140,7 +173,8 @@ Encoding nrrd_encoding(const std::string& text, const fs::path& path) {
 std::int64_t file_bytes(const StoredData& data, const fs::path& path) {
   std::error_code error;
   const auto size = fs::file_size(data.file, error);
-  if (error) refuse(path, "its voxels' file " + data.file.string() + " cannot be read; put it back");
+  if (error)
+    refuse(path, "its voxels' file " + data.file.string() + " cannot be read; put it back");
   return static_cast<std::int64_t>(size) - data.offset;
 }
 
@@ -154,9 +188,8 @@ std::int64_t file_bytes(const StoredData& data, const fs::path& path) {
 
 StoredData locate_nrrd_data(const fs::path& path) {
   bool attached = false;
-  const TextHeader header = read_text_header(path, ':', [&](const std::string& line) {
-    return attached = line.empty();
-  });
+  const TextHeader header =
+      read_text_header(path, ':', [&](const std::string& line) { return attached = line.empty(); });
   for (const char* field : {"line skip", "lineskip", "byte skip", "byteskip"}) {
     const std::string skip = header.get(field);
     if (!skip.empty() && skip != "0")
@@ -179,10 +212,11 @@ StoredData locate_nrrd_data(const fs::path& path) {
   } else if (!attached) {
     refuse(path, "its header has no end; the file is cut short or no NRRD file");
   }
-  data.bytes = data_bytes(whole_numbers(header.get("sizes")),
-                          nrrd_element(header.get("type"), path), path);
+  data.bytes =
+      data_bytes(whole_numbers(header.get("sizes")), nrrd_element(header.get("type"), path), path);
   data.encoding = nrrd_encoding(header.get("encoding"), path);
-  data.has_spacing = header.fields.contains("space directions") || header.fields.contains("spacings");
+  data.has_spacing =
+      header.fields.contains("space directions") || header.fields.contains("spacings");
   return data;
 }
 
@@ -221,7 +255,8 @@ void check_stored_size(const StoredData& data, const fs::path& path) {
     if (found != data.bytes) refuse_length(found, data.bytes, path);
     return;
   }
-  const std::int64_t most = std::max<std::int64_t>(0, found) * static_cast<std::int64_t>(kMaxExpansion);
+  const std::int64_t most =
+      std::max<std::int64_t>(0, found) * static_cast<std::int64_t>(kMaxExpansion);
   if (data.bytes > most) {
     refuse(path, "its header claims " + std::to_string(data.bytes) +
                      " bytes of voxels, but the file cannot hold more than " +

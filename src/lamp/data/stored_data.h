@@ -1,5 +1,5 @@
-// Where the voxels of a NRRD or MetaImage file lie, and whether all of them are there. ITK reports success on files that
-// are cut short, so a file is checked before ITK sees it.
+// Where the voxels of a NRRD or MetaImage file lie, and whether all of them are there. ITK reports
+// success on files that are cut short, so a file is checked before ITK sees it.
 #pragma once
 
 #include <cstdint>
@@ -10,19 +10,21 @@ namespace lamp {
 enum class Encoding { kRaw, kGzip, kZlib };
 
 struct StoredData {
-  std::filesystem::path file;      // the header's own file or the one it names
-  std::int64_t offset = 0;         // where the voxels start in it
-  std::int64_t bytes = 0;          // of the voxels, uncompressed
+  std::filesystem::path file;  // the header's own file or the one it names
+  std::int64_t offset = 0;     // where the voxels start in it
+  std::int64_t bytes = 0;      // of the voxels, uncompressed
   Encoding encoding = Encoding::kRaw;
-  bool has_spacing = false;        // does the header say how large a voxel is?
+  bool has_spacing = false;  // does the header say how large a voxel is?
 };
 
-// Reads the text header of .nrrd, .nhdr, .mha or .mhd. Throws InputError for what it does not understand, among it the
-// encodings whose length nothing attests (text, hexadecimal) and images spread over several files.
+// Reads the text header of .nrrd, .nhdr, .mha or .mhd. Throws InputError for what it does not
+// understand, among it the encodings whose length nothing attests (text, hexadecimal) and images
+// spread over several files.
 StoredData locate_nrrd_data(const std::filesystem::path& path);
 StoredData locate_meta_data(const std::filesystem::path& path);
 
-// Throws InputError, naming `path`, if the voxels' length differs from the header's claim or a checksum does not match.
+// Throws InputError, naming `path`, if the voxels' length differs from the header's claim or a
+// checksum does not match.
 void check_stored_data(const StoredData& data, const std::filesystem::path& path);
 // Only whether the claim can be true of a file of that size; costs nothing.
 void check_stored_size(const StoredData& data, const std::filesystem::path& path);

@@ -16,7 +16,8 @@ double Geometry::voxel_volume_mm3() const {
 
 std::array<double, 3> Geometry::point(const std::array<double, 3>& index) const {
   const Vector3 offset = product(
-      direction, {spacing_mm[0] * index[0], spacing_mm[1] * index[1], spacing_mm[2] * index[2]});
+      direction,
+      Vector3{spacing_mm[0] * index[0], spacing_mm[1] * index[1], spacing_mm[2] * index[2]});
   return {origin_mm[0] + offset[0], origin_mm[1] + offset[1], origin_mm[2] + offset[2]};
 }
 
@@ -38,7 +39,7 @@ double corner_distance_voxels(const Geometry& a, const Geometry& b) {
     for (int axis = 0; axis < 3; ++axis)
       index[axis] = (corner >> axis) & 1 ? static_cast<double>(a.size[axis] - 1) : 0;
     const Vector3 p = a.point(index), q = b.point(index);
-    Vector3 apart = product(to_axes, {q[0] - p[0], q[1] - p[1], q[2] - p[2]});
+    Vector3 apart = product(to_axes, Vector3{q[0] - p[0], q[1] - p[1], q[2] - p[2]});
     for (int axis = 0; axis < 3; ++axis) apart[axis] /= a.spacing_mm[axis];
     const double distance = norm(apart);
     if (std::isnan(distance)) return kInfinity;

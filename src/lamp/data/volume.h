@@ -1,6 +1,6 @@
-// A 3-D image with its place in the patient. Triples that people read are x, y, z; tensors are [C, D, H, W] with
-// D, H, W = z, y, x. Physical coordinates are millimetres in LPS, as in DICOM and ITK: x to the patient's left, y to
-// the back, z to the head.
+// A 3-D image with its place in the patient. Triples that people read are x, y, z; tensors are [C,
+// D, H, W] with D, H, W = z, y, x. Physical coordinates are millimetres in LPS, as in DICOM and
+// ITK: x to the patient's left, y to the back, z to the head.
 #pragma once
 
 #include <torch/types.h>
@@ -12,27 +12,30 @@
 
 namespace lamp {
 
-struct NiftiSpace;  // nifti.h: a NIfTI file's own orientation fields, to be written back bit for bit
+struct NiftiSpace;  // nifti.h: a NIfTI file's own orientation fields, to be written back bit for
+                    // bit
 
 // Where a voxel grid lies: point(i, j, k) = origin + direction * diag(spacing) * (i, j, k).
 struct Geometry {
-  std::array<std::int64_t, 3> size = {0, 0, 0};         // voxels along x, y, z of the grid
+  std::array<std::int64_t, 3> size = {0, 0, 0};  // voxels along x, y, z of the grid
   std::array<double, 3> spacing_mm = {1, 1, 1};
-  std::array<double, 3> origin_mm = {0, 0, 0};          // centre of the first voxel
-  std::array<double, 9> direction = {1, 0, 0, 0, 1, 0, 0, 0, 1};  // row-major; column a is the unit vector of grid axis a
+  std::array<double, 3> origin_mm = {0, 0, 0};  // centre of the first voxel
+  std::array<double, 9> direction = {
+      1, 0, 0, 0, 1, 0, 0, 0, 1};  // row-major; column a is the unit vector of grid axis a
 
   std::int64_t voxels() const { return size[0] * size[1] * size[2]; }
-  double voxel_volume_mm3() const;                      // |det|, right for sheared grids too
+  double voxel_volume_mm3() const;  // |det|, right for sheared grids too
   std::array<double, 3> point(const std::array<double, 3>& index) const;
   // "64x64x40 voxels of 1x1x2.5 mm".
   std::string describe() const;
 };
 
-// The largest distance, over the eight corners of grid `a`, between the same index in both grids, measured in voxels
-// of `a` (each axis by its own spacing); infinity if the sizes differ.
+// The largest distance, over the eight corners of grid `a`, between the same index in both grids,
+// measured in voxels of `a` (each axis by its own spacing); infinity if the sizes differ.
 double corner_distance_voxels(const Geometry& a, const Geometry& b);
 
-// Grids further apart than this are different grids (contract: image and label must agree to 0.01 voxel).
+// Grids further apart than this are different grids (contract: image and label must agree to 0.01
+// voxel).
 inline constexpr double kSameGridVoxels = 0.01;
 
 // What a reader may let pass.
@@ -49,8 +52,9 @@ struct VolumeHeader {
 
 struct Volume {
   Geometry geometry;
-  torch::Tensor voxels;                           // [C, D, H, W], CPU, contiguous
-  std::shared_ptr<const NiftiSpace> nifti_space;  // set by the NIfTI reader; null after any change of the grid
+  torch::Tensor voxels;  // [C, D, H, W], CPU, contiguous
+  std::shared_ptr<const NiftiSpace>
+      nifti_space;  // set by the NIfTI reader; null after any change of the grid
 };
 
 }  // namespace lamp

@@ -51,10 +51,14 @@ RawVolume read_raw(const fs::path& path, const ReadOptions& options) {
   if (!fs::exists(path, error))
     throw InputError("cannot read", path.string(), "no such file; check the path");
   switch (format_of(path)) {
-    case Format::kNifti: return read_nifti(path, options);
-    case Format::kItk: return read_itk(path, options);
-    case Format::kDicom: return read_dicom(path, options);
-    case Format::kNone: break;
+    case Format::kNifti:
+      return read_nifti(path, options);
+    case Format::kItk:
+      return read_itk(path, options);
+    case Format::kDicom:
+      return read_dicom(path, options);
+    case Format::kNone:
+      break;
   }
   throw InputError("cannot read", path.string(),
                    "unknown format, expected .nii, .nii.gz, .nrrd, .nhdr, .mha, .mhd or a folder "
@@ -73,10 +77,14 @@ Volume read_label(const fs::path& path, const ReadOptions& options) {
 
 VolumeHeader read_volume_header(const fs::path& path, const ReadOptions& options) {
   switch (format_of(path)) {
-    case Format::kNifti: return read_nifti_header(path, options);
-    case Format::kItk: return read_itk_header(path, options);
-    case Format::kDicom: return read_dicom_header(path, options);
-    case Format::kNone: break;
+    case Format::kNifti:
+      return read_nifti_header(path, options);
+    case Format::kItk:
+      return read_itk_header(path, options);
+    case Format::kDicom:
+      return read_dicom_header(path, options);
+    case Format::kNone:
+      break;
   }
   const RawVolume raw = read_raw(path, options);  // throws the right refusal
   return {raw.geometry, raw.channels};

@@ -109,6 +109,7 @@ PrecisionScope::~PrecisionScope() {
 }
 
 bool check_kernel(const KernelShape& shape, double weight_gradient_fault) {
+  const c10::InferenceMode with_gradients(false);  // the caller may be predicting
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
   const auto size = affordable(shape.input);
   const auto layout = shape.channels_last ? at::MemoryFormat::ChannelsLast3d : at::MemoryFormat::Contiguous;

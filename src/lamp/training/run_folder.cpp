@@ -8,7 +8,7 @@
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
 #include "lamp/base/log.h"
-#include "lamp/inference/memory_estimate.h"
+#include "lamp/inference/host_memory.h"
 #include "lamp/training/run_state.h"
 
 namespace lamp {

@@ -98,7 +98,7 @@ ExecutionConfig parse_execution(const Json& json) {
   ObjectReader reader(json, "execution");
   ExecutionConfig config;
   config.device = reader.get<std::string>("device", config.device);
-  config.precision = reader.choice("precision", config.precision, {"fp32"});
+  config.precision = reader.choice("precision", config.precision, {"fp32", "bf16", "fp16"});
   // These matter between several devices; training runs on one, where their defaults are the only choice.
   reader.choice("partition", "auto", {"auto"});
   reader.choice("microbatches", "auto", {"auto"});

@@ -19,7 +19,9 @@
 #include "lamp/data/prefetcher.h"
 #include "lamp/nets/model_file.h"
 #include "lamp/nets/net_factory.h"
+#include "lamp/nets/precision.h"
 #include "lamp/training/batch_plan.h"
+#include "lamp/training/loss_scaler.h"
 #include "lamp/training/numeric_guard.h"
 #include "lamp/training/run_folder.h"
 #include "lamp/training/run_log.h"
@@ -61,6 +63,8 @@ class Trainer {
   CaseStore store_;
   Network network_;
   NamedParameters parameters_;
+  Precision precision_;
+  LossScaler scaler_;
   std::unique_ptr<Loss> loss_;
   std::unique_ptr<torch::optim::Optimizer> optimizer_;
   std::unique_ptr<SavedState> saved_;  // until the first stage has taken its optimizer state
@@ -84,7 +88,9 @@ Trainer::Trainer(RunFolder folder)
       device_(single_device(config().execution.device)),
       split_(split_dataset(folder_.dataset, config().validation, config().seed)),
       store_(folder_.dataset, config().data, folder_.cache_bytes),
-      network_(make_network(config().net)) {
+      network_(make_network(config().net)),
+      precision_(parse_precision(config().execution.precision, device_.type())),
+      scaler_(precision_ == Precision::kFp16) {
   network_.initialise(config().seed);
   if (folder_.has_state) {
     saved_ = std::make_unique<SavedState>(folder_.path);
@@ -92,6 +98,7 @@ Trainer::Trainer(RunFolder folder)
     cursor_ = saved_->cursor();
   }
   network_.chain->to(device_);
+  if (device_.is_cpu()) network_.use_channels_last();  // measured: 1.3 to 2 times as fast there
   parameters_ = named_parameters(network_);
   loss_ = make_loss(config().loss, class_weights(config(), store_, split_.training).to(device_));
   log_ = std::make_unique<RunLog>(folder_.path / "metrics.csv", folder_.dataset.labels, cursor_.epochs_done);
@@ -164,7 +171,12 @@ double Trainer::step(const Batch& batch) {
   const torch::Tensor image = batch.image.to(device_);
   const torch::Tensor flags =
       annotation_flags(batch.annotated, static_cast<int>(config().net.classes)).to(device_);
-  const torch::Tensor loss = (*loss_)(network_.forward(image), batch.label.to(device_), flags);
+  torch::Tensor logits;
+  {
+    const PrecisionScope scope(precision_, device_);
+    logits = network_.forward(image);
+  }
+  const torch::Tensor loss = (*loss_)(logits, batch.label.to(device_), flags);
   const double value = loss.item<double>();
   const std::string advice = "; the last saved state is untouched: lower the learning rate "
                              "(--set optimizer.lr=...) and go on with --resume";
@@ -172,12 +184,15 @@ double Trainer::step(const Batch& batch) {
     throw Error("training stopped: the loss is " + shortest(value) + " at " + place() + ", first in " +
                 first_non_finite_layer(network_, image) + advice);
   }
-  loss.backward();
-  const double norm = gradient_norm(parameters_);
-  if (!std::isfinite(norm)) {
+  const double scale = scaler_.scale();
+  (scale == 1 ? loss : loss * scale).backward();
+  double norm = gradient_norm(parameters_);
+  if (!scaler_.unscale(parameters_, norm)) {
+    if (precision_ == Precision::kFp16 && !scaler_.exhausted()) return value;  // an overflow of the scaled gradients
     throw Error("training stopped: a gradient is not finite at " + place() + ", first in " +
                 first_non_finite_gradient(parameters_) + advice);
   }
+  norm /= scale;
   if (const double limit = stage().optimizer.clip_norm; limit > 0 && norm > limit) {
     for (auto& [name, parameter] : parameters_)
       if (parameter.grad().defined()) parameter.mutable_grad().mul_(limit / norm);

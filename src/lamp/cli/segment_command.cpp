@@ -1,0 +1,101 @@
+// `lamp segment`: options, one call, the report.
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "lamp/base/errors.h"
+#include "lamp/base/text.h"
+#include "lamp/cli/commands.h"
+#include "lamp/inference/segmenter.h"
+#include "lamp/inference/test_time_mirroring.h"
+
+namespace lamp {
+namespace {
+
+struct Options {
+  std::vector<std::string> models;
+  std::vector<std::string> inputs;
+  std::string output;
+  std::string patch = "auto";
+  std::string blend = "gaussian";
+  std::string memory;
+  std::string mirror;
+  SegmentOptions segment;
+};
+
+SegmentRequest request_of(const Options& options) {
+  SegmentRequest request{
+      .inputs = options.inputs, .output = options.output, .options = options.segment};
+  request.options.patch = parse_patch(options.patch);
+  request.options.blend = parse_blend(options.blend);
+  if (!options.memory.empty())
+    request.options.memory_bytes = parse_bytes(options.memory, "--memory");
+  if (!options.mirror.empty()) request.options.mirror_axes = parse_mirror_axes(options.mirror);
+  if (!(request.options.cleanup.min_volume_mm3 >= 0))
+    throw UsageError("--min-volume-mm3: expected a volume of 0 or more");
+  check_options(request.options);
+  return request;
+}
+
+void run(const Options& options, const GlobalOptions& globals) {
+  const SegmentRequest request = request_of(options);
+  std::vector<SegmentModel> models;
+  for (const std::string& file : options.models) models.push_back({file, load_model(file)});
+  const SegmentReport report = segment_all(models, request);
+  if (globals.json) print_json(report.to_json());
+  report.throw_if_failed();
+}
+
+void add_cleaning_options(CLI::App& command, Options& options) {
+  Cleanup& cleanup = options.segment.cleanup;
+  command
+      .add_option(
+          "--keep-largest", cleanup.keep_largest,
+          "keep only the largest piece of these labels (ids or names); alone = of every label")
+      ->expected(0, -1)
+      ->delimiter(',')
+      ->default_str("all");
+  command.add_option("--min-volume-mm3", cleanup.min_volume_mm3, "remove pieces smaller than this");
+}
+
+void add_network_options(CLI::App& command, Options& options) {
+  SegmentOptions& segment = options.segment;
+  command.add_option("--patch", options.patch, "auto, whole or a window X,Y,Z")
+      ->capture_default_str();
+  command.add_option("--overlap", segment.overlap, "share of a window seen again by the next")
+      ->capture_default_str();
+  command.add_option("--blend", options.blend, "gaussian or constant")->capture_default_str();
+  command.add_option("--precision", segment.precision, "fp32, bf16 or fp16")->capture_default_str();
+  command.add_option("--memory", options.memory,
+                     "the most to use, such as 8GiB; default: 80 % of what is available");
+  command.add_option("--device", segment.device, "auto, cpu, cuda, cuda:0")->capture_default_str();
+  command
+      .add_option("--tta", options.mirror,
+                  "also segment mirrored copies and average; axes, default x,y,z")
+      ->expected(0, 1)
+      ->default_str("x,y,z");
+}
+
+}  // namespace
+
+void add_segment_command(CLI::App& app, const GlobalOptions& globals) {
+  CLI::App* command =
+      app.add_subcommand("segment", "label maps of images, on the images' own grids");
+  auto options = std::make_shared<Options>();
+  command
+      ->add_option("-m,--model", options->models, "run folder or model file; several are averaged")
+      ->required();
+  command->add_option("-i,--input", options->inputs, "images, folders of images, DICOM folders")
+      ->required();
+  command->add_option("-o,--output", options->output, "folder for the label maps and segment.json")
+      ->required();
+  add_network_options(*command, *options);
+  command->add_option("--format", options->segment.format, "nii.gz, nii, nrrd or mha")
+      ->capture_default_str();
+  command->add_flag("--save-probabilities", options->segment.save_probabilities,
+                    "also <case>_prob: the softmax of every class");
+  add_cleaning_options(*command, *options);
+  command->callback([options, &globals] { run(*options, globals); });
+}
+
+}  // namespace lamp

@@ -1,0 +1,215 @@
+// Aligned grids by three one-dimensional passes; others through torch's grid_sample.
+#include "lamp/data/grid_sampler.h"
+
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+namespace lamp {
+namespace {
+
+// Positions this near to a voxel's centre are the voxel: rounding must not blend in its neighbour.
+constexpr double kSnap = 1e-6;
+// Grids are aligned if no axis strays further than this from the other's, in voxels.
+constexpr double kStray = 1e-4;
+
+double clamped_position(double position, std::int64_t size) {
+  const double nearest = std::round(position);
+  if (std::abs(position - nearest) < kSnap) position = nearest;
+  return std::clamp(position, 0.0, static_cast<double>(size - 1));
+}
+
+std::int64_t low_of(double position) { return static_cast<std::int64_t>(std::floor(position)); }
+std::int64_t high_of(double position) { return static_cast<std::int64_t>(std::ceil(position)); }
+
+// Source voxels and weights for a run of positions: tap t of position i is voxel index[t][i].
+struct Taps {
+  std::vector<std::vector<std::int64_t>> index;
+  std::vector<std::vector<float>> weight;
+};
+
+// Catmull and Rom's spline (1974), the cubic of Keys (1981) with a = -1/2.
+std::array<double, 4> cubic_weights(double t) {
+  return {((-0.5 * t + 1) * t - 0.5) * t, (1.5 * t - 2.5) * t * t + 1,
+          ((-1.5 * t + 2) * t + 0.5) * t, (0.5 * t - 0.5) * t * t};
+}
+
+Taps make_taps(const double* positions, std::int64_t count, std::int64_t size, bool cubic) {
+  const int taps = cubic ? 4 : 2;
+  Taps result{std::vector<std::vector<std::int64_t>>(taps, std::vector<std::int64_t>(count)),
+              std::vector<std::vector<float>>(taps, std::vector<float>(count))};
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::int64_t low = low_of(positions[i]);
+    const double t = positions[i] - static_cast<double>(low);
+    const auto weights = cubic ? cubic_weights(t) : std::array<double, 4>{1 - t, t, 0, 0};
+    for (int k = 0; k < taps; ++k) {
+      result.index[k][i] = std::clamp<std::int64_t>(low + k - (cubic ? 1 : 0), 0, size - 1);
+      result.weight[k][i] = static_cast<float>(weights[k]);
+    }
+    if (!cubic) result.index[1][i] = high_of(positions[i]);
+  }
+  return result;
+}
+
+bool is_identity(const double* positions, std::int64_t count, std::int64_t first) {
+  for (std::int64_t i = 0; i < count; ++i)
+    if (positions[i] != static_cast<double>(first + i)) return false;
+  return true;
+}
+
+// `data` starts at voxel `first` of the source along `dim`.
+torch::Tensor along_axis(const torch::Tensor& data, std::int64_t dim, const Taps& taps,
+                         std::int64_t first) {
+  const auto count = static_cast<std::int64_t>(taps.index[0].size());
+  std::vector<std::int64_t> shape(3, 1);
+  shape[static_cast<std::size_t>(dim)] = count;
+  torch::Tensor result;
+  for (std::size_t k = 0; k < taps.index.size(); ++k) {
+    const torch::Tensor index =
+        (torch::tensor(taps.index[k], torch::kInt64) - first).to(data.device());
+    const torch::Tensor weight = torch::tensor(taps.weight[k]).view(shape).to(data.device());
+    const torch::Tensor part = data.index_select(dim, index);
+    result = k == 0 ? part.mul_(weight) : result.addcmul_(part, weight);
+  }
+  return result;
+}
+
+torch::Tensor crop_of(const torch::Tensor& values, const Box& box) {
+  return values.slice(0, box.begin[2], box.end[2])
+      .slice(1, box.begin[1], box.end[1])
+      .slice(2, box.begin[0], box.end[0]);
+}
+
+}  // namespace
+
+GridSampler::GridSampler(const Geometry& from, const Geometry& to)
+    : from_size_(from.size), to_size_(to.size) {
+  const Matrix3 to_axes = inverted(from.direction);
+  matrix_ = product(to_axes, to.direction);
+  offset_ = product(
+      to_axes, Vector3{to.origin_mm[0] - from.origin_mm[0], to.origin_mm[1] - from.origin_mm[1],
+                       to.origin_mm[2] - from.origin_mm[2]});
+  double stray = 0;
+  for (int r = 0; r < 3; ++r) {
+    offset_[r] /= from.spacing_mm[r];
+    for (int c = 0; c < 3; ++c) {
+      double& step = matrix_[3 * r + c];
+      step *= to.spacing_mm[c] / from.spacing_mm[r];
+      if (r != c) stray = std::max(stray, std::abs(step) * static_cast<double>(to.size[c]));
+    }
+  }
+  aligned_ = stray < kStray;
+  if (!aligned_) return;
+  for (int a = 0; a < 3; ++a) {
+    positions_[a].resize(static_cast<std::size_t>(to.size[a]));
+    for (std::int64_t i = 0; i < to.size[a]; ++i)
+      positions_[a][i] =
+          clamped_position(matrix_[4 * a] * static_cast<double>(i) + offset_[a], from.size[a]);
+  }
+}
+
+std::vector<Box> GridSampler::slabs(std::int64_t voxels) const {
+  const std::int64_t depth = std::max<std::int64_t>(1, voxels / (to_size_[0] * to_size_[1]));
+  std::vector<Box> result;
+  for (std::int64_t z = 0; z < to_size_[2]; z += depth) {
+    result.push_back(
+        {.begin = {0, 0, z}, .end = {to_size_[0], to_size_[1], std::min(z + depth, to_size_[2])}});
+  }
+  return result;
+}
+
+Box GridSampler::needed(const Box& box, bool cubic) const {
+  Box source;
+  for (int a = 0; a < 3; ++a) {
+    // Positions rise or fall throughout.
+    const double one = positions_[a][box.begin[a]], other = positions_[a][box.end[a] - 1];
+    const std::int64_t margin = cubic ? 1 : 0;
+    source.begin[a] = std::max<std::int64_t>(0, low_of(std::min(one, other)) - margin);
+    source.end[a] = std::min(from_size_[a], high_of(std::max(one, other)) + margin + 1);
+    if (cubic) source.end[a] = std::min(from_size_[a], source.end[a] + 1);
+  }
+  return source;
+}
+
+Box GridSampler::reached(const Box& box, const Box& source) const {
+  if (!aligned_) return box;
+  Box result = box;
+  for (int a = 0; a < 3; ++a) {
+    const auto& positions = positions_[a];
+    const auto outside = [&](std::int64_t i) {
+      return positions[i] <= static_cast<double>(source.begin[a] - 1) ||
+             positions[i] >= static_cast<double>(source.end[a]);
+    };
+    while (result.begin[a] < result.end[a] && outside(result.begin[a])) ++result.begin[a];
+    while (result.begin[a] < result.end[a] && outside(result.end[a] - 1)) --result.end[a];
+  }
+  return result;
+}
+
+torch::Tensor GridSampler::along_axes(torch::Tensor crop, const Box& source, const Box& box,
+                                      bool cubic) const {
+  std::array<int, 3> order = {2, 1, 0};
+  const auto growth = [&](int a) {
+    return static_cast<double>(box.end[a] - box.begin[a]) /
+           static_cast<double>(source.end[a] - source.begin[a]);
+  };
+  // Shrinking axes first: the later passes then have less to do.
+  std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return growth(a) < growth(b); });
+  for (const int a : order) {
+    const double* positions = positions_[a].data() + box.begin[a];
+    const std::int64_t count = box.end[a] - box.begin[a];
+    if (is_identity(positions, count, source.begin[a])) {
+      crop = crop.slice(2 - a, 0, count);
+      continue;
+    }
+    crop =
+        along_axis(crop, 2 - a, make_taps(positions, count, from_size_[a], cubic), source.begin[a]);
+  }
+  return crop;
+}
+
+// grid_sample's coordinates run from -1 to 1 between the outer edges of the volume.
+torch::Tensor GridSampler::through_points(const torch::Tensor& values, const Box& box) const {
+  const auto options = torch::TensorOptions(values.device()).dtype(torch::kFloat64);
+  std::array<torch::Tensor, 3> index;
+  for (int c = 0; c < 3; ++c) {
+    std::vector<std::int64_t> shape(3, 1);
+    shape[static_cast<std::size_t>(2 - c)] = -1;
+    index[c] = torch::arange(box.begin[c], box.end[c], options).view(shape);
+  }
+  std::vector<torch::Tensor> coordinates;
+  for (int r = 0; r < 3; ++r) {
+    const double scale = 2.0 / static_cast<double>(from_size_[r]);
+    const double start = (offset_[r] + 0.5) * scale - 1;
+    const torch::Tensor position = index[2] * (matrix_[3 * r + 2] * scale) +
+                                   index[1] * (matrix_[3 * r + 1] * scale) +
+                                   index[0] * (matrix_[3 * r] * scale) + start;
+    coordinates.push_back(position.to(torch::kFloat32));
+  }
+  namespace F = torch::nn::functional;
+  return F::grid_sample(values.unsqueeze(0).unsqueeze(0),
+                        torch::stack(coordinates, -1).unsqueeze(0),
+                        F::GridSampleFuncOptions()
+                            .mode(torch::kBilinear)
+                            .padding_mode(torch::kBorder)
+                            .align_corners(false))
+      .squeeze(0)
+      .squeeze(0);
+}
+
+torch::Tensor GridSampler::sample(const torch::Tensor& values, const Box& box, bool cubic) const {
+  if (!aligned_) return through_points(values.to(torch::kFloat32), box);
+  const Box source = needed(box, cubic);
+  return along_axes(crop_of(values, source).to(torch::kFloat32), source, box, cubic);
+}
+
+torch::Tensor GridSampler::sample_mask(const torch::Tensor& labels, std::int64_t label,
+                                       const Box& box) const {
+  if (!aligned_) return through_points(labels.eq(label).to(torch::kFloat32), box);
+  const Box source = needed(box, false);
+  return along_axes(crop_of(labels, source).eq(label).to(torch::kFloat32), source, box, false);
+}
+
+}  // namespace lamp

@@ -1,0 +1,90 @@
+// Readers of /proc and of the control groups' files.
+#include "lamp/inference/host_memory.h"
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <limits>
+#include <optional>
+#include <sstream>
+#include <string>
+
+namespace lamp {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::int64_t kNoLimit = std::numeric_limits<std::int64_t>::max();
+
+// The number behind `key` in a file of "key: 12 kB" or "key 12" lines.
+std::optional<std::int64_t> field(const fs::path& file, const std::string& key) {
+  std::ifstream in(file);
+  for (std::string line; std::getline(in, line);) {
+    std::istringstream words(line);
+    std::string name, unit;
+    std::int64_t value = 0;
+    if (!(words >> name >> value)) continue;
+    if (name == key) return words >> unit && unit == "kB" ? value * 1024 : value;
+  }
+  return std::nullopt;
+}
+
+// A file that holds one number; "max" counts as none.
+std::optional<std::int64_t> number_in(const fs::path& file) {
+  std::ifstream in(file);
+  std::int64_t value = 0;
+  if (in >> value) return value;
+  return std::nullopt;
+}
+
+std::int64_t left_in_group(const fs::path& folder, bool v2) {
+  const auto limit = number_in(folder / (v2 ? "memory.max" : "memory.limit_in_bytes"));
+  const auto used = number_in(folder / (v2 ? "memory.current" : "memory.usage_in_bytes"));
+  if (!limit || !used) return kNoLimit;
+  // Pages of files that nobody uses now count as used, but the kernel takes them back first.
+  const std::int64_t cache = field(folder / "memory.stat", "inactive_file").value_or(0);
+  return std::max<std::int64_t>(*limit - *used + cache, 0);
+}
+
+// The group of this process and all groups above it; in a container only the root is seen.
+std::int64_t left_in_groups() {
+  std::int64_t left = kNoLimit;
+  std::ifstream groups("/proc/self/cgroup");
+  for (std::string line; std::getline(groups, line);) {
+    const bool v2 = line.rfind("0::", 0) == 0;
+    if (!v2 && line.find(":memory:") == std::string::npos) continue;
+    const fs::path root = v2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory";
+    fs::path path = root / fs::path(line.substr(line.rfind(':') + 1)).relative_path();
+    for (;; path = path.parent_path()) {
+      left = std::min(left, left_in_group(path, v2));
+      if (path == root || path.string().size() <= root.string().size()) break;
+    }
+  }
+  return left;
+}
+
+std::int64_t left_of_address_space() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return kNoLimit;
+  const std::int64_t used = field("/proc/self/status", "VmSize:").value_or(0);
+  return std::max<std::int64_t>(static_cast<std::int64_t>(limit.rlim_cur) - used, 0);
+}
+
+}  // namespace
+
+std::int64_t resident_bytes() { return field("/proc/self/status", "VmRSS:").value_or(0); }
+
+std::int64_t peak_resident_bytes() { return field("/proc/self/status", "VmHWM:").value_or(0); }
+
+void reset_peak_resident_bytes() {
+  std::ofstream("/proc/self/clear_refs") << "5";  // see proc(5)
+}
+
+std::int64_t available_memory_bytes() {
+  const std::int64_t system = field("/proc/meminfo", "MemAvailable:").value_or(kNoLimit);
+  return std::min({system, left_in_groups(), left_of_address_space()});
+}
+
+}  // namespace lamp

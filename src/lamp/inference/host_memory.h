@@ -1,0 +1,19 @@
+// How much memory this process holds, held at most, and may still get, as Linux tells it.
+#pragma once
+
+#include <cstdint>
+
+namespace lamp {
+
+// Resident bytes of this process now; 0 if the system does not say.
+std::int64_t resident_bytes();
+// The most resident bytes since the start of the process or the last reset.
+std::int64_t peak_resident_bytes();
+// Needs no privilege; without effect where the kernel refuses it.
+void reset_peak_resident_bytes();
+
+// What this process may still take without swapping: the least of MemAvailable in /proc/meminfo,
+// what the control groups (v1 or v2) leave, and the address space that `ulimit -v` leaves.
+std::int64_t available_memory_bytes();
+
+}  // namespace lamp

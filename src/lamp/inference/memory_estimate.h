@@ -1,0 +1,53 @@
+// How much memory a forward pass will need, known before it is run.
+//
+// The model: with evaluation weights, the bytes that are allocated at most while one link of the
+// chain runs (its input, its output, skips on their way, the kernels' workspace) grow as
+// fixed + slope * voxels. Two passes over small volumes, counted by the allocator, give both
+// numbers for every link, whatever kernels the device chooses; the largest link decides.
+// Convolution workspaces that do not grow with the volume (reordered weights) are in `fixed`.
+#pragma once
+
+#include <c10/core/Device.h>
+#include <c10/core/ScalarType.h>
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "lamp/nets/network.h"
+
+namespace lamp {
+
+class ForwardMemory {
+ public:
+  // Runs the network twice, on 32^3 and 64 x 32 x 32 voxels (or the next multiples that it takes).
+  // The network must be on `device` with weights of `dtype`, in evaluation mode, and no other
+  // thread may allocate tensors meanwhile.
+  ForwardMemory(const Network& network, c10::Device device, c10::ScalarType dtype);
+
+  // Bytes allocated at most while a volume of x, y, z voxels passes: its padded copy and its logits
+  // in, the parameters and the caller's own image out.
+  std::int64_t bytes(const std::array<std::int64_t, 3>& size) const;
+
+ private:
+  struct Line {
+    double fixed;
+    double slope;  // per voxel
+  };
+
+  std::int64_t multiple_;
+  std::vector<Line> links_;
+};
+
+// Parameters, float32 image, forward pass and float32 logits of one whole volume on the network's
+// device: what a process needs beyond its own code. The network's weights must be float32.
+std::int64_t estimate_inference_bytes(const Network& network,
+                                      const std::array<std::int64_t, 3>& size);
+
+// Bytes of the network's parameters and buffers.
+std::int64_t parameter_bytes(const Network& network);
+
+// What may still be allocated: host_memory.h for the CPU, the free memory of a CUDA device.
+std::int64_t available_bytes(c10::Device device);
+
+}  // namespace lamp

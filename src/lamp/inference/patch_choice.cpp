@@ -1,0 +1,116 @@
+// A greedy walk from the whole volume down to one stride of the network.
+#include "lamp/inference/patch_choice.h"
+
+#include <algorithm>
+#include <charconv>
+
+#include "lamp/base/errors.h"
+#include "lamp/base/log.h"
+#include "lamp/base/text.h"
+
+namespace lamp {
+namespace {
+
+using Triple = std::array<std::int64_t, 3>;
+
+constexpr std::int64_t kLongestSide = 1 << 16;
+
+std::string joined(const Triple& size, const char* between) {
+  return std::to_string(size[0]) + between + std::to_string(size[1]) + between +
+         std::to_string(size[2]);
+}
+
+// One step down on the longest axis that can still be shortened; false if none can.
+bool shorten(Triple& window, std::int64_t multiple) {
+  const auto longest = std::max_element(window.begin(), window.end());
+  if (*longest <= multiple) return false;
+  *longest = (*longest - 1) / multiple * multiple;
+  return true;
+}
+
+std::optional<PatchChoice> largest_window(const PatchBudget& budget) {
+  for (Triple window = budget.volume; shorten(window, budget.multiple);) {
+    const std::int64_t bytes = budget.need(window, false);
+    if (bytes <= budget.limit_bytes)
+      return PatchChoice{.whole = false, .size = window, .bytes = bytes};
+  }
+  return std::nullopt;
+}
+
+std::string limit_text(const PatchBudget& budget) {
+  return bytes_text(budget.limit_bytes) +
+         (budget.user_limit ? " of --memory are left" : " are available");
+}
+
+[[noreturn]] void refuse_all(const PatchBudget& budget) {
+  Triple least = budget.volume;
+  while (shorten(least, budget.multiple)) {
+  }
+  throw DoesNotFit("does not fit: a volume of " + joined(budget.volume, "x") + " voxels needs " +
+                   bytes_text(budget.need(least, false)) + " even in windows of " +
+                   joined(least, "x") + ", " + limit_text(budget) +
+                   "; use a narrower network, fewer classes or a machine with more memory");
+}
+
+[[noreturn]] void refuse_whole(const PatchBudget& budget, std::int64_t bytes) {
+  const auto window = largest_window(budget);
+  if (!window) refuse_all(budget);
+  throw DoesNotFit("does not fit: the whole volume of " + joined(budget.volume, "x") +
+                   " voxels needs " + bytes_text(bytes) + ", " + limit_text(budget) + "; --patch " +
+                   joined(window->size, ",") + " (" + bytes_text(*window->bytes) +
+                   ") or --patch auto would fit");
+}
+
+std::optional<std::int64_t> length_of(const std::string& text) {
+  std::int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  if (value < 1 || value > kLongestSide) return std::nullopt;
+  return value;
+}
+
+}  // namespace
+
+PatchRequest parse_patch(const std::string& text) {
+  if (text == "auto") return {.kind = PatchRequest::kAuto};
+  if (text == "whole") return {.kind = PatchRequest::kWhole};
+  PatchRequest request{.kind = PatchRequest::kFixed};
+  std::size_t begin = 0;
+  for (std::size_t axis = 0; axis < 3; ++axis) {
+    const std::size_t end = axis < 2 ? text.find(',', begin) : text.size();
+    const auto length =
+        end == std::string::npos ? std::nullopt : length_of(text.substr(begin, end - begin));
+    if (!length)
+      throw UsageError("--patch: found \"" + text +
+                       "\", expected whole, auto or X,Y,Z such as 128,128,96");
+    request.size[axis] = *length;
+    begin = end + 1;
+  }
+  return request;
+}
+
+Json PatchChoice::to_json() const { return whole ? Json("whole") : Json(size); }
+
+PatchChoice choose_patch(const PatchRequest& request, const PatchBudget& budget) {
+  const bool whole = request.kind != PatchRequest::kFixed;
+  const Triple size = whole ? budget.volume : request.size;
+  const std::int64_t bytes = budget.need(size, whole);
+  if (bytes <= budget.limit_bytes) return {.whole = whole, .size = size, .bytes = bytes};
+  if (request.kind == PatchRequest::kAuto) {
+    if (auto window = largest_window(budget)) return *window;
+    refuse_all(budget);
+  }
+  if (budget.user_limit && whole) refuse_whole(budget, bytes);
+  if (budget.user_limit) {
+    const auto window = largest_window(budget);
+    if (!window) refuse_all(budget);
+    throw DoesNotFit("does not fit: windows of " + joined(size, "x") + " voxels need " +
+                     bytes_text(bytes) + ", " + limit_text(budget) + "; --patch " +
+                     joined(window->size, ",") + " or --patch auto would fit");
+  }
+  log_warning("about " + bytes_text(bytes) + " are needed, " + limit_text(budget) +
+              "; --patch auto would choose a size that fits");
+  return {.whole = whole, .size = size, .bytes = bytes};
+}
+
+}  // namespace lamp

@@ -1,0 +1,47 @@
+// Whole volume or windows: what the user asks for, and what the memory allows.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "lamp/base/json.h"
+
+namespace lamp {
+
+struct PatchRequest {
+  enum Kind { kAuto, kWhole, kFixed };
+  Kind kind = kAuto;
+  std::array<std::int64_t, 3> size = {0, 0, 0};  // x, y, z; only for kFixed
+};
+
+// "auto", "whole" or "X,Y,Z"; throws UsageError for anything else.
+PatchRequest parse_patch(const std::string& text);
+
+struct PatchChoice {
+  bool whole = true;
+  std::array<std::int64_t, 3> size = {0, 0, 0};  // the window, or the volume if whole
+  std::optional<std::int64_t> bytes;             // estimated need, where it was worked out
+
+  // "whole" or [x, y, z].
+  Json to_json() const;
+};
+
+// What decides, apart from the request.
+struct PatchBudget {
+  std::array<std::int64_t, 3> volume;  // x, y, z on the network's grid
+  std::int64_t multiple;               // windows are multiples of this, or as long as the volume
+  std::int64_t limit_bytes;            // for everything that the case needs
+  bool user_limit;                     // --memory was given: a whole volume beyond it is refused
+  // Need of a window (whole = false) or of the volume in one pass.
+  std::function<std::int64_t(const std::array<std::int64_t, 3>&, bool whole)> need;
+};
+
+// auto: the whole volume if it fits, else the largest window that does, found by shortening the
+// longest axis again and again. Throws DoesNotFit, which says what would fit or how much is
+// missing.
+PatchChoice choose_patch(const PatchRequest& request, const PatchBudget& budget);
+
+}  // namespace lamp

@@ -1,0 +1,30 @@
+// A network made ready for prediction on one device in one precision.
+#pragma once
+
+#include <c10/core/Device.h>
+#include <c10/core/MemoryFormat.h>
+#include <c10/core/ScalarType.h>
+
+#include <string>
+
+#include "lamp/inference/sliding_window.h"
+#include "lamp/nets/network.h"
+
+namespace lamp {
+
+// "fp32", "bf16" or "fp16". Throws UsageError for anything else and for fp16 on the CPU.
+c10::ScalarType parse_precision(const std::string& text, c10::Device device);
+
+// NDHWC on the CPU, where transposed convolutions are many times faster in it; NCDHW elsewhere.
+c10::MemoryFormat layout_on(c10::Device device);
+
+// Moves the network there, in evaluation mode. Batch norms keep float32: their running variances
+// would lose all but two digits in bf16.
+void place_network(const Network& network, c10::Device device, c10::ScalarType dtype);
+
+// The predictor of a placed network: [N, C, D, H, W] float32 of any size on any device -> float32
+// logits of the same size on `device`. Runs link by link and throws Interrupted between links once
+// a signal was caught. Not thread-safe for one network.
+Predictor make_predictor(const Network& network, c10::Device device, c10::ScalarType dtype);
+
+}  // namespace lamp

@@ -1,0 +1,70 @@
+// One image through one network or several, whole or in windows, plain or mirrored: whatever is
+// asked for, class scores come out.
+#pragma once
+
+#include <c10/core/Device.h>
+#include <torch/types.h>
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "lamp/data/preprocess.h"
+#include "lamp/inference/memory_estimate.h"
+#include "lamp/inference/segment_options.h"
+#include "lamp/nets/model_file.h"
+
+namespace lamp {
+
+struct SegmentModel {
+  std::string file;
+  Model model;
+};
+
+// How a network becomes a predictor; the default is predictor.h's.
+using PredictorFactory = std::function<Predictor(const Network&, c10::Device, c10::ScalarType)>;
+
+struct Scores {
+  torch::Tensor
+      logits;  // [K, D, H, W] float32 on the network's grid, CPU; softmax gives probabilities
+  PatchChoice patch;
+  std::int64_t device_peak_bytes = 0;  // on a CUDA device; 0 on the CPU
+};
+
+// Moves the models' networks to the device and precision of the options. One model without
+// mirroring gives its logits; else every pass adds its probabilities to one sum, however many there
+// are, and the scores are the logarithm of their mean. Not thread-safe.
+class Scorer {
+ public:
+  // several: other cases are loaded and written meanwhile, which takes memory too. Throws
+  // UsageError where the options do not fit the device or the models disagree on labels or
+  // preprocessing.
+  Scorer(const std::vector<SegmentModel>& models, const SegmentOptions& options, bool several,
+         const PredictorFactory& factory);
+
+  Scores score(const PreparedImage& image) const;
+  c10::Device device() const { return device_; }
+
+ private:
+  PatchChoice choose(const PreparedImage& image) const;
+  std::int64_t need(const PreparedImage& image, const std::array<std::int64_t, 3>& size,
+                    bool whole) const;
+  torch::Tensor logits(const Predictor& predictor, const torch::Tensor& image,
+                       const PatchChoice& patch) const;
+  torch::Tensor mean_of_passes(const torch::Tensor& image, const PatchChoice& patch,
+                               const std::vector<std::vector<std::int64_t>>& flips) const;
+  bool averages() const { return predictors_.size() > 1 || !options_.mirror_axes.empty(); }
+
+  SegmentOptions options_;
+  bool several_;
+  c10::Device device_;
+  std::vector<Predictor> predictors_;
+  std::vector<ForwardMemory> forward_;  // empty where nothing is to be decided by memory
+  std::map<int, std::string> labels_;
+  std::int64_t classes_;
+  std::int64_t multiple_ = 1;
+  std::int64_t limit_bytes_ = 0;
+};
+
+}  // namespace lamp

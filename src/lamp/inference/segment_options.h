@@ -1,0 +1,32 @@
+// What a user may ask of a segmentation, apart from the models and the images.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lamp/inference/components.h"
+#include "lamp/inference/patch_choice.h"
+#include "lamp/inference/sliding_window.h"
+
+namespace lamp {
+
+struct SegmentOptions {
+  PatchRequest patch;                        // auto: as large as the memory allows
+  double overlap = 0.5;                      // of windows, [0, 1)
+  Blend blend = Blend::kGaussian;            // of windows
+  std::optional<std::int64_t> memory_bytes;  // for the whole process (CPU) or the device (CUDA);
+                                             // none = 80 % of what is available
+  std::string device = "auto";               // one device; auto = the first GPU, else the CPU
+  std::string precision = "fp32";            // fp32 | bf16 | fp16 (CUDA only)
+  std::string format = "nii.gz";             // nii.gz | nii | nrrd | mha
+  bool save_probabilities = false;
+  std::vector<int> mirror_axes;  // test-time mirroring over 0 = x, 1 = y, 2 = z; none = off
+  Cleanup cleanup;
+};
+
+// Throws UsageError for an overlap outside [0, 1) or an unknown format.
+void check_options(const SegmentOptions& options);
+
+}  // namespace lamp

@@ -1,0 +1,49 @@
+// JSON and exit codes.
+#include "lamp/inference/segment_report.h"
+
+#include "lamp/base/errors.h"
+
+namespace lamp {
+namespace {
+
+Json to_json(const CaseResult& result) {
+  Json json = {{"case", result.name}, {"input", result.input}, {"output", result.output}};
+  if (!result.probabilities.empty()) json["probabilities"] = result.probabilities;
+  json["size"] = result.size;
+  json["patch"] = result.patch.to_json();
+  json["seconds"] = {{"load", result.seconds.load},
+                     {"preprocess", result.seconds.preprocess},
+                     {"network", result.seconds.network},
+                     {"export", result.seconds.export_}};
+  json["peak_bytes"] = result.peak_bytes;
+  if (result.patch.bytes) json["estimated_bytes"] = *result.patch.bytes;
+  json["volume_mm3"] = result.volume_mm3;
+  return json;
+}
+
+}  // namespace
+
+Json SegmentReport::to_json() const {
+  Json json = {{"lamp", LAMP_VERSION},   {"model", models},        {"device", device},
+               {"precision", precision}, {"cases", Json::array()}, {"failed", Json::array()}};
+  for (const CaseResult& result : cases) json["cases"].push_back(lamp::to_json(result));
+  for (const CaseFailure& failure : failures) {
+    json["failed"].push_back({{"case", failure.name},
+                              {"input", failure.input},
+                              {"error", failure.message},
+                              {"exit_code", failure.exit_code}});
+  }
+  return json;
+}
+
+void SegmentReport::throw_if_failed() const {
+  if (failures.empty()) return;
+  const CaseFailure& first = failures.front();
+  const std::size_t all = failures.size() + cases.size();
+  if (all == 1) throw Error(first.message, first.exit_code);
+  const std::string count = std::to_string(failures.size()) + " of " + std::to_string(all);
+  throw Error("segment: " + count + " cases failed, the first: " + first.message,
+              cases.empty() ? first.exit_code : static_cast<int>(kExitSomeCasesFailed));
+}
+
+}  // namespace lamp

@@ -1,0 +1,56 @@
+// What a segmentation did, case by case: the content of segment.json.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "lamp/base/json.h"
+#include "lamp/inference/patch_choice.h"
+
+namespace lamp {
+
+struct CaseSeconds {
+  double load = 0;
+  double preprocess = 0;
+  double network = 0;
+  double export_ = 0;  // labels on the input's grid, cleaned and written
+};
+
+struct CaseResult {
+  std::string name;
+  std::string input;
+  std::string output;
+  std::string probabilities;         // empty if not asked for
+  std::array<std::int64_t, 3> size;  // of the input, x, y, z
+  PatchChoice patch;
+  CaseSeconds seconds;
+  // While the case was in the network or being written: resident bytes of the process (which other
+  // cases share), or allocated bytes of the CUDA device.
+  std::int64_t peak_bytes = 0;
+  std::map<std::string, double> volume_mm3;  // by label name, without the background
+};
+
+struct CaseFailure {
+  std::string name;
+  std::string input;
+  std::string message;
+  int exit_code;
+};
+
+struct SegmentReport {
+  std::vector<std::string> models;
+  std::string device;
+  std::string precision;
+  std::vector<CaseResult> cases;  // written, in the order of the inputs
+  std::vector<CaseFailure> failures;
+
+  Json to_json() const;
+  // Throws what the program shall end with: a single case's own error; exit code 4 if some of
+  // several failed; the first one's code if all did.
+  void throw_if_failed() const;
+};
+
+}  // namespace lamp

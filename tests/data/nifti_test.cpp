@@ -1,0 +1,429 @@
+// NIfTI files: what is written comes back, and what is damaged or contradictory never does.
+#include "lamp/data/nifti.h"
+
+#include <chrono>
+#include <cstring>
+#include <limits>
+
+#include "data/volume_samples.h"
+#include "lamp/base/files.h"
+#include "lamp/data/gzip.h"
+#include "support/temporary_folder.h"
+
+namespace lamp {
+namespace {
+
+using testing::expect_image_refused;
+using testing::expect_same_grid;
+
+class NiftiTest : public ::testing::Test {
+ protected:
+  // A small int16 volume on an oblique grid.
+  Volume sample() {
+    const Geometry grid = testing::oblique_grid(random_, {24, 20, 16});
+    return {.geometry = grid, .voxels = testing::random_voxels(random_, grid, torch::kInt16)};
+  }
+  // The same on a grid along L, P, S.
+  Volume straight() {
+    Volume volume = sample();
+    volume.geometry.direction = Geometry{}.direction;
+    return volume;
+  }
+  // The bytes of an uncompressed file that hold `volume`.
+  std::string bytes_of_file(const Volume& volume) {
+    write_volume(folder_ / "plain.nii", volume);
+    return read_file(folder_ / "plain.nii");
+  }
+  std::filesystem::path file(const std::string& bytes, const std::string& name = "changed.nii") {
+    write_file(folder_ / name, bytes);
+    return folder_ / name;
+  }
+  // A file of straight() with one field of its header replaced.
+  template <typename T>
+  std::filesystem::path with_field(std::size_t offset, T value) {
+    return file(changed(bytes_of_file(straight()), offset, value));
+  }
+  template <typename T>
+  static std::string changed(std::string bytes, std::size_t offset, T value) {
+    std::memcpy(bytes.data() + offset, &value, sizeof value);
+    return bytes;
+  }
+  static std::string swapped(std::string bytes);
+
+  testing::TemporaryFolder folder_;
+  Random random_{7};
+};
+
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+
+// Offsets of NIfTI-1's fields.
+constexpr std::size_t kDim = 40, kDatatype = 70, kBitpix = 72, kPixdim = 76, kVoxOffset = 108;
+constexpr std::size_t kSlope = 112, kUnits = 123, kQformCode = 252, kSformCode = 254;
+constexpr std::size_t kQuatern = 256, kQoffset = 268, kSrow = 280, kMagic = 344;
+
+TEST_F(NiftiTest, EveryTypeAndObliqueGridComesBack) {
+  for (const auto type : {torch::kUInt8, torch::kInt16, torch::kInt32, torch::kFloat32}) {
+    for (const char* name : {"a.nii", "a.nii.gz"}) {
+      for (int round = 0; round < 20; ++round) {
+        const Geometry grid = testing::oblique_grid(random_, {5, 4, 3});
+        const torch::Tensor voxels = testing::random_voxels(random_, grid, type, 1 + round % 2);
+        write_volume(folder_ / name, {.geometry = grid, .voxels = voxels});
+        const Volume back = read_image(folder_ / name);
+        expect_same_grid(grid, back.geometry, 1e-6);
+        EXPECT_TRUE(torch::equal(back.voxels, voxels.to(torch::kFloat32)));
+        EXPECT_EQ(read_volume_header(folder_ / name).channels, 1 + round % 2);
+        expect_same_grid(grid, read_volume_header(folder_ / name).geometry, 1e-6);
+      }
+    }
+  }
+}
+
+TEST_F(NiftiTest, OneFlippedBitIsRefusedOrChangesNothing) {
+  const Volume volume = sample();
+  write_volume(folder_ / "a.nii.gz", volume);
+  const std::string whole = read_file(folder_ / "a.nii.gz");
+  const Volume before = read_image(folder_ / "a.nii.gz");
+  int refused = 0;
+  for (int round = 0; round < 1000; ++round) {
+    std::string bytes = whole;
+    const auto bit = random_.below(static_cast<std::int64_t>(bytes.size()) * 8);
+    bytes[bit / 8] = static_cast<char>(bytes[bit / 8] ^ (1 << bit % 8));
+    try {
+      const Volume after = read_image(file(bytes, "flipped.nii.gz"));
+      EXPECT_TRUE(torch::equal(after.voxels, before.voxels)) << "bit " << bit;
+      EXPECT_EQ(corner_distance_voxels(after.geometry, before.geometry), 0) << "bit " << bit;
+    } catch (const InputError&) {
+      ++refused;
+    }
+  }
+  EXPECT_GE(refused, 990);  // 10 header bytes of some 10,000 (time, system) mean nothing
+}
+
+TEST_F(NiftiTest, RefusesATruncatedFile) {
+  const Volume volume = sample();
+  for (const char* name : {"a.nii.gz", "a.nii"}) {
+    write_volume(folder_ / name, volume);
+    const std::string whole = read_file(folder_ / name);
+    for (int round = 0; round < 500; ++round) {
+      const auto length = random_.below(static_cast<std::int64_t>(whole.size()));
+      const auto path = file(whole.substr(0, length), std::string("cut-") + name);
+      EXPECT_THROW(read_image(path), InputError) << name << " cut to " << length;
+    }
+  }
+}
+
+TEST_F(NiftiTest, RefusesBytesBehindTheVoxels) {
+  write_volume(folder_ / "a.nii.gz", sample());
+  expect_image_refused(file(read_file(folder_ / "a.nii.gz") + "x", "a.nii.gz"), "bytes behind");
+  const std::string plain = bytes_of_file(sample());
+  expect_image_refused(file(plain + std::string(4, 'x')), "behind its last voxel");
+  expect_image_refused(file(plain + std::string(512, '\0')), "behind its last voxel");
+  EXPECT_NO_THROW(read_image(file(plain + std::string(100, '\0'))));
+  expect_image_refused(file(gzip(plain + std::string(4, 'x'), 1), "b.nii.gz"), "behind its last");
+  expect_image_refused(file(gzip(plain + std::string(4000, 'x'), 1), "b.nii.gz"), "more bytes");
+}
+
+TEST_F(NiftiTest, ReadsSeveralGzipMembersAsOneFile) {
+  const Volume volume = sample();
+  const std::string plain = bytes_of_file(volume);
+  const auto path =
+      file(gzip(plain.substr(0, 5000), 1) + gzip(plain.substr(5000), 6), "members.nii.gz");
+  EXPECT_TRUE(torch::equal(read_image(path).voxels, volume.voxels.to(torch::kFloat32)));
+}
+
+TEST_F(NiftiTest, RefusesAClaimOfATrillionVoxelsAtOnce) {
+  std::string bytes = bytes_of_file(straight());
+  for (int axis = 1; axis <= 3; ++axis)
+    bytes = changed<std::int16_t>(bytes, kDim + 2 * axis, 10000);
+  const auto start = std::chrono::steady_clock::now();
+  expect_image_refused(file(bytes), "accounts for 2000000000352 bytes");
+  expect_image_refused(file(gzip(bytes, 1), "huge.nii.gz"), "accounts for 2000000000352 bytes");
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::milliseconds(200));
+  EXPECT_THROW(read_volume_header(folder_ / "huge.nii.gz"), InputError);
+}
+
+TEST_F(NiftiTest, RefusesSizesThatMakeNoSense) {
+  expect_image_refused(with_field<std::int16_t>(kDim, 0), "dim[0] is 0");
+  expect_image_refused(with_field<std::int16_t>(kDim, 9), "dim[0] is 9");
+  expect_image_refused(with_field<std::int16_t>(kDim, 2), "expected a 3-D image");
+  expect_image_refused(with_field<std::int16_t>(kDim + 2, -24), "dim[1] is -24");
+  expect_image_refused(with_field<std::int16_t>(kDim + 4, 0), "dim[2] is 0");
+  expect_image_refused(with_field<std::int16_t>(kDatatype, 512), "");  // uint16: also 16 bits
+  expect_image_refused(with_field<std::int16_t>(kDatatype, 16), "bitpix");
+  expect_image_refused(with_field<std::int16_t>(kDatatype, 128), "RGB");
+  expect_image_refused(with_field<std::int16_t>(kDatatype, 32), "complex");
+  expect_image_refused(with_field<std::int16_t>(kDatatype, 5), "unknown datatype 5");
+  expect_image_refused(with_field<std::int16_t>(kBitpix, 8), "bitpix is 8");
+}
+
+TEST_F(NiftiTest, RefusesOneSlice) {
+  Volume flat = straight();
+  flat.voxels = flat.voxels.slice(1, 0, 1).contiguous();
+  flat.geometry.size[2] = 1;
+  write_volume(folder_ / "flat.nii.gz", flat);
+  expect_image_refused(folder_ / "flat.nii.gz", "a 2-D image");
+}
+
+TEST_F(NiftiTest, RefusesAVoxelOffsetThatCannotBe) {
+  for (const float offset : {kNan, -1e9F, 0.F, 351.F, 352.5F, 1e30F})
+    expect_image_refused(with_field(kVoxOffset, offset), "vox_offset");
+  expect_image_refused(with_field(kVoxOffset, 368.F), "accounts for");
+}
+
+TEST_F(NiftiTest, SkipsHeaderExtensionsAndRefusesVoxelsWithinOne) {
+  const Volume volume = straight();
+  std::string bytes = bytes_of_file(volume);
+  bytes[348] = 1;
+  bytes.insert(352, std::string("\x20\0\0\0\x06\0\0\0", 8) + std::string(24, 'x'));
+  EXPECT_TRUE(torch::equal(read_image(file(changed(bytes, kVoxOffset, 384.F))).voxels,
+                           volume.voxels.to(torch::kFloat32)));
+  expect_image_refused(file(changed(bytes, kVoxOffset, 368.F)), "extension");
+}
+
+TEST_F(NiftiTest, RefusesOtherFiles) {
+  expect_image_refused(with_field(kMagic, 'x'), "magic");
+  expect_image_refused(with_field(kMagic + 1, 'i'), "pair");
+  expect_image_refused(file("hello"), "too short");
+  expect_image_refused(file(std::string(1000, 'a')), "no NIfTI header");
+  expect_image_refused(file("", "empty.nii.gz"), "too short");
+  expect_image_refused(folder_ / "missing.nii.gz", "no such file");
+  EXPECT_THROW(read_volume_header(folder_ / "missing.nii.gz"), InputError);
+}
+
+TEST_F(NiftiTest, AppliesTheScalingAndRefusesABrokenOne) {
+  const Volume volume = straight();
+  std::string bytes = changed(bytes_of_file(volume), kSlope, 0.5F);
+  bytes = changed(bytes, kSlope + 4, -3.F);
+  EXPECT_TRUE(
+      torch::equal(read_image(file(bytes)).voxels, volume.voxels.to(torch::kFloat32) * 0.5 - 3));
+  EXPECT_TRUE(torch::equal(read_image(file(changed(bytes, kSlope, 0.F))).voxels,
+                           volume.voxels.to(torch::kFloat32)));
+  expect_image_refused(with_field(kSlope, kNan), "scl_slope");
+}
+
+// A hand-made file as nibabel would save np.arange(24).reshape(2, 3, 4) with the affine of 2, 3, 4
+// mm along R, A, S from (10, 20, 30) on: x varies fastest, and LPS turns the signs of x and y.
+TEST_F(NiftiTest, ReadsTheWorldAsNibabelDoes) {
+  std::string bytes(352, '\0');
+  const std::int16_t dim[8] = {3, 2, 3, 4, 1, 1, 1, 1};
+  const float pixdim[8] = {1, 2, 3, 4, 1, 1, 1, 1};
+  const float srow[12] = {2, 0, 0, 10, 0, 3, 0, 20, 0, 0, 4, 30};
+  bytes = changed<std::int32_t>(bytes, 0, 348);
+  std::memcpy(bytes.data() + kDim, dim, sizeof dim);
+  std::memcpy(bytes.data() + kPixdim, pixdim, sizeof pixdim);
+  std::memcpy(bytes.data() + kSrow, srow, sizeof srow);
+  bytes = changed<std::int16_t>(bytes, kDatatype, 4);
+  bytes = changed<std::int16_t>(bytes, kBitpix, 16);
+  bytes = changed(bytes, kVoxOffset, 352.F);
+  bytes = changed<std::int16_t>(bytes, kSformCode, 2);
+  std::memcpy(bytes.data() + kMagic, "n+1", 4);
+  for (int z = 0; z < 4; ++z)
+    for (int y = 0; y < 3; ++y)
+      for (int x = 0; x < 2; ++x) bytes += {static_cast<char>(x * 12 + y * 4 + z), '\0'};
+  const Volume volume = read_image(file(bytes));
+  EXPECT_EQ(volume.geometry.size, (std::array<std::int64_t, 3>{2, 3, 4}));
+  EXPECT_EQ(volume.geometry.spacing_mm, (std::array<double, 3>{2, 3, 4}));
+  EXPECT_EQ(volume.geometry.point({0, 0, 0}), (std::array<double, 3>{-10, -20, 30}));
+  EXPECT_EQ(volume.geometry.point({1, 1, 1}), (std::array<double, 3>{-12, -23, 34}));
+  EXPECT_EQ(volume.voxels.index({0, 3, 2, 1}).item<float>(), 12 + 8 + 3);
+  EXPECT_EQ(volume.voxels.index({0, 1, 0, 1}).item<float>(), 12 + 1);
+}
+
+std::string NiftiTest::swapped(std::string bytes) {
+  const auto turn = [&](std::size_t begin, std::size_t end, std::size_t width) {
+    for (std::size_t at = begin; at < end; at += width)
+      std::reverse(bytes.begin() + at, bytes.begin() + at + width);
+  };
+  turn(0, 4, 4);
+  turn(kDim, kDim + 16, 2);
+  turn(56, 68, 4);
+  turn(68, 76, 2);
+  turn(kPixdim, 120, 4);
+  turn(kQformCode, kQuatern, 2);
+  turn(kQuatern, 328, 4);
+  turn(352, bytes.size(), 2);
+  return bytes;
+}
+
+TEST_F(NiftiTest, ReadsBigEndianFiles) {
+  const Volume volume = sample();
+  const std::string bytes = bytes_of_file(volume);
+  const Volume back = read_image(file(swapped(bytes)));
+  EXPECT_TRUE(torch::equal(back.voxels, volume.voxels.to(torch::kFloat32)));
+  expect_same_grid(volume.geometry, back.geometry, 1e-6);
+}
+
+TEST_F(NiftiTest, ReadsNifti2) {
+  const Volume volume = sample();
+  const std::string one = bytes_of_file(volume);
+  const auto number = [&](std::size_t offset) {
+    float value = 0;
+    std::memcpy(&value, one.data() + offset, sizeof value);
+    return static_cast<double>(value);
+  };
+  std::string two(544, '\0');
+  two = changed<std::int32_t>(two, 0, 540);
+  std::memcpy(two.data() + 4, "n+2\0\r\n\032\n", 8);
+  two = changed<std::int16_t>(two, 12, 4);
+  two = changed<std::int16_t>(two, 14, 16);
+  const std::int64_t dim[8] = {3, 24, 20, 16, 1, 1, 1, 1};
+  std::memcpy(two.data() + 16, dim, sizeof dim);
+  for (int i = 0; i < 8; ++i) two = changed(two, 104 + 8 * i, number(kPixdim + 4 * i));
+  two = changed<std::int64_t>(two, 168, 544);
+  two = changed<std::int32_t>(two, 344, 1);
+  two = changed<std::int32_t>(two, 348, 1);
+  for (int i = 0; i < 6; ++i) two = changed(two, 352 + 8 * i, number(kQuatern + 4 * i));
+  for (int i = 0; i < 12; ++i) two = changed(two, 400 + 8 * i, number(kSrow + 4 * i));
+  two = changed<std::int32_t>(two, 500, 2);
+  const Volume back = read_image(file(two + one.substr(352)));
+  EXPECT_TRUE(torch::equal(back.voxels, volume.voxels.to(torch::kFloat32)));
+  expect_same_grid(volume.geometry, back.geometry, 1e-6);
+  expect_image_refused(file((two + one.substr(352)).substr(0, 400)), "cut short");
+}
+
+TEST_F(NiftiTest, RefusesAnAffineThatIsNoPlaceInSpace) {
+  expect_image_refused(with_field(kSrow, kNan), "NaN");
+  expect_image_refused(with_field(kSrow + 12, kNan), "origin");
+  expect_image_refused(with_field(kSrow + 16, std::numeric_limits<float>::infinity()), "");
+  std::string bytes = bytes_of_file(straight());
+  std::memcpy(bytes.data() + kSrow + 16, bytes.data() + kSrow, 16);  // two equal rows
+  expect_image_refused(file(changed<std::int16_t>(bytes, kQformCode, 0)), "singular");
+  std::memset(bytes.data() + kSrow, 0, 48);
+  expect_image_refused(file(bytes), "");
+  expect_image_refused(with_field(kPixdim + 4, 0.F), "pixdim[1]");
+  expect_image_refused(with_field(kPixdim + 8, -1.F), "pixdim[2]");
+  expect_image_refused(with_field(kPixdim + 12, kNan), "pixdim[3]");
+  bytes = changed<std::int16_t>(bytes_of_file(straight()), kSformCode, 0);
+  expect_image_refused(file(changed(bytes, kQuatern, 2.F)), "no rotation");
+  expect_image_refused(file(changed(bytes, kQuatern, kNan)), "no rotation");
+}
+
+TEST_F(NiftiTest, FormsOfOneCodeThatDisagreeAreRefused) {
+  const Volume volume = straight();
+  const std::string bytes = bytes_of_file(volume);
+  const auto x = static_cast<float>(-volume.geometry.origin_mm[0]);
+  const auto step = static_cast<float>(volume.geometry.spacing_mm[0]);
+  expect_image_refused(file(changed(bytes, kQoffset, x + step)), "1.00 voxels apart");
+  EXPECT_NO_THROW(read_image(file(changed(bytes, kQoffset, x + step * 0.05F))));
+  EXPECT_NO_THROW(
+      read_image(file(changed<std::int16_t>(changed(bytes, kQoffset, x + step), kQformCode, 0))));
+}
+
+TEST_F(NiftiTest, OfFormsOfDifferentCodesTheSformCounts) {
+  const Volume volume = straight();
+  std::string bytes = changed(bytes_of_file(volume), kQoffset, 1000.F);
+  bytes = changed<std::int16_t>(bytes, kQformCode, 2);
+  expect_same_grid(volume.geometry, read_image(file(bytes)).geometry, 1e-6);
+  bytes = changed<std::int16_t>(bytes, kSformCode, 0);
+  EXPECT_NEAR(read_image(file(bytes)).geometry.origin_mm[0], -1000, 1e-3);
+}
+
+TEST_F(NiftiTest, TheQformAloneSaysTheSame) {
+  for (int round = 0; round < 50; ++round) {
+    const Volume volume = sample();
+    const std::string bytes = changed<std::int16_t>(bytes_of_file(volume), kSformCode, 0);
+    expect_same_grid(volume.geometry, read_image(file(bytes)).geometry, 1e-5);
+  }
+}
+
+TEST_F(NiftiTest, ATurnByNearly180DegreesStaysReadable) {
+  for (const double angle : {0.0, 1e-4, 3e-4, 5e-4, 1e-3, 1e-2}) {
+    Volume volume = straight();
+    volume.geometry.direction = {
+        std::cos(angle), -std::sin(angle), 0, std::sin(angle), std::cos(angle), 0, 0, 0, 1};
+    write_volume(folder_ / "a.nii", volume);
+    expect_same_grid(volume.geometry, read_image(folder_ / "a.nii").geometry, 1e-6);
+  }
+}
+
+TEST_F(NiftiTest, WithoutCodesTheAxesAreRightAnteriorSuperior) {
+  const Volume volume = straight();
+  std::string bytes = changed<std::int16_t>(bytes_of_file(volume), kSformCode, 0);
+  const Geometry grid = read_image(file(changed<std::int16_t>(bytes, kQformCode, 0))).geometry;
+  EXPECT_EQ(grid.direction, (std::array<double, 9>{-1, 0, 0, 0, -1, 0, 0, 0, 1}));
+  EXPECT_EQ(grid.origin_mm[2], 0);
+  EXPECT_NEAR(grid.spacing_mm[1], volume.geometry.spacing_mm[1], 1e-6);
+}
+
+TEST_F(NiftiTest, ConvertsMetresAndMicrons) {
+  const Volume volume = straight();
+  const std::string bytes = bytes_of_file(volume);
+  for (const auto& [unit, mm] : {std::pair{1, 1000.0}, std::pair{3, 0.001}, std::pair{0, 1.0}}) {
+    const Geometry grid =
+        read_image(file(changed(bytes, kUnits, static_cast<char>(unit)))).geometry;
+    for (int a = 0; a < 3; ++a) {
+      EXPECT_NEAR(grid.spacing_mm[a] / mm / volume.geometry.spacing_mm[a], 1, 1e-6);
+      EXPECT_NEAR(grid.origin_mm[a] / mm / volume.geometry.origin_mm[a], 1, 1e-6);
+    }
+  }
+}
+
+TEST_F(NiftiTest, ShearIsRefusedUnlessAllowed) {
+  Volume volume = straight();
+  volume.geometry.direction[2] = std::sin(0.2);  // z leans towards x
+  volume.geometry.direction[8] = std::cos(0.2);
+  write_volume(folder_ / "sheared.nii.gz", volume);
+  expect_image_refused(folder_ / "sheared.nii.gz", "sheared");
+  const Volume back = read_image(folder_ / "sheared.nii.gz", {.allow_shear = true});
+  expect_same_grid(volume.geometry, back.geometry, 1e-6);
+}
+
+TEST_F(NiftiTest, ARoundedDirectionIsMadeOrthonormal) {
+  Volume volume = straight();
+  volume.geometry.direction[2] = 2e-4;
+  write_volume(folder_ / "rounded.nii.gz", volume);
+  const Geometry grid = read_image(folder_ / "rounded.nii.gz").geometry;
+  EXPECT_NEAR(grid.direction[2], 1e-4, 1e-6);  // polar: both axes give way by half
+  EXPECT_NEAR(grid.direction[6], -1e-4, 1e-6);
+  for (int a = 0; a < 3; ++a) {
+    double dot = 0;
+    for (int r = 0; r < 3; ++r)
+      dot += grid.direction[3 * r + a] * grid.direction[3 * r + (a + 1) % 3];
+    EXPECT_NEAR(dot, 0, 1e-14);
+  }
+}
+
+TEST_F(NiftiTest, NamesTheFirstOfTheNanVoxels) {
+  Volume volume = straight();
+  volume.voxels = volume.voxels.to(torch::kFloat32);
+  volume.voxels.index_put_({0, 5, 6, 7}, kNan);
+  volume.voxels.index_put_({0, 9, 0, 0}, std::numeric_limits<float>::infinity());
+  write_volume(folder_ / "nan.nii.gz", volume);
+  expect_image_refused(folder_ / "nan.nii.gz",
+                       "2 NaN or infinite values, the first at voxel (7, 6, 5)");
+  EXPECT_NO_THROW(read_image(folder_ / "nan.nii.gz", {.refuse_nan = false}));
+}
+
+TEST_F(NiftiTest, OrientationFieldsGoBackBitForBit) {
+  std::string bytes = bytes_of_file(sample());
+  // Fields that this program would never write itself.
+  bytes = changed<std::int16_t>(bytes, kQformCode, 2);
+  bytes = changed<std::int16_t>(bytes, kSformCode, 4);
+  bytes = changed(bytes, kQoffset, 1.25F);
+  bytes = changed(bytes, kSrow, *reinterpret_cast<const float*>(bytes.data() + kSrow) + 1e-6F);
+  bytes = changed(bytes, kUnits, '\x0a');
+  Volume volume = read_image(file(bytes));
+  volume.voxels = torch::zeros_like(volume.voxels, torch::kUInt8);
+  write_volume(folder_ / "again.nii", volume);
+  const std::string again = read_file(folder_ / "again.nii");
+  EXPECT_EQ(again.substr(kPixdim, 32), bytes.substr(kPixdim, 32));
+  EXPECT_EQ(again[kUnits], bytes[kUnits]);
+  EXPECT_EQ(again.substr(kQformCode, 76), bytes.substr(kQformCode, 76));
+}
+
+TEST_F(NiftiTest, OrientationFieldsOfAnotherGridAreNotWritten) {
+  Volume volume = read_image(file(bytes_of_file(sample())));
+  volume.geometry.origin_mm[1] += 10;
+  write_volume(folder_ / "moved.nii.gz", volume);
+  expect_same_grid(volume.geometry, read_image(folder_ / "moved.nii.gz").geometry, 1e-6);
+}
+
+TEST_F(NiftiTest, LeavesNothingBehindWhereItCannotWrite) {
+  write_file(folder_ / "file", "not a folder");
+  EXPECT_THROW(write_volume(folder_ / "file" / "a.nii.gz", sample()), Error);
+  EXPECT_THROW(write_volume(folder_ / "no" / "folder" / "a.nii.gz", sample()), Error);
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_.path()), {}), 1);
+}
+
+}  // namespace
+}  // namespace lamp

@@ -1,0 +1,130 @@
+// Whatever people point at becomes the right list of cases, or a message that helps.
+#include "lamp/inference/input_list.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <fstream>
+
+#include "lamp/base/errors.h"
+#include "support/temporary_folder.h"
+
+namespace lamp {
+namespace {
+
+namespace fs = std::filesystem;
+using lamp::testing::TemporaryFolder;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+class InputListTest : public ::testing::Test {
+ protected:
+  void touch(const std::string& name) {
+    fs::create_directories((folder_ / name).parent_path());
+    std::ofstream(folder_ / name) << "x";
+  }
+  void write(const std::string& name, std::int64_t channels = 1, double origin = 0) {
+    Volume volume{.voxels = torch::full({channels, 2, 3, 4}, 7.0F)};
+    volume.geometry.size = {4, 3, 2};
+    volume.geometry.origin_mm = {origin, 0, 0};
+    write_volume(folder_ / name, volume);
+  }
+  std::vector<std::string> names(const std::vector<std::string>& inputs,
+                                 std::int64_t channels = 1) {
+    std::vector<std::string> found;
+    for (const InputCase& input : expand_inputs(inputs, channels)) found.push_back(input.name);
+    return found;
+  }
+  std::string path(const std::string& name = "") { return (folder_ / name).string(); }
+  template <typename ErrorType, typename Act>
+  static std::string refusal(const Act& act) {
+    try {
+      act();
+    } catch (const ErrorType& error) {
+      return error.what();
+    }
+    return "accepted";
+  }
+
+  TemporaryFolder folder_;
+};
+
+TEST_F(InputListTest, AFolderGivesItsVolumesSortedWithoutHiddenAndOtherFiles) {
+  for (const char* name : {"b.nii.gz", "a.nrrd", "._b.nii.gz", ".hidden.nii", "notes.txt", "c.mha"})
+    touch(name);
+  EXPECT_THAT(names({path()}), ElementsAre("a", "b", "c"));
+}
+
+TEST_F(InputListTest, FilesKeepTheirOrderAndCountOnce) {
+  for (const char* name : {"b.nii.gz", "a.nii"}) touch(name);
+  EXPECT_THAT(names({path("b.nii.gz"), path("a.nii"), path()}), ElementsAre("b", "a"));
+}
+
+TEST_F(InputListTest, OneChannelDropsTheChannelFromTheName) {
+  for (const char* name : {"p_0000.nii.gz", "q_0001.nii.gz", "r_12.nii.gz"}) touch(name);
+  EXPECT_THAT(names({path()}), ElementsAre("p", "q_0001", "r_12"));
+}
+
+TEST_F(InputListTest, SeveralChannelsOfACaseComeTogetherInOrder) {
+  for (const char* name :
+       {"p_0001.nii.gz", "p_0000.nii.gz", "q_0000.nii.gz", "q_0001.nii.gz", "r.nii.gz"})
+    touch(name);
+  const auto cases = expand_inputs({path()}, 2);
+  ASSERT_EQ(cases.size(), 3U);
+  EXPECT_EQ(cases[0].name, "p");
+  ASSERT_EQ(cases[0].channels.size(), 2U);
+  EXPECT_EQ(cases[0].channels[1].filename(), "p_0001.nii.gz");
+  EXPECT_EQ(cases[2].channels.size(), 1U);
+}
+
+TEST_F(InputListTest, AFolderWithoutVolumesSaysWhatItHolds) {
+  touch("notes.txt");
+  touch("imagesTs/a.nii.gz");
+  const auto expand = [&] { expand_inputs({path()}, 1); };
+  const std::string text = refusal<InputError>(expand);
+  EXPECT_THAT(text, HasSubstr("such as imagesTs"));
+  EXPECT_THAT(text, HasSubstr("did you mean"));
+  fs::create_directories(folder_ / "empty");
+  EXPECT_THAT(refusal<InputError>([&] { expand_inputs({path("empty")}, 1); }),
+              HasSubstr("empty folder"));
+}
+
+TEST_F(InputListTest, MissingAndUnknownFilesAreNamed) {
+  touch("a.txt");
+  EXPECT_THAT(refusal<InputError>([&] { expand_inputs({path("none.nii.gz")}, 1); }),
+              HasSubstr("none.nii.gz"));
+  EXPECT_THAT(refusal<InputError>([&] { expand_inputs({path("a.txt")}, 1); }),
+              HasSubstr(".nii.gz"));
+}
+
+TEST_F(InputListTest, TwoCasesOfOneNameAreRefused) {
+  touch("one/a.nii.gz");
+  touch("two/a.nrrd");
+  EXPECT_THAT(refusal<UsageError>([&] {
+                expand_inputs({path("one"), path("two")}, 1);
+              }),
+              HasSubstr("two/a.nrrd"));
+}
+
+TEST_F(InputListTest, ReadsChannelsFromOneFileOrSeveral) {
+  write("p_0000.nii.gz");
+  write("p_0001.nii.gz");
+  write("both.nii.gz", 2);
+  for (const InputCase& input : expand_inputs({path()}, 2))
+    EXPECT_EQ(read_case(input, 2, {}).voxels.size(0), 2) << input.name;
+}
+
+TEST_F(InputListTest, ChannelsMustMatchTheNetworkAndShareAGrid) {
+  write("p_0000.nii.gz");
+  const auto one = expand_inputs({path()}, 2);
+  EXPECT_THAT(refusal<InputError>([&] { read_case(one[0], 2, {}); }),
+              HasSubstr("found 1, expected 2"));
+  write("p_0001.nii.gz", 1, 5);
+  const auto moved = expand_inputs({path()}, 2);
+  EXPECT_THAT(refusal<InputError>([&] { read_case(moved[0], 2, {}); }),
+              HasSubstr("5 voxels apart"));
+}
+
+}  // namespace
+}  // namespace lamp

@@ -1,0 +1,76 @@
+// What is estimated from two small passes is what a large pass takes.
+#include "lamp/inference/memory_estimate.h"
+
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include "lamp/base/memory_counter.h"
+#include "lamp/inference/host_memory.h"
+#include "lamp/inference/predictor.h"
+#include "lamp/nets/net_factory.h"
+
+namespace lamp {
+namespace {
+
+const c10::Device kCpu(c10::kCPU);
+
+struct Setting {
+  const char* net;
+  std::int64_t width, depth;
+  c10::ScalarType dtype;
+  std::array<std::int64_t, 3> size;  // x, y, z
+};
+
+class ForwardMemoryTest : public ::testing::TestWithParam<Setting> {};
+
+TEST_P(ForwardMemoryTest, EstimateIsWithinFivePercentOfTheMeasuredPeak) {
+  const Setting& setting = GetParam();
+  count_cpu_memory();
+  const Network network = make_network(
+      {.name = setting.net, .width = setting.width, .depth = setting.depth, .classes = 4});
+  place_network(network, kCpu, setting.dtype);
+  const ForwardMemory memory(network, kCpu, setting.dtype);
+  const torch::Tensor image =
+      torch::rand({1, 1, setting.size[2], setting.size[1], setting.size[0]});
+  const Predictor predictor = make_predictor(network, kCpu, setting.dtype);
+  const std::int64_t before = allocated_bytes(kCpu);
+  reset_peak_bytes(kCpu);
+  predictor(image);
+  const auto measured = static_cast<double>(peak_bytes(kCpu) - before);
+  const auto estimated = static_cast<double>(memory.bytes(setting.size));
+  RecordProperty("measured_bytes", std::to_string(measured));
+  std::printf("%s: estimated %.0f, measured %.0f, ratio %.4f\n", setting.net, estimated, measured,
+              estimated / measured);
+  EXPECT_NEAR(estimated / measured, 1, 0.05);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Networks, ForwardMemoryTest,
+    ::testing::Values(Setting{"unet", 8, 3, torch::kFloat32, {112, 96, 80}},
+                      Setting{"unet", 16, 2, torch::kBFloat16, {96, 96, 64}},
+                      Setting{"unet", 8, 3, torch::kFloat32, {101, 75, 90}},  // padded to 112 80 96
+                      Setting{"seunet", 8, 2, torch::kFloat32, {96, 80, 96}},
+                      Setting{"anatomynet", 28, 1, torch::kFloat32, {64, 80, 64}}));
+
+TEST(MemoryEstimateTest, CountsParametersImageAndLogits) {
+  const Network network = make_network({.width = 4, .depth = 2, .classes = 3});
+  network.chain->eval();
+  const std::int64_t small = estimate_inference_bytes(network, {64, 64, 64});
+  const std::int64_t large = estimate_inference_bytes(network, {128, 64, 64});
+  EXPECT_GT(small, parameter_bytes(network) + 64 * 64 * 64 * 4 * (1 + 3));
+  EXPECT_GT(large, small + 64 * 64 * 64 * 4 * (1 + 3));
+  EXPECT_LE(large, 2 * small);
+}
+
+TEST(HostMemoryTest, NumbersAreThoseOfThisProcess) {
+  const std::int64_t before = resident_bytes();
+  EXPECT_GT(before, 10 << 20);
+  EXPECT_GT(available_memory_bytes(), 0);
+  reset_peak_resident_bytes();
+  const std::int64_t low = peak_resident_bytes();
+  { const torch::Tensor block = torch::ones({64 << 20}, torch::kUInt8); }
+  EXPECT_GT(peak_resident_bytes(), low + (60 << 20));
+}
+
+}  // namespace
+}  // namespace lamp

@@ -1,0 +1,70 @@
+// A placed network says what the network itself says, in every precision and layout.
+#include "lamp/inference/predictor.h"
+
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <csignal>
+
+#include "lamp/base/errors.h"
+#include "lamp/base/interrupt.h"
+#include "lamp/nets/net_factory.h"
+
+namespace lamp {
+namespace {
+
+const c10::Device kCpu(c10::kCPU);
+
+Network random_network(const std::string& name) {
+  Network network = make_network({.name = name, .width = 8, .depth = 2, .classes = 3});
+  network.initialise(5);
+  network.chain->eval();
+  return network;
+}
+
+class PredictorTest : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(PredictorTest, GivesTheNetworksLogits) {
+  const torch::NoGradGuard no_gradients;
+  const Network network = random_network(GetParam());
+  const torch::Tensor image = torch::rand({1, 1, 21, 16, 34});
+  const torch::Tensor expected = network.forward(image);
+  const double scale = expected.abs().max().item<double>();
+  place_network(network, kCpu, torch::kFloat32);
+  const torch::Tensor fp32 = make_predictor(network, kCpu, torch::kFloat32)(image);
+  EXPECT_EQ(fp32.sizes(), expected.sizes());
+  EXPECT_LT((fp32 - expected).abs().max().item<double>(), 1e-4 * scale);
+  place_network(network, kCpu, torch::kBFloat16);
+  const torch::Tensor bf16 = make_predictor(network, kCpu, torch::kBFloat16)(image);
+  EXPECT_EQ(bf16.scalar_type(), torch::kFloat32);
+  EXPECT_LT((bf16 - expected).abs().mean().item<double>(), 0.02 * scale);
+}
+
+INSTANTIATE_TEST_SUITE_P(AllNetworks, PredictorTest,
+                         ::testing::Values("unet", "seunet", "anatomynet"));
+
+TEST(PrecisionTest, HalfPrecisionIsRefusedOnTheCpuOnly) {
+  EXPECT_EQ(parse_precision("bf16", kCpu), torch::kBFloat16);
+  EXPECT_THROW(parse_precision("fp16", kCpu), UsageError);
+  EXPECT_THROW(parse_precision("fp64", kCpu), UsageError);
+  EXPECT_EQ(parse_precision("fp16", c10::Device(c10::kCUDA, 0)), torch::kFloat16);
+}
+
+TEST(PrecisionTest, BatchNormsKeepTheirFullPrecision) {
+  const Network network = random_network("unet");
+  place_network(network, kCpu, torch::kBFloat16);
+  for (const auto& buffer : network.chain->named_buffers())
+    EXPECT_NE(buffer.value().scalar_type(), torch::kBFloat16) << buffer.key();
+}
+
+TEST(PredictorInterruptTest, ASignalStopsAPassBetweenLinks) {
+  const Network network = random_network("unet");
+  place_network(network, kCpu, torch::kFloat32);
+  set_caught_signal(SIGTERM);
+  EXPECT_THROW(make_predictor(network, kCpu, torch::kFloat32)(torch::rand({1, 1, 8, 8, 8})),
+               Interrupted);
+  set_caught_signal(0);
+}
+
+}  // namespace
+}  // namespace lamp

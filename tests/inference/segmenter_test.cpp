@@ -1,0 +1,290 @@
+// From files to files: geometry, probabilities, failures, protection of what is there.
+#include "lamp/inference/segmenter.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <cmath>
+#include <csignal>
+#include <fstream>
+
+#include "lamp/base/errors.h"
+#include "lamp/base/interrupt.h"
+#include "lamp/nets/net_factory.h"
+#include "support/temporary_folder.h"
+
+namespace lamp {
+namespace {
+
+namespace fs = std::filesystem;
+using lamp::testing::TemporaryFolder;
+using ::testing::HasSubstr;
+
+SegmentModel small_model(const Json& data, std::uint64_t seed = 1, std::int64_t channels = 1) {
+  SegmentModel model{.file = "small.safetensors",
+                     .model = {.network = make_network(
+                                   {.width = 4, .depth = 1, .in_channels = channels, .classes = 3}),
+                               .labels = {{0, "background"}, {1, "liver"}, {2, "tumour"}},
+                               .data = data}};
+  model.model.network.initialise(seed);
+  return model;
+}
+
+const Json kKeep = {{"spacing_mm", "keep"}, {"window", nullptr}};
+const Json kOneMillimetre = {{"spacing_mm", {1, 1, 1}}, {"window", {-1, 1}}};
+
+// Axes turned by 20 degrees, with an axis order and signs that are not LPS.
+Volume oblique_volume(int seed = 0) {
+  torch::manual_seed(seed);
+  Volume volume;
+  volume.geometry.size = {20, 17, 11};
+  volume.geometry.spacing_mm = {0.9, 1.3, 2.5};
+  volume.geometry.origin_mm = {-31.5, 12.25, 700.125};
+  const double c = std::cos(0.35), s = std::sin(0.35);
+  volume.geometry.direction = {0, -c, s, 0, -s, -c, 1, 0, 0};
+  const torch::Tensor coarse = torch::randn({1, 1, 4, 5, 6});
+  volume.voxels = torch::upsample_trilinear3d(coarse, {11, 17, 20}, false)[0].contiguous();
+  return volume;
+}
+
+class SegmenterTest : public ::testing::Test {
+ protected:
+  SegmentReport segment(const SegmentModel& model, const std::vector<std::string>& inputs,
+                        const SegmentOptions& options = {}) {
+    return segment_all({model}, {.inputs = inputs, .output = out_, .options = options});
+  }
+  std::string image(const std::string& name, int seed = 0) {
+    write_volume(folder_ / name, oblique_volume(seed));
+    return (folder_ / name).string();
+  }
+  int exit_code(const SegmentReport& report) {
+    try {
+      report.throw_if_failed();
+    } catch (const Error& error) {
+      return error.exit_code();
+    }
+    return 0;
+  }
+
+  TemporaryFolder folder_;
+  fs::path out_ = folder_ / "out";
+};
+
+TEST_F(SegmenterTest, LabelsLieOnTheInputsOwnGrid) {
+  const std::string input = image("a.nii.gz");
+  for (const Json& data : {kKeep, kOneMillimetre}) {
+    const SegmentReport report = segment(small_model(data), {input});
+    ASSERT_EQ(exit_code(report), 0);
+    const Volume labels = read_label(out_ / "a.nii.gz");
+    EXPECT_LT(corner_distance_voxels(labels.geometry, read_image(input).geometry), 1e-6);
+    EXPECT_EQ(labels.voxels.scalar_type(), torch::kUInt8);
+    EXPECT_GT(labels.voxels.max().item<int>(), 0) << "the random network should find something";
+  }
+}
+
+TEST_F(SegmenterTest, EveryFormatCarriesTheGrid) {
+  const std::string input = image("a.nrrd");
+  for (const char* format : {"nii", "nrrd", "mha"}) {
+    segment(small_model(kKeep), {input}, {.format = format});
+    const Volume labels = read_label(out_ / (std::string("a.") + format));
+    EXPECT_LT(corner_distance_voxels(labels.geometry, oblique_volume().geometry), 1e-4) << format;
+  }
+}
+
+TEST_F(SegmenterTest, LabelsAreTheNetworksArgmaxAtTheRightPlace) {
+  const std::string input = image("a.nii.gz");
+  const SegmentModel model =
+      small_model({{"spacing_mm", "keep"}, {"window", nullptr}, {"orientation", "keep"}});
+  segment(model, {input}, {.patch = {.kind = PatchRequest::kWhole}});
+  const torch::NoGradGuard no_gradients;
+  const torch::Tensor expected =
+      model.model.network.forward(read_image(input).voxels.unsqueeze(0))[0].argmax(0);
+  const torch::Tensor labels = read_label(out_ / "a.nii.gz").voxels[0];
+  // The layout differs, so sums are rounded otherwise and near ties may fall to the other side.
+  EXPECT_GT(labels.eq(expected).to(torch::kFloat64).mean().item<double>(), 0.999);
+}
+
+TEST_F(SegmenterTest, ProbabilitiesSumToOneAndAgreeWithTheLabels) {
+  const std::string input = image("a.nii.gz");
+  segment(small_model(kKeep), {input}, {.save_probabilities = true});
+  const Volume probabilities = read_image(out_ / "a_prob.nii.gz");
+  EXPECT_LT((probabilities.voxels.sum(0) - 1).abs().max().item<double>(), 1e-5);
+  EXPECT_TRUE(probabilities.voxels.argmax(0)
+                  .eq(read_label(out_ / "a.nii.gz").voxels[0])
+                  .all()
+                  .item<bool>());
+  EXPECT_LT(corner_distance_voxels(probabilities.geometry, read_image(input).geometry), 1e-6);
+}
+
+TEST_F(SegmenterTest, ReportHoldsWhatWasDone) {
+  segment(small_model(kKeep), {image("a.nii.gz")}, {.patch = parse_patch("16,16,8")});
+  const Json json = read_json(out_ / "segment.json");
+  const Json& found = json["cases"][0];
+  EXPECT_EQ(found["case"], "a");
+  EXPECT_EQ(found["patch"].dump(), "[16,16,8]");
+  EXPECT_EQ(found["size"].dump(), "[20,17,11]");
+  for (const char* step : {"load", "preprocess", "network", "export"})
+    EXPECT_GE(found["seconds"][step].get<double>(), 0) << step;
+  EXPECT_GT(found["peak_bytes"].get<std::int64_t>(), 0);
+  const Volume labels = read_label(out_ / "a.nii.gz");
+  const double voxels = (labels.voxels == 1).sum().item<double>();
+  EXPECT_NEAR(found["volume_mm3"]["liver"].get<double>(), voxels * 0.9 * 1.3 * 2.5, 1e-3);
+}
+
+TEST_F(SegmenterTest, OneBrokenFileAmongThreeLeavesTheOthers) {
+  const std::vector<std::string> inputs = {image("a.nii.gz", 1), image("b.nii.gz", 2),
+                                           image("c.nii.gz", 3)};
+  fs::resize_file(inputs[1], fs::file_size(inputs[1]) / 2);
+  const SegmentReport report = segment(small_model(kKeep), inputs);
+  EXPECT_EQ(exit_code(report), 4);
+  EXPECT_TRUE(fs::exists(out_ / "a.nii.gz"));
+  EXPECT_FALSE(fs::exists(out_ / "b.nii.gz"));
+  EXPECT_TRUE(fs::exists(out_ / "c.nii.gz"));
+  EXPECT_THAT(report.failures.at(0).message, HasSubstr("b.nii.gz"));
+  EXPECT_EQ(read_json(out_ / "segment.json")["failed"][0]["exit_code"], 3);
+}
+
+TEST_F(SegmenterTest, ASingleBrokenFileHasItsOwnExitCode) {
+  std::ofstream(folder_ / "a.nii.gz") << "not an image";
+  EXPECT_EQ(exit_code(segment(small_model(kKeep), {(folder_ / "a.nii.gz").string()})), 3);
+  EXPECT_FALSE(fs::exists(out_ / "a.nii.gz"));
+}
+
+TEST_F(SegmenterTest, AFailureInTheNetworkDoesNotStopTheOthers) {
+  const std::vector<std::string> inputs = {image("a.nii.gz", 1), image("b.nii.gz", 2),
+                                           image("c.nii.gz", 3)};
+  int calls = 0;
+  SegmentRequest request{
+      .inputs = inputs, .output = out_, .options = {.patch = parse_patch("64,64,64")}};
+  request.make_predictor = [&](const Network& network, c10::Device device,
+                               c10::ScalarType dtype) -> Predictor {
+    return [&calls, plain = make_predictor(network, device, dtype)](const torch::Tensor& x) {
+      TORCH_CHECK(++calls != 2, "the second case fails");
+      return plain(x);
+    };
+  };
+  const SegmentReport report = segment_all({small_model(kKeep)}, request);
+  EXPECT_EQ(exit_code(report), 4);
+  EXPECT_EQ(report.cases.size(), 2U);
+  EXPECT_THAT(report.failures.at(0).message, HasSubstr("the second case fails"));
+}
+
+TEST_F(SegmenterTest, AutoKeepsBelowTheMemoryAndSaysSo) {
+  const std::string input = image("a.nii.gz");
+  const SegmentModel model = small_model(kKeep);
+  const SegmentReport whole = segment(model, {input});
+  EXPECT_TRUE(whole.cases.at(0).patch.whole);
+  ASSERT_TRUE(whole.cases.at(0).patch.bytes.has_value());
+  EXPECT_EQ(exit_code(segment(model, {input}, {.memory_bytes = 1 << 20})), 5);
+}
+
+TEST_F(SegmenterTest, WrongChannelsAreInvalidInput) {
+  EXPECT_EQ(exit_code(segment(small_model(kKeep, 1, 2), {image("a.nii.gz")})), 3);
+}
+
+TEST_F(SegmenterTest, AnInputIsNeverReplaced) {
+  const std::string input = image("a.nii.gz");
+  EXPECT_THROW(segment_all({small_model(kKeep)}, {.inputs = {input}, .output = folder_.path()}),
+               UsageError);
+}
+
+TEST_F(SegmenterTest, OneInputMayNameItsOutputFile) {
+  const std::string input = image("a.nii.gz");
+  segment_all({small_model(kKeep)},
+              {.inputs = {input}, .output = folder_ / "labels" / "mine.nrrd"});
+  EXPECT_TRUE(fs::exists(folder_ / "labels" / "mine.nrrd"));
+  EXPECT_FALSE(fs::exists(folder_ / "labels" / "segment.json"));
+}
+
+TEST_F(SegmenterTest, LabelValuesAreTheModelsIds) {
+  SegmentModel model = small_model(kKeep);
+  const std::string input = image("a.nii.gz");
+  segment(model, {input});
+  const torch::Tensor plain = read_label(out_ / "a.nii.gz").voxels;
+  model.model.labels = {{0, "background"}, {4, "liver"}, {9, "tumour"}};
+  segment(model, {input});
+  const torch::Tensor mapped = read_label(out_ / "a.nii.gz").voxels;
+  EXPECT_TRUE(mapped.eq(4).eq(plain.eq(1)).all().item<bool>());
+  EXPECT_TRUE(mapped.eq(9).eq(plain.eq(2)).all().item<bool>());
+}
+
+TEST_F(SegmenterTest, AnEnsembleOfEqualModelsChangesNothing) {
+  const std::string input = image("a.nii.gz");
+  const SegmentOptions options{.save_probabilities = true};
+  segment(small_model(kKeep), {input}, options);
+  const torch::Tensor one = read_image(out_ / "a_prob.nii.gz").voxels;
+  segment_all({small_model(kKeep), small_model(kKeep)},
+              {.inputs = {input}, .output = out_, .options = options});
+  EXPECT_LT((read_image(out_ / "a_prob.nii.gz").voxels - one).abs().max().item<double>(), 1e-5);
+  segment_all({small_model(kKeep, 2)}, {.inputs = {input}, .output = out_, .options = options});
+  const torch::Tensor other = read_image(out_ / "a_prob.nii.gz").voxels;
+  segment_all({small_model(kKeep), small_model(kKeep, 2)},
+              {.inputs = {input}, .output = out_, .options = options});
+  const torch::Tensor mean = read_image(out_ / "a_prob.nii.gz").voxels;
+  EXPECT_LT((mean - (one + other) / 2).abs().max().item<double>(), 1e-5);
+}
+
+TEST_F(SegmenterTest, ModelsThatDifferInLabelsOrPreprocessingAreNotAveraged) {
+  SegmentModel other = small_model(kKeep);
+  other.model.labels[2] = "cyst";
+  const SegmentRequest request{.inputs = {image("a.nii.gz")}, .output = out_};
+  EXPECT_THROW(segment_all({small_model(kKeep), other}, request), UsageError);
+  EXPECT_THROW(segment_all({small_model(kKeep), small_model(kOneMillimetre)}, request), UsageError);
+}
+
+TEST_F(SegmenterTest, MirroringMakesTheResultOfAMirroredImageTheMirroredResult) {
+  Volume volume = oblique_volume();
+  const Json data = {{"spacing_mm", "keep"}, {"window", nullptr}, {"orientation", "keep"}};
+  const SegmentOptions options{
+      .patch = {.kind = PatchRequest::kWhole}, .save_probabilities = true, .mirror_axes = {1}};
+  volume.geometry.size = {20, 16, 12};  // multiples of the stride: nothing is padded on one side
+  volume.voxels = torch::randn({1, 12, 16, 20});
+  write_volume(folder_ / "a.nii.gz", volume);
+  volume.voxels = volume.voxels.flip({2}).contiguous();
+  write_volume(folder_ / "b.nii.gz", volume);
+  segment(small_model(data), {(folder_ / "a.nii.gz").string(), (folder_ / "b.nii.gz").string()},
+          options);
+  const torch::Tensor a = read_image(out_ / "a_prob.nii.gz").voxels,
+                      b = read_image(out_ / "b_prob.nii.gz").voxels;
+  EXPECT_LT((a - b.flip({2})).abs().max().item<double>(), 1e-5);
+  EXPECT_LT((a.sum(0) - 1).abs().max().item<double>(), 1e-5);
+}
+
+TEST_F(SegmenterTest, CleaningReachesTheLabelMapAndTheVolumes) {
+  const std::string input = image("a.nii.gz");
+  const SegmentReport report =
+      segment(small_model(kKeep), {input}, {.cleanup = {.min_volume_mm3 = 1e9}});
+  EXPECT_EQ(read_label(out_ / "a.nii.gz").voxels.max().item<int>(), 0);
+  EXPECT_EQ(report.cases.at(0).volume_mm3.at("liver"), 0);
+}
+
+TEST_F(SegmenterTest, ASignalStopsAndFinishedCasesStay) {
+  const std::vector<std::string> inputs = {image("a.nii.gz", 1), image("b.nii.gz", 2)};
+  SegmentRequest request{
+      .inputs = inputs, .output = out_, .options = {.patch = parse_patch("64,64,64")}};
+  int calls = 0;
+  request.make_predictor = [&](const Network& network, c10::Device device,
+                               c10::ScalarType dtype) -> Predictor {
+    return [&calls, plain = make_predictor(network, device, dtype)](const torch::Tensor& x) {
+      if (++calls == 2) set_caught_signal(SIGINT);
+      return plain(x);
+    };
+  };
+  EXPECT_THROW(segment_all({small_model(kKeep)}, request), Interrupted);
+  set_caught_signal(0);
+  EXPECT_TRUE(fs::exists(out_ / "a.nii.gz"));
+  EXPECT_FALSE(fs::exists(out_ / "b.nii.gz"));
+}
+
+TEST_F(SegmenterTest, OptionsThatMakeNoSenseAreUsageErrors) {
+  const std::string input = image("a.nii.gz");
+  EXPECT_THROW(segment(small_model(kKeep), {input}, {.overlap = 1}), UsageError);
+  EXPECT_THROW(segment(small_model(kKeep), {input}, {.format = "png"}), UsageError);
+  EXPECT_THROW(segment(small_model(kKeep), {input}, {.device = "cpu,cpu"}), UsageError);
+  EXPECT_THROW(segment(small_model(kKeep), {input}, {.device = "cpu", .precision = "fp16"}),
+               UsageError);
+}
+
+}  // namespace
+}  // namespace lamp
