@@ -16,8 +16,7 @@ using testing::expect_same_grid;
 class ItkIoTest : public ::testing::Test {
  protected:
   std::filesystem::path file(const std::string& bytes, const std::string& name) {
-    write_file(folder_ / name, bytes);
-    return folder_ / name;
+    return testing::written(folder_ / name, bytes);
   }
   Volume sample() {
     const Geometry grid = testing::oblique_grid(random_, {24, 20, 16});
@@ -279,18 +278,45 @@ TEST_F(DicomTest, RefusesOneSliceAndNone) {
   expect_image_refused(folder_.path(), "one slice");
 }
 
+TEST_F(DicomTest, AFlippedBitNeverEndsTheProcess) {
+  write_all();
+  const std::string whole = read_file(image_file(2));
+  Random random{4};
+  for (int round = 0; round < 300; ++round) {
+    std::string bytes = whole;
+    const auto bit = random.below(static_cast<std::int64_t>(bytes.size()) * 8);
+    bytes[bit / 8] = static_cast<char>(bytes[bit / 8] ^ (1 << bit % 8));
+    testing::written(image_file(2), bytes);
+    try {
+      EXPECT_EQ(read_image(folder_.path()).geometry.size[2], kSlices);
+    } catch (const InputError&) {
+    }
+  }
+}
+
+TEST_F(DicomTest, RefusesASliceWithoutAPlace) {
+  write_all();
+  const std::string whole = read_file(image_file(2));
+  for (const char tag : {'\x32', '\x37'}) {  // position, orientation
+    std::string bytes = whole;
+    bytes[bytes.find(std::string("\x20\0", 2) + tag + std::string("\0DS", 3)) + 2] = '\x33';
+    testing::written(image_file(2), bytes);
+    expect_image_refused(folder_.path(), "");
+  }
+}
+
 TEST_F(DicomTest, RefusesATruncatedSlice) {
   write_all();
   const std::string whole = read_file(image_file(2));
   for (std::size_t length = 140; length < whole.size(); length += 7) {
-    write_file(image_file(2), whole.substr(0, length));
+    testing::written(image_file(2), whole.substr(0, length));
     EXPECT_THROW(read_image(folder_.path()), InputError) << "cut to " << length;
   }
   // The last slice leaves no gap behind it.
   const std::string last = read_file(image_file(kSlices - 1));
   write_file(image_file(2), whole);
   for (std::size_t length = 140; length < last.size(); length += 7) {
-    write_file(image_file(kSlices - 1), last.substr(0, length));
+    testing::written(image_file(kSlices - 1), last.substr(0, length));
     EXPECT_THROW(read_image(folder_.path()), InputError) << "cut to " << length;
   }
 }

@@ -35,8 +35,7 @@ class NiftiTest : public ::testing::Test {
     return read_file(folder_ / "plain.nii");
   }
   std::filesystem::path file(const std::string& bytes, const std::string& name = "changed.nii") {
-    write_file(folder_ / name, bytes);
-    return folder_ / name;
+    return testing::written(folder_ / name, bytes);
   }
   // A file of straight() with one field of its header replaced.
   template <typename T>
@@ -148,7 +147,6 @@ TEST_F(NiftiTest, RefusesSizesThatMakeNoSense) {
   expect_image_refused(with_field<std::int16_t>(kDim, 2), "expected a 3-D image");
   expect_image_refused(with_field<std::int16_t>(kDim + 2, -24), "dim[1] is -24");
   expect_image_refused(with_field<std::int16_t>(kDim + 4, 0), "dim[2] is 0");
-  expect_image_refused(with_field<std::int16_t>(kDatatype, 512), "");  // uint16: also 16 bits
   expect_image_refused(with_field<std::int16_t>(kDatatype, 16), "bitpix");
   expect_image_refused(with_field<std::int16_t>(kDatatype, 128), "RGB");
   expect_image_refused(with_field<std::int16_t>(kDatatype, 32), "complex");
@@ -283,13 +281,13 @@ TEST_F(NiftiTest, ReadsNifti2) {
 
 TEST_F(NiftiTest, RefusesAnAffineThatIsNoPlaceInSpace) {
   expect_image_refused(with_field(kSrow, kNan), "NaN");
-  expect_image_refused(with_field(kSrow + 12, kNan), "origin");
-  expect_image_refused(with_field(kSrow + 16, std::numeric_limits<float>::infinity()), "");
+  expect_image_refused(with_field(kSrow + 12, kNan), "NaN");
+  expect_image_refused(with_field(kSrow + 16, std::numeric_limits<float>::infinity()), "NaN");
   std::string bytes = bytes_of_file(straight());
   std::memcpy(bytes.data() + kSrow + 16, bytes.data() + kSrow, 16);  // two equal rows
   expect_image_refused(file(changed<std::int16_t>(bytes, kQformCode, 0)), "singular");
   std::memset(bytes.data() + kSrow, 0, 48);
-  expect_image_refused(file(bytes), "");
+  expect_image_refused(file(bytes), "singular");
   expect_image_refused(with_field(kPixdim + 4, 0.F), "pixdim[1]");
   expect_image_refused(with_field(kPixdim + 8, -1.F), "pixdim[2]");
   expect_image_refused(with_field(kPixdim + 12, kNan), "pixdim[3]");

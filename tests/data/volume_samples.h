@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <filesystem>
+#include <fstream>
 #include <string>
 
 #include "lamp/base/errors.h"
@@ -61,6 +62,12 @@ inline void expect_same_grid(const Geometry& a, const Geometry& b, double relati
     EXPECT_NEAR(a.origin_mm[i], b.origin_mm[i], relative * reach);
   }
   for (int i = 0; i < 9; ++i) EXPECT_NEAR(a.direction[i], b.direction[i], relative) << i;
+}
+
+// Unlike write_file without syncing to the disk, which a thousand damaged files need not wait for.
+inline std::filesystem::path written(const std::filesystem::path& path, const std::string& bytes) {
+  std::ofstream(path, std::ios::binary) << bytes;
+  return path;
 }
 
 // Reading must throw InputError with `part` in its message, whatever the call.

@@ -169,7 +169,7 @@ void write_safetensors(const std::filesystem::path& file, const SafeTensors& con
   std::uint64_t offset = 0;
   for (const auto& [name, tensor] : order) {
     const auto dtype = std::find_if(dtypes().begin(), dtypes().end(),
-                                    [&](const auto& pair) { return pair.second == tensor.scalar_type(); });
+                                    [type = tensor.scalar_type()](const auto& pair) { return pair.second == type; });
     TORCH_CHECK(dtype != dtypes().end(), "safetensors has no dtype for ", tensor.scalar_type());
     const std::uint64_t end = offset + tensor.numel() * tensor.element_size();
     header[name] = {{"dtype", dtype->first}, {"shape", tensor.sizes().vec()}, {"data_offsets", {offset, end}}};

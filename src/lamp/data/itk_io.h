@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <string>
 
 #include "lamp/data/raw_volume.h"
 #include "lamp/data/volume.h"
@@ -16,9 +17,8 @@ VolumeHeader read_itk_header(const std::filesystem::path& path, const ReadOption
 // .nrrd or .mha, compressed, voxels of 1, 2 or 4 bytes as in write_volume. Atomic.
 void write_itk(const std::filesystem::path& path, const Volume& volume);
 
-// The one series in `folder`: two slices or more, of one orientation and size, evenly spaced within
-// 1 %.
-RawVolume read_dicom(const std::filesystem::path& folder, const ReadOptions& options);
-VolumeHeader read_dicom_header(const std::filesystem::path& folder, const ReadOptions& options);
+// The scaled values of one slice that read_dicom_slice has let pass, as the bytes of float32
+// numbers: the scaling may differ from slice to slice.
+std::string decode_dicom(const std::filesystem::path& path, const Geometry& plane);
 
 }  // namespace lamp

@@ -18,9 +18,6 @@ VolumeHeader read_itk_header(const std::filesystem::path& path, const ReadOption
   refuse(path);
 }
 void write_itk(const std::filesystem::path& path, const Volume&) { refuse(path); }
-RawVolume read_dicom(const std::filesystem::path& folder, const ReadOptions&) { refuse(folder); }
-VolumeHeader read_dicom_header(const std::filesystem::path& folder, const ReadOptions&) {
-  refuse(folder);
-}
+std::string decode_dicom(const std::filesystem::path& path, const Geometry&) { refuse(path); }
 
 }  // namespace lamp

@@ -130,6 +130,18 @@ Geometry axis_aligned(const NiftiSpace& space, const std::string& file) {
   return from_affine({p[1], 0, 0, 0, p[2], 0, 0, 0, p[3]}, {0, 0, 0}, space);
 }
 
+void check_sform(const NiftiSpace& space, const std::string& file) {
+  const bool finite = std::all_of(space.srow.begin(), space.srow.end(),
+                                  [](double value) { return std::isfinite(value); });
+  const Geometry grid = from_sform(space);
+  if (finite && std::abs(determinant(grid.direction)) > 1e-6) return;  // NaN where a column is 0
+  throw InputError("cannot read", file,
+                   std::string("its affine (sform) ") +
+                       (finite ? "is singular" : "holds NaN or infinite numbers") +
+                       "; write the file again with the right affine" +
+                       (space.qform_code > 0 ? ", or set sform_code to 0 to use the qform" : ""));
+}
+
 Geometry chosen_form(const NiftiSpace& space, const std::array<std::int64_t, 3>& size,
                      const std::string& file) {
   if (space.sform_code <= 0 && space.qform_code <= 0) return axis_aligned(space, file);
@@ -137,14 +149,12 @@ Geometry chosen_form(const NiftiSpace& space, const std::array<std::int64_t, 3>&
     check_quaternion(space, file);
     return from_qform(space);
   }
+  check_sform(space, file);
   Geometry sform = from_sform(space);
   if (space.qform_code > 0) {
     Geometry qform = from_qform(space);
     sform.size = qform.size = size;
-    // A broken sform has its own message, from check_grid.
-    if (std::isfinite(orthonormality_error(sform.direction)) &&
-        std::abs(determinant(sform.direction)) > 1e-6)
-      compare_forms(sform, qform, space, file);
+    compare_forms(sform, qform, space, file);
   }
   return sform;
 }

@@ -4,10 +4,11 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
-#include <fstream>
 #include <system_error>
 
 #include "lamp/base/errors.h"
+#include "lamp/data/dicom_series.h"
+#include "lamp/data/dicom_slice.h"
 #include "lamp/data/itk_io.h"
 #include "lamp/data/nifti.h"
 #include "lamp/data/raw_volume.h"
@@ -36,14 +37,6 @@ Format format_of(const fs::path& path) {
   const std::string extension = extension_of(path);
   if (extension.empty()) return Format::kNone;
   return extension.starts_with(".nii") ? Format::kNifti : Format::kItk;
-}
-
-// DICOM files say so after 128 free bytes (PS3.10, 7.1).
-bool is_dicom_file(const fs::path& path) {
-  std::ifstream stream(path, std::ios::binary);
-  std::array<char, 132> start{};
-  return stream.read(start.data(), start.size()) &&
-         std::equal(start.end() - 4, start.end(), "DICM");
 }
 
 RawVolume read_raw(const fs::path& path, const ReadOptions& options) {

@@ -17,29 +17,59 @@ namespace {
 
 // Large enough that rounding of block sizes does not show, small enough to be quick.
 constexpr std::int64_t kSmallSide = 32;
+constexpr std::int64_t kLargestSide = 160;
+// torch's own threshold for oneDNN (ConvParams::use_mkldnn in
+// aten/src/ATen/native/Convolution.cpp).
+constexpr double kIm2colLimit = 20480;
 
 std::int64_t round_up(std::int64_t length, std::int64_t multiple) {
   return (length + multiple - 1) / multiple * multiple;
 }
 
-// Peak bytes above what was allocated before, link by link, for an input of D, H, W voxels.
-std::vector<std::int64_t> peaks_per_link(const Network& network,
-                                         const torch::TensorOptions& options,
-                                         const std::array<std::int64_t, 3>& shape) {
+struct LinkPeak {
+  double bytes;        // above what was allocated before
+  double slice_share;  // channels * depth * height of the link's input / those of the volume
+};
+
+// One pass over zeros of D, H, W voxels.
+std::vector<LinkPeak> peaks_per_link(const Network& network, const torch::TensorOptions& options,
+                                     const std::array<std::int64_t, 3>& shape) {
   const c10::Device device = options.device();
   const std::int64_t before = allocated_bytes(device);
   torch::Tensor tensor =
       torch::zeros({1, network.config.in_channels, shape[0], shape[1], shape[2]}, options);
   tensor = tensor.to(layout_on(device));
   LocalSkips skips;
-  std::vector<std::int64_t> peaks;
+  std::vector<LinkPeak> peaks;
   for (std::size_t link = 0; link < network.chain->size(); ++link) {
+    const auto slice = static_cast<double>(tensor.size(1) * tensor.size(2) * tensor.size(3));
     reset_peak_bytes(device);
     tensor = network.chain->run(std::move(tensor), link, link + 1, skips);
-    peaks.push_back(peak_bytes(device) - before);
+    peaks.push_back({.bytes = static_cast<double>(peak_bytes(device) - before),
+                     .slice_share = slice / static_cast<double>(shape[0] * shape[1])});
   }
   return peaks;
 }
+
+struct TwoPasses {
+  std::vector<LinkPeak> once;   // side x side x length
+  std::vector<LinkPeak> twice;  // side x side x 2 length
+  double voxels;                // of the first, and so the difference
+
+  TwoPasses(const Network& network, const torch::TensorOptions& options, std::int64_t side,
+            std::int64_t length)
+      : voxels(static_cast<double>(side * side * length)) {
+    // Checks of reduced-precision kernels and what kernels keep for good happen at the first pass.
+    for (int pass = options.dtype() == torch::kFloat32 ? 1 : 0; pass < 2; ++pass) {
+      once = peaks_per_link(network, options, {side, side, length});
+      twice = peaks_per_link(network, options, {side, side, 2 * length});
+    }
+  }
+  double slope(std::size_t link) const {
+    return std::max((twice[link].bytes - once[link].bytes) / voxels, 0.0);
+  }
+  double fixed(std::size_t link) const { return once[link].bytes - slope(link) * voxels; }
+};
 
 }  // namespace
 
@@ -48,23 +78,31 @@ ForwardMemory::ForwardMemory(const Network& network, c10::Device device, c10::Sc
   const torch::InferenceMode no_gradients;
   if (device.is_cpu()) count_cpu_memory();
   const auto options = torch::TensorOptions().device(device).dtype(dtype);
-  const std::int64_t side = round_up(kSmallSide, multiple_);
-  // The first pass of all also allocates what kernels keep for good.
-  peaks_per_link(network, options, {multiple_, multiple_, multiple_});
-  const auto small = peaks_per_link(network, options, {side, side, side});
-  const auto large = peaks_per_link(network, options, {2 * side, side, side});
-  const auto voxels = static_cast<double>(side * side * side);
-  for (std::size_t i = 0; i < small.size(); ++i) {
-    const double slope = std::max(static_cast<double>(large[i] - small[i]) / voxels, 0.0);
-    links_.push_back({.fixed = static_cast<double>(small[i]) - slope * voxels, .slope = slope});
+  peaks_per_link(network, options, {multiple_, multiple_, multiple_});  // first use of the kernels
+  const std::int64_t length = round_up(kSmallSide, multiple_);
+  const TwoPasses small(network, options, length, length);
+  double least_share = 1;
+  for (const LinkPeak& peak : small.once) least_share = std::min(least_share, peak.slice_share);
+  const auto enough = static_cast<std::int64_t>(std::sqrt(kIm2colLimit / least_share)) + 1;
+  const std::int64_t side = round_up(std::min(enough, kLargestSide), multiple_);
+  const TwoPasses large(network, options, side, length);
+  for (std::size_t i = 0; i < small.once.size(); ++i) {
+    links_.push_back({.slice_share = small.once[i].slice_share,
+                      .small = {.fixed = small.fixed(i), .slope = small.slope(i)},
+                      .large = {.fixed = large.fixed(i), .slope = large.slope(i)}});
   }
 }
 
 std::int64_t ForwardMemory::bytes(const std::array<std::int64_t, 3>& size) const {
-  double voxels = 1;
-  for (const std::int64_t length : size) voxels *= static_cast<double>(round_up(length, multiple_));
+  std::array<double, 3> padded{};
+  for (std::size_t axis = 0; axis < 3; ++axis)
+    padded[axis] = static_cast<double>(round_up(size[axis], multiple_));
+  const double slice = padded[1] * padded[2];  // y, z: height and depth
   double most = 0;
-  for (const Line& line : links_) most = std::max(most, line.fixed + line.slope * voxels);
+  for (const LinkMemory& link : links_) {
+    const bool is_large = link.slice_share * slice > kIm2colLimit;
+    most = std::max(most, (is_large ? link.large : link.small).at(padded[0] * slice));
+  }
   return static_cast<std::int64_t>(std::ceil(most));
 }
 

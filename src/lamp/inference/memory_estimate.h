@@ -1,10 +1,12 @@
 // How much memory a forward pass will need, known before it is run.
 //
-// The model: with evaluation weights, the bytes that are allocated at most while one link of the
-// chain runs (its input, its output, skips on their way, the kernels' workspace) grow as
-// fixed + slope * voxels. Two passes over small volumes, counted by the allocator, give both
-// numbers for every link, whatever kernels the device chooses; the largest link decides.
-// Convolution workspaces that do not grow with the volume (reordered weights) are in `fixed`.
+// The model: the bytes allocated at most while one link of the chain runs (its input and output,
+// skips on their way, the kernels' workspace) grow as fixed + slope * voxels. Two passes over small
+// volumes, counted by the allocator, give both numbers for every link, whatever kernels the device
+// chooses; the largest link decides. Workspaces that do not grow with the volume, such as reordered
+// weights, are in `fixed`. One thing is not linear: on the CPU torch runs a float32 convolution by
+// im2col, whose workspace is 27 times its input, unless channels * depth * height of that input
+// exceed 20480. So each link has a second line from volumes beyond that.
 #pragma once
 
 #include <c10/core/Device.h>
@@ -20,23 +22,27 @@ namespace lamp {
 
 class ForwardMemory {
  public:
-  // Runs the network twice, on 32^3 and 64 x 32 x 32 voxels (or the next multiples that it takes).
-  // The network must be on `device` with weights of `dtype`, in evaluation mode, and no other
-  // thread may allocate tensors meanwhile.
-  ForwardMemory(const Network& network, c10::Device device, c10::ScalarType dtype);
-
-  // Bytes allocated at most while a volume of x, y, z voxels passes: its padded copy and its logits
-  // in, the parameters and the caller's own image out.
+  // Runs the network a few times on volumes of at most 160 x 160 x 64 voxels (a second for width 32
+  // on two cores). The network must be on `device` with weights of `dtype`, in evaluation mode, and
+  // no other thread may allocate tensors meanwhile. Bytes allocated at most while a volume of x, y,
+  // z voxels passes: its padded copy and its logits in, the parameters and the caller's own image
+  // out.
   std::int64_t bytes(const std::array<std::int64_t, 3>& size) const;
 
  private:
   struct Line {
-    double fixed;
-    double slope;  // per voxel
+    double fixed = 0;
+    double slope = 0;  // per voxel
+    double at(double voxels) const { return fixed + slope * voxels; }
+  };
+  struct LinkMemory {
+    double slice_share = 0;  // channels * depth * height of its input, for each voxel of a slice
+    Line small;              // up to kIm2colLimit of those
+    Line large;
   };
 
   std::int64_t multiple_;
-  std::vector<Line> links_;
+  std::vector<LinkMemory> links_;
 };
 
 // Parameters, float32 image, forward pass and float32 logits of one whole volume on the network's

@@ -3,22 +3,21 @@
 
 #include <torch/torch.h>
 
-#include "lamp/base/errors.h"
 #include "lamp/base/interrupt.h"
+#include "lamp/nets/precision.h"
 
 namespace lamp {
 
 c10::ScalarType parse_precision(const std::string& text, c10::Device device) {
-  if (text == "fp32") return torch::kFloat32;
-  if (text == "bf16") return torch::kBFloat16;
-  if (text != "fp16")
-    throw UsageError("--precision: found \"" + text + "\", expected fp32, bf16 or fp16");
-  if (device.is_cpu()) {
-    throw UsageError(
-        "--precision: fp16 has no convolutions on a CPU worth using and its range is too small for "
-        "unscaled activations; use bf16 or fp32");
+  switch (parse_precision(text, device.type())) {
+    case Precision::kBf16:
+      return torch::kBFloat16;
+    case Precision::kFp16:
+      return torch::kFloat16;
+    case Precision::kFp32:
+      break;
   }
-  return torch::kFloat16;
+  return torch::kFloat32;
 }
 
 c10::MemoryFormat layout_on(c10::Device device) {

@@ -12,7 +12,8 @@
 
 namespace lamp {
 
-// "fp32", "bf16" or "fp16". Throws UsageError for anything else and for fp16 on the CPU.
+// precision.h's names as dtypes of weights. Throws UsageError for anything else and for fp16 on the
+// CPU.
 c10::ScalarType parse_precision(const std::string& text, c10::Device device);
 
 // NDHWC on the CPU, where transposed convolutions are many times faster in it; NCDHW elsewhere.

@@ -12,6 +12,8 @@
 #include "lamp/inference/host_memory.h"
 #include "lamp/inference/predictor.h"
 #include "lamp/inference/test_time_mirroring.h"
+#include "lamp/nets/inference_form.h"
+#include "lamp/nets/net_factory.h"
 
 namespace lamp {
 namespace {
@@ -43,6 +45,20 @@ void check_ensemble(const std::vector<SegmentModel>& models) {
   }
 }
 
+// Weights of its own where they will be rounded: the caller's model stays what it was.
+Network form_of(const Network& network, c10::ScalarType dtype) {
+  if (dtype == torch::kFloat32) return inference_form(network);
+  const torch::NoGradGuard no_gradients;
+  const Network copy = make_network(network.config);
+  const auto copy_all = [](const auto& from, const auto& to) {
+    for (std::size_t i = 0; i < from.size(); ++i) to[i].copy_(from[i]);
+  };
+  copy_all(network.chain->parameters(), copy.chain->parameters());
+  copy_all(network.chain->buffers(), copy.chain->buffers());
+  copy.chain->eval();
+  return inference_form(copy);
+}
+
 std::array<std::int64_t, 3> size_of(const torch::Tensor& image) {  // [C, D, H, W]
   return {image.size(3), image.size(2), image.size(1)};
 }
@@ -56,13 +72,13 @@ Scorer::Scorer(const std::vector<SegmentModel>& models, const SegmentOptions& op
   const c10::ScalarType dtype = parse_precision(options.precision, device_);
   labels_ = models.front().model.labels;
   classes_ = models.front().model.network.config.classes;
-  // Known before the networks take their share.
   const bool bounded = options.patch.kind != PatchRequest::kFixed || options.memory_bytes;
   for (const auto& [file, model] : models) {
-    place_network(model.network, device_, dtype);
-    multiple_ = std::max(multiple_, model.network.stride_multiple);
-    predictors_.push_back(factory(model.network, device_, dtype));
-    if (bounded) forward_.emplace_back(model.network, device_, dtype);
+    const Network form = form_of(model.network, dtype);
+    place_network(form, device_, dtype);
+    multiple_ = std::max(multiple_, form.stride_multiple);
+    predictors_.push_back(factory(form, device_, dtype));
+    if (bounded) forward_.emplace_back(form, device_, dtype);
   }
   if (!bounded) return;
   const auto available = static_cast<double>(available_bytes(device_));

@@ -32,9 +32,9 @@ struct Scores {
   std::int64_t device_peak_bytes = 0;  // on a CUDA device; 0 on the CPU
 };
 
-// Moves the models' networks to the device and precision of the options. One model without
-// mirroring gives its logits; else every pass adds its probabilities to one sum, however many there
-// are, and the scores are the logarithm of their mean. Not thread-safe.
+// Runs the models' inference forms on the device and in the precision of the options. One model
+// without mirroring gives its logits; else every pass adds its probabilities to one sum, however
+// many there are, and the scores are the logarithm of their mean. Not thread-safe.
 class Scorer {
  public:
   // several: other cases are loaded and written meanwhile, which takes memory too. Throws

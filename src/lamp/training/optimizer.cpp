@@ -86,7 +86,9 @@ std::map<std::string, torch::Tensor> optimizer_state(torch::optim::Optimizer& op
                                                      const NamedParameters& parameters) {
   std::map<std::string, torch::Tensor> tensors;
   const std::string kind = kind_of(optimizer);
-  for (const auto& [name, parameter] : parameters) {
+  for (const auto& item : parameters) {  // no structured binding: the lambda below captures it
+    const std::string& name = item.first;
+    const torch::Tensor& parameter = item.second;
     const auto found = optimizer.state().find(parameter.unsafeGetTensorImpl());
     if (found == optimizer.state().end()) continue;
     visit_slots(*found->second, kind, [&](const std::string& slot, const torch::Tensor& value, const auto&) {
@@ -100,7 +102,9 @@ void restore_optimizer(torch::optim::Optimizer& optimizer, const NamedParameters
                        const std::map<std::string, torch::Tensor>& state) {
   const std::string kind = kind_of(optimizer);
   std::size_t used = 0;
-  for (const auto& [name, parameter] : parameters) {
+  for (const auto& item : parameters) {
+    const std::string& name = item.first;
+    const torch::Tensor& parameter = item.second;
     auto fresh = fresh_state(kind);
     bool any = false;
     visit_slots(*fresh, kind, [&](const std::string& slot, const torch::Tensor&, const auto& set) {

@@ -10,6 +10,7 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/base/random.h"
+#include "lamp/objective/overlap.h"
 #include "lamp/training/run_log.h"
 
 namespace lamp {
@@ -59,15 +60,12 @@ CaseSplit split_dataset(Dataset& dataset, const ValidationConfig& config, std::u
 
 std::vector<double> dice_per_label(const torch::Tensor& predicted, const torch::Tensor& reference, int classes,
                                    const std::vector<int>& annotated) {
-  const torch::Tensor pairs = reference.to(torch::kInt64) * classes + predicted.to(torch::kInt64);
-  const torch::Tensor confusion =
-      torch::bincount(pairs.flatten(), {}, std::int64_t{classes} * classes).reshape({classes, classes});
+  const auto overlap = count_overlap(predicted, reference);
   std::vector<double> dice;
   for (int label = 1; label < classes; ++label) {
-    const auto both = confusion[label].sum().item<double>() + confusion.select(1, label).sum().item<double>();
+    const auto found = overlap.find(label);
     const bool known = annotated.empty() || std::find(annotated.begin(), annotated.end(), label) != annotated.end();
-    dice.push_back(known && both > 0 ? 2 * confusion[label][label].item<double>() / both
-                                     : std::numeric_limits<double>::quiet_NaN());
+    dice.push_back(known && found != overlap.end() ? found->second.dice() : std::numeric_limits<double>::quiet_NaN());
   }
   return dice;
 }
