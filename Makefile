@@ -12,16 +12,19 @@ endif
 JOBS ?= 2
 export TORCH_VERSION VENV
 
-.PHONY: demo test build setup format check
-demo: build
+.PHONY: demo test build configure setup format check
+demo: configure
+	cmake --build $(BUILD) -j $(JOBS) --target lamp_cli
 	scripts/demo $(BUILD)/lamp demo
 
 test: build
 	ctest --test-dir $(BUILD) --output-on-failure -LE long
 
-build: setup
-	cmake --preset release -B $(BUILD) -DLAMP_VENV=$(abspath $(VENV)) 
+build: configure
 	cmake --build $(BUILD) -j $(JOBS)
+
+configure: setup
+	cmake --preset release -B $(BUILD) -DLAMP_VENV=$(abspath $(VENV)) -DLAMP_WERROR=$(or $(LAMP_WERROR),OFF)
 
 setup:
 	scripts/setup
@@ -31,4 +34,4 @@ format:
 
 check: build
 	scripts/setup --checks
-	scripts/check $(BUILD)
+	scripts/check

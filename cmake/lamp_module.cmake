@@ -2,11 +2,6 @@
 # src/lamp, named lamp_<name>, installed as lamp::lamp_<name> and gathered by lamp::lamp.
 function(lamp_module name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;DEPS;LINK;PRIVATE_LINK")
-  foreach(f IN LISTS arg_SOURCES)  # TEMPORARY
-    if(NOT IS_ABSOLUTE ${f} AND NOT EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/${f})
-      list(REMOVE_ITEM arg_SOURCES ${f})
-    endif()
-  endforeach()
   set(target lamp_${name})
   add_library(${target} STATIC ${arg_SOURCES})
   add_library(lamp::${target} ALIAS ${target})

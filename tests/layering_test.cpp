@@ -1,4 +1,5 @@
-// Holds the include table of docs/architecture.md: a module includes only itself and what the table allows.
+// Holds the include table of docs/architecture.md: a module includes only itself and what the table
+// allows.
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -14,7 +15,8 @@ namespace {
 namespace fs = std::filesystem;
 using Modules = std::set<std::string>;
 
-// What the table grants directly; the rest follows, since a module may include what its own modules include.
+// What the table grants directly; the rest follows, since a module may include what its own modules
+// include.
 const std::map<std::string, Modules> kTable = {
     {"base", {}},
     {"sequence", {"base"}},
@@ -55,7 +57,8 @@ std::vector<std::string> violations(const fs::path& root) {
       continue;
     }
     for (const auto& included : included_modules(entry.path()))
-      if (!reachable(module).contains(included)) found.push_back(entry.path().string() + " includes " + included);
+      if (!reachable(module).contains(included))
+        found.push_back(entry.path().string() + " includes " + included);
   }
   return found;
 }
@@ -78,7 +81,8 @@ TEST(LayeringTest, OnlyOneSourceFileSpeaksItk) {
     if (!entry.is_regular_file()) continue;
     std::ifstream in(entry.path());
     for (std::string line; std::getline(in, line);) {
-      if (line.rfind("#include", 0) == 0 && line.find("itk") != std::string::npos && line.find(".h>") != std::string::npos) {
+      if (line.rfind("#include", 0) == 0 && line.find("itk") != std::string::npos &&
+          line.find(".h>") != std::string::npos) {
         files.push_back(entry.path().filename().string());
         break;
       }

@@ -32,14 +32,15 @@ class InterruptionTest : public ::testing::Test {
   }
 
   std::string arguments(const std::string& run) const {
-    return "train -q --resume -d '" + (folder_ / "data").string() + "' -c '" + (folder_ / "config.json").string() +
-           "' -o '" + (folder_ / run).string() + "'";
+    return "train -q --resume -d '" + (folder_ / "data").string() + "' -c '" +
+           (folder_ / "config.json").string() + "' -o '" + (folder_ / run).string() + "'";
   }
 
   // Starts training, sends `signal` after `delay` and returns the wait status.
   int train_and_signal(const std::string& run, int signal, std::chrono::milliseconds delay) {
     std::string command = "exec '" LAMP_PROGRAM "' " + arguments(run) + " 2>/dev/null";
-    std::vector<char*> argv = {const_cast<char*>("/bin/sh"), const_cast<char*>("-c"), command.data(), nullptr};
+    std::vector<char*> argv = {const_cast<char*>("/bin/sh"), const_cast<char*>("-c"),
+                               command.data(), nullptr};
     pid_t child = 0;
     EXPECT_EQ(posix_spawn(&child, "/bin/sh", nullptr, nullptr, argv.data(), environ), 0);
     std::this_thread::sleep_for(delay);
@@ -57,7 +58,8 @@ TEST_F(InterruptionTest, ARunKilledAtRandomMomentsEndsBitIdentical) {
   Random random{2026};
   int kills = 0;
   for (int round = 0; round < 8; ++round) {
-    const int status = train_and_signal("killed", SIGKILL, std::chrono::milliseconds(150 + random.below(900)));
+    const int status =
+        train_and_signal("killed", SIGKILL, std::chrono::milliseconds(150 + random.below(900)));
     if (WIFSIGNALED(status)) ++kills;
   }
   EXPECT_GE(kills, 2);

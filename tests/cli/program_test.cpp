@@ -1,4 +1,5 @@
-// The program as users and scripts meet it: exit codes, one-line errors, JSON on stdout, and the main job on real files.
+// The program as users and scripts meet it: exit codes, one-line errors, JSON on stdout, and the
+// main job on real files.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -34,7 +35,8 @@ void expect_one_line_error(const ProgramResult& result, int exit_code, const std
 TEST(ProgramTest, HelpAndVersionAreFastAndGoToStdout) {
   const auto start = std::chrono::steady_clock::now();
   const ProgramResult help = run_lamp("--help");
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(5));  // a hang, not a benchmark
+  EXPECT_LT(std::chrono::steady_clock::now() - start,
+            std::chrono::seconds(5));  // a hang, not a benchmark
   EXPECT_EQ(help.exit_code, 0);
   for (const char* command : {"synth", "check", "train", "segment", "evaluate", "info"})
     EXPECT_THAT(help.out, HasSubstr(command));
@@ -46,7 +48,8 @@ TEST(ProgramTest, UsageErrorsExitWithTwo) {
   expect_one_line_error(run_lamp(""), 2, "--help");
   expect_one_line_error(run_lamp("segmnt"), 2, "--help");
   expect_one_line_error(run_lamp("train -o run --no-such-option"), 2, "no-such-option");
-  expect_one_line_error(run_lamp("train -o /tmp/none -c no-such-preset -d /tmp"), 2, "no-such-preset");
+  expect_one_line_error(run_lamp("train -o /tmp/none -c no-such-preset -d /tmp"), 2,
+                        "no-such-preset");
   expect_one_line_error(run_lamp("synth --kind elephant -o /tmp/none"), 2, "elephant");
   expect_one_line_error(run_lamp("--threads 0 info x"), 2, "threads");
 }
@@ -56,11 +59,14 @@ TEST(ProgramTest, MissingAndBrokenInputExitsWithThreeAndNamesTheFile) {
   std::ofstream(folder / "broken.nii.gz") << "not gzip";
   std::ofstream(folder / "model.safetensors") << "short";
   fs::create_directories(folder / "empty");
-  expect_one_line_error(run_lamp("info " + quoted(folder / "nothing.safetensors")), 3, "nothing.safetensors");
-  expect_one_line_error(run_lamp("info " + quoted(folder / "model.safetensors")), 3, "model.safetensors");
+  expect_one_line_error(run_lamp("info " + quoted(folder / "nothing.safetensors")), 3,
+                        "nothing.safetensors");
+  expect_one_line_error(run_lamp("info " + quoted(folder / "model.safetensors")), 3,
+                        "model.safetensors");
   expect_one_line_error(run_lamp("check " + quoted(folder / "broken.nii.gz")), 3, "");
-  expect_one_line_error(run_lamp("train -c demo -o " + quoted(folder / "run") + " -d " + quoted(folder / "empty")), 3,
-                        "dataset.json");
+  expect_one_line_error(
+      run_lamp("train -c demo -o " + quoted(folder / "run") + " -d " + quoted(folder / "empty")), 3,
+      "dataset.json");
 }
 
 class MainJobTest : public ::testing::Test {
@@ -72,8 +78,9 @@ class MainJobTest : public ::testing::Test {
     config["curriculum"][1]["epochs"] = 12;
     config["optimizer"]["lr"] = 0.01;
     std::ofstream(*folder_ / "config.json") << config.dump();
-    trained_ = new ProgramResult(run_lamp("train -q --json -d " + quoted(*folder_ / "data") + " -c " +
-                                          quoted(*folder_ / "config.json") + " -o " + quoted(*folder_ / "run")));
+    trained_ = new ProgramResult(run_lamp("train -q --json -d " + quoted(*folder_ / "data") +
+                                          " -c " + quoted(*folder_ / "config.json") + " -o " +
+                                          quoted(*folder_ / "run")));
   }
   static void TearDownTestSuite() {
     delete folder_;
@@ -101,20 +108,22 @@ TEST_F(MainJobTest, InfoNamesNetworkLabelsAndParameters) {
 
 TEST_F(MainJobTest, SegmentsAndEvaluatesOnTheInputsGrid) {
   const fs::path out = *folder_ / "out";
-  const ProgramResult segmented = run_lamp("segment -q -m " + quoted(*folder_ / "run") + " -i " +
-                                           quoted(*folder_ / "data" / "imagesTr") + " -o " + quoted(out));
+  const ProgramResult segmented =
+      run_lamp("segment -q -m " + quoted(*folder_ / "run") + " -i " +
+               quoted(*folder_ / "data" / "imagesTr") + " -o " + quoted(out));
   ASSERT_EQ(segmented.exit_code, 0) << segmented.err;
   for (int i = 0; i < 5; ++i) {
     const std::string name = "ball_" + std::to_string(i) + ".nii.gz";
-    EXPECT_LT(corner_distance_voxels(read_volume_header(out / name).geometry,
-                                     read_volume_header(*folder_ / "data" / "imagesTr" / name).geometry),
-              1e-6);
+    EXPECT_LT(
+        corner_distance_voxels(read_volume_header(out / name).geometry,
+                               read_volume_header(*folder_ / "data" / "imagesTr" / name).geometry),
+        1e-6);
   }
   const Json cases = read_json(out / "segment.json");
   EXPECT_THAT(cases.dump(), HasSubstr("volume_mm3"));
-  const ProgramResult evaluated = run_lamp("evaluate --json -p " + quoted(out) + " -r " +
-                                           quoted(*folder_ / "data" / "labelsTr") + " -d " +
-                                           quoted(*folder_ / "data"));
+  const ProgramResult evaluated =
+      run_lamp("evaluate --json -p " + quoted(out) + " -r " +
+               quoted(*folder_ / "data" / "labelsTr") + " -d " + quoted(*folder_ / "data"));
   ASSERT_EQ(evaluated.exit_code, 0) << evaluated.err;
   EXPECT_GT(read_json(out / "summary.json")["foreground_mean"]["Dice"].get<double>(), 0.7);
 }
@@ -126,14 +135,14 @@ TEST_F(MainJobTest, OneBrokenImageAmongSeveralExitsWithFourAndTheOthersAreWritte
   fs::copy(*folder_ / "data" / "imagesTr" / "ball_1.nii.gz", in / "bad.nii.gz");
   fs::resize_file(in / "bad.nii.gz", fs::file_size(in / "bad.nii.gz") / 2);
   const fs::path out = *folder_ / "mixed-out";
-  const ProgramResult result =
-      run_lamp("segment -m " + quoted(*folder_ / "run") + " -i " + quoted(in) + " -o " + quoted(out));
+  const ProgramResult result = run_lamp("segment -m " + quoted(*folder_ / "run") + " -i " +
+                                        quoted(in) + " -o " + quoted(out));
   EXPECT_EQ(result.exit_code, 4) << result.err;
   EXPECT_THAT(result.err, HasSubstr("bad.nii.gz"));
   EXPECT_TRUE(fs::exists(out / "good.nii.gz"));
   EXPECT_FALSE(fs::exists(out / "bad.nii.gz"));
-  const std::string one = "segment -m " + quoted(*folder_ / "run") + " -i " + quoted(in / "bad.nii.gz") + " -o " +
-                          quoted(*folder_ / "one-out");
+  const std::string one = "segment -m " + quoted(*folder_ / "run") + " -i " +
+                          quoted(in / "bad.nii.gz") + " -o " + quoted(*folder_ / "one-out");
   expect_one_line_error(run_lamp(one), 3, "bad.nii.gz");
 }
 
@@ -141,10 +150,13 @@ TEST_F(MainJobTest, AFullDiskDuringACheckpointKeepsThePreviousOne) {
   const fs::path run = *folder_ / "full";
   fs::copy(*folder_ / "run", run, fs::copy_options::recursive);
   const std::string before = text_of(run / "state" / "state.safetensors");
-  // A file-size limit below the state's size stands in for the full disk: the write fails in the same place.
+  // A file-size limit below the state's size stands in for the full disk: the write fails in the
+  // same place.
   const std::string config = " -c " + quoted(*folder_ / "config.json") +
-                             " --set curriculum.1.epochs=14 --resume -d " + quoted(*folder_ / "data");
-  const ProgramResult result = run_lamp("train -q -o " + quoted(run) + config, "trap '' XFSZ; ulimit -f 20;");
+                             " --set curriculum.1.epochs=14 --resume -d " +
+                             quoted(*folder_ / "data");
+  const ProgramResult result =
+      run_lamp("train -q -o " + quoted(run) + config, "trap '' XFSZ; ulimit -f 20;");
   expect_one_line_error(result, 1, "cannot write");
   EXPECT_EQ(text_of(run / "state" / "state.safetensors"), before);
   for (const auto& entry : fs::recursive_directory_iterator(run))

@@ -133,6 +133,16 @@ TEST(EvaluationTest, UndeclaredLabelValuesAreAFailure) {
   EXPECT_THAT(result.failures[0].message, HasSubstr("found the value 3"));
 }
 
+TEST(EvaluationTest, AnImageIsNoLabelMap) {
+  const LabelFolders folders;
+  folders.add("negative", LabelFolders::map().to(torch::kInt16) - 1000, LabelFolders::map());
+  folders.add("values", LabelFolders::map(), torch::arange(2000, torch::kInt16).view({10, 10, 20}));
+  const EvaluationResult result = evaluate(folders);
+  ASSERT_EQ(result.failures.size(), 2U);
+  for (const CaseFailure& failure : result.failures)
+    EXPECT_THAT(failure.message, HasSubstr("is it an image?"));
+}
+
 TEST(EvaluationTest, HiddenFilesAndProbabilitiesAreNoPredictions) {
   const LabelFolders folders;
   folders.add("a", LabelFolders::map(), LabelFolders::map());

@@ -47,11 +47,11 @@ TEST_P(ForwardMemoryTest, EstimateIsWithinFivePercentOfTheMeasuredPeak) {
 
 INSTANTIATE_TEST_SUITE_P(
     Networks, ForwardMemoryTest,
-    ::testing::Values(Setting{"unet", 8, 3, torch::kFloat32, {112, 96, 80}},
-                      Setting{"unet", 16, 2, torch::kBFloat16, {96, 96, 64}},
-                      Setting{"unet", 8, 3, torch::kFloat32, {101, 75, 90}},  // padded to 112 80 96
-                      Setting{"seunet", 8, 2, torch::kFloat32, {96, 80, 96}},
-                      Setting{"anatomynet", 28, 1, torch::kFloat32, {64, 80, 64}}));
+    ::testing::Values(Setting{"unet", 4, 2, torch::kFloat32, {72, 64, 80}},
+                      Setting{"unet", 4, 1, torch::kBFloat16, {48, 64, 32}},
+                      Setting{"unet", 4, 2, torch::kFloat32, {61, 75, 50}},  // padded to 64 80 56
+                      Setting{"seunet", 4, 1, torch::kFloat32, {64, 80, 64}},
+                      Setting{"anatomynet", 28, 1, torch::kFloat32, {48, 64, 32}}));
 
 TEST(MemoryEstimateTest, CountsParametersImageAndLogits) {
   const Network network = make_network({.width = 4, .depth = 2, .classes = 3});

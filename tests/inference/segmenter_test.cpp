@@ -28,6 +28,7 @@ SegmentModel small_model(const Json& data, std::uint64_t seed = 1, std::int64_t 
                                .labels = {{0, "background"}, {1, "liver"}, {2, "tumour"}},
                                .data = data}};
   model.model.network.initialise(seed);
+  model.model.network.chain->eval();
   return model;
 }
 

@@ -10,7 +10,8 @@ namespace {
 
 NetConfig small(const std::string& name) {
   NetConfig config{.name = name, .width = 8, .depth = 2, .in_channels = 1, .classes = 4};
-  if (name == "anatomynet") config = {.name = name, .width = 28, .depth = 1, .in_channels = 1, .classes = 4};
+  if (name == "anatomynet")
+    config = {.name = name, .width = 28, .depth = 1, .in_channels = 1, .classes = 4};
   return config;
 }
 
@@ -39,8 +40,10 @@ TEST_P(InferenceFormTest, GivesTheSameLogitsWithFewerLinks) {
   const torch::Tensor input = torch::randn({1, 1, 19, 22, 25});
   const torch::Tensor expected = network.forward(input);
   const torch::Tensor found = form.forward(input);
-  EXPECT_LT((found - expected).abs().max().item<double>(), 1e-4 * expected.abs().max().item<double>());
-  EXPECT_GE(found.argmax(1).eq(expected.argmax(1)).to(torch::kFloat32).mean().item<double>(), 0.999);
+  EXPECT_LT((found - expected).abs().max().item<double>(),
+            1e-4 * expected.abs().max().item<double>());
+  EXPECT_GE(found.argmax(1).eq(expected.argmax(1)).to(torch::kFloat32).mean().item<double>(),
+            0.999);
 }
 
 TEST_P(InferenceFormTest, HoldsNoBatchNormAnyMore) {
@@ -58,8 +61,10 @@ TEST_P(InferenceFormTest, ChannelsLastChangesOnlyTheLayout) {
   EXPECT_TRUE(torch::allclose(network.forward(input), expected, 1e-4, 1e-4));
 }
 
-// AnatomyNet's and SEU-Net's last norm of a block has no activation, but its convolution has: all three kinds are here.
-INSTANTIATE_TEST_SUITE_P(Networks, InferenceFormTest, ::testing::Values("unet", "seunet", "anatomynet"));
+// AnatomyNet's and SEU-Net's last norm of a block has no activation, but its convolution has: all
+// three kinds are here.
+INSTANTIATE_TEST_SUITE_P(Networks, InferenceFormTest,
+                         ::testing::Values("unet", "seunet", "anatomynet"));
 
 }  // namespace
 }  // namespace lamp

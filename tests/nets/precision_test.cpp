@@ -11,7 +11,10 @@ namespace lamp {
 namespace {
 
 KernelShape shape_of(std::int64_t size) {
-  return {.input = {1, 4, size, size, size}, .weight = {6, 4, 3, 3, 3}, .stride = {1, 1, 1}, .padding = {1, 1, 1},
+  return {.input = {1, 4, size, size, size},
+          .weight = {6, 4, 3, 3, 3},
+          .stride = {1, 1, 1},
+          .padding = {1, 1, 1},
           .channels_last = false};
 }
 
@@ -30,8 +33,12 @@ TEST(PrecisionTest, ARightKernelIsTrustedAndAWrongOneIsNot) {
 }
 
 TEST(PrecisionTest, TransposedAndStridedShapesAreChecked) {
-  KernelShape up{.transposed = true, .input = {2, 8, 5, 6, 7}, .weight = {8, 4, 2, 2, 2}, .stride = {2, 2, 2},
-                 .padding = {0, 0, 0}, .channels_last = true};
+  KernelShape up{.transposed = true,
+                 .input = {2, 8, 5, 6, 7},
+                 .weight = {8, 4, 2, 2, 2},
+                 .stride = {2, 2, 2},
+                 .padding = {0, 0, 0},
+                 .channels_last = true};
   EXPECT_TRUE(check_kernel(up));
   KernelShape down = shape_of(13);
   down.stride = {2, 2, 2};
@@ -40,8 +47,11 @@ TEST(PrecisionTest, TransposedAndStridedShapesAreChecked) {
 
 TEST(PrecisionTest, TheShapeWithTheKnownFaultIsNeverTrusted) {
   set_log_level(LogLevel::kError);
-  KernelShape shape{.input = {1, 64, 2, 2, 2}, .weight = {64, 64, 3, 3, 3}, .stride = {1, 1, 1},
-                    .padding = {1, 1, 1}, .channels_last = true};
+  KernelShape shape{.input = {1, 64, 2, 2, 2},
+                    .weight = {64, 64, 3, 3, 3},
+                    .stride = {1, 1, 1},
+                    .padding = {1, 1, 1},
+                    .channels_last = true};
   EXPECT_FALSE(kernel_agrees(shape));
 }
 
@@ -60,7 +70,9 @@ TEST(PrecisionTest, Bf16LogitsAreCloseToFp32AndGradientsStayFinite) {
     reduced = network.forward(input);
   }
   EXPECT_EQ(reduced.scalar_type(), torch::kBFloat16);
-  EXPECT_LT((reduced.detach().to(torch::kFloat32) - exact).norm().item<double>() / exact.norm().item<double>(), 0.05);
+  EXPECT_LT((reduced.detach().to(torch::kFloat32) - exact).norm().item<double>() /
+                exact.norm().item<double>(),
+            0.05);
   reduced.to(torch::kFloat32).pow(2).mean().backward();
   for (const auto& parameter : network.chain->parameters()) {
     EXPECT_EQ(parameter.scalar_type(), torch::kFloat32);
@@ -72,7 +84,10 @@ TEST(PrecisionTest, Bf16LogitsAreCloseToFp32AndGradientsStayFinite) {
 
 TEST(PrecisionTest, AScopeLeavesNothingBehind) {
   const torch::Tensor a = torch::ones({4, 4});
-  { const PrecisionScope scope(Precision::kBf16, c10::kCPU); EXPECT_EQ(a.mm(a).scalar_type(), torch::kBFloat16); }
+  {
+    const PrecisionScope scope(Precision::kBf16, c10::kCPU);
+    EXPECT_EQ(a.mm(a).scalar_type(), torch::kBFloat16);
+  }
   EXPECT_EQ(a.mm(a).scalar_type(), torch::kFloat32);
 }
 

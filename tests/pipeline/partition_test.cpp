@@ -17,7 +17,8 @@ namespace {
 double bottleneck(const std::vector<double>& costs, const Partition& partition) {
   double worst = 0;
   for (const StageRange& range : partition)
-    worst = std::max(worst, std::accumulate(costs.begin() + range.first, costs.begin() + range.last, 0.0));
+    worst = std::max(worst,
+                     std::accumulate(costs.begin() + range.first, costs.begin() + range.last, 0.0));
   return worst;
 }
 
@@ -37,8 +38,10 @@ TEST(PartitionTest, TheDearestStageIsAsCheapAsTryingEverythingCanMakeIt) {
   Random random{5};
   for (int round = 0; round < 300; ++round) {
     std::vector<double> costs(static_cast<std::size_t>(1 + random.below(9)));
-    for (double& cost : costs) cost = random.below(4) == 0 ? 0 : static_cast<double>(random.below(20));
-    const auto stages = static_cast<std::size_t>(1 + random.below(static_cast<std::int64_t>(costs.size())));
+    for (double& cost : costs)
+      cost = random.below(4) == 0 ? 0 : static_cast<double>(random.below(20));
+    const auto stages =
+        static_cast<std::size_t>(1 + random.below(static_cast<std::int64_t>(costs.size())));
     const Partition partition = partition_by_costs(costs, stages);
     ASSERT_EQ(partition.size(), stages);
     std::size_t next = 0;
@@ -70,7 +73,8 @@ TEST(PartitionTest, SkipsTravelOnlyBetweenDifferentStages) {
                         {"c", identity()},
                         {"d", std::make_shared<ConcatSkip>("inner")},
                         {"e", std::make_shared<ConcatSkip>("outer")}});
-  EXPECT_EQ(skip_transfers(chain, {{0, 1}, {1, 4}, {4, 5}}), (std::vector<SkipTransfer>{{"outer", 0, 2}}));
+  EXPECT_EQ(skip_transfers(chain, {{0, 1}, {1, 4}, {4, 5}}),
+            (std::vector<SkipTransfer>{{"outer", 0, 2}}));
   EXPECT_TRUE(skip_transfers(chain, {{0, 5}}).empty());
 }
 

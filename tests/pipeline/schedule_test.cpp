@@ -49,7 +49,8 @@ TEST(ScheduleTest, BubblesFollowTheirFormulas) {
       const double beta = (k - 1.0) / (m + k - 1.0);
       EXPECT_NEAR(bubble(make_schedule(ScheduleKind::kNaive, k, m), {}), (k - 1.0) / k, 1e-12);
       EXPECT_NEAR(bubble(make_schedule(ScheduleKind::kGPipe, k, m), {}), beta, 1e-12);
-      EXPECT_NEAR(bubble(make_schedule(ScheduleKind::k1F1B, k, m), {}), beta, 1e-12) << k << " " << m;
+      EXPECT_NEAR(bubble(make_schedule(ScheduleKind::k1F1B, k, m), {}), beta, 1e-12)
+          << k << " " << m;
     }
   }
 }
@@ -96,7 +97,8 @@ TEST(ScheduleTest, LaterStagesWaitForEarlierOnes) {
     const auto timeline = time_schedule(make_schedule(kind, 4, 5), equal_costs(4, {1, 1, 1}));
     for (const TimedAction& a : timeline)
       for (const TimedAction& b : timeline)
-        if (a.action == b.action && a.stage + 1 == b.stage && a.action.kind == ActionKind::kForward) {
+        if (a.action == b.action && a.stage + 1 == b.stage &&
+            a.action.kind == ActionKind::kForward) {
           EXPECT_GE(b.start, a.end);
         }
   }
@@ -109,7 +111,8 @@ TEST(ScheduleTest, DefectiveSchedulesAreRefused) {
   Schedule short_one = make_schedule(ScheduleKind::kGPipe, 2, 2);
   short_one.actions[0].pop_back();
   EXPECT_THROW(validate(short_one), Error);
-  // Stage 0 wants the gradient of micro-batch 0 before it sends micro-batch 1; stage 1 wants both first.
+  // Stage 0 wants the gradient of micro-batch 0 before it sends micro-batch 1; stage 1 wants both
+  // first.
   Schedule deadlock = make_schedule(ScheduleKind::kNaive, 2, 2);
   deadlock.actions[1] = make_schedule(ScheduleKind::kGPipe, 2, 2).actions[1];
   EXPECT_THROW(validate(deadlock), Error);
@@ -118,9 +121,12 @@ TEST(ScheduleTest, DefectiveSchedulesAreRefused) {
 }
 
 TEST(ScheduleTest, BufferLimitsCountAsDependencies) {
-  // The second stage takes its inputs in reverse: fine with room for all, a deadlock with one slot between the stages.
+  // The second stage takes its inputs in reverse: fine with room for all, a deadlock with one slot
+  // between the stages.
   Schedule reversed = make_schedule(ScheduleKind::kGPipe, 2, 2);
-  reversed.actions[1] = {{ActionKind::kForward, 1}, {ActionKind::kForward, 0}, {ActionKind::kBackward, 0},
+  reversed.actions[1] = {{ActionKind::kForward, 1},
+                         {ActionKind::kForward, 0},
+                         {ActionKind::kBackward, 0},
                          {ActionKind::kBackward, 1}};
   EXPECT_NO_THROW(validate(reversed));
   EXPECT_THROW(validate(reversed, {.boundary_slots = 1}), Error);

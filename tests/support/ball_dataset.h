@@ -13,11 +13,15 @@
 
 namespace lamp::testing {
 
-// `cases` training cases and as many test images (without labels) of about `size` voxels an axis. Returns the folder.
-inline std::filesystem::path write_ball_dataset(const std::filesystem::path& folder, int cases, std::int64_t size = 20) {
+// `cases` training cases and as many test images (without labels) of about `size` voxels an axis.
+// Returns the folder.
+inline std::filesystem::path write_ball_dataset(const std::filesystem::path& folder, int cases,
+                                                std::int64_t size = 20) {
   std::filesystem::create_directories(folder / "imagesTr");
   std::filesystem::create_directories(folder / "labelsTr");
-  Json dataset = {{"name", "balls"}, {"labels", {{"0", "background"}, {"1", "ball"}}}, {"training", Json::array()}};
+  Json dataset = {{"name", "balls"},
+                  {"labels", {{"0", "background"}, {"1", "ball"}}},
+                  {"training", Json::array()}};
   const auto generator = at::make_generator<at::CPUGeneratorImpl>(17);
   for (int i = 0; i < cases; ++i) {
     const std::int64_t depth = size + i % 3;
@@ -30,7 +34,8 @@ inline std::filesystem::path write_ball_dataset(const std::filesystem::path& fol
     const std::string name = "ball_" + std::to_string(i) + ".nii.gz";
     write_volume(folder / "imagesTr" / name, {geometry, image.unsqueeze(0).to(torch::kInt16)});
     write_volume(folder / "labelsTr" / name, {geometry, label.unsqueeze(0)});
-    dataset["training"].push_back({{"image", "./imagesTr/" + name}, {"label", "./labelsTr/" + name}});
+    dataset["training"].push_back(
+        {{"image", "./imagesTr/" + name}, {"label", "./labelsTr/" + name}});
   }
   std::ofstream(folder / "dataset.json") << dataset.dump();
   return folder;
@@ -45,7 +50,8 @@ inline Json ball_config() {
     "curriculum": [{"patch": [12, 12, 12], "batch": 3, "epochs": 2}, {"patch": "whole", "batch": 1, "epochs": 2}],
     "validation": {"every_epochs": 1, "fraction": 0.2},
     "execution": {"device": "cpu"},
-    "checkpoint": {"every_seconds": 0}})", "test");
+    "checkpoint": {"every_seconds": 0}})",
+                    "test");
 }
 
 }  // namespace lamp::testing

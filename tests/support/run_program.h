@@ -29,8 +29,8 @@ inline std::string text_of(const std::filesystem::path& file) {
 // `arguments` is shell text; `before` may hold shell commands such as "ulimit -f 10;".
 inline ProgramResult run_lamp(const std::string& arguments, const std::string& before = "") {
   const TemporaryFolder folder;
-  const std::string command = before + " '" LAMP_PROGRAM "' " + arguments + " >'" + (folder / "out").string() +
-                              "' 2>'" + (folder / "err").string() + "'";
+  const std::string command = before + " '" LAMP_PROGRAM "' " + arguments + " >'" +
+                              (folder / "out").string() + "' 2>'" + (folder / "err").string() + "'";
   const int status = std::system(command.c_str());
   ProgramResult result{.out = text_of(folder / "out"), .err = text_of(folder / "err")};
   result.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);

@@ -51,9 +51,9 @@ TEST(BatchPlanTest, AugmentationHasAStreamOfItsOwnAndLeavesTheChoiceOfPatchesAlo
   const StageConfig stage = {.patch = std::array<std::int64_t, 3>{9, 10, 11}, .batch = 3};
   const Json mirror = {{"flip", {{"probability", 1}, {"axes", {"x"}}}}};
   const Batch plain = BatchPlan(stage, 0, false, 1, {0, 1, 2}).make(4, store);
-  const Batch mirrored =
-      BatchPlan(stage, 0, false, 1, {0, 1, 2}, Augmenter(parse_augment_config(mirror), store.dataset().labels))
-          .make(4, store);
+  const Batch mirrored = BatchPlan(stage, 0, false, 1, {0, 1, 2},
+                                   Augmenter(parse_augment_config(mirror), store.dataset().labels))
+                             .make(4, store);
   EXPECT_TRUE(torch::equal(mirrored.image, plain.image.flip({-1})));
   EXPECT_TRUE(torch::equal(mirrored.label, plain.label.flip({-1})));
 }
@@ -90,7 +90,8 @@ TEST(PatchSamplerTest, ByClassDrawsTinyStructuresAsOftenAsLargeOnes) {
     Random two{2, i};
     const std::array<std::int64_t, 3> size = {4, 4, 4};
     tiny += draw_patch(sample, {.size = size}, one).label.eq(2).any().item<bool>();
-    tiny_by_class += draw_patch(sample, {.size = size, .by_class = true}, two).label.eq(2).any().item<bool>();
+    tiny_by_class +=
+        draw_patch(sample, {.size = size, .by_class = true}, two).label.eq(2).any().item<bool>();
   }
   EXPECT_LT(tiny, 30);
   EXPECT_NEAR(tiny_by_class, 150, 40);

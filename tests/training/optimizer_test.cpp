@@ -13,11 +13,13 @@ NamedParameters two_parameters() {
   return {{"a", torch::randn({4, 3}).requires_grad_()}, {"b", torch::randn({5}).requires_grad_()}};
 }
 
-void take_steps(torch::optim::Optimizer& optimizer, const NamedParameters& parameters, int first, int last) {
+void take_steps(torch::optim::Optimizer& optimizer, const NamedParameters& parameters, int first,
+                int last) {
   for (int step = first; step < last; ++step) {
     optimizer.zero_grad();
     torch::Tensor loss = torch::zeros({});
-    for (const auto& [name, parameter] : parameters) loss = loss + (parameter * parameter * (step + 1)).sin().sum();
+    for (const auto& [name, parameter] : parameters)
+      loss = loss + (parameter * parameter * (step + 1)).sin().sum();
     loss.backward();
     optimizer.step();
   }
@@ -42,7 +44,8 @@ TEST_P(OptimizerTest, GoesOnBitIdenticallyFromItsSavedState) {
   auto second = make_optimizer(config, after);
   restore_optimizer(*second, after, saved);
   take_steps(*second, after, 3, 7);
-  for (std::size_t i = 0; i < plain.size(); ++i) EXPECT_TRUE(torch::equal(plain[i].second, after[i].second));
+  for (std::size_t i = 0; i < plain.size(); ++i)
+    EXPECT_TRUE(torch::equal(plain[i].second, after[i].second));
 }
 
 INSTANTIATE_TEST_SUITE_P(All, OptimizerTest, ::testing::Values("rmsprop", "sgd", "adamw"));

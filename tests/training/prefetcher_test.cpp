@@ -12,10 +12,11 @@ namespace {
 
 TEST(PrefetcherTest, HandsItemsOverInOrderOnAnyNumberOfThreads) {
   for (const int threads : {1, 2, 5}) {
-    Prefetcher<std::int64_t> items({.first = 3, .last = 60, .threads = threads, .ahead = 4}, [](std::int64_t i) {
-      std::this_thread::sleep_for(std::chrono::microseconds(i * 7919 % 300));
-      return i * i;
-    });
+    Prefetcher<std::int64_t> items(
+        {.first = 3, .last = 60, .threads = threads, .ahead = 4}, [](std::int64_t i) {
+          std::this_thread::sleep_for(std::chrono::microseconds(i * 7919 % 300));
+          return i * i;
+        });
     for (std::int64_t i = 3; i < 60; ++i) ASSERT_EQ(items.next(), i * i);
     EXPECT_EQ(items.next(), std::nullopt);
   }
@@ -23,7 +24,8 @@ TEST(PrefetcherTest, HandsItemsOverInOrderOnAnyNumberOfThreads) {
 
 TEST(PrefetcherTest, StaysABoundedNumberOfItemsAhead) {
   std::atomic<std::int64_t> made{0};
-  Prefetcher<int> items({.last = 100, .threads = 4, .ahead = 3}, [&](std::int64_t) { return static_cast<int>(++made); });
+  Prefetcher<int> items({.last = 100, .threads = 4, .ahead = 3},
+                        [&](std::int64_t) { return static_cast<int>(++made); });
   std::this_thread::sleep_for(std::chrono::milliseconds(50));
   EXPECT_LE(made.load(), 4);
   items.next();
@@ -44,7 +46,8 @@ TEST(PrefetcherTest, ThrowsWhereTheFailedItemWouldHaveCome) {
 
 TEST(PrefetcherTest, CanBeLeftBeforeTheEnd) {
   for (int round = 0; round < 20; ++round) {
-    Prefetcher<int> items({.last = 1000, .threads = 3}, [](std::int64_t i) { return static_cast<int>(i); });
+    Prefetcher<int> items({.last = 1000, .threads = 3},
+                          [](std::int64_t i) { return static_cast<int>(i); });
     items.next();
   }
 }

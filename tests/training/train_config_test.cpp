@@ -10,7 +10,9 @@ namespace {
 
 using ::testing::HasSubstr;
 
-Json minimal() { return parse_json(R"({"curriculum": [{"patch": "whole", "epochs": 2}]})", "test"); }
+Json minimal() {
+  return parse_json(R"({"curriculum": [{"patch": "whole", "epochs": 2}]})", "test");
+}
 
 std::string message_of(const Json& json) {
   try {
@@ -42,7 +44,8 @@ TEST(TrainConfigTest, AcceptsTheContractsExample) {
     "validation": {"every_epochs": 10, "fraction": 0.1},
     "execution": {"device": "auto", "precision": "fp32", "partition": "auto", "microbatches": "auto",
                   "schedule": "gpipe", "recompute": "auto"},
-    "seed": 0})", "example");
+    "seed": 0})",
+                               "example");
   const TrainConfig config = parse_train_config(json);
   ASSERT_EQ(config.curriculum.size(), 3U);
   EXPECT_EQ(config.curriculum[0].batch, 16);
@@ -54,7 +57,8 @@ TEST(TrainConfigTest, AcceptsTheContractsExample) {
 TEST(TrainConfigTest, UnknownKeysNameTheNearestKnownOne) {
   Json json = minimal();
   json["optimiser"] = Json::object();
-  EXPECT_THAT(message_of(json), ::testing::AllOf(HasSubstr("optimiser"), HasSubstr("\"optimizer\"")));
+  EXPECT_THAT(message_of(json),
+              ::testing::AllOf(HasSubstr("optimiser"), HasSubstr("\"optimizer\"")));
   json = minimal();
   json["optimizer"]["learning_rate"] = 1;
   EXPECT_THAT(message_of(json), HasSubstr("optimizer.learning_rate: unknown key"));
@@ -64,12 +68,21 @@ TEST(TrainConfigTest, UnknownKeysNameTheNearestKnownOne) {
 }
 
 TEST(TrainConfigTest, WrongTypesAndImpossibleValuesSayWhatIsExpected) {
-  const std::vector<std::pair<std::string, Json>> cases = {
-      {"/optimizer/lr", "fast"},       {"/optimizer/lr", -1},       {"/optimizer/name", "adamm"},
-      {"/curriculum/0/patch", {1, 2}}, {"/curriculum/0/patch", {0, 8, 8}}, {"/curriculum/0/epochs", 0},
-      {"/curriculum", Json::array()},  {"/validation/fraction", 1.0}, {"/seed", "x"},
-      {"/data/window", {5, 5}},        {"/data/spacing_mm", {1, 0, 1}}, {"/data", 3},
-      {"/execution/precision", "fp8"}, {"/net/width", 0},           {"/loader/memory", "lots"}};
+  const std::vector<std::pair<std::string, Json>> cases = {{"/optimizer/lr", "fast"},
+                                                           {"/optimizer/lr", -1},
+                                                           {"/optimizer/name", "adamm"},
+                                                           {"/curriculum/0/patch", {1, 2}},
+                                                           {"/curriculum/0/patch", {0, 8, 8}},
+                                                           {"/curriculum/0/epochs", 0},
+                                                           {"/curriculum", Json::array()},
+                                                           {"/validation/fraction", 1.0},
+                                                           {"/seed", "x"},
+                                                           {"/data/window", {5, 5}},
+                                                           {"/data/spacing_mm", {1, 0, 1}},
+                                                           {"/data", 3},
+                                                           {"/execution/precision", "fp8"},
+                                                           {"/net/width", 0},
+                                                           {"/loader/memory", "lots"}};
   for (const auto& [pointer, value] : cases) {
     Json json = minimal();
     json[Json::json_pointer(pointer)] = value;
@@ -78,7 +91,8 @@ TEST(TrainConfigTest, WrongTypesAndImpossibleValuesSayWhatIsExpected) {
 }
 
 TEST(TrainConfigTest, SettingsReachIntoTheConfiguration) {
-  const Json json = read_config("demo", {"optimizer.lr=0.25", "curriculum.0.batch=7", "execution.device=cpu"});
+  const Json json =
+      read_config("demo", {"optimizer.lr=0.25", "curriculum.0.batch=7", "execution.device=cpu"});
   EXPECT_EQ(json["optimizer"]["lr"], 0.25);
   EXPECT_EQ(json["curriculum"][0]["batch"], 7);
   EXPECT_EQ(json["execution"]["device"], "cpu");
@@ -89,7 +103,8 @@ TEST(TrainConfigTest, SettingsReachIntoTheConfiguration) {
 TEST(TrainConfigTest, AStageMayHaveItsOwnOptimizer) {
   Json json = minimal();
   json["optimizer"] = {{"name", "rmsprop"}, {"lr", 0.001}, {"weight_decay", 0.5}};
-  json["curriculum"].push_back({{"patch", "whole"}, {"optimizer", {{"name", "sgd"}, {"lr", 1e-4}}}});
+  json["curriculum"].push_back(
+      {{"patch", "whole"}, {"optimizer", {{"name", "sgd"}, {"lr", 1e-4}}}});
   const TrainConfig config = parse_train_config(json);
   EXPECT_EQ(config.curriculum[0].optimizer.weight_decay, 0.5);
   EXPECT_EQ(config.curriculum[1].optimizer.name, "sgd");

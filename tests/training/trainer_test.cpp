@@ -36,7 +36,8 @@ class TrainerTest : public ::testing::Test {
   }
 
   TrainSummary run(const std::string& name, const Json& config, bool resume = false) {
-    return train({.dataset = folder_ / "data", .config = config, .run = folder_ / name, .resume = resume});
+    return train(
+        {.dataset = folder_ / "data", .config = config, .run = folder_ / name, .resume = resume});
   }
   std::string message_of(const std::string& name, const Json& config, bool resume = false) {
     try {
@@ -58,8 +59,8 @@ TEST_F(TrainerTest, LearnsAndLeavesACompleteRunFolder) {
   const TrainSummary summary = run("run", config);
   EXPECT_GT(summary.best_dice, 0.8);
   EXPECT_EQ(summary.epochs, 16);
-  for (const char* file : {"config.json", "dataset.json", "plan.json", "metrics.csv", "train.log", "best.safetensors",
-                           "last.safetensors", "state/state.safetensors"})
+  for (const char* file : {"config.json", "dataset.json", "plan.json", "metrics.csv", "train.log",
+                           "best.safetensors", "last.safetensors", "state/state.safetensors"})
     EXPECT_TRUE(fs::is_regular_file(folder_ / "run" / file)) << file;
   std::ifstream metrics(folder_ / "run" / "metrics.csv");
   std::string header;
@@ -70,7 +71,8 @@ TEST_F(TrainerTest, LearnsAndLeavesACompleteRunFolder) {
   EXPECT_EQ(rows, 16);
 }
 
-// Stops after every single step, goes on with --resume, and must end with the bytes of the run that never stopped.
+// Stops after every single step, goes on with --resume, and must end with the bytes of the run that
+// never stopped.
 TEST_F(TrainerTest, ARunStoppedAfterEveryStepEndsBitIdentical) {
   for (const char* optimizer : {"rmsprop", "adamw"}) {
     Json config = testing::ball_config();
@@ -120,7 +122,8 @@ TEST_F(TrainerTest, MetricsRowsPastTheSavedStateAreDroppedAtAResume) {
   run("run", config, true);
   std::ifstream metrics(folder_ / "run" / "metrics.csv");
   std::vector<std::string> epochs;
-  for (std::string line; std::getline(metrics, line);) epochs.push_back(line.substr(0, line.find(',')));
+  for (std::string line; std::getline(metrics, line);)
+    epochs.push_back(line.substr(0, line.find(',')));
   EXPECT_EQ(epochs, (std::vector<std::string>{"epoch", "1", "2", "3", "4"}));
 }
 
@@ -168,6 +171,8 @@ TEST_F(TrainerTest, AFinishedRunMayBeResumedAndExtended) {
   EXPECT_EQ(run("run", config, true).epochs, 4);
   config["curriculum"].push_back({{"patch", "whole"}, {"epochs", 1}});
   EXPECT_EQ(run("run", config, true).epochs, 5);
+  config["curriculum"][2]["epochs"] = 3;
+  EXPECT_EQ(run("run", config, true).epochs, 7);
 }
 
 TEST_F(TrainerTest, ABrokenImageIsAnInputErrorThatNamesTheFile) {

@@ -22,7 +22,9 @@ int load_cuda_devices() {
 
 c10::Device parse_device(const std::string& name, const std::string& text) {
   if (name == "cpu") return c10::Device(c10::kCPU);
-  const std::string index = name.rfind("cuda:", 0) == 0 ? name.substr(5) : name == "cuda" ? "0" : "";
+  const std::string index = name.rfind("cuda:", 0) == 0 ? name.substr(5)
+                            : name == "cuda"            ? "0"
+                                                        : "";
   bool digits = !index.empty() && index.size() < 4;
   for (const char c : index) digits = digits && std::isdigit(static_cast<unsigned char>(c));
   if (!digits) {
@@ -49,7 +51,8 @@ std::vector<c10::Device> parse_devices(const std::string& text) {
     return devices;
   }
   std::istringstream parts(text);
-  for (std::string name; std::getline(parts, name, ',');) devices.push_back(parse_device(name, text));
+  for (std::string name; std::getline(parts, name, ',');)
+    devices.push_back(parse_device(name, text));
   if (devices.empty() || text.back() == ',') parse_device("", text);
   return devices;
 }

@@ -1,5 +1,5 @@
-// Which device the user means. CUDA support is loaded only when a CUDA device may be used, so that one program serves
-// machines with and without a GPU and starts fast on both.
+// Which device the user means. CUDA support is loaded only when a CUDA device may be used, so that
+// one program serves machines with and without a GPU and starts fast on both.
 #pragma once
 
 #include <c10/core/Device.h>
@@ -9,8 +9,9 @@
 
 namespace lamp {
 
-// "auto" (every visible GPU, else cpu), "cpu", "cuda" (= cuda:0), "cuda:1", or several with commas: one pipeline stage
-// each. Throws UsageError for anything else and for a CUDA device that is not there.
+// "auto" (every visible GPU, else cpu), "cpu", "cuda" (= cuda:0), "cuda:1", or several with commas:
+// one pipeline stage each. Throws UsageError for anything else and for a CUDA device that is not
+// there.
 std::vector<c10::Device> parse_devices(const std::string& text);
 
 }  // namespace lamp

@@ -1,5 +1,6 @@
-// The errors a user may meet, one class for each exit code of the program. Every message is one line that says what
-// was found, what was expected and what to do. Misuse of the library by its caller is TORCH_CHECK's business instead.
+// The errors a user may meet, one class for each exit code of the program. Every message is one
+// line that says what was found, what was expected and what to do. Misuse of the library by its
+// caller is TORCH_CHECK's business instead.
 #pragma once
 
 #include <stdexcept>

@@ -17,8 +17,8 @@ namespace lamp {
 namespace fs = std::filesystem;
 namespace {
 
-// "case.nii.gz" becomes ".case.<pid>-<n>.tmp.nii.gz": hidden, unique, and of the same format to libraries that go by
-// the extension.
+// "case.nii.gz" becomes ".case.<pid>-<n>.tmp.nii.gz": hidden, unique, and of the same format to
+// libraries that go by the extension.
 fs::path temporary_name(const fs::path& path) {
   static std::atomic<unsigned> counter{0};
   const std::string name = path.filename().string();
@@ -62,7 +62,8 @@ void AtomicFile::write(const void* bytes, std::size_t count) {
 
 void AtomicFile::commit() {
   if (fsync(descriptor_) != 0) fail("cannot write");
-  if (close(std::exchange(descriptor_, -1)) != 0 || rename(temporary_.c_str(), path_.c_str()) != 0) {
+  if (close(std::exchange(descriptor_, -1)) != 0 ||
+      rename(temporary_.c_str(), path_.c_str()) != 0) {
     const int cause = errno;
     unlink(temporary_.c_str());
     errno = cause;
@@ -74,7 +75,8 @@ void AtomicFile::commit() {
 void AtomicFile::fail(const char* what) const {
   const int cause = errno;
   std::string advice;
-  if (cause == ENOSPC || cause == EDQUOT) advice = "; free some space, what was there before is untouched";
+  if (cause == ENOSPC || cause == EDQUOT)
+    advice = "; free some space, what was there before is untouched";
   if (cause == EACCES || cause == EPERM || cause == EROFS) advice = "; choose another folder";
   throw Error(std::string(what) + ": " + path_.string() + ": " + std::strerror(cause) + advice);
 }
@@ -106,7 +108,8 @@ std::string read_file(const fs::path& path, std::size_t limit_bytes) {
   while (done < size) {
     const ssize_t got = read(descriptor, bytes.data() + done, size - done);
     if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) throw InputError("cannot read", path.string(), got < 0 ? std::strerror(errno) : "it shrank");
+    if (got <= 0)
+      throw InputError("cannot read", path.string(), got < 0 ? std::strerror(errno) : "it shrank");
     done += static_cast<std::size_t>(got);
   }
   return bytes;
@@ -119,7 +122,8 @@ void make_output_folder(const fs::path& folder) {
     throw Error("cannot create the output folder: " + folder.string() + ": " + error.message() +
                 "; choose another folder");
   }
-  AtomicFile probe(folder / "probe");  // throws if nothing can be written here; leaves nothing behind
+  AtomicFile probe(folder /
+                   "probe");  // throws if nothing can be written here; leaves nothing behind
 }
 
 }  // namespace lamp

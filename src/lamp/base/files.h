@@ -1,5 +1,6 @@
-// Files that are either whole or not there: everything the program leaves behind is written aside, synced to the disk
-// and renamed, so that a kill, a crash or a full disk never destroys what was there before.
+// Files that are either whole or not there: everything the program leaves behind is written aside,
+// synced to the disk and renamed, so that a kill, a crash or a full disk never destroys what was
+// there before.
 #pragma once
 
 #include <cstddef>
@@ -9,9 +10,9 @@
 
 namespace lamp {
 
-// A file being written under a temporary name in the same folder. commit() makes it appear under its own name;
-// without commit() the destructor removes it. Not thread-safe. Every failure (full disk, missing permission) throws
-// Error, which names the final path.
+// A file being written under a temporary name in the same folder. commit() makes it appear under
+// its own name; without commit() the destructor removes it. Not thread-safe. Every failure (full
+// disk, missing permission) throws Error, which names the final path.
 class AtomicFile {
  public:
   explicit AtomicFile(std::filesystem::path path);
@@ -23,7 +24,8 @@ class AtomicFile {
   void write(std::string_view text) { write(text.data(), text.size()); }
   // Syncs, renames over the final path and syncs the folder. No write may follow.
   void commit();
-  // For libraries that insist on writing by name (ITK): the temporary path, whose extension is the final one's.
+  // For libraries that insist on writing by name (ITK): the temporary path, whose extension is the
+  // final one's.
   const std::filesystem::path& temporary() const { return temporary_; }
 
  private:
@@ -36,10 +38,13 @@ class AtomicFile {
 
 void write_file(const std::filesystem::path& path, std::string_view text);
 
-// The whole file as bytes. Throws InputError if it is missing, not a regular file or larger than `limit_bytes`.
-std::string read_file(const std::filesystem::path& path, std::size_t limit_bytes = std::size_t{1} << 40);
+// The whole file as bytes. Throws InputError if it is missing, not a regular file or larger than
+// `limit_bytes`.
+std::string read_file(const std::filesystem::path& path,
+                      std::size_t limit_bytes = std::size_t{1} << 40);
 
-// Creates the folder and its parents; throws Error (exit 1) if that fails or if no file can be created in it.
+// Creates the folder and its parents; throws Error (exit 1) if that fails or if no file can be
+// created in it.
 void make_output_folder(const std::filesystem::path& folder);
 
 }  // namespace lamp

@@ -11,7 +11,8 @@ namespace lamp {
 namespace {
 
 std::atomic<int> signal_seen{0};
-static_assert(std::atomic<int>::is_always_lock_free, "a signal handler may only touch lock-free atomics");
+static_assert(std::atomic<int>::is_always_lock_free,
+              "a signal handler may only touch lock-free atomics");
 
 void remember(int signal) {
   if (signal_seen.exchange(signal) != 0) {  // asked twice: the user will not wait
@@ -34,7 +35,8 @@ void set_caught_signal(int signal) { signal_seen.store(signal); }
 void throw_if_interrupted(const char* what_was_saved) {
   const int signal = caught_signal();
   if (signal == 0) return;
-  throw Interrupted(std::string("stopped by ") + (signal == SIGINT ? "SIGINT" : "SIGTERM") + ": " + what_was_saved,
+  throw Interrupted(std::string("stopped by ") + (signal == SIGINT ? "SIGINT" : "SIGTERM") + ": " +
+                        what_was_saved,
                     signal);
 }
 

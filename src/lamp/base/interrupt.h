@@ -1,9 +1,11 @@
-// SIGINT and SIGTERM as a flag that long work looks at between steps, so that it can save before it stops.
+// SIGINT and SIGTERM as a flag that long work looks at between steps, so that it can save before it
+// stops.
 #pragma once
 
 namespace lamp {
 
-// From now on the first SIGINT or SIGTERM only raises the flag; a second SIGINT ends the process at once.
+// From now on the first SIGINT or SIGTERM only raises the flag; a second SIGINT ends the process at
+// once.
 void watch_signals();
 // The signal that was caught, or 0. Async-signal-safe and thread-safe.
 int caught_signal();

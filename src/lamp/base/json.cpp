@@ -15,7 +15,8 @@ namespace {
 
 constexpr std::size_t kLargestJsonBytes = std::size_t{256} << 20;
 
-// nlohmann cannot print NaN as Python does, so numbers that are not finite are printed here and all else there.
+// nlohmann cannot print NaN as Python does, so numbers that are not finite are printed here and all
+// else there.
 void dump_into(std::string& out, const Json& value, int indent, int depth) {
   const auto newline = [&](int levels) {
     if (indent < 0) return;
@@ -32,7 +33,8 @@ void dump_into(std::string& out, const Json& value, int indent, int depth) {
       if (!first) out += indent < 0 ? ", " : ",";
       first = false;
       newline(depth + 1);
-      if (value.is_object()) out += Json(key).dump(-1, ' ', false, Json::error_handler_t::replace) + ": ";
+      if (value.is_object())
+        out += Json(key).dump(-1, ' ', false, Json::error_handler_t::replace) + ": ";
       dump_into(out, member, indent, depth + 1);
     }
     newline(depth);
@@ -63,7 +65,8 @@ Json parse_json(std::string_view text, const std::string& file) {
     return Json::parse(text.begin(), text.end(), nullptr, true, /*ignore_comments=*/true);
   } catch (const nlohmann::json::exception& error) {
     std::string detail = error.what();
-    if (const auto end = detail.find("] "); end != std::string::npos) detail = detail.substr(end + 2);
+    if (const auto end = detail.find("] "); end != std::string::npos)
+      detail = detail.substr(end + 2);
     std::replace(detail.begin(), detail.end(), '\n', ' ');
     throw InputError("not valid JSON", file, detail);
   }
@@ -79,7 +82,8 @@ std::string dump_json(const Json& value, int indent) {
   return out;
 }
 
-ObjectReader::ObjectReader(const Json& object, std::string where) : object_(object), where_(std::move(where)) {
+ObjectReader::ObjectReader(const Json& object, std::string where)
+    : object_(object), where_(std::move(where)) {
   if (!object.is_object() && !object.is_null())
     throw_wrong_type(where_.empty() ? "the file" : where_, object, "an object {...}");
 }
@@ -99,7 +103,8 @@ std::string ObjectReader::choice(const std::string& key, const std::string& fall
   if (std::find(choices.begin(), choices.end(), value) != choices.end()) return value;
   std::string list;
   for (const auto& choice : choices) list += (list.empty() ? "" : ", ") + choice;
-  throw UsageError("configuration: " + where(key) + ": found \"" + value + "\", expected one of " + list);
+  throw UsageError("configuration: " + where(key) + ": found \"" + value + "\", expected one of " +
+                   list);
 }
 
 void ObjectReader::finish() const {
@@ -117,9 +122,10 @@ void throw_wrong_type(const std::string& where, const Json& found, const std::st
 }
 
 std::string nearest(const std::string& word, const std::vector<std::string>& candidates) {
-  const auto best = std::min_element(
-      candidates.begin(), candidates.end(),
-      [&](const auto& a, const auto& b) { return edit_distance(word, a) < edit_distance(word, b); });
+  const auto best =
+      std::min_element(candidates.begin(), candidates.end(), [&](const auto& a, const auto& b) {
+        return edit_distance(word, a) < edit_distance(word, b);
+      });
   return best == candidates.end() ? "" : *best;
 }
 

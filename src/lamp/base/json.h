@@ -18,11 +18,12 @@ using Json = nlohmann::ordered_json;  // keeps the order of keys, which some dia
 Json parse_json(std::string_view text, const std::string& file);
 Json read_json(const std::filesystem::path& file);
 
-// Serialises like Python's json module: bare NaN, Infinity and -Infinity (nlohmann would write null).
+// Serialises like Python's json module: bare NaN, Infinity and -Infinity (nlohmann would write
+// null).
 std::string dump_json(const Json& value, int indent = 1);
 
-// Reads the members of one JSON object, remembers which were asked for, and refuses the rest. Errors are UsageError
-// "configuration: <where>.<key>: ...". The object must outlive the reader.
+// Reads the members of one JSON object, remembers which were asked for, and refuses the rest.
+// Errors are UsageError "configuration: <where>.<key>: ...". The object must outlive the reader.
 class ObjectReader {
  public:
   ObjectReader(const Json& object, std::string where);
@@ -30,7 +31,8 @@ class ObjectReader {
   bool has(const std::string& key);
   // The member, or null if absent. Counts the key as known.
   const Json& at(const std::string& key);
-  // The member converted to T, or `fallback` if it is absent. A wrong type is an error that names both types.
+  // The member converted to T, or `fallback` if it is absent. A wrong type is an error that names
+  // both types.
   template <typename T>
   T get(const std::string& key, const T& fallback);
   // A string that must be one of `choices`.
@@ -38,7 +40,9 @@ class ObjectReader {
                      const std::vector<std::string>& choices);
   // Throws if the object holds a key that was never asked for. Call it last.
   void finish() const;
-  std::string where(const std::string& key) const { return where_.empty() ? key : where_ + "." + key; }
+  std::string where(const std::string& key) const {
+    return where_.empty() ? key : where_ + "." + key;
+  }
 
  private:
   const Json& object_;
@@ -50,7 +54,8 @@ class ObjectReader {
 std::string nearest(const std::string& word, const std::vector<std::string>& candidates);
 
 // UsageError "configuration: <where>: found ..., expected ...".
-[[noreturn]] void throw_wrong_type(const std::string& where, const Json& found, const std::string& expected);
+[[noreturn]] void throw_wrong_type(const std::string& where, const Json& found,
+                                   const std::string& expected);
 
 template <typename T>
 T ObjectReader::get(const std::string& key, const T& fallback) {

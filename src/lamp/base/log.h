@@ -7,7 +7,8 @@ namespace lamp {
 
 enum class LogLevel { kDebug, kInfo, kWarning, kError };
 
-// Lines below `level` are dropped. The default is kInfo; -v asks for kDebug, -q for kWarning. Thread-safe.
+// Lines below `level` are dropped. The default is kInfo; -v asks for kDebug, -q for kWarning.
+// Thread-safe.
 void set_log_level(LogLevel level);
 // Whether info lines (and so progress bars) reach the terminal.
 bool info_is_shown();
@@ -21,7 +22,8 @@ void log_debug(const std::string& message);
 void log_info(const std::string& message);
 void log_warning(const std::string& message);
 
-// Warns once for each distinct `message` in the life of the process, so that a thousand cases give one line.
+// Warns once for each distinct `message` in the life of the process, so that a thousand cases give
+// one line.
 void log_warning_once(const std::string& message);
 
 }  // namespace lamp

@@ -1,4 +1,5 @@
-// A c10 allocator that wraps the one before it, and the device-generic statistics interface for CUDA.
+// A c10 allocator that wraps the one before it, and the device-generic statistics interface for
+// CUDA.
 #include "lamp/base/memory_counter.h"
 
 #include <ATen/Context.h>
@@ -20,8 +21,8 @@ void add(std::int64_t bytes) {
   }
 }
 
-// Stands in front of every block, as large as torch's alignment so that the block stays aligned. oneDNN frees through
-// the raw interface, which knows the block's address only.
+// Stands in front of every block, as large as torch's alignment so that the block stays aligned.
+// oneDNN frees through the raw interface, which knows the block's address only.
 struct alignas(64) Header {
   std::int64_t bytes;
   c10::Allocator* owner;
@@ -46,7 +47,9 @@ class CountingAllocator : public c10::Allocator {
     return {header + 1, header + 1, &release, c10::Device(c10::kCPU)};
   }
   c10::DeleterFnPtr raw_deleter() const override { return &release; }
-  void copy_data(void* to, const void* from, std::size_t count) const override { default_copy_data(to, from, count); }
+  void copy_data(void* to, const void* from, std::size_t count) const override {
+    default_copy_data(to, from, count);
+  }
 
  private:
   c10::Allocator* next_;
@@ -62,7 +65,8 @@ c10::CachingDeviceAllocator::DeviceStats statistics(c10::Device device) {
 
 void count_cpu_memory() {
   static CountingAllocator* const kCounter = [] {
-    auto* counter = new CountingAllocator(c10::GetAllocator(c10::kCPU));  // lives as long as any tensor may
+    auto* counter =
+        new CountingAllocator(c10::GetAllocator(c10::kCPU));  // lives as long as any tensor may
     c10::SetAllocator(c10::kCPU, counter, /*priority=*/100);
     return counter;
   }();

@@ -37,7 +37,8 @@ Progress::~Progress() { clear(); }
 void Progress::advance(const std::string& note, std::int64_t steps) {
   done_ += steps;
   const auto now = steady_clock::now();
-  if (now - shown_ < (terminal_ ? steady_clock::duration(kTerminalInterval) : steady_clock::duration(kPlainInterval)))
+  if (now - shown_ < (terminal_ ? steady_clock::duration(kTerminalInterval)
+                                : steady_clock::duration(kPlainInterval)))
     return;
   shown_ = now;
   if (!info_is_shown()) return;

@@ -1,4 +1,5 @@
-// A progress line for long work: a bar with rate and time left on a terminal, a plain line now and then elsewhere.
+// A progress line for long work: a bar with rate and time left on a terminal, a plain line now and
+// then elsewhere.
 #pragma once
 
 #include <chrono>

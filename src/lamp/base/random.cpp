@@ -18,7 +18,8 @@ constexpr std::uint64_t kGoldenGamma = 0x9e3779b97f4a7c15ULL;
 }  // namespace
 
 Random::Random(std::initializer_list<std::uint64_t> key) : state_(kGoldenGamma) {
-  for (const std::uint64_t part : key) state_ = mix(state_ + kGoldenGamma + mix(part + kGoldenGamma));
+  for (const std::uint64_t part : key)
+    state_ = mix(state_ + kGoldenGamma + mix(part + kGoldenGamma));
 }
 
 std::uint64_t Random::bits() { return mix(state_ += kGoldenGamma); }
@@ -34,7 +35,8 @@ double Random::normal() {
 
 std::int64_t Random::below(std::int64_t count) {
   // The bias of a plain product is below count / 2^64.
-  return static_cast<std::int64_t>((static_cast<unsigned __int128>(bits()) * static_cast<std::uint64_t>(count)) >> 64);
+  return static_cast<std::int64_t>(
+      (static_cast<unsigned __int128>(bits()) * static_cast<std::uint64_t>(count)) >> 64);
 }
 
 }  // namespace lamp

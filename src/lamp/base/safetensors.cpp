@@ -24,9 +24,10 @@ constexpr std::size_t kMostDimensions = 64;  // torch's own limit
 
 const std::vector<std::pair<std::string, torch::ScalarType>>& dtypes() {
   static const std::vector<std::pair<std::string, torch::ScalarType>> table = {
-      {"F64", torch::kFloat64}, {"F32", torch::kFloat32}, {"F16", torch::kFloat16},
-      {"BF16", torch::kBFloat16}, {"I64", torch::kInt64}, {"I32", torch::kInt32},
-      {"I16", torch::kInt16}, {"I8", torch::kInt8}, {"U8", torch::kUInt8}, {"BOOL", torch::kBool}};
+      {"F64", torch::kFloat64},   {"F32", torch::kFloat32}, {"F16", torch::kFloat16},
+      {"BF16", torch::kBFloat16}, {"I64", torch::kInt64},   {"I32", torch::kInt32},
+      {"I16", torch::kInt16},     {"I8", torch::kInt8},     {"U8", torch::kUInt8},
+      {"BOOL", torch::kBool}};
   return table;
 }
 
@@ -52,21 +53,26 @@ Header read_header(std::ifstream& in, const std::filesystem::path& file) {
   if (length > kLargestHeaderBytes || length > size - sizeof prefix) {
     // Only now: 0x80 is also a fine first byte of a header's length.
     if ((prefix[0] == 'P' && prefix[1] == 'K') || prefix[0] == 0x80) {
-      refuse(file,
-             "this is a PyTorch pickle (.pt), which can run code and is never opened; convert it in Python with "
-             "safetensors.torch.save_file(torch.load(path, weights_only=True), 'model.safetensors')");
+      refuse(
+          file,
+          "this is a PyTorch pickle (.pt), which can run code and is never opened; convert it in "
+          "Python with "
+          "safetensors.torch.save_file(torch.load(path, weights_only=True), 'model.safetensors')");
     }
     refuse(file, "the header claims " + std::to_string(length) + " bytes, but the file holds " +
                      std::to_string(size) + "; it is damaged or of another format");
   }
   std::string text(length, '\0');
-  if (!in.read(text.data(), static_cast<std::streamsize>(length))) refuse(file, "cut short inside its header");
-  Header header{parse_json(text, file.string()), sizeof prefix + length, size - sizeof prefix - length};
+  if (!in.read(text.data(), static_cast<std::streamsize>(length)))
+    refuse(file, "cut short inside its header");
+  Header header{parse_json(text, file.string()), sizeof prefix + length,
+                size - sizeof prefix - length};
   if (!header.json.is_object()) refuse(file, "its header is no JSON object");
   return header;
 }
 
-std::map<std::string, std::string> metadata_of(const Header& header, const std::filesystem::path& file) {
+std::map<std::string, std::string> metadata_of(const Header& header,
+                                               const std::filesystem::path& file) {
   std::map<std::string, std::string> metadata;
   const auto found = header.json.find("__metadata__");
   if (found == header.json.end()) return metadata;
@@ -86,14 +92,17 @@ struct Entry {
   std::uint64_t end = 0;
 };
 
-std::uint64_t whole_number(const Json& value, const std::string& name, const std::filesystem::path& file) {
-  if (!value.is_number_unsigned()) refuse(file, "tensor " + name + ": found " + value.dump() + " as a size or offset");
+std::uint64_t whole_number(const Json& value, const std::string& name,
+                           const std::filesystem::path& file) {
+  if (!value.is_number_unsigned())
+    refuse(file, "tensor " + name + ": found " + value.dump() + " as a size or offset");
   return value.get<std::uint64_t>();
 }
 
 Entry parse_entry(const std::string& name, const Json& json, const std::filesystem::path& file) {
   Entry entry{.name = name};
-  if (!json.is_object() || !json.contains("dtype") || !json.contains("shape") || !json.contains("data_offsets"))
+  if (!json.is_object() || !json.contains("dtype") || !json.contains("shape") ||
+      !json.contains("data_offsets"))
     refuse(file, "tensor " + name + " lacks dtype, shape or data_offsets");
   const Json& shape = json["shape"];
   const Json& offsets = json["data_offsets"];
@@ -101,7 +110,8 @@ Entry parse_entry(const std::string& name, const Json& json, const std::filesyst
     refuse(file, "tensor " + name + ": dtype, shape or data_offsets has the wrong type");
   const auto dtype = std::find_if(dtypes().begin(), dtypes().end(),
                                   [&](const auto& pair) { return pair.first == json["dtype"]; });
-  if (dtype == dtypes().end()) refuse(file, "tensor " + name + ": unknown dtype " + json["dtype"].dump());
+  if (dtype == dtypes().end())
+    refuse(file, "tensor " + name + ": unknown dtype " + json["dtype"].dump());
   entry.dtype = dtype->second;
   entry.begin = whole_number(offsets[0], name, file);
   entry.end = whole_number(offsets[1], name, file);
@@ -110,14 +120,16 @@ Entry parse_entry(const std::string& name, const Json& json, const std::filesyst
   bool absurd = shape.size() > kMostDimensions;
   for (const Json& size : shape) {
     const std::uint64_t length = whole_number(size, name, file);
-    absurd = absurd || __builtin_mul_overflow(strides, std::max<std::uint64_t>(length, 1), &strides) ||
+    absurd = absurd ||
+             __builtin_mul_overflow(strides, std::max<std::uint64_t>(length, 1), &strides) ||
              strides > kLargestTensorBytes;
     bytes *= length;
     entry.shape.push_back(static_cast<std::int64_t>(length));
   }
   if (absurd) refuse(file, "tensor " + name + ": shape " + shape.dump() + " is absurd");
   if (entry.end < entry.begin || entry.end - entry.begin != bytes)
-    refuse(file, "tensor " + name + ": shape " + shape.dump() + " does not take the bytes it claims");
+    refuse(file,
+           "tensor " + name + ": shape " + shape.dump() + " does not take the bytes it claims");
   return entry;
 }
 
@@ -135,11 +147,13 @@ SafeTensors read_safetensors(const std::filesystem::path& file) {
   });
   std::uint64_t next = 0;
   for (const Entry& entry : entries) {
-    if (entry.begin != next) refuse(file, "tensor " + entry.name + " overlaps another or leaves a gap");
+    if (entry.begin != next)
+      refuse(file, "tensor " + entry.name + " overlaps another or leaves a gap");
     next = entry.end;
   }
   if (next != header.data_bytes) {
-    refuse(file, "its tensors take " + std::to_string(next) + " bytes, but " + std::to_string(header.data_bytes) +
+    refuse(file, "its tensors take " + std::to_string(next) + " bytes, but " +
+                     std::to_string(header.data_bytes) +
                      " are there; the file was cut short or damaged");
   }
   for (const Entry& entry : entries) {
@@ -161,18 +175,21 @@ std::map<std::string, std::string> read_safetensors_metadata(const std::filesyst
 void write_safetensors(const std::filesystem::path& file, const SafeTensors& content) {
   Json header = Json::object();
   if (!content.metadata.empty()) header["__metadata__"] = content.metadata;
-  std::vector<std::pair<std::string, torch::Tensor>> order(content.tensors.begin(), content.tensors.end());
+  std::vector<std::pair<std::string, torch::Tensor>> order(content.tensors.begin(),
+                                                           content.tensors.end());
   // Wide types first keeps every tensor aligned, as the Python package writes them.
   std::stable_sort(order.begin(), order.end(), [](const auto& a, const auto& b) {
     return a.second.element_size() > b.second.element_size();
   });
   std::uint64_t offset = 0;
   for (const auto& [name, tensor] : order) {
-    const auto dtype = std::find_if(dtypes().begin(), dtypes().end(),
-                                    [type = tensor.scalar_type()](const auto& pair) { return pair.second == type; });
+    const auto dtype = std::find_if(
+        dtypes().begin(), dtypes().end(),
+        [type = tensor.scalar_type()](const auto& pair) { return pair.second == type; });
     TORCH_CHECK(dtype != dtypes().end(), "safetensors has no dtype for ", tensor.scalar_type());
     const std::uint64_t end = offset + tensor.numel() * tensor.element_size();
-    header[name] = {{"dtype", dtype->first}, {"shape", tensor.sizes().vec()}, {"data_offsets", {offset, end}}};
+    header[name] = {
+        {"dtype", dtype->first}, {"shape", tensor.sizes().vec()}, {"data_offsets", {offset, end}}};
     offset = end;
   }
   std::string text = header.dump();

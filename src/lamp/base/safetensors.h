@@ -1,5 +1,6 @@
-// Tensors in a file that any Python reads with the safetensors package, and that cannot carry code. Layout: 8 bytes
-// little-endian header length, a JSON header {name: {dtype, shape, data_offsets}}, then the bytes, row-major.
+// Tensors in a file that any Python reads with the safetensors package, and that cannot carry code.
+// Layout: 8 bytes little-endian header length, a JSON header {name: {dtype, shape, data_offsets}},
+// then the bytes, row-major.
 #pragma once
 
 #include <torch/types.h>
@@ -11,18 +12,20 @@
 namespace lamp {
 
 struct SafeTensors {
-  std::map<std::string, torch::Tensor> tensors;   // on the CPU, contiguous
-  std::map<std::string, std::string> metadata;    // the header's __metadata__
+  std::map<std::string, torch::Tensor> tensors;  // on the CPU, contiguous
+  std::map<std::string, std::string> metadata;   // the header's __metadata__
 };
 
-// Checks every length and offset against the file's true size before it allocates. Throws InputError for a file that
-// is cut short, overlapping, of an unknown dtype, or (by its first bytes) a PyTorch pickle, which is never opened.
+// Checks every length and offset against the file's true size before it allocates. Throws
+// InputError for a file that is cut short, overlapping, of an unknown dtype, or (by its first
+// bytes) a PyTorch pickle, which is never opened.
 SafeTensors read_safetensors(const std::filesystem::path& file);
 
 // Only __metadata__, without reading the tensors' bytes.
 std::map<std::string, std::string> read_safetensors_metadata(const std::filesystem::path& file);
 
-// Writes atomically. Tensors may live on any device and have any strides. Throws Error if the disk refuses.
+// Writes atomically. Tensors may live on any device and have any strides. Throws Error if the disk
+// refuses.
 void write_safetensors(const std::filesystem::path& file, const SafeTensors& content);
 
 }  // namespace lamp

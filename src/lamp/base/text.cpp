@@ -43,7 +43,8 @@ std::int64_t parse_bytes(const std::string& text, const std::string& what) {
   double factor = 0;
   if (unit.empty() || unit == "b") factor = 1;
   const std::string prefixes = "kmgt";
-  if (const auto power = unit.empty() ? std::string::npos : prefixes.find(unit[0]); power != std::string::npos) {
+  if (const auto power = unit.empty() ? std::string::npos : prefixes.find(unit[0]);
+      power != std::string::npos) {
     const std::string rest = unit.substr(1);
     if (rest == "b") factor = std::pow(1000.0, power + 1.0);
     if (rest.empty() || rest == "ib") factor = std::pow(1024.0, power + 1.0);
@@ -59,7 +60,8 @@ std::string clock_text(double seconds) {
   if (whole < 3600)
     std::snprintf(buffer, sizeof buffer, "%ld:%02ld", whole / 60, whole % 60);
   else
-    std::snprintf(buffer, sizeof buffer, "%ld:%02ld:%02ld", whole / 3600, whole / 60 % 60, whole % 60);
+    std::snprintf(buffer, sizeof buffer, "%ld:%02ld:%02ld", whole / 3600, whole / 60 % 60,
+                  whole % 60);
   return buffer;
 }
 

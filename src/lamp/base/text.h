@@ -1,4 +1,5 @@
-// Numbers as people read them. (fmt is not used outside log.cpp: torch's wheel carries another version's headers.)
+// Numbers as people read them. (fmt is not used outside log.cpp: torch's wheel carries another
+// version's headers.)
 #pragma once
 
 #include <cstdint>

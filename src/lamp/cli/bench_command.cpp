@@ -31,12 +31,14 @@ struct BenchCommand {
     if (depth != 0) config["depth"] = depth;
     result.net = parse_net_config(config);
     const PatchRequest size = parse_patch(input);
-    if (size.kind != PatchRequest::kFixed) throw UsageError("--input: found \"" + input + "\", expected X,Y,Z");
+    if (size.kind != PatchRequest::kFixed)
+      throw UsageError("--input: found \"" + input + "\", expected X,Y,Z");
     result.input = size.size;
     result.seed = globals.seed_or_zero();
     const PatchRequest window = parse_patch(patch);
     if (window.kind == PatchRequest::kFixed)
-      result.window = WindowOptions{.size = window.size, .overlap = overlap, .blend = parse_blend(blend)};
+      result.window =
+          WindowOptions{.size = window.size, .overlap = overlap, .blend = parse_blend(blend)};
     return result;
   }
 };
@@ -50,20 +52,24 @@ void add_common_options(CLI::App* command, BenchCommand& bench) {
   command->add_option("--input", bench.input, "size of the volume or patch: X,Y,Z");
   command->add_option("--device", bench.options.device, "auto, cpu, cuda:0");
   command->add_option("--precision", bench.options.precision, "fp32, bf16 or fp16");
-  command->add_option("--rounds", bench.options.rounds, "counted rounds after a warm-up")->check(CLI::Range(1, 1000));
+  command->add_option("--rounds", bench.options.rounds, "counted rounds after a warm-up")
+      ->check(CLI::Range(1, 1000));
 }
 
 }  // namespace
 
 void add_bench_command(CLI::App& app, const GlobalOptions& globals) {
-  CLI::App* command = app.add_subcommand("bench", "measure one training step or one inference; prints JSON");
+  CLI::App* command =
+      app.add_subcommand("bench", "measure one training step or one inference; prints JSON");
   command->require_subcommand(1);
   auto bench = std::make_shared<BenchCommand>();
   CLI::App* step = command->add_subcommand("step", "seconds and peak bytes of an optimizer step");
   add_common_options(step, *bench);
-  step->add_option("--batch", bench->options.batch, "samples in the mini-batch")->check(CLI::Range(1, 4096));
+  step->add_option("--batch", bench->options.batch, "samples in the mini-batch")
+      ->check(CLI::Range(1, 4096));
   step->callback([bench, &globals] { print_json(bench_step(bench->resolved(globals))); });
-  CLI::App* segment = command->add_subcommand("segment", "seconds and peak bytes of the logits of one volume");
+  CLI::App* segment =
+      command->add_subcommand("segment", "seconds and peak bytes of the logits of one volume");
   add_common_options(segment, *bench);
   segment->add_option("--patch", bench->patch, "whole, or the window X,Y,Z");
   segment->add_option("--overlap", bench->overlap, "of windows, from 0 to below 1");

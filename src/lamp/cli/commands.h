@@ -11,11 +11,11 @@ namespace lamp {
 
 // Options that every command takes, before or after its name.
 struct GlobalOptions {
-  bool json = false;                  // exactly one JSON document on stdout
+  bool json = false;  // exactly one JSON document on stdout
   bool quiet = false;
   bool verbose = false;
   std::optional<std::uint64_t> seed;
-  int threads = 0;                    // CPU threads in all; 0 = OMP_NUM_THREADS or every core
+  int threads = 0;  // CPU threads in all; 0 = OMP_NUM_THREADS or every core
 
   std::uint64_t seed_or_zero() const { return seed.value_or(0); }
 };
@@ -23,7 +23,8 @@ struct GlobalOptions {
 // Prints one JSON document on stdout.
 void print_json(const Json& value);
 
-// Each adds one subcommand whose callback does the work; `globals` outlives the parse and is filled before it runs.
+// Each adds one subcommand whose callback does the work; `globals` outlives the parse and is filled
+// before it runs.
 void add_bench_command(CLI::App& app, const GlobalOptions& globals);
 void add_check_command(CLI::App& app, const GlobalOptions& globals);
 void add_evaluate_command(CLI::App& app, const GlobalOptions& globals);

@@ -1,5 +1,5 @@
-// Entry of the program: global options, the list of commands, and the one place where an error becomes a line on
-// stderr and an exit code.
+// Entry of the program: global options, the list of commands, and the one place where an error
+// becomes a line on stderr and an exit code.
 #include <ATen/Parallel.h>
 #include <malloc.h>
 
@@ -22,8 +22,9 @@
 namespace lamp {
 namespace {
 
-// Large activations come and go at every step. Giving their pages back to the system each time costs more than the
-// arithmetic on them (2 to 8 times for element-wise layers), so the heap keeps what it has.
+// Large activations come and go at every step. Giving their pages back to the system each time
+// costs more than the arithmetic on them (2 to 8 times for element-wise layers), so the heap keeps
+// what it has.
 void keep_heap() {
   mallopt(M_MMAP_THRESHOLD, 1 << 30);
   mallopt(M_TRIM_THRESHOLD, -1);
@@ -52,7 +53,8 @@ int report(const std::string& message, int exit_code) {
 }
 
 int run(int argc, char** argv) {
-  CLI::App app("Segments whole 3-D medical images with large networks, on one device or several.", "lamp");
+  CLI::App app("Segments whole 3-D medical images with large networks, on one device or several.",
+               "lamp");
   GlobalOptions globals;
   app.set_version_flag("--version", "lamp " LAMP_VERSION);
   app.add_flag("--json", globals.json, "one JSON document on stdout");
@@ -94,7 +96,8 @@ int main(int argc, char** argv) {
   } catch (const lamp::Error& error) {
     return lamp::report(error.what(), error.exit_code());
   } catch (const std::bad_alloc&) {
-    return lamp::report("out of memory: use a smaller patch (--patch) or a smaller network", lamp::kExitDoesNotFit);
+    return lamp::report("out of memory: use a smaller patch (--patch) or a smaller network",
+                        lamp::kExitDoesNotFit);
   } catch (const c10::Error& error) {
     return lamp::report(error.what_without_backtrace(), lamp::kExitRuntime);
   } catch (const std::exception& error) {

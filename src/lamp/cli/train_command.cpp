@@ -45,20 +45,24 @@ void run(const Options& options, const GlobalOptions& globals) {
                 {"model", summary.best.string()}});
   } else {
     log_info("trained for " + std::to_string(summary.epochs) + " epochs; best validation Dice " +
-             (summary.best_dice < 0 ? std::string("not measured") : fixed(summary.best_dice, 4)) + "; model " +
-             summary.best.string());
+             (summary.best_dice < 0 ? std::string("not measured") : fixed(summary.best_dice, 4)) +
+             "; model " + summary.best.string());
   }
 }
 
 }  // namespace
 
 void add_train_command(CLI::App& app, const GlobalOptions& globals) {
-  CLI::App* command = app.add_subcommand("train", "train a network on a data set, from small patches to whole volumes");
+  CLI::App* command = app.add_subcommand(
+      "train", "train a network on a data set, from small patches to whole volumes");
   auto options = std::make_shared<Options>();
-  command->add_option("-d,--dataset", options->dataset, "folder with dataset.json, or the file itself");
+  command->add_option("-d,--dataset", options->dataset,
+                      "folder with dataset.json, or the file itself");
   command->add_option("-c,--config", options->config, "JSON file or preset: han, liver, demo");
   command->add_option("-o,--output", options->run, "run folder")->required();
-  command->add_option("--set", options->settings, "key=value, such as optimizer.lr=1e-4; may be repeated")
+  command
+      ->add_option("--set", options->settings,
+                   "key=value, such as optimizer.lr=1e-4; may be repeated")
       ->allow_extra_args(false);
   command->add_option("--device", options->device, "auto, cpu, cuda, cuda:0");
   command->add_flag("--resume", options->resume, "go on with the run in the run folder");

@@ -9,7 +9,8 @@ namespace lamp {
 
 CaseStore::CaseStore(Dataset dataset, DataConfig config, std::int64_t limit_bytes)
     : dataset_(std::move(dataset)), config_(std::move(config)), limit_bytes_(limit_bytes) {
-  for (std::size_t i = 0; i < dataset_.training.size(); ++i) slots_.push_back(std::make_unique<Slot>());
+  for (std::size_t i = 0; i < dataset_.training.size(); ++i)
+    slots_.push_back(std::make_unique<Slot>());
 }
 
 std::shared_ptr<const TrainingCase> CaseStore::get(std::size_t index) {
@@ -30,11 +31,13 @@ std::shared_ptr<const TrainingCase> CaseStore::get(std::size_t index) {
 
 std::shared_ptr<const TrainingCase> CaseStore::load(std::size_t index) const {
   const Case& entry = dataset_.training[index];
-  const PreparedImage image = prepare_image(read_case_image(entry, config_.read_options()), config_);
+  const PreparedImage image =
+      prepare_image(read_case_image(entry, config_.read_options()), config_);
   auto sample = std::make_shared<TrainingCase>();
   sample->name = entry.name;
   sample->image = image.voxels;
-  sample->label = prepare_label(read_case_label(entry, dataset_, config_.read_options()), image.path);
+  sample->label =
+      prepare_label(read_case_label(entry, dataset_, config_.read_options()), image.path);
   sample->annotated = entry.annotated.value_or(std::vector<int>{});
   index_foreground(*sample, static_cast<int>(dataset_.labels.rbegin()->first) + 1);
   return sample;

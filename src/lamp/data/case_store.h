@@ -13,8 +13,9 @@
 
 namespace lamp {
 
-// Thread-safe. A case that fell out of memory is read and prepared again when it is asked for; one that is handed out
-// stays alive for as long as its shared_ptr does. Throws InputError for damaged files.
+// Thread-safe. A case that fell out of memory is read and prepared again when it is asked for; one
+// that is handed out stays alive for as long as its shared_ptr does. Throws InputError for damaged
+// files.
 class CaseStore {
  public:
   // `dataset` is copied. The cases are dataset.training's, by index.
@@ -26,8 +27,8 @@ class CaseStore {
 
  private:
   struct Slot {
-    std::mutex loading;                           // held while this case is read, so that it is read once
-    std::shared_ptr<const TrainingCase> sample;   // guarded by mutex_
+    std::mutex loading;  // held while this case is read, so that it is read once
+    std::shared_ptr<const TrainingCase> sample;  // guarded by mutex_
   };
   std::shared_ptr<const TrainingCase> load(std::size_t index) const;
   void keep(std::size_t index, std::shared_ptr<const TrainingCase> sample);

@@ -1,11 +1,11 @@
 // Aligned grids by three one-dimensional passes; others through torch's grid_sample.
 #include "lamp/data/grid_sampler.h"
 
+#include <ATen/Parallel.h>
 #include <torch/torch.h>
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 namespace lamp {
 namespace {
@@ -24,10 +24,12 @@ double clamped_position(double position, std::int64_t size) {
 std::int64_t low_of(double position) { return static_cast<std::int64_t>(std::floor(position)); }
 std::int64_t high_of(double position) { return static_cast<std::int64_t>(std::ceil(position)); }
 
-// Source voxels and weights for a run of positions: tap t of position i is voxel index[t][i].
+// Source voxels and weights for a run of positions: tap k of position i is voxel index[taps * i +
+// k].
 struct Taps {
-  std::vector<std::vector<std::int64_t>> index;
-  std::vector<std::vector<float>> weight;
+  std::int64_t taps = 2;
+  std::vector<std::int64_t> index;
+  std::vector<float> weight;
 };
 
 // Catmull and Rom's spline (1974), the cubic of Keys (1981) with a = -1/2.
@@ -36,19 +38,20 @@ std::array<double, 4> cubic_weights(double t) {
           ((-1.5 * t + 2) * t + 0.5) * t, (0.5 * t - 0.5) * t * t};
 }
 
-Taps make_taps(const double* positions, std::int64_t count, std::int64_t size, bool cubic) {
-  const int taps = cubic ? 4 : 2;
-  Taps result{std::vector<std::vector<std::int64_t>>(taps, std::vector<std::int64_t>(count)),
-              std::vector<std::vector<float>>(taps, std::vector<float>(count))};
+// Indices count from voxel `first` of the source.
+Taps make_taps(const double* positions, std::int64_t count, std::int64_t size, std::int64_t first,
+               bool cubic) {
+  Taps result{.taps = cubic ? 4 : 2};
   for (std::int64_t i = 0; i < count; ++i) {
     const std::int64_t low = low_of(positions[i]);
     const double t = positions[i] - static_cast<double>(low);
     const auto weights = cubic ? cubic_weights(t) : std::array<double, 4>{1 - t, t, 0, 0};
-    for (int k = 0; k < taps; ++k) {
-      result.index[k][i] = std::clamp<std::int64_t>(low + k - (cubic ? 1 : 0), 0, size - 1);
-      result.weight[k][i] = static_cast<float>(weights[k]);
+    for (std::int64_t k = 0; k < result.taps; ++k) {
+      // Without a second voxel to blend in, the first one stands in with weight 0.
+      const std::int64_t voxel = cubic ? low + k - 1 : k == 0 ? low : high_of(positions[i]);
+      result.index.push_back(std::clamp<std::int64_t>(voxel, 0, size - 1) - first);
+      result.weight.push_back(static_cast<float>(weights[static_cast<std::size_t>(k)]));
     }
-    if (!cubic) result.index[1][i] = high_of(positions[i]);
   }
   return result;
 }
@@ -59,21 +62,59 @@ bool is_identity(const double* positions, std::int64_t count, std::int64_t first
   return true;
 }
 
-// `data` starts at voxel `first` of the source along `dim`.
-torch::Tensor along_axis(const torch::Tensor& data, std::int64_t dim, const Taps& taps,
-                         std::int64_t first) {
-  const auto count = static_cast<std::int64_t>(taps.index[0].size());
-  std::vector<std::int64_t> shape(3, 1);
-  shape[static_cast<std::size_t>(dim)] = count;
-  torch::Tensor result;
-  for (std::size_t k = 0; k < taps.index.size(); ++k) {
-    const torch::Tensor index =
-        (torch::tensor(taps.index[k], torch::kInt64) - first).to(data.device());
-    const torch::Tensor weight = torch::tensor(taps.weight[k]).view(shape).to(data.device());
-    const torch::Tensor part = data.index_select(dim, index);
-    result = k == 0 ? part.mul_(weight) : result.addcmul_(part, weight);
+// out = sum of weight * in[index] for position `i`; each in[index] is `width` neighbours in memory.
+void blend_rows(const float* in, float* out, std::int64_t width, const Taps& taps, std::int64_t i) {
+  for (std::int64_t k = 0; k < taps.taps; ++k) {
+    const float weight = taps.weight[taps.taps * i + k];
+    const float* row = in + taps.index[taps.taps * i + k] * width;
+    if (k == 0) {
+#pragma omp simd
+      for (std::int64_t x = 0; x < width; ++x) out[x] = weight * row[x];
+    } else if (weight != 0) {
+#pragma omp simd
+      for (std::int64_t x = 0; x < width; ++x) out[x] += weight * row[x];
+    }
   }
+}
+
+// The same for all positions where the axis itself is the one of neighbours.
+void blend_values(const float* in, float* out, const Taps& taps, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    float sum = 0;
+    for (std::int64_t k = 0; k < taps.taps; ++k)
+      sum += taps.weight[taps.taps * i + k] * in[taps.index[taps.taps * i + k]];
+    out[i] = sum;
+  }
+}
+
+// [D, H, W] float32, contiguous. Plain loops: torch's index_select walks the whole volume once for
+// every x.
+torch::Tensor along_axis(const torch::Tensor& data, std::int64_t dim, const Taps& taps) {
+  std::vector<std::int64_t> shape = data.sizes().vec();
+  const std::int64_t length = shape[dim];
+  const std::int64_t count = static_cast<std::int64_t>(taps.index.size()) / taps.taps;
+  const std::int64_t width = dim == 2 ? 1 : dim == 1 ? shape[2] : shape[1] * shape[2];
+  const std::int64_t outer = data.numel() / (length * width);
+  shape[dim] = count;
+  torch::Tensor result = torch::empty(shape, torch::kFloat32);
+  const float* in = data.data_ptr<float>();
+  float* out = result.data_ptr<float>();
+  if (dim == 2) {
+    at::parallel_for(0, outer, 64, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t o = begin; o < end; ++o)
+        blend_values(in + o * length, out + o * count, taps, count);
+    });
+    return result;
+  }
+  at::parallel_for(0, outer * count, 1 + 65536 / width, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t r = begin; r < end; ++r)
+      blend_rows(in + r / count * length * width, out + r * width, width, taps, r % count);
+  });
   return result;
+}
+
+torch::Tensor on_cpu(const torch::Tensor& values) {
+  return values.to(torch::TensorOptions(torch::kCPU).dtype(torch::kFloat32));
 }
 
 torch::Tensor crop_of(const torch::Tensor& values, const Box& box) {
@@ -164,20 +205,19 @@ torch::Tensor GridSampler::along_axes(torch::Tensor crop, const Box& source, con
       crop = crop.slice(2 - a, 0, count);
       continue;
     }
-    crop =
-        along_axis(crop, 2 - a, make_taps(positions, count, from_size_[a], cubic), source.begin[a]);
+    crop = along_axis(crop.contiguous(), 2 - a,
+                      make_taps(positions, count, from_size_[a], source.begin[a], cubic));
   }
   return crop;
 }
 
 // grid_sample's coordinates run from -1 to 1 between the outer edges of the volume.
 torch::Tensor GridSampler::through_points(const torch::Tensor& values, const Box& box) const {
-  const auto options = torch::TensorOptions(values.device()).dtype(torch::kFloat64);
   std::array<torch::Tensor, 3> index;
   for (int c = 0; c < 3; ++c) {
     std::vector<std::int64_t> shape(3, 1);
     shape[static_cast<std::size_t>(2 - c)] = -1;
-    index[c] = torch::arange(box.begin[c], box.end[c], options).view(shape);
+    index[c] = torch::arange(box.begin[c], box.end[c], torch::kFloat64).view(shape);
   }
   std::vector<torch::Tensor> coordinates;
   for (int r = 0; r < 3; ++r) {
@@ -200,16 +240,16 @@ torch::Tensor GridSampler::through_points(const torch::Tensor& values, const Box
 }
 
 torch::Tensor GridSampler::sample(const torch::Tensor& values, const Box& box, bool cubic) const {
-  if (!aligned_) return through_points(values.to(torch::kFloat32), box);
+  if (!aligned_) return through_points(on_cpu(values), box);
   const Box source = needed(box, cubic);
-  return along_axes(crop_of(values, source).to(torch::kFloat32), source, box, cubic);
+  return along_axes(on_cpu(crop_of(values, source)), source, box, cubic);
 }
 
 torch::Tensor GridSampler::sample_mask(const torch::Tensor& labels, std::int64_t label,
                                        const Box& box) const {
-  if (!aligned_) return through_points(labels.eq(label).to(torch::kFloat32), box);
+  if (!aligned_) return through_points(on_cpu(labels.eq(label)), box);
   const Box source = needed(box, false);
-  return along_axes(crop_of(labels, source).eq(label).to(torch::kFloat32), source, box, false);
+  return along_axes(on_cpu(crop_of(labels, source).eq(label)), source, box, false);
 }
 
 }  // namespace lamp

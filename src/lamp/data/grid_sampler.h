@@ -29,8 +29,8 @@ class GridSampler {
   // The box of `to`, in slabs along z of at most `voxels` voxels (one slice at least).
   std::vector<Box> slabs(std::int64_t voxels) const;
 
-  // Values [D, H, W] of `from` (any float type, any device) in `box` of `to`: float32 on the same
-  // device. `cubic` has no effect unless aligned.
+  // Values [D, H, W] of `from` (any float type, any device) in `box` of `to`: float32 on the CPU.
+  // `cubic` has no effect unless aligned.
   torch::Tensor sample(const torch::Tensor& values, const Box& box, bool cubic = false) const;
   // 1 where `labels` equals `label`, 0 elsewhere, interpolated linearly.
   torch::Tensor sample_mask(const torch::Tensor& labels, std::int64_t label, const Box& box) const;

@@ -16,14 +16,16 @@ Zyx spatial(const torch::Tensor& label) { return {label.size(0), label.size(1), 
 
 // Grows [.., d, h, w] to `size` at the high ends.
 torch::Tensor pad_image(const torch::Tensor& image, const Zyx& size) {
-  const std::int64_t z = size[0] - image.size(1), y = size[1] - image.size(2), x = size[2] - image.size(3);
+  const std::int64_t z = size[0] - image.size(1), y = size[1] - image.size(2),
+                     x = size[2] - image.size(3);
   if (z <= 0 && y <= 0 && x <= 0) return image;
   return torch::replication_pad3d(image.unsqueeze(0), {0, x, 0, y, 0, z}).squeeze(0);
 }
 
 torch::Tensor pad_label(const torch::Tensor& label, const Zyx& size) {
   return torch::constant_pad_nd(
-      label, {0, size[2] - label.size(2), 0, size[1] - label.size(1), 0, size[0] - label.size(0)}, 0);
+      label, {0, size[2] - label.size(2), 0, size[1] - label.size(1), 0, size[0] - label.size(0)},
+      0);
 }
 
 // The linear index of a foreground voxel, or -1 if the case has none.
@@ -38,7 +40,8 @@ std::int64_t draw_centre(const TrainingCase& sample, bool by_class, Random& rand
   if (present.empty()) return -1;
   std::size_t chosen = present.back();
   if (by_class) {
-    chosen = present[static_cast<std::size_t>(random.below(static_cast<std::int64_t>(present.size())))];
+    chosen =
+        present[static_cast<std::size_t>(random.below(static_cast<std::int64_t>(present.size())))];
   } else {
     std::int64_t nth = random.below(total);
     for (const std::size_t label : present) {
@@ -57,7 +60,8 @@ std::int64_t draw_centre(const TrainingCase& sample, bool by_class, Random& rand
 
 std::int64_t TrainingCase::bytes() const {
   std::int64_t total = static_cast<std::int64_t>(image.nbytes() + label.nbytes());
-  for (const auto& voxels : foreground) total += static_cast<std::int64_t>(voxels.size() * sizeof(std::int64_t));
+  for (const auto& voxels : foreground)
+    total += static_cast<std::int64_t>(voxels.size() * sizeof(std::int64_t));
   return total;
 }
 
@@ -67,7 +71,8 @@ void index_foreground(TrainingCase& sample, int classes) {
   const std::int64_t count = label.numel();
   sample.voxel_counts.assign(static_cast<std::size_t>(classes), 0);
   for (std::int64_t i = 0; i < count; ++i) {
-    TORCH_CHECK(values[i] >= 0 && values[i] < classes, "label ", values[i], " outside 0 ... ", classes - 1);
+    TORCH_CHECK(values[i] >= 0 && values[i] < classes, "label ", values[i], " outside 0 ... ",
+                classes - 1);
     ++sample.voxel_counts[static_cast<std::size_t>(values[i])];
   }
   sample.foreground.assign(static_cast<std::size_t>(classes), {});
@@ -90,8 +95,9 @@ Patch draw_patch(const TrainingCase& sample, const PatchOptions& options, Random
   torch::Tensor label = sample.label;
   for (int axis = 0; axis < 3; ++axis) {
     const std::int64_t room = std::max<std::int64_t>(whole[axis] - size[axis], 0);
-    const std::int64_t start = centre < 0 ? random.below(room + 1)
-                                          : std::clamp<std::int64_t>(at[axis] - size[axis] / 2, 0, room);
+    const std::int64_t start = centre < 0
+                                   ? random.below(room + 1)
+                                   : std::clamp<std::int64_t>(at[axis] - size[axis] / 2, 0, room);
     image = image.narrow(axis + 1, start, std::min(size[axis], whole[axis]));
     label = label.narrow(axis, start, std::min(size[axis], whole[axis]));
   }
@@ -99,7 +105,8 @@ Patch draw_patch(const TrainingCase& sample, const PatchOptions& options, Random
 }
 
 Batch collate(const std::vector<Patch>& patches, std::vector<std::vector<int>> annotated) {
-  TORCH_CHECK(!patches.empty() && patches.size() == annotated.size(), "a batch needs one annotation entry a patch");
+  TORCH_CHECK(!patches.empty() && patches.size() == annotated.size(),
+              "a batch needs one annotation entry a patch");
   Zyx size = {0, 0, 0};
   for (const Patch& patch : patches)
     for (int axis = 0; axis < 3; ++axis) size[axis] = std::max(size[axis], patch.label.size(axis));

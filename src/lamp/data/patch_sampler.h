@@ -1,5 +1,6 @@
-// Training samples: cases ready for the network, and patches cut from them. Patches are positive, as in the paper's
-// section 3: centred on a foreground voxel (moved inward where they would leave the volume).
+// Training samples: cases ready for the network, and patches cut from them. Patches are positive,
+// as in the paper's section 3: centred on a foreground voxel (moved inward where they would leave
+// the volume).
 #pragma once
 
 #include <torch/types.h>
@@ -20,8 +21,8 @@ struct TrainingCase {
   torch::Tensor image;         // [C, D, H, W] float32
   torch::Tensor label;         // [D, H, W] uint8 or int16
   std::vector<int> annotated;  // label ids that were looked for in this case; empty = all
-  // Linear indices into the volume of foreground voxels, by label: all of them, or an even sample of at most
-  // kIndexedVoxels of a large structure.
+  // Linear indices into the volume of foreground voxels, by label: all of them, or an even sample
+  // of at most kIndexedVoxels of a large structure.
   std::vector<std::vector<std::int64_t>> foreground;
   std::vector<std::int64_t> voxel_counts;  // by label, all voxels
 
@@ -36,7 +37,8 @@ void index_foreground(TrainingCase& sample, int classes);
 // A stage's way of cutting.
 struct PatchOptions {
   std::optional<std::array<std::int64_t, 3>> size;  // x, y, z; none = the whole volume
-  bool by_class = false;  // centre: a voxel of a label drawn first (each present label alike), or any foreground voxel
+  bool by_class = false;  // centre: a voxel of a label drawn first (each present label alike), or
+                          // any foreground voxel
 };
 
 struct Patch {
@@ -44,14 +46,14 @@ struct Patch {
   torch::Tensor label;  // [d, h, w]
 };
 
-// Volumes smaller than the patch are padded: image by replication, label by background. A case without foreground
-// gives a patch at a random place.
+// Volumes smaller than the patch are padded: image by replication, label by background. A case
+// without foreground gives a patch at a random place.
 Patch draw_patch(const TrainingCase& sample, const PatchOptions& options, Random& random);
 
 // The mini-batch of several patches, whose cases may differ in annotation.
 struct Batch {
-  torch::Tensor image;   // [N, C, D, H, W]
-  torch::Tensor label;   // [N, D, H, W]
+  torch::Tensor image;                      // [N, C, D, H, W]
+  torch::Tensor label;                      // [N, D, H, W]
   std::vector<std::vector<int>> annotated;  // one entry a sample, as in TrainingCase
 };
 

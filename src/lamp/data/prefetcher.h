@@ -1,4 +1,5 @@
-// Background work that stays a bounded number of items ahead of its consumer and hands them over in order.
+// Background work that stays a bounded number of items ahead of its consumer and hands them over in
+// order.
 #pragma once
 
 #include <condition_variable>
@@ -14,10 +15,11 @@
 
 namespace lamp {
 
-// Calls make(first), make(first + 1), ... make(last - 1) on `threads` threads, at most `ahead` items before the one
-// that next() will return, so memory is bounded by ahead + 1 items. An exception of make(i) is thrown by the call of
-// next() that would have returned item i. make must be callable from several threads at once. The destructor waits
-// only for the items being made. next() belongs to one consumer thread.
+// Calls make(first), make(first + 1), ... make(last - 1) on `threads` threads, at most `ahead`
+// items before the one that next() will return, so memory is bounded by ahead + 1 items. An
+// exception of make(i) is thrown by the call of next() that would have returned item i. make must
+// be callable from several threads at once. The destructor waits only for the items being made.
+// next() belongs to one consumer thread.
 template <typename T>
 class Prefetcher {
  public:
@@ -29,7 +31,10 @@ class Prefetcher {
   };
 
   Prefetcher(const Options& options, std::function<T(std::int64_t)> make)
-      : options_(options), make_(std::move(make)), wanted_(options.first), returned_(options.first) {
+      : options_(options),
+        make_(std::move(make)),
+        wanted_(options.first),
+        returned_(options.first) {
     for (int i = 0; i < options.threads; ++i) workers_.emplace_back([this] { work(); });
   }
 

@@ -10,10 +10,12 @@ namespace lamp {
 namespace {
 
 template <std::size_t N>
-std::optional<std::array<double, N>> numbers_or_keep(ObjectReader& reader, const std::string& key, bool positive) {
+std::optional<std::array<double, N>> numbers_or_keep(ObjectReader& reader, const std::string& key,
+                                                     bool positive) {
   const Json& found = reader.at(key);
   if (found.is_null() || found == "keep") return std::nullopt;
-  const std::string expected = std::to_string(N) + (positive ? " positive numbers or \"keep\"" : " numbers or null");
+  const std::string expected =
+      std::to_string(N) + (positive ? " positive numbers or \"keep\"" : " numbers or null");
   if (!found.is_array() || found.size() != N) throw_wrong_type(reader.where(key), found, expected);
   std::array<double, N> values{};
   for (std::size_t i = 0; i < N; ++i) {
@@ -26,7 +28,8 @@ std::optional<std::array<double, N>> numbers_or_keep(ObjectReader& reader, const
 
 bool close(const Geometry& a, const Geometry& b) { return corner_distance_voxels(a, b) < 1e-6; }
 
-// Slice after slice: argmax gives 8 bytes a voxel, which would weigh more than the labels and the image together.
+// Slice after slice: argmax gives 8 bytes a voxel, which would weigh more than the labels and the
+// image together.
 torch::Tensor argmax_of(const torch::Tensor& scores) {
   const auto type = scores.size(0) <= 256 ? torch::kUInt8 : torch::kInt16;
   torch::Tensor labels = torch::empty(scores.sizes().slice(1), type);
@@ -42,7 +45,8 @@ DataConfig parse_data_config(const Json& json) {
   config.spacing_mm = numbers_or_keep<3>(reader, "spacing_mm", true);
   config.window = numbers_or_keep<2>(reader, "window", false);
   if (config.window && (*config.window)[0] >= (*config.window)[1])
-    throw_wrong_type(reader.where("window"), reader.at("window"), "[low, high] with low below high");
+    throw_wrong_type(reader.where("window"), reader.at("window"),
+                     "[low, high] with low below high");
   config.to_lps = reader.choice("orientation", "LPS", {"LPS", "keep"}) == "LPS";
   config.resample_sheared = reader.choice("shear", "refuse", {"refuse", "resample"}) == "resample";
   config.cubic = reader.choice("interpolation", "linear", {"linear", "cubic"}) == "cubic";
@@ -64,7 +68,8 @@ bool GridPath::resampled() const { return !close(canonical, network); }
 
 GridPath plan_grid(const Volume& volume, const DataConfig& config) {
   GridPath path{.input = volume.geometry, .nifti_space = volume.nifti_space};
-  path.axes = config.to_lps ? canonical_axes(volume.geometry) : AxisMap{{0, 1, 2}, {false, false, false}};
+  path.axes =
+      config.to_lps ? canonical_axes(volume.geometry) : AxisMap{{0, 1, 2}, {false, false, false}};
   path.canonical = reorient(volume.geometry, path.axes);
   path.network = config.resample_sheared ? orthonormal_cover(path.canonical) : path.canonical;
   if (config.spacing_mm) path.network = with_spacing(path.network, *config.spacing_mm);
@@ -88,13 +93,14 @@ PreparedImage prepare_image(const Volume& image, const DataConfig& config) {
 
 torch::Tensor prepare_label(const Volume& label, const GridPath& path) {
   torch::Tensor voxels = reorient(label.voxels, path.axes);
-  if (path.resampled()) voxels = resample(voxels, path.canonical, path.network, Interpolation::kLabel);
+  if (path.resampled())
+    voxels = resample(voxels, path.canonical, path.network, Interpolation::kLabel);
   return voxels[0].contiguous();
 }
 
 Volume labels_on_input_grid(const torch::Tensor& scores, const GridPath& path) {
-  torch::Tensor labels = path.resampled() ? resample_argmax(scores, path.network, path.canonical)
-                                          : argmax_of(scores);
+  torch::Tensor labels =
+      path.resampled() ? resample_argmax(scores, path.network, path.canonical) : argmax_of(scores);
   labels = reorient(labels.unsqueeze(0), inverse(path.axes)).contiguous();
   return {.geometry = path.input, .voxels = labels, .nifti_space = path.nifti_space};
 }

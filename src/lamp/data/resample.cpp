@@ -1,6 +1,8 @@
 // Slab after slab, so that memory does not grow with the volume.
 #include "lamp/data/resample.h"
 
+#include <ATen/Dispatch.h>
+#include <ATen/Parallel.h>
 #include <torch/torch.h>
 
 #include <algorithm>
@@ -17,18 +19,38 @@ namespace {
 
 constexpr std::int64_t kSlabVoxels = 1 << 22;
 // Masks that differ by less are equal: their sums are rounded in float32.
-constexpr double kTie = 1e-5;
+constexpr float kTie = 1e-5F;
 
-// The best label so far of each voxel in a part of the output.
+// The best label so far of each voxel in a part of the output, [D, H, W] with rows in one piece.
 struct Contest {
   torch::Tensor score;   // float32
   torch::Tensor winner;  // any integer type
 
   // Candidates come in rising order of label, so equals stay with the lower one.
-  void enter(const torch::Tensor& candidate, std::int64_t label, double margin) const {
-    const torch::Tensor wins = candidate > score + margin;
-    score.copy_(torch::where(wins, candidate, score));
-    winner.masked_fill_(wins, label);
+  void enter(const torch::Tensor& candidate, std::int64_t label, float margin) const {
+    AT_DISPATCH_INTEGRAL_TYPES(winner.scalar_type(), "contest", [&] {
+      enter_rows<scalar_t>(candidate.contiguous(), static_cast<scalar_t>(label), margin);
+    });
+  }
+
+  template <typename T>
+  void enter_rows(const torch::Tensor& candidate, T label, float margin) const {
+    const std::int64_t height = score.size(1), width = score.size(2);
+    const std::int64_t slice_step = score.stride(0), row_step = score.stride(1);
+    const float* in = candidate.data_ptr<float>();
+    float* best = score.data_ptr<float>();
+    T* won = winner.data_ptr<T>();
+    at::parallel_for(0, score.size(0) * height, 1 + 65536 / width, [&](auto begin, auto end) {
+      for (std::int64_t r = begin; r < end; ++r) {
+        const std::int64_t start = r / height * slice_step + r % height * row_step;
+        for (std::int64_t x = 0; x < width; ++x) {
+          const float value = in[r * width + x];
+          const bool wins = value > best[start + x] + margin;
+          best[start + x] = wins ? value : best[start + x];
+          won[start + x] = wins ? label : won[start + x];
+        }
+      }
+    });
   }
 };
 
@@ -146,11 +168,10 @@ torch::Tensor resample(const torch::Tensor& voxels, const Geometry& from, const 
   if (cubic && !sampler.aligned())
     log_warning_once("linear instead of cubic interpolation between grids of different direction");
   const auto type = label ? voxels.scalar_type() : torch::kFloat32;
-  torch::Tensor result = torch::empty({voxels.size(0), to.size[2], to.size[1], to.size[0]},
-                                      voxels.options().dtype(type));
+  torch::Tensor result = torch::empty({voxels.size(0), to.size[2], to.size[1], to.size[0]}, type);
   for (std::int64_t c = 0; c < voxels.size(0); ++c) {
     if (label) {
-      result[c].copy_(resample_labels(voxels[c].contiguous(), sampler, to));
+      result[c].copy_(resample_labels(voxels[c].cpu().contiguous(), sampler, to));
       continue;
     }
     for (const Box& slab : sampler.slabs(kSlabVoxels))
@@ -169,7 +190,8 @@ torch::Tensor resample_argmax(const torch::Tensor& scores, const Geometry& from,
               " classes, expected 1 to 32768");
   const torch::Tensor labels = torch::empty({to.size[2], to.size[1], to.size[0]}, type);
   for (const Box& slab : sampler.slabs(kSlabVoxels)) {
-    const torch::Tensor first = sampler.sample(scores[0], slab).clone();
+    const torch::Tensor first =
+        sampler.sample(scores[0], slab).clone(torch::MemoryFormat::Contiguous);
     const Contest contest{.score = first,
                           .winner = torch::zeros(first.sizes(), first.options().dtype(type))};
     for (std::int64_t c = 1; c < scores.size(0); ++c)

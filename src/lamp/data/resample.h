@@ -28,9 +28,9 @@ Geometry with_spacing(const Geometry& grid, std::array<double, 3> spacing_mm);
 // voxel of a sheared `grid`. A grid that is orthonormal is returned as it is.
 Geometry orthonormal_cover(const Geometry& grid);
 
-// [C, D, H, W] on grid `from` to [C, D, H, W] on grid `to`: float32, or the input's integer type
-// for kLabel. Works in slabs along z; besides input and output it holds some 100 MB (kLabel:
-// another 5 bytes per voxel of the larger grid).
+// [C, D, H, W] on grid `from` to [C, D, H, W] on grid `to` and the CPU: float32, or the input's
+// integer type for kLabel. Works in slabs along z; besides input and output it holds some 100 MB
+// (kLabel: another 5 bytes per voxel of the larger grid).
 torch::Tensor resample(const torch::Tensor& voxels, const Geometry& from, const Geometry& to,
                        Interpolation interpolation);
 

@@ -17,6 +17,7 @@ namespace lamp {
 namespace {
 
 constexpr double kToleranceMm = 2;
+constexpr std::size_t kMostLabels = 1000;
 
 // What dataset.json knows about labels; without one, nothing.
 class LabelKnowledge {
@@ -68,17 +69,30 @@ class LabelKnowledge {
   std::map<std::string, std::vector<int>> annotated_;  // partly annotated cases
 };
 
+// An image given in place of a label map would be measured for hours, value by value.
+Volume read_label_map(const std::filesystem::path& file) {
+  Volume volume = read_label(file);
+  const auto counts = count_overlap(volume.voxels[0], volume.voxels[0]);
+  if (counts.begin()->first < 0 || counts.size() > kMostLabels)
+    throw InputError("no label map", file.string(),
+                     "found " + std::to_string(counts.size()) + " values from " +
+                         std::to_string(counts.begin()->first) + " to " +
+                         std::to_string(counts.rbegin()->first) + ", expected at most " +
+                         std::to_string(kMostLabels) + ", none negative; is it an image?");
+  return volume;
+}
+
 Volume read_prediction(const CasePair& pair) {
   if (pair.prediction.empty())
     throw InputError("missing prediction", pair.reference.string(),
                      "found no prediction of that name, expected one for each reference; segment "
                      "the case or take its reference away");
-  return read_label(pair.prediction);
+  return read_label_map(pair.prediction);
 }
 
 CaseEvaluation evaluate_case(const CasePair& pair, const LabelKnowledge& knowledge) {
   const Volume predicted = read_prediction(pair);
-  const Volume reference = read_label(pair.reference);
+  const Volume reference = read_label_map(pair.reference);
   if (!(corner_distance_voxels(reference.geometry, predicted.geometry) <= kSameGridVoxels))
     throw InputError("another grid", pair.prediction.string(),
                      "found " + predicted.geometry.describe() + ", expected the grid of " +

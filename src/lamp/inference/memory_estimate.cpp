@@ -48,6 +48,10 @@ std::vector<LinkPeak> peaks_per_link(const Network& network, const torch::Tensor
     peaks.push_back({.bytes = static_cast<double>(peak_bytes(device) - before),
                      .slice_share = slice / static_cast<double>(shape[0] * shape[1])});
   }
+  reset_peak_bytes(device);
+  tensor = tensor.to(torch::kFloat32);  // as the predictor ends
+  peaks.push_back({.bytes = static_cast<double>(peak_bytes(device) - before),
+                   .slice_share = peaks.back().slice_share});
   return peaks;
 }
 
@@ -81,16 +85,22 @@ ForwardMemory::ForwardMemory(const Network& network, c10::Device device, c10::Sc
   peaks_per_link(network, options, {multiple_, multiple_, multiple_});  // first use of the kernels
   const std::int64_t length = round_up(kSmallSide, multiple_);
   const TwoPasses small(network, options, length, length);
+  for (std::size_t i = 0; i < small.once.size(); ++i) {
+    const Line line{.fixed = small.fixed(i), .slope = small.slope(i)};
+    links_.push_back({.slice_share = small.once[i].slice_share, .small = line, .large = line});
+  }
+  if (device.is_cpu() && dtype == torch::kFloat32) measure_large(network, length);
+}
+
+// On volumes whose slices are large enough for every link to leave im2col, if that is affordable.
+void ForwardMemory::measure_large(const Network& network, std::int64_t length) {
   double least_share = 1;
-  for (const LinkPeak& peak : small.once) least_share = std::min(least_share, peak.slice_share);
+  for (const LinkMemory& link : links_) least_share = std::min(least_share, link.slice_share);
   const auto enough = static_cast<std::int64_t>(std::sqrt(kIm2colLimit / least_share)) + 1;
   const std::int64_t side = round_up(std::min(enough, kLargestSide), multiple_);
-  const TwoPasses large(network, options, side, length);
-  for (std::size_t i = 0; i < small.once.size(); ++i) {
-    links_.push_back({.slice_share = small.once[i].slice_share,
-                      .small = {.fixed = small.fixed(i), .slope = small.slope(i)},
-                      .large = {.fixed = large.fixed(i), .slope = large.slope(i)}});
-  }
+  const TwoPasses large(network, torch::kFloat32, side, length);
+  for (std::size_t i = 0; i < links_.size(); ++i)
+    links_[i].large = {.fixed = large.fixed(i), .slope = large.slope(i)};
 }
 
 std::int64_t ForwardMemory::bytes(const std::array<std::int64_t, 3>& size) const {

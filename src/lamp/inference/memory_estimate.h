@@ -24,9 +24,11 @@ class ForwardMemory {
  public:
   // Runs the network a few times on volumes of at most 160 x 160 x 64 voxels (a second for width 32
   // on two cores). The network must be on `device` with weights of `dtype`, in evaluation mode, and
-  // no other thread may allocate tensors meanwhile. Bytes allocated at most while a volume of x, y,
-  // z voxels passes: its padded copy and its logits in, the parameters and the caller's own image
-  // out.
+  // no other thread may allocate tensors meanwhile.
+  ForwardMemory(const Network& network, c10::Device device, c10::ScalarType dtype);
+
+  // Bytes allocated at most while a volume of x, y, z voxels passes: its padded copy and its logits
+  // in, the parameters and the caller's own image out.
   std::int64_t bytes(const std::array<std::int64_t, 3>& size) const;
 
  private:
@@ -40,6 +42,8 @@ class ForwardMemory {
     Line small;              // up to kIm2colLimit of those
     Line large;
   };
+
+  void measure_large(const Network& network, std::int64_t length);
 
   std::int64_t multiple_;
   std::vector<LinkMemory> links_;

@@ -41,7 +41,9 @@ void place_network(const Network& network, c10::Device device, c10::ScalarType d
 Predictor make_predictor(const Network& network, c10::Device device, c10::ScalarType dtype) {
   return [network, device, dtype](const torch::Tensor& image) {
     const torch::InferenceMode no_gradients;
-    torch::Tensor tensor = network.pad(image.to(device, dtype)).contiguous(layout_on(device));
+    // to(), not contiguous(): one channel counts as laid out either way, and torch would choose
+    // NCDHW wherever that channel is concatenated later.
+    torch::Tensor tensor = network.pad(image.to(device, dtype)).to(layout_on(device));
     LocalSkips skips;
     for (std::size_t link = 0; link < network.chain->size(); ++link) {
       throw_if_interrupted("the case in work is not written");

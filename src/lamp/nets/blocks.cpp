@@ -88,9 +88,9 @@ class ResidualEnd : public Layer {
 
 GuardedConv3d make_conv(const ConvShape& shape) {
   return GuardedConv3d(torch::nn::Conv3dOptions(shape.in, shape.out, shape.kernel)
-                               .stride(shape.stride)
-                               .padding((shape.kernel - 1) / 2)
-                               .bias(shape.bias));
+                           .stride(shape.stride)
+                           .padding((shape.kernel - 1) / 2)
+                           .bias(shape.bias));
 }
 
 GuardedConvTranspose3d make_upsampling(std::int64_t in, std::int64_t out) {
@@ -103,16 +103,18 @@ torch::nn::BatchNorm3d make_norm(std::int64_t channels) {
 
 GuardedConv3d fold_norm(const torch::nn::Conv3dImpl& conv, const torch::nn::BatchNorm3dImpl& norm) {
   const torch::NoGradGuard no_grad;
-  const torch::Tensor scale =
-      norm.weight.to(torch::kFloat64) / (norm.running_var.to(torch::kFloat64) + norm.options.eps()).sqrt();
-  GuardedConv3d folded(torch::nn::Conv3dOptions(conv.options.in_channels(), conv.options.out_channels(),
+  const torch::Tensor scale = norm.weight.to(torch::kFloat64) /
+                              (norm.running_var.to(torch::kFloat64) + norm.options.eps()).sqrt();
+  GuardedConv3d folded(torch::nn::Conv3dOptions(conv.options.in_channels(),
+                                                conv.options.out_channels(),
                                                 conv.options.kernel_size())
                            .stride(conv.options.stride())
                            .padding(conv.options.padding())
                            .bias(true));
   folded->to(conv.weight.device(), conv.weight.scalar_type());
   folded->weight.copy_(conv.weight.to(torch::kFloat64) * scale.view({-1, 1, 1, 1, 1}));
-  const torch::Tensor shift = conv.bias.defined() ? norm.running_mean - conv.bias : norm.running_mean;
+  const torch::Tensor shift =
+      conv.bias.defined() ? norm.running_mean - conv.bias : norm.running_mean;
   folded->bias.copy_(norm.bias.to(torch::kFloat64) - shift.to(torch::kFloat64) * scale);
   folded->eval();
   return folded;

@@ -1,5 +1,5 @@
-// torch's convolutions with a check before reduced precision: where the kernel of a shape disagrees with fp32
-// (precision.h), that call runs in fp32 and its result is rounded.
+// torch's convolutions with a check before reduced precision: where the kernel of a shape disagrees
+// with fp32 (precision.h), that call runs in fp32 and its result is rounded.
 #pragma once
 
 #include <torch/nn/modules/conv.h>

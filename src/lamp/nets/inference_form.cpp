@@ -18,7 +18,8 @@ std::shared_ptr<Layer> joined(Layer& conv_layer, Layer& norm_layer) {
   auto* norm = dynamic_cast<NormLayer*>(&norm_layer);
   if (conv == nullptr || norm == nullptr || conv->then()) return nullptr;
   const auto module = std::dynamic_pointer_cast<GuardedConv3dImpl>(conv->named_module());
-  const auto statistics = std::dynamic_pointer_cast<torch::nn::BatchNorm3dImpl>(norm->named_module());
+  const auto statistics =
+      std::dynamic_pointer_cast<torch::nn::BatchNorm3dImpl>(norm->named_module());
   return as_layer(fold_norm(*module, *statistics), norm->then());
 }
 
@@ -29,7 +30,8 @@ Network inference_form(const Network& network) {
   const auto& layers = network.chain->layers();
   const auto& names = network.chain->names();
   for (std::size_t i = 0; i < layers.size(); ++i) {
-    std::shared_ptr<Layer> next = i + 1 < layers.size() ? joined(*layers[i], *layers[i + 1]) : nullptr;
+    std::shared_ptr<Layer> next =
+        i + 1 < layers.size() ? joined(*layers[i], *layers[i + 1]) : nullptr;
     const std::size_t used = next ? 2 : 1;
     if (!next) next = layers[i]->inference_form();
     if (!next) next = layers[i];

@@ -90,13 +90,16 @@ torch::Tensor Network::forward(const torch::Tensor& input) const {
         " leaves batch norm a single value at the lowest level; use a batch of 2 or more, a larger "
         "patch or a smaller depth");
   }
-  return crop(chain->forward(channels_last ? padded.contiguous(at::MemoryFormat::ChannelsLast3d) : padded), input);
+  return crop(
+      chain->forward(channels_last ? padded.contiguous(at::MemoryFormat::ChannelsLast3d) : padded),
+      input);
 }
 
 void Network::use_channels_last() {
   const torch::NoGradGuard no_grad;
   for (auto& parameter : chain->parameters())
-    if (parameter.dim() == 5) parameter.set_data(parameter.contiguous(at::MemoryFormat::ChannelsLast3d));
+    if (parameter.dim() == 5)
+      parameter.set_data(parameter.contiguous(at::MemoryFormat::ChannelsLast3d));
   channels_last = true;
 }
 

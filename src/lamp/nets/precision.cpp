@@ -16,38 +16,42 @@
 namespace lamp {
 namespace {
 
-constexpr double kTolerance = 0.02;                       // bf16 rounds to 2^-9
+constexpr double kTolerance = 0.02;  // bf16 rounds to 2^-9
 constexpr std::int64_t kLargestChecked = std::int64_t{1} << 22;
-constexpr std::int64_t kSmallVoxels = 512;                // where a check costs next to nothing
+constexpr std::int64_t kSmallVoxels = 512;  // where a check costs next to nothing
 
 struct Results {
   torch::Tensor output, input_gradient, weight_gradient;
 };
 
-std::vector<std::int64_t> output_size(const KernelShape& shape, const std::vector<std::int64_t>& input) {
+std::vector<std::int64_t> output_size(const KernelShape& shape,
+                                      const std::vector<std::int64_t>& input) {
   std::vector<std::int64_t> size = {input[0], shape.weight[shape.transposed ? 1 : 0]};
   for (std::size_t axis = 0; axis < 3; ++axis) {
-    const std::int64_t in = input[axis + 2], kernel = shape.weight[axis + 2], stride = shape.stride[axis];
+    const std::int64_t in = input[axis + 2], kernel = shape.weight[axis + 2],
+                       stride = shape.stride[axis];
     size.push_back(shape.transposed ? (in - 1) * stride + kernel - 2 * shape.padding[axis]
                                     : (in + 2 * shape.padding[axis] - kernel) / stride + 1);
   }
   return size;
 }
 
-Results run_kernel(const KernelShape& shape, const torch::Tensor& input, const torch::Tensor& weight,
-                   const torch::Tensor& gradient) {
+Results run_kernel(const KernelShape& shape, const torch::Tensor& input,
+                   const torch::Tensor& weight, const torch::Tensor& gradient) {
   const torch::Tensor x = input.detach().requires_grad_();
   const torch::Tensor w = weight.detach().requires_grad_();
   const torch::AutoGradMode with_gradients(true);
   const std::vector<std::int64_t> ones(3, 1), zeros(3, 0);
-  torch::Tensor y = torch::convolution(x, w, {}, shape.stride, shape.padding, ones, shape.transposed, zeros, 1);
+  torch::Tensor y =
+      torch::convolution(x, w, {}, shape.stride, shape.padding, ones, shape.transposed, zeros, 1);
   y.backward(gradient.to(y.scalar_type()));
   return {y.detach(), x.grad(), w.grad()};
 }
 
 bool close(const torch::Tensor& reduced, const torch::Tensor& exact) {
   const torch::Tensor difference = reduced.to(torch::kFloat32) - exact;
-  const double error = difference.norm().item<double>() / std::max(exact.norm().item<double>(), 1e-20);
+  const double error =
+      difference.norm().item<double>() / std::max(exact.norm().item<double>(), 1e-20);
   return error <= kTolerance;  // false for NaN
 }
 
@@ -65,7 +69,8 @@ std::vector<std::int64_t> affordable(std::vector<std::int64_t> input) {
   return input;
 }
 
-using Key = std::tuple<bool, std::vector<std::int64_t>, std::vector<std::int64_t>, std::vector<std::int64_t>, int, int, bool>;
+using Key = std::tuple<bool, std::vector<std::int64_t>, std::vector<std::int64_t>,
+                       std::vector<std::int64_t>, int, int, bool>;
 
 Key key_of(const KernelShape& shape) {
   return {shape.transposed,
@@ -82,8 +87,10 @@ Key key_of(const KernelShape& shape) {
 Precision parse_precision(const std::string& name, c10::DeviceType device) {
   if (name == "fp32") return Precision::kFp32;
   if (name == "bf16") return Precision::kBf16;
-  if (name != "fp16") throw UsageError("--precision: found \"" + name + "\", expected fp32, bf16 or fp16");
-  if (device == c10::kCPU) throw UsageError("--precision fp16 needs a GPU; on the CPU use bf16 or fp32");
+  if (name != "fp16")
+    throw UsageError("--precision: found \"" + name + "\", expected fp32, bf16 or fp16");
+  if (device == c10::kCPU)
+    throw UsageError("--precision fp16 needs a GPU; on the CPU use bf16 or fp32");
   return Precision::kFp16;
 }
 
@@ -97,7 +104,8 @@ PrecisionScope::PrecisionScope(Precision precision, c10::Device device)
   before_ = at::autocast::is_autocast_enabled(device_);
   dtype_before_ = at::autocast::get_autocast_dtype(device_);
   at::autocast::set_autocast_enabled(device_, true);
-  at::autocast::set_autocast_dtype(device_, precision == Precision::kBf16 ? torch::kBFloat16 : torch::kFloat16);
+  at::autocast::set_autocast_dtype(
+      device_, precision == Precision::kBf16 ? torch::kBFloat16 : torch::kFloat16);
   at::autocast::increment_nesting();
 }
 
@@ -112,11 +120,13 @@ bool check_kernel(const KernelShape& shape, double weight_gradient_fault) {
   const c10::InferenceMode with_gradients(false);  // the caller may be predicting
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
   const auto size = affordable(shape.input);
-  const auto layout = shape.channels_last ? at::MemoryFormat::ChannelsLast3d : at::MemoryFormat::Contiguous;
+  const auto layout =
+      shape.channels_last ? at::MemoryFormat::ChannelsLast3d : at::MemoryFormat::Contiguous;
   const std::int64_t voxels = size[2] * size[3] * size[4];
   const int rounds = voxels <= kSmallVoxels ? 24 : 1;
   for (int round = 0; round < rounds; ++round) {
-    const auto generator = at::make_generator<at::CPUGeneratorImpl>(static_cast<std::uint64_t>(round) + 1);
+    const auto generator =
+        at::make_generator<at::CPUGeneratorImpl>(static_cast<std::uint64_t>(round) + 1);
     const auto draw = [&](const std::vector<std::int64_t>& sizes) {
       return torch::randn(sizes, generator).to(shape.device).to(shape.dtype).contiguous(layout);
     };
@@ -125,8 +135,10 @@ bool check_kernel(const KernelShape& shape, double weight_gradient_fault) {
     const torch::Tensor gradient = draw(output_size(shape, size));
     Results reduced = run_kernel(shape, input, weight, gradient);
     if (weight_gradient_fault != 0) reduced.weight_gradient.view(-1)[0] += weight_gradient_fault;
-    const Results exact = run_kernel(shape, input.to(torch::kFloat32), weight.to(torch::kFloat32), gradient);
-    if (!close(reduced.output, exact.output) || !close(reduced.input_gradient, exact.input_gradient) ||
+    const Results exact =
+        run_kernel(shape, input.to(torch::kFloat32), weight.to(torch::kFloat32), gradient);
+    if (!close(reduced.output, exact.output) ||
+        !close(reduced.input_gradient, exact.input_gradient) ||
         !close(reduced.weight_gradient, exact.weight_gradient))
       return false;
   }
@@ -140,12 +152,14 @@ bool kernel_agrees(const KernelShape& shape) {
   const auto [entry, fresh] = verdicts.try_emplace(key_of(shape), false);
   if (!fresh) return entry->second;
   // The known fault comes and goes, so that a check could miss it: never trusted.
-  const bool known_bad = shape.device.is_cpu() && shape.dtype == torch::kBFloat16 && shape.channels_last &&
+  const bool known_bad = shape.device.is_cpu() && shape.dtype == torch::kBFloat16 &&
+                         shape.channels_last &&
                          shape.input[2] * shape.input[3] * shape.input[4] <= 64;
   entry->second = !known_bad && check_kernel(shape);
   if (!entry->second) {
-    log_warning_once(c10::str("the ", c10::toString(shape.dtype), " convolution of ", torch::IntArrayRef(shape.input),
-                              " with ", torch::IntArrayRef(shape.weight), " is not trusted here: it runs in fp32"));
+    log_warning_once(c10::str(
+        "the ", c10::toString(shape.dtype), " convolution of ", torch::IntArrayRef(shape.input),
+        " with ", torch::IntArrayRef(shape.weight), " is not trusted here: it runs in fp32"));
   }
   return entry->second;
 }

@@ -1,7 +1,8 @@
-// Reduced precision with distrust. bf16 and fp16 are 2 to 3 times faster than fp32 where the device has them, but their
-// kernels are not always right: on CPUs with AVX512-BF16, torch 2.11's bf16 channels-last weight gradient of a 3-D
-// convolution at 2x2x2 voxels is NaN or 1e37 in a tenth to a half of the calls. So every convolution shape is compared
-// with fp32 before it is trusted, once a process, and runs in fp32 where the two disagree.
+// Reduced precision with distrust. bf16 and fp16 are 2 to 3 times faster than fp32 where the device
+// has them, but their kernels are not always right: on CPUs with AVX512-BF16, torch 2.11's bf16
+// channels-last weight gradient of a 3-D convolution at 2x2x2 voxels is NaN or 1e37 in a tenth to a
+// half of the calls. So every convolution shape is compared with fp32 before it is trusted, once a
+// process, and runs in fp32 where the two disagree.
 #pragma once
 
 #include <torch/types.h>
@@ -13,12 +14,14 @@ namespace lamp {
 
 enum class Precision { kFp32, kBf16, kFp16 };
 
-// "fp32", "bf16", "fp16". Throws UsageError for another name, or for fp16 on a CPU (bf16 is the CPU's reduced precision).
+// "fp32", "bf16", "fp16". Throws UsageError for another name, or for fp16 on a CPU (bf16 is the
+// CPU's reduced precision).
 Precision parse_precision(const std::string& name, c10::DeviceType device);
 std::string to_string(Precision precision);
 
-// While it lives, convolutions of this thread run in `precision` on `device` although the weights stay in fp32
-// (torch's autocast: sums, losses and batch-norm statistics stay in fp32). For kFp32 it does nothing.
+// While it lives, convolutions of this thread run in `precision` on `device` although the weights
+// stay in fp32 (torch's autocast: sums, losses and batch-norm statistics stay in fp32). For kFp32
+// it does nothing.
 class PrecisionScope {
  public:
   PrecisionScope(Precision precision, c10::Device device);
@@ -45,10 +48,11 @@ struct KernelShape {
   bool channels_last = false;
 };
 
-// Whether output, input gradient and weight gradient in reduced precision agree with fp32 on random data (relative L2
-// error of at most 2 %, all finite). Small shapes are tried many times, because the known fault comes and goes; shapes
-// over 2^22 voxels x channels are checked at a smaller size of the same parity. Remembered for the process; a shape that
-// fails is said once in the log. Thread-safe.
+// Whether output, input gradient and weight gradient in reduced precision agree with fp32 on random
+// data (relative L2 error of at most 2 %, all finite). Small shapes are tried many times, because
+// the known fault comes and goes; shapes over 2^22 voxels x channels are checked at a smaller size
+// of the same parity. Remembered for the process; a shape that fails is said once in the log.
+// Thread-safe.
 bool kernel_agrees(const KernelShape& shape);
 
 // For tests: the check itself, not remembered, with a kernel that may be replaced by a faulty one.

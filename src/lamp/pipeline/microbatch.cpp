@@ -10,7 +10,8 @@
 namespace lamp {
 
 std::vector<MicroBatch> split_batch(std::int64_t samples, std::int64_t parts) {
-  TORCH_CHECK(samples >= 1 && parts >= 1, "cannot split ", samples, " samples into ", parts, " micro-batches");
+  TORCH_CHECK(samples >= 1 && parts >= 1, "cannot split ", samples, " samples into ", parts,
+              " micro-batches");
   if (parts > samples) {
     log_warning_once("a batch of " + std::to_string(samples) + " has no " + std::to_string(parts) +
                      " micro-batches: using " + std::to_string(samples));
@@ -26,12 +27,15 @@ std::vector<MicroBatch> split_batch(std::int64_t samples, std::int64_t parts) {
   return split;
 }
 
-std::vector<torch::Tensor> scatter(const torch::Tensor& batch, const std::vector<MicroBatch>& parts) {
+std::vector<torch::Tensor> scatter(const torch::Tensor& batch,
+                                   const std::vector<MicroBatch>& parts) {
   std::vector<torch::Tensor> views;
   for (const MicroBatch& part : parts) views.push_back(batch.narrow(0, part.first, part.count));
   return views;
 }
 
-torch::Tensor gather(const std::vector<torch::Tensor>& parts) { return parts.size() == 1 ? parts[0] : torch::cat(parts); }
+torch::Tensor gather(const std::vector<torch::Tensor>& parts) {
+  return parts.size() == 1 ? parts[0] : torch::cat(parts);
+}
 
 }  // namespace lamp

@@ -1,5 +1,5 @@
-// The split of a mini-batch into micro-batches: exactly as many parts as asked, whose sizes differ by at most one.
-// (torch's chunk gives 3 parts for 5, 6 or 9 samples in 4.)
+// The split of a mini-batch into micro-batches: exactly as many parts as asked, whose sizes differ
+// by at most one. (torch's chunk gives 3 parts for 5, 6 or 9 samples in 4.)
 #pragma once
 
 #include <torch/types.h>
@@ -15,11 +15,13 @@ struct MicroBatch {
   bool operator==(const MicroBatch&) const = default;
 };
 
-// `parts` larger than the batch becomes the batch size, which is said once in the log. samples, parts >= 1.
+// `parts` larger than the batch becomes the batch size, which is said once in the log. samples,
+// parts >= 1.
 std::vector<MicroBatch> split_batch(std::int64_t samples, std::int64_t parts);
 
 // Views of dimension 0.
-std::vector<torch::Tensor> scatter(const torch::Tensor& batch, const std::vector<MicroBatch>& parts);
+std::vector<torch::Tensor> scatter(const torch::Tensor& batch,
+                                   const std::vector<MicroBatch>& parts);
 torch::Tensor gather(const std::vector<torch::Tensor>& parts);
 
 }  // namespace lamp

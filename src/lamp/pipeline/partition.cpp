@@ -1,4 +1,5 @@
-// Exact min-max partition: the smallest limit under which filling stages greedily needs at most K of them.
+// Exact min-max partition: the smallest limit under which filling stages greedily needs at most K
+// of them.
 #include "lamp/pipeline/partition.h"
 
 #include <torch/torch.h>
@@ -11,8 +12,10 @@
 namespace lamp {
 namespace {
 
-// Cuts so that no stage exceeds `limit`, leaving at least one link for each later stage; nothing if that is impossible.
-std::vector<std::size_t> greedy_cuts(const std::vector<double>& costs, std::size_t stages, double limit) {
+// Cuts so that no stage exceeds `limit`, leaving at least one link for each later stage; nothing if
+// that is impossible.
+std::vector<std::size_t> greedy_cuts(const std::vector<double>& costs, std::size_t stages,
+                                     double limit) {
   std::vector<std::size_t> ends;
   std::size_t link = 0;
   for (std::size_t stage = 0; stage < stages; ++stage) {
@@ -49,26 +52,30 @@ Partition partition_by_counts(const std::vector<std::int64_t>& counts, std::size
   std::vector<std::size_t> ends;
   std::int64_t sum = 0;
   for (const std::int64_t count : counts) {
-    if (count < 1) throw UsageError("--partition: found a stage of " + std::to_string(count) + " layers, expected 1 or more");
+    if (count < 1)
+      throw UsageError("--partition: found a stage of " + std::to_string(count) +
+                       " layers, expected 1 or more");
     ends.push_back(static_cast<std::size_t>(sum += count));
   }
   if (ends.empty() || ends.back() != links) {
-    throw UsageError("--partition: its stages add up to " + std::to_string(sum) + " layers, but the network has " +
-                     std::to_string(links) + "; use auto to let it be cut for you");
+    throw UsageError("--partition: its stages add up to " + std::to_string(sum) +
+                     " layers, but the network has " + std::to_string(links) +
+                     "; use auto to let it be cut for you");
   }
   return ranges(ends);
 }
 
 Partition partition_by_costs(const std::vector<double>& costs, std::size_t stages) {
   if (stages < 1 || costs.size() < stages) {
-    throw UsageError("cannot cut " + std::to_string(costs.size()) + " layers into " + std::to_string(stages) +
-                     " stages; use at most one device a layer");
+    throw UsageError("cannot cut " + std::to_string(costs.size()) + " layers into " +
+                     std::to_string(stages) + " stages; use at most one device a layer");
   }
   // The bottleneck is the cost of some run of links: collect those sums and bisect over them.
   std::vector<double> candidates;
   for (std::size_t first = 0; first < costs.size(); ++first) {
     double sum = 0;
-    for (std::size_t last = first; last < costs.size(); ++last) candidates.push_back(sum += costs[last]);
+    for (std::size_t last = first; last < costs.size(); ++last)
+      candidates.push_back(sum += costs[last]);
   }
   std::sort(candidates.begin(), candidates.end());
   const auto best = std::partition_point(candidates.begin(), candidates.end(), [&](double limit) {
@@ -81,7 +88,8 @@ std::vector<double> parameter_bytes(const Sequence& chain) {
   std::vector<double> bytes;
   for (const auto& layer : chain.layers()) {
     double sum = 0;
-    for (const auto& parameter : layer->parameters()) sum += static_cast<double>(parameter.nbytes());
+    for (const auto& parameter : layer->parameters())
+      sum += static_cast<double>(parameter.nbytes());
     bytes.push_back(sum);
   }
   return bytes;

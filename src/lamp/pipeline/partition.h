@@ -17,12 +17,13 @@ struct StageRange {
 };
 using Partition = std::vector<StageRange>;
 
-// Links a stage, such as [5, 7, 9]. Throws UsageError if a number is not positive or they do not add up to `links`.
+// Links a stage, such as [5, 7, 9]. Throws UsageError if a number is not positive or they do not
+// add up to `links`.
 Partition partition_by_counts(const std::vector<std::int64_t>& counts, std::size_t links);
 
-// The contiguous partition whose dearest stage is cheapest (exact, by bisection over the achievable bottlenecks), ties
-// broken towards earlier cuts. costs: one non-negative number a link. Throws UsageError if there are fewer links than
-// stages.
+// The contiguous partition whose dearest stage is cheapest (exact, by bisection over the achievable
+// bottlenecks), ties broken towards earlier cuts. costs: one non-negative number a link. Throws
+// UsageError if there are fewer links than stages.
 Partition partition_by_costs(const std::vector<double>& costs, std::size_t stages);
 
 std::vector<double> parameter_bytes(const Sequence& chain);
@@ -35,7 +36,8 @@ struct SkipTransfer {
   bool operator==(const SkipTransfer&) const = default;
 };
 
-// Which skip travels from which stage to which, in the order of stashing; skips inside a stage never move.
+// Which skip travels from which stage to which, in the order of stashing; skips inside a stage
+// never move.
 std::vector<SkipTransfer> skip_transfers(const Sequence& chain, const Partition& partition);
 
 }  // namespace lamp

@@ -25,7 +25,8 @@ std::vector<Action> naive_actions(int microbatches) {
   return actions;
 }
 
-// Backwards in micro-batch order, not reversed: gradients must be summed in the same order under every schedule.
+// Backwards in micro-batch order, not reversed: gradients must be summed in the same order under
+// every schedule.
 std::vector<Action> warm_up_actions(int microbatches, int warm_up) {
   std::vector<Action> actions;
   int forward = 0;
@@ -37,12 +38,14 @@ std::vector<Action> warm_up_actions(int microbatches, int warm_up) {
   return actions;
 }
 
-// ZB-H1: 1f1b with the weight halves held back by j micro-batches on stage j, where they fill the wait for gradients
-// at the end; so no stage needs the layer inputs of more than K micro-batches, the memory of 1f1b's first stage.
+// ZB-H1: 1f1b with the weight halves held back by j micro-batches on stage j, where they fill the
+// wait for gradients at the end; so no stage needs the layer inputs of more than K micro-batches,
+// the memory of 1f1b's first stage.
 std::vector<Action> zero_bubble_actions(int microbatches, int stages, int stage) {
   std::vector<Action> actions;
   int weight = 0;
-  for (const Action& action : warm_up_actions(microbatches, std::min(microbatches, stages - stage))) {
+  for (const Action& action :
+       warm_up_actions(microbatches, std::min(microbatches, stages - stage))) {
     actions.push_back(action);
     if (action.kind == ActionKind::kBackward && action.microbatch >= weight + stage)
       actions.push_back({ActionKind::kWeight, weight++});
@@ -51,7 +54,8 @@ std::vector<Action> zero_bubble_actions(int microbatches, int stages, int stage)
   return actions;
 }
 
-// The most micro-batches at once, by stage, that have begun their forward and not ended the action `frees`.
+// The most micro-batches at once, by stage, that have begun their forward and not ended the action
+// `frees`.
 std::vector<int> peak_between(const Schedule& schedule, ActionKind frees) {
   std::vector<int> peaks;
   for (const auto& actions : schedule.actions) {
@@ -71,24 +75,29 @@ std::vector<int> peak_between(const Schedule& schedule, ActionKind frees) {
 ScheduleKind parse_schedule_kind(const std::string& name) {
   for (const auto& [kind, known] : kNames)
     if (name == known) return kind;
-  throw UsageError("--schedule: found \"" + name + "\", expected naive, gpipe, 1f1b or zero-bubble");
+  throw UsageError("--schedule: found \"" + name +
+                   "\", expected naive, gpipe, 1f1b or zero-bubble");
 }
 
 std::string to_string(ScheduleKind kind) {
-  return std::find_if(kNames.begin(), kNames.end(), [&](const auto& pair) { return pair.first == kind; })->second;
+  return std::find_if(kNames.begin(), kNames.end(),
+                      [&](const auto& pair) { return pair.first == kind; })
+      ->second;
 }
 
 Schedule make_schedule(ScheduleKind kind, int stages, int microbatches) {
   if (stages < 1 || microbatches < 1)
-    throw UsageError("a schedule needs at least one stage and one micro-batch, found " + std::to_string(stages) +
-                     " and " + std::to_string(microbatches));
+    throw UsageError("a schedule needs at least one stage and one micro-batch, found " +
+                     std::to_string(stages) + " and " + std::to_string(microbatches));
   Schedule schedule{.kind = kind, .stages = stages, .microbatches = microbatches};
   for (int j = 0; j < stages; ++j) {
     if (kind == ScheduleKind::kNaive) schedule.actions.push_back(naive_actions(microbatches));
-    if (kind == ScheduleKind::kGPipe) schedule.actions.push_back(warm_up_actions(microbatches, microbatches));
+    if (kind == ScheduleKind::kGPipe)
+      schedule.actions.push_back(warm_up_actions(microbatches, microbatches));
     if (kind == ScheduleKind::k1F1B)
       schedule.actions.push_back(warm_up_actions(microbatches, std::min(microbatches, stages - j)));
-    if (kind == ScheduleKind::kZeroBubble) schedule.actions.push_back(zero_bubble_actions(microbatches, stages, j));
+    if (kind == ScheduleKind::kZeroBubble)
+      schedule.actions.push_back(zero_bubble_actions(microbatches, stages, j));
   }
   return schedule;
 }
@@ -98,7 +107,8 @@ std::vector<int> peak_in_flight(const Schedule& schedule) {
 }
 
 std::vector<int> peak_weight_inputs(const Schedule& schedule) {
-  return peak_between(schedule, schedule.splits_backward() ? ActionKind::kWeight : ActionKind::kBackward);
+  return peak_between(schedule,
+                      schedule.splits_backward() ? ActionKind::kWeight : ActionKind::kBackward);
 }
 
 }  // namespace lamp

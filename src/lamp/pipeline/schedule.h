@@ -1,9 +1,10 @@
-// Who does what when, as plain data: for each stage of a pipeline the ordered list of its actions. The executor runs it,
-// the simulator times it, a picture draws it, so that the plan cannot drift from the run. No torch here.
+// Who does what when, as plain data: for each stage of a pipeline the ordered list of its actions.
+// The executor runs it, the simulator times it, a picture draws it, so that the plan cannot drift
+// from the run. No torch here.
 //
-// Stage j, micro-batch i. Forward (j, i) waits for forward (j-1, i); backward (j, i) waits for backward (j+1, i) and
-// its own forward; the weight half, where a schedule has it, only for its own backward. Three stages, four
-// micro-batches, a forward of one tick (F) and a backward of two (B):
+// Stage j, micro-batch i. Forward (j, i) waits for forward (j-1, i); backward (j, i) waits for
+// backward (j+1, i) and its own forward; the weight half, where a schedule has it, only for its own
+// backward. Three stages, four micro-batches, a forward of one tick (F) and a backward of two (B):
 //
 //   gpipe   0  F0 F1 F2 F3 .  .  .  .  .  .  B0 B0 B1 B1 B2 B2 B3 B3
 //           1  .  F0 F1 F2 F3 .  .  .  B0 B0 B1 B1 B2 B2 B3 B3 .  .
@@ -39,8 +40,8 @@ std::string to_string(ScheduleKind kind);
 
 struct Schedule {
   ScheduleKind kind;
-  int stages;        // K
-  int microbatches;  // M
+  int stages;                                // K
+  int microbatches;                          // M
   std::vector<std::vector<Action>> actions;  // [K], each in its stage's order
 
   bool splits_backward() const { return kind == ScheduleKind::kZeroBubble; }
@@ -48,10 +49,12 @@ struct Schedule {
 
 // K, M >= 1. The result is valid.
 //   naive        one micro-batch after another: bubble (K-1)/K, one micro-batch in flight
-//   gpipe        all forwards, then all backwards: bubble (K-1)/(M+K-1), M in flight (Huang et al. 2019)
-//   1f1b         min(M, K-j) forwards, then a backward and a forward in turn: the same bubble, min(M, K-j) in flight
+//   gpipe        all forwards, then all backwards: bubble (K-1)/(M+K-1), M in flight (Huang et al.
+//   2019) 1f1b         min(M, K-j) forwards, then a backward and a forward in turn: the same
+//   bubble, min(M, K-j) in flight
 //                (Narayanan et al. 2019)
-//   zero-bubble  ZB-H1: 1f1b's memory; weight halves fill the waiting: a third of its bubble where M >= K (Qi et al. 2023)
+//   zero-bubble  ZB-H1: 1f1b's memory; weight halves fill the waiting: a third of its bubble where
+//   M >= K (Qi et al. 2023)
 Schedule make_schedule(ScheduleKind kind, int stages, int microbatches);
 
 // What a schedule may assume about the executor.
@@ -59,13 +62,16 @@ struct BufferLimits {
   int boundary_slots = 0;  // tensors that may wait between two neighbouring stages; 0 = no limit
 };
 
-// Throws Error if an action is missing, doubled or out of order, or if the dependencies, buffer limits included, form
-// a cycle, so that a run would wait forever; the message names the first stage that cannot go on.
+// Throws Error if an action is missing, doubled or out of order, or if the dependencies, buffer
+// limits included, form a cycle, so that a run would wait forever; the message names the first
+// stage that cannot go on.
 void validate(const Schedule& schedule, const BufferLimits& limits = {});
 
-// The most micro-batches that stage j has sent forward and not yet backward, the column of the table above.
+// The most micro-batches that stage j has sent forward and not yet backward, the column of the
+// table above.
 std::vector<int> peak_in_flight(const Schedule& schedule);
-// The same up to the weight half: micro-batches whose layer inputs are still needed. At most min(M, K) for zero-bubble.
+// The same up to the weight half: micro-batches whose layer inputs are still needed. At most min(M,
+// K) for zero-bubble.
 std::vector<int> peak_weight_inputs(const Schedule& schedule);
 
 // Start and end of every action under given costs, each as early as the schedule allows.
@@ -83,10 +89,12 @@ struct StageCosts {
 };
 
 // costs: one for each stage. In order of start time.
-std::vector<TimedAction> time_schedule(const Schedule& schedule, const std::vector<StageCosts>& costs);
+std::vector<TimedAction> time_schedule(const Schedule& schedule,
+                                       const std::vector<StageCosts>& costs);
 double makespan(const std::vector<TimedAction>& timeline);
 
-// The drawing at the top of this page: one line a stage, one column a tick, under whole-number costs.
+// The drawing at the top of this page: one line a stage, one column a tick, under whole-number
+// costs.
 std::string timetable(const Schedule& schedule, const std::vector<StageCosts>& costs);
 
 }  // namespace lamp

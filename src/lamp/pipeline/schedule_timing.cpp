@@ -16,7 +16,10 @@ constexpr double kNotYet = -1;
 class PaperRun {
  public:
   PaperRun(const Schedule& schedule, std::vector<StageCosts> costs, BufferLimits limits)
-      : schedule_(schedule), costs_(std::move(costs)), limits_(limits), next_(schedule.actions.size(), 0),
+      : schedule_(schedule),
+        costs_(std::move(costs)),
+        limits_(limits),
+        next_(schedule.actions.size(), 0),
         free_(schedule.actions.size(), 0) {}
 
   std::vector<TimedAction> run() {
@@ -51,7 +54,9 @@ class PaperRun {
   // When everything the action waits for is there; kNotYet if something is not.
   double ready(int stage, const Action& action) const {
     double time = 0;
-    const auto wait_for = [&](double moment) { time = moment == kNotYet || time == kNotYet ? kNotYet : std::max(time, moment); };
+    const auto wait_for = [&](double moment) {
+      time = moment == kNotYet || time == kNotYet ? kNotYet : std::max(time, moment);
+    };
     const int i = action.microbatch;
     if (action.kind == ActionKind::kForward) {
       if (stage > 0) wait_for(end_of(ActionKind::kForward, stage - 1, i));
@@ -94,19 +99,23 @@ class PaperRun {
   std::vector<TimedAction> timeline_;
 };
 
-// Every action exactly once, and each micro-batch forward, backward, weight in this order on its stage.
+// Every action exactly once, and each micro-batch forward, backward, weight in this order on its
+// stage.
 void check_completeness(const Schedule& schedule) {
   const int halves = schedule.splits_backward() ? 3 : 2;
   for (std::size_t j = 0; j < schedule.actions.size(); ++j) {
     std::vector<int> progress(static_cast<std::size_t>(schedule.microbatches), 0);
     for (const Action& action : schedule.actions[j]) {
       const bool known = action.microbatch >= 0 && action.microbatch < schedule.microbatches;
-      if (!known || progress[static_cast<std::size_t>(action.microbatch)]++ != static_cast<int>(action.kind))
-        throw Error("invalid schedule: stage " + std::to_string(j) + " has an action of micro-batch " +
-                    std::to_string(action.microbatch) + " twice, too early or for no micro-batch");
+      if (!known ||
+          progress[static_cast<std::size_t>(action.microbatch)]++ != static_cast<int>(action.kind))
+        throw Error("invalid schedule: stage " + std::to_string(j) +
+                    " has an action of micro-batch " + std::to_string(action.microbatch) +
+                    " twice, too early or for no micro-batch");
     }
     if (std::any_of(progress.begin(), progress.end(), [&](int steps) { return steps != halves; }))
-      throw Error("invalid schedule: stage " + std::to_string(j) + " leaves a micro-batch unfinished");
+      throw Error("invalid schedule: stage " + std::to_string(j) +
+                  " leaves a micro-batch unfinished");
   }
 }
 
@@ -120,14 +129,15 @@ void validate(const Schedule& schedule, const BufferLimits& limits) {
   PaperRun run(schedule, std::vector<StageCosts>(schedule.actions.size()), limits);
   run.run();
   if (const int stage = run.stuck_stage(); stage >= 0)
-    throw Error("invalid schedule: it would wait forever; stage " + std::to_string(stage) + " cannot start action " +
-                std::to_string(run.position(stage)));
+    throw Error("invalid schedule: it would wait forever; stage " + std::to_string(stage) +
+                " cannot start action " + std::to_string(run.position(stage)));
 }
 
-std::vector<TimedAction> time_schedule(const Schedule& schedule, const std::vector<StageCosts>& costs) {
+std::vector<TimedAction> time_schedule(const Schedule& schedule,
+                                       const std::vector<StageCosts>& costs) {
   if (costs.size() != schedule.actions.size())
-    throw UsageError("costs for " + std::to_string(costs.size()) + " stages, but the schedule has " +
-                     std::to_string(schedule.stages));
+    throw UsageError("costs for " + std::to_string(costs.size()) +
+                     " stages, but the schedule has " + std::to_string(schedule.stages));
   validate(schedule);
   return PaperRun(schedule, costs, {}).run();
 }
@@ -142,10 +152,13 @@ std::string timetable(const Schedule& schedule, const std::vector<StageCosts>& c
   const auto timeline = time_schedule(schedule, costs);
   const auto ticks = static_cast<std::size_t>(makespan(timeline));
   const std::size_t width = std::to_string(schedule.microbatches - 1).size() + 2;
-  std::vector<std::vector<std::string>> cells(schedule.actions.size(), std::vector<std::string>(ticks, "."));
+  std::vector<std::vector<std::string>> cells(schedule.actions.size(),
+                                              std::vector<std::string>(ticks, "."));
   for (const TimedAction& timed : timeline) {
-    const std::string cell = "FBW"[static_cast<int>(timed.action.kind)] + std::to_string(timed.action.microbatch);
-    for (auto tick = static_cast<std::size_t>(timed.start); tick < static_cast<std::size_t>(timed.end); ++tick)
+    const std::string cell =
+        "FBW"[static_cast<int>(timed.action.kind)] + std::to_string(timed.action.microbatch);
+    for (auto tick = static_cast<std::size_t>(timed.start);
+         tick < static_cast<std::size_t>(timed.end); ++tick)
       cells[static_cast<std::size_t>(timed.stage)][tick] = cell;
   }
   std::string text;

@@ -16,8 +16,9 @@ constexpr std::uint64_t kAugmentStream = 3;
 
 }  // namespace
 
-BatchPlan::BatchPlan(const StageConfig& stage, std::int64_t stage_index, bool centre_by_class, std::uint64_t seed,
-                     std::vector<std::size_t> cases, std::optional<Augmenter> augmenter)
+BatchPlan::BatchPlan(const StageConfig& stage, std::int64_t stage_index, bool centre_by_class,
+                     std::uint64_t seed, std::vector<std::size_t> cases,
+                     std::optional<Augmenter> augmenter)
     : stage_(stage),
       stage_index_(static_cast<std::uint64_t>(stage_index)),
       options_{.size = stage.patch, .by_class = centre_by_class},
@@ -38,7 +39,8 @@ std::size_t BatchPlan::case_at(std::int64_t epoch, std::int64_t slot) const {
   Random random{seed_, kOrderStream, stage_index_, static_cast<std::uint64_t>(epoch),
                 static_cast<std::uint64_t>(slot / count)};
   for (std::int64_t i = count - 1; i > 0; --i)
-    std::swap(order[static_cast<std::size_t>(i)], order[static_cast<std::size_t>(random.below(i + 1))]);
+    std::swap(order[static_cast<std::size_t>(i)],
+              order[static_cast<std::size_t>(random.below(i + 1))]);
   return cases_[order[static_cast<std::size_t>(slot % count)]];
 }
 
@@ -46,7 +48,8 @@ std::vector<std::size_t> BatchPlan::cases_of(std::int64_t step) const {
   const std::int64_t epoch = step / steps_per_epoch();
   const std::int64_t first = step % steps_per_epoch() * stage_.batch;
   std::vector<std::size_t> chosen;
-  for (std::int64_t slot = first; slot < first + stage_.batch; ++slot) chosen.push_back(case_at(epoch, slot));
+  for (std::int64_t slot = first; slot < first + stage_.batch; ++slot)
+    chosen.push_back(case_at(epoch, slot));
   return chosen;
 }
 

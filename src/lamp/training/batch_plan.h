@@ -1,5 +1,5 @@
-// Which patch of which case goes into which step: a pure function of (seed, stage, step), so that any number of loader
-// threads and any resume see the same batches.
+// Which patch of which case goes into which step: a pure function of (seed, stage, step), so that
+// any number of loader threads and any resume see the same batches.
 #pragma once
 
 #include <cstdint>
@@ -15,15 +15,17 @@ namespace lamp {
 
 class BatchPlan {
  public:
-  // `cases` are indices into the store, the ones to train on; not empty. Without an augmenter patches stay as they
-  // are cut.
-  BatchPlan(const StageConfig& stage, std::int64_t stage_index, bool centre_by_class, std::uint64_t seed,
-            std::vector<std::size_t> cases, std::optional<Augmenter> augmenter = std::nullopt);
+  // `cases` are indices into the store, the ones to train on; not empty. Without an augmenter
+  // patches stay as they are cut.
+  BatchPlan(const StageConfig& stage, std::int64_t stage_index, bool centre_by_class,
+            std::uint64_t seed, std::vector<std::size_t> cases,
+            std::optional<Augmenter> augmenter = std::nullopt);
 
-  // Steps until every case has been drawn once; a batch larger than the number of cases draws some again.
+  // Steps until every case has been drawn once; a batch larger than the number of cases draws some
+  // again.
   std::int64_t steps_per_epoch() const;
-  // The cases of step `step` (counted through the stage). All cases once before any comes twice, in a new order each
-  // epoch, so that batches mix cases.
+  // The cases of step `step` (counted through the stage). All cases once before any comes twice, in
+  // a new order each epoch, so that batches mix cases.
   std::vector<std::size_t> cases_of(std::int64_t step) const;
   Batch make(std::int64_t step, CaseStore& store) const;
 

@@ -1,4 +1,5 @@
-// One warm-up, then the rounds; memory is counted from the point where weights and input are in place.
+// One warm-up, then the rounds; memory is counted from the point where weights and input are in
+// place.
 #include "lamp/training/bench.h"
 
 #include <ATen/CPUGeneratorImpl.h>
@@ -59,20 +60,19 @@ Setting prepare(const BenchOptions& options) {
   setting.network.initialise(options.seed);
   const auto generator = at::make_generator<at::CPUGeneratorImpl>(options.seed);
   const auto [x, y, z] = options.input;
-  setting.image = torch::randn({options.batch, options.net.in_channels, z, y, x}, generator).to(setting.device);
-  setting.labels = torch::randint(options.net.classes, {options.batch, z, y, x}, generator).to(torch::kUInt8).to(setting.device);
+  setting.image =
+      torch::randn({options.batch, options.net.in_channels, z, y, x}, generator).to(setting.device);
+  setting.labels = torch::randint(options.net.classes, {options.batch, z, y, x}, generator)
+                       .to(torch::kUInt8)
+                       .to(setting.device);
   return setting;
 }
 
 Json description(const BenchOptions& options, torch::Device device) {
-  return {{"net", options.net.name},
-          {"width", options.net.width},
-          {"classes", options.net.classes},
-          {"input", options.input},
-          {"batch", options.batch},
-          {"device", device.str()},
-          {"threads", at::get_num_threads()},
-          {"precision", options.precision}};
+  return {{"net", options.net.name},          {"width", options.net.width},
+          {"classes", options.net.classes},   {"input", options.input},
+          {"batch", options.batch},           {"device", device.str()},
+          {"threads", at::get_num_threads()}, {"precision", options.precision}};
 }
 
 struct StepResult {
@@ -80,8 +80,8 @@ struct StepResult {
   double gradient_norm = 0;
 };
 
-StepResult train_step(Setting& setting, const Loss& loss, torch::optim::Optimizer& optimizer, LossScaler& scaler,
-                      Precision precision) {
+StepResult train_step(Setting& setting, const Loss& loss, torch::optim::Optimizer& optimizer,
+                      LossScaler& scaler, Precision precision) {
   optimizer.zero_grad(/*set_to_none=*/true);
   torch::Tensor logits;
   {
@@ -115,13 +115,14 @@ Json bench_step(const BenchOptions& options) {
   const auto loss = make_loss({}, torch::ones({options.net.classes}, setting.device));
   LossScaler scaler(precision == Precision::kFp16);
   Json result = description(options, setting.device);
-  result.update({{"stages", 1}, {"schedule", "gpipe"}, {"microbatches", 1}, {"recompute", "never"}});
+  result.update(
+      {{"stages", 1}, {"schedule", "gpipe"}, {"microbatches", 1}, {"recompute", "never"}});
   std::vector<double> seconds;
   StepResult step;
   for (int round = 0; round <= options.rounds; ++round) {
     if (round == 1) reset_peak_bytes(setting.device);  // without the kernel checks of the warm-up
-    const double took =
-        seconds_of(setting.device, [&] { step = train_step(setting, *loss, *optimizer, scaler, precision); });
+    const double took = seconds_of(
+        setting.device, [&] { step = train_step(setting, *loss, *optimizer, scaler, precision); });
     if (round > 0) seconds.push_back(took);
   }
   result["seconds"] = seconds;

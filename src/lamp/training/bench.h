@@ -1,5 +1,6 @@
-// `lamp bench`: seconds and peak bytes of one training step or one whole inference on generated data, so that networks,
-// sizes, devices and precisions can be compared. Same seed and options, same figures to the last bit.
+// `lamp bench`: seconds and peak bytes of one training step or one whole inference on generated
+// data, so that networks, sizes, devices and precisions can be compared. Same seed and options,
+// same figures to the last bit.
 #pragma once
 
 #include <array>
@@ -20,16 +21,17 @@ struct BenchOptions {
   std::int64_t batch = 1;
   std::string device = "auto";
   std::string precision = "fp32";
-  int rounds = 3;                       // counted, after one warm-up
+  int rounds = 3;  // counted, after one warm-up
   std::uint64_t seed = 0;
   std::optional<WindowOptions> window;  // segment only; none = the whole volume at once
 };
 
-// The contract's fields. A round is one optimizer step (RMSProp) on noise with random labels; loss and gradient norm are
-// the last round's.
+// The contract's fields. A round is one optimizer step (RMSProp) on noise with random labels; loss
+// and gradient norm are the last round's.
 Json bench_step(const BenchOptions& options);
-// A round is the logits of one volume. The folded network (inference_form.h) and the one it was made from take turns;
-// "seconds" and "peak_bytes" are the folded one's, "unfolded" holds the other's and how far their results agree.
+// A round is the logits of one volume. The folded network (inference_form.h) and the one it was
+// made from take turns; "seconds" and "peak_bytes" are the folded one's, "unfolded" holds the
+// other's and how far their results agree.
 Json bench_segment(const BenchOptions& options);
 
 }  // namespace lamp

@@ -1,5 +1,6 @@
-// Loss scaling for fp16, whose gradients would otherwise vanish below 6e-8: the loss is multiplied by a power of two,
-// the gradients divided by it, and steps whose gradients overflow are left out (Micikevicius et al. 2018).
+// Loss scaling for fp16, whose gradients would otherwise vanish below 6e-8: the loss is multiplied
+// by a power of two, the gradients divided by it, and steps whose gradients overflow are left out
+// (Micikevicius et al. 2018).
 #pragma once
 
 #include "lamp/training/optimizer.h"
@@ -12,8 +13,8 @@ class LossScaler {
   explicit LossScaler(bool active) : scale_(active ? kFirstScale : 1), active_(active) {}
 
   double scale() const { return scale_; }
-  // After backward: divides the gradients by the scale. False if they overflowed and the step must be left out; the
-  // scale is then halved. After kGrowthInterval good steps in a row it doubles.
+  // After backward: divides the gradients by the scale. False if they overflowed and the step must
+  // be left out; the scale is then halved. After kGrowthInterval good steps in a row it doubles.
   bool unscale(const NamedParameters& parameters, double gradient_norm);
   // The scale has fallen so far that the overflow is no matter of scaling.
   bool exhausted() const { return active_ && scale_ < 1; }

@@ -13,8 +13,9 @@ namespace lamp {
 // L2 norm over all gradients, accumulated in double. Undefined gradients count as zero.
 double gradient_norm(const NamedParameters& parameters);
 
-// Runs the chain link by link: the name of the first link whose output is not finite; "the input" if it was not;
-// "the loss" if every link's output is finite. Changes batch-norm statistics: call it when the run is over.
+// Runs the chain link by link: the name of the first link whose output is not finite; "the input"
+// if it was not; "the loss" if every link's output is finite. Changes batch-norm statistics: call
+// it when the run is over.
 std::string first_non_finite_layer(Network& network, const torch::Tensor& input);
 
 // The parameter closest to the output whose gradient is not finite; empty if there is none.

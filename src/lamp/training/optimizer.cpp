@@ -14,7 +14,8 @@ namespace {
 
 using torch::optim::OptimizerParamState;
 // Called for each slot: its name and how to get and set it as a tensor.
-using SlotVisitor = std::function<void(const std::string&, const torch::Tensor&, const std::function<void(torch::Tensor)>&)>;
+using SlotVisitor = std::function<void(const std::string&, const torch::Tensor&,
+                                       const std::function<void(torch::Tensor)>&)>;
 
 template <typename State>
 void visit_step(State& state, const SlotVisitor& visit) {
@@ -26,7 +27,8 @@ void visit_slots(OptimizerParamState& any, const std::string& kind, const SlotVi
   if (kind == "rmsprop") {
     auto& state = static_cast<torch::optim::RMSpropParamState&>(any);
     visit_step(state, visit);
-    visit("square_avg", state.square_avg(), [&](torch::Tensor value) { state.square_avg(std::move(value)); });
+    visit("square_avg", state.square_avg(),
+          [&](torch::Tensor value) { state.square_avg(std::move(value)); });
     visit("momentum_buffer", state.momentum_buffer(),
           [&](torch::Tensor value) { state.momentum_buffer(std::move(value)); });
   } else if (kind == "sgd") {
@@ -36,8 +38,10 @@ void visit_slots(OptimizerParamState& any, const std::string& kind, const SlotVi
   } else {
     auto& state = static_cast<torch::optim::AdamWParamState&>(any);
     visit_step(state, visit);
-    visit("exp_avg", state.exp_avg(), [&](torch::Tensor value) { state.exp_avg(std::move(value)); });
-    visit("exp_avg_sq", state.exp_avg_sq(), [&](torch::Tensor value) { state.exp_avg_sq(std::move(value)); });
+    visit("exp_avg", state.exp_avg(),
+          [&](torch::Tensor value) { state.exp_avg(std::move(value)); });
+    visit("exp_avg_sq", state.exp_avg_sq(),
+          [&](torch::Tensor value) { state.exp_avg_sq(std::move(value)); });
   }
 }
 
@@ -60,11 +64,15 @@ std::unique_ptr<torch::optim::Optimizer> make_optimizer(const OptimizerConfig& c
   std::vector<torch::Tensor> tensors;
   for (const auto& [name, parameter] : parameters) tensors.push_back(parameter);
   if (config.name == "rmsprop") {
-    auto options = torch::optim::RMSpropOptions(config.lr).momentum(config.momentum).weight_decay(config.weight_decay);
+    auto options = torch::optim::RMSpropOptions(config.lr)
+                       .momentum(config.momentum)
+                       .weight_decay(config.weight_decay);
     return std::make_unique<torch::optim::RMSprop>(tensors, options);
   }
   if (config.name == "sgd") {
-    auto options = torch::optim::SGDOptions(config.lr).momentum(config.momentum).weight_decay(config.weight_decay);
+    auto options = torch::optim::SGDOptions(config.lr)
+                       .momentum(config.momentum)
+                       .weight_decay(config.weight_decay);
     return std::make_unique<torch::optim::SGD>(tensors, options);
   }
   TORCH_CHECK(config.name == "adamw", "unknown optimizer ", config.name);
@@ -91,9 +99,10 @@ std::map<std::string, torch::Tensor> optimizer_state(torch::optim::Optimizer& op
     const torch::Tensor& parameter = item.second;
     const auto found = optimizer.state().find(parameter.unsafeGetTensorImpl());
     if (found == optimizer.state().end()) continue;
-    visit_slots(*found->second, kind, [&](const std::string& slot, const torch::Tensor& value, const auto&) {
-      if (value.defined()) tensors[name + ":" + slot] = value;
-    });
+    visit_slots(*found->second, kind,
+                [&](const std::string& slot, const torch::Tensor& value, const auto&) {
+                  if (value.defined()) tensors[name + ":" + slot] = value;
+                });
   }
   return tensors;
 }
@@ -117,7 +126,8 @@ void restore_optimizer(torch::optim::Optimizer& optimizer, const NamedParameters
     if (any) optimizer.state()[parameter.unsafeGetTensorImpl()] = std::move(fresh);
   }
   if (used != state.size())
-    throw Error("cannot resume: the saved optimizer state does not belong to \"" + kind + "\" and this network");
+    throw Error("cannot resume: the saved optimizer state does not belong to \"" + kind +
+                "\" and this network");
 }
 
 }  // namespace lamp

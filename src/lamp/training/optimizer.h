@@ -1,5 +1,5 @@
-// torch's optimizers under the names of the configuration, and their state as named tensors, because torch's own way
-// to save it is a pickle.
+// torch's optimizers under the names of the configuration, and their state as named tensors,
+// because torch's own way to save it is a pickle.
 #pragma once
 
 #include <torch/optim/optimizer.h>
@@ -17,7 +17,8 @@ namespace lamp {
 
 using NamedParameters = std::vector<std::pair<std::string, torch::Tensor>>;
 
-std::unique_ptr<torch::optim::Optimizer> make_optimizer(const OptimizerConfig& config, const NamedParameters& parameters);
+std::unique_ptr<torch::optim::Optimizer> make_optimizer(const OptimizerConfig& config,
+                                                        const NamedParameters& parameters);
 
 // The learning rate of step `step` of `steps` in a stage.
 double learning_rate(const OptimizerConfig& config, std::int64_t step, std::int64_t steps);

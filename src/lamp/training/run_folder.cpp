@@ -38,8 +38,9 @@ Json fingerprint(const Dataset& dataset) {
 void complete_net(TrainConfig& config, const Dataset& dataset) {
   config.net.classes = dataset.labels.rbegin()->first + 1;
   const Case& first = dataset.training.front();
-  config.net.in_channels = first.images.size() > 1 ? static_cast<std::int64_t>(first.images.size())
-                                                   : read_volume_header(first.images.front()).channels;
+  config.net.in_channels = first.images.size() > 1
+                               ? static_cast<std::int64_t>(first.images.size())
+                               : read_volume_header(first.images.front()).channels;
 }
 
 // Keys whose change would make the saved state meaningless.
@@ -48,21 +49,25 @@ void refuse_other_run(const fs::path& run, const Json& config, const Json& datas
   for (const char* key : {"net", "data"}) {
     if (before.value(key, Json()) == config[key]) continue;
     throw UsageError("cannot resume " + run.string() + ": its \"" + key + "\" was " +
-                     dump_json(before.value(key, Json()), -1) + ", now " + dump_json(config[key], -1) +
-                     "; use the old setting or another run folder");
+                     dump_json(before.value(key, Json()), -1) + ", now " +
+                     dump_json(config[key], -1) + "; use the old setting or another run folder");
   }
   const Json seen = read_json(run / "dataset.json");
-  if (seen.value("labels", Json()) != dataset["labels"] || seen.value("training", Json()) != dataset["training"]) {
-    throw UsageError("cannot resume " + run.string() + ": the data set has changed since (cases, files or labels of " +
+  if (seen.value("labels", Json()) != dataset["labels"] ||
+      seen.value("training", Json()) != dataset["training"]) {
+    throw UsageError("cannot resume " + run.string() +
+                     ": the data set has changed since (cases, files or labels of " +
                      (run / "dataset.json").string() + "); use another run folder");
   }
   for (const auto& [key, value] : config.items())
-    if (before.value(key, Json()) != value) log_info("resuming with another \"" + key + "\" than before");
+    if (before.value(key, Json()) != value)
+      log_info("resuming with another \"" + key + "\" than before");
 }
 
 fs::path dataset_of(const TrainRequest& request) {
   if (!request.dataset.empty()) return request.dataset;
-  if (!fs::exists(request.run / "dataset.json")) throw UsageError("train: -d is needed: the folder of a data set");
+  if (!fs::exists(request.run / "dataset.json"))
+    throw UsageError("train: -d is needed: the folder of a data set");
   return read_json(request.run / "dataset.json").value("path", std::string());
 }
 
@@ -93,13 +98,15 @@ RunFolder open_run_folder(const TrainRequest& request) {
   folder.config = parse_train_config(config_of(request));
   folder.dataset = read_dataset(dataset_of(request));
   if (folder.dataset.training.empty())
-    throw InputError("no training cases", folder.dataset.root.string(), "its \"training\" list is empty");
+    throw InputError("no training cases", folder.dataset.root.string(),
+                     "its \"training\" list is empty");
   check_augment(folder.config.augment, folder.dataset.labels);
   complete_net(folder.config, folder.dataset);
   const Json config = to_json(folder.config);
   const Json dataset = fingerprint(folder.dataset);
   if (folder.has_state) refuse_other_run(request.run, config, dataset);
-  if (request.resume && !folder.has_state) log_info("nothing to resume in " + request.run.string() + ": starting anew");
+  if (request.resume && !folder.has_state)
+    log_info("nothing to resume in " + request.run.string() + ": starting anew");
   make_output_folder(request.run / "state");
   write_file(request.run / "config.json", dump_json(config) + "\n");
   write_file(request.run / "dataset.json", dump_json(dataset) + "\n");
@@ -108,13 +115,15 @@ RunFolder open_run_folder(const TrainRequest& request) {
   return folder;
 }
 
-torch::Tensor class_weights(const TrainConfig& config, CaseStore& store, const std::vector<std::size_t>& cases) {
+torch::Tensor class_weights(const TrainConfig& config, CaseStore& store,
+                            const std::vector<std::size_t>& cases) {
   const auto classes = static_cast<std::size_t>(config.net.classes);
   if (!config.loss.class_weight_values.empty()) {
     if (config.loss.class_weight_values.size() != classes)
       throw UsageError("configuration: loss.class_weights: found " +
-                       std::to_string(config.loss.class_weight_values.size()) + " numbers, expected " +
-                       std::to_string(classes) + ": one for each label and the background");
+                       std::to_string(config.loss.class_weight_values.size()) +
+                       " numbers, expected " + std::to_string(classes) +
+                       ": one for each label and the background");
     return torch::tensor(config.loss.class_weight_values, torch::kFloat32);
   }
   if (config.loss.class_weights == "uniform") return torch::ones({config.net.classes});

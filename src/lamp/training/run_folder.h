@@ -1,4 +1,5 @@
-// The run folder before the first step: what it holds, whether it may be used, and the files that describe the run.
+// The run folder before the first step: what it holds, whether it may be used, and the files that
+// describe the run.
 #pragma once
 
 #include <torch/types.h>
@@ -15,17 +16,20 @@ namespace lamp {
 
 struct RunFolder {
   std::filesystem::path path;
-  TrainConfig config;      // net.in_channels and net.classes follow from the data set
+  TrainConfig config;  // net.in_channels and net.classes follow from the data set
   Dataset dataset;
   bool has_state = false;  // a state to go on from
   std::int64_t cache_bytes = 0;
 };
 
-// Reads configuration and data set, refuses what cannot work (a run that is there without resume; a resume with
-// another network, data set or preprocessing), and writes config.json, dataset.json and plan.json.
+// Reads configuration and data set, refuses what cannot work (a run that is there without resume; a
+// resume with another network, data set or preprocessing), and writes config.json, dataset.json and
+// plan.json.
 RunFolder open_run_folder(const TrainRequest& request);
 
-// [C] for the loss: the configuration's numbers, ones, or inverse frequencies counted over the training cases.
-torch::Tensor class_weights(const TrainConfig& config, CaseStore& store, const std::vector<std::size_t>& cases);
+// [C] for the loss: the configuration's numbers, ones, or inverse frequencies counted over the
+// training cases.
+torch::Tensor class_weights(const TrainConfig& config, CaseStore& store,
+                            const std::vector<std::size_t>& cases);
 
 }  // namespace lamp

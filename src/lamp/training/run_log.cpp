@@ -23,7 +23,8 @@ std::string first_rows(const std::filesystem::path& file, std::int64_t rows) {
 
 }  // namespace
 
-RunLog::RunLog(std::filesystem::path file, const std::map<int, std::string>& labels, std::int64_t rows)
+RunLog::RunLog(std::filesystem::path file, const std::map<int, std::string>& labels,
+               std::int64_t rows)
     : file_(std::move(file)), dice_columns_(labels.size() - 1) {
   std::string text = "epoch,stage,loss,learning_rate,seconds,dice_mean";
   for (const auto& [id, name] : labels)
@@ -35,14 +36,18 @@ RunLog::RunLog(std::filesystem::path file, const std::map<int, std::string>& lab
 }
 
 void RunLog::append(const EpochRow& row) {
-  std::string line = std::to_string(row.epoch) + "," + std::to_string(row.stage) + "," + shortest(row.loss) + "," +
-                     shortest(row.learning_rate) + "," + fixed(row.seconds, 3);
+  std::string line = std::to_string(row.epoch) + "," + std::to_string(row.stage) + "," +
+                     shortest(row.loss) + "," + shortest(row.learning_rate) + "," +
+                     fixed(row.seconds, 3);
   std::vector<double> cells = row.dice;
-  cells.insert(cells.begin(), row.dice.empty() ? std::numeric_limits<double>::quiet_NaN() : mean_dice(row.dice));
+  cells.insert(cells.begin(),
+               row.dice.empty() ? std::numeric_limits<double>::quiet_NaN() : mean_dice(row.dice));
   cells.resize(dice_columns_ + 1, std::numeric_limits<double>::quiet_NaN());
   for (const double cell : cells) line += "," + (std::isnan(cell) ? std::string() : fixed(cell, 6));
   out_ << line << "\n" << std::flush;
-  if (!out_) throw Error("cannot write: " + file_.string() + ": is the disk full? the last saved state is untouched");
+  if (!out_)
+    throw Error("cannot write: " + file_.string() +
+                ": is the disk full? the last saved state is untouched");
 }
 
 double mean_dice(const std::vector<double>& dice) {

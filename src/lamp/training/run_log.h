@@ -16,7 +16,8 @@ struct EpochRow {
   double loss = 0;         // mean over the epoch's steps
   double learning_rate = 0;
   double seconds = 0;
-  std::vector<double> dice;  // by foreground label, NaN = not measured in any case; empty = no validation this epoch
+  std::vector<double> dice;  // by foreground label, NaN = not measured in any case; empty = no
+                             // validation this epoch
 };
 
 class RunLog {

@@ -1,5 +1,5 @@
-// Everything a run needs to go on exactly where it stopped, in one file that is written aside and renamed: weights and
-// buffers, optimizer state, random state, and the cursor into the curriculum.
+// Everything a run needs to go on exactly where it stopped, in one file that is written aside and
+// renamed: weights and buffers, optimizer state, random state, and the cursor into the curriculum.
 #pragma once
 
 #include <torch/optim/optimizer.h>
@@ -26,8 +26,8 @@ struct Cursor {
 std::filesystem::path state_file(const std::filesystem::path& run);
 
 // Throws Error if the disk refuses; the state that was there before survives.
-void save_state(const std::filesystem::path& run, const Network& network, torch::optim::Optimizer& optimizer,
-                const Cursor& cursor);
+void save_state(const std::filesystem::path& run, const Network& network,
+                torch::optim::Optimizer& optimizer, const Cursor& cursor);
 
 // Reading is split in two, because the optimizer to restore depends on the cursor's stage.
 class SavedState {

@@ -14,7 +14,8 @@ template <typename T>
 T positive(ObjectReader& reader, const std::string& key, T fallback, bool zero_allowed = false) {
   const T value = reader.get<T>(key, fallback);
   if (!(value > 0) && !(zero_allowed && value == 0))
-    throw_wrong_type(reader.where(key), reader.at(key), zero_allowed ? "zero or more" : "more than zero");
+    throw_wrong_type(reader.where(key), reader.at(key),
+                     zero_allowed ? "zero or more" : "more than zero");
   return value;
 }
 
@@ -32,19 +33,17 @@ OptimizerConfig parse_optimizer(const Json& json, const std::string& where) {
 }
 
 Json to_json(const OptimizerConfig& config) {
-  return {{"name", config.name},
-          {"lr", config.lr},
-          {"momentum", config.momentum},
-          {"weight_decay", config.weight_decay},
-          {"schedule", config.schedule},
-          {"clip_norm", config.clip_norm}};
+  return {{"name", config.name},         {"lr", config.lr},
+          {"momentum", config.momentum}, {"weight_decay", config.weight_decay},
+          {"schedule", config.schedule}, {"clip_norm", config.clip_norm}};
 }
 
 std::optional<std::array<std::int64_t, 3>> parse_patch(ObjectReader& reader) {
   const Json& patch = reader.at("patch");
   if (patch.is_null() || patch == "whole") return std::nullopt;
   const std::string expected = "\"whole\" or three whole numbers of voxels [x, y, z]";
-  if (!patch.is_array() || patch.size() != 3) throw_wrong_type(reader.where("patch"), patch, expected);
+  if (!patch.is_array() || patch.size() != 3)
+    throw_wrong_type(reader.where("patch"), patch, expected);
   std::array<std::int64_t, 3> size{};
   for (std::size_t axis = 0; axis < 3; ++axis) {
     if (!patch[axis].is_number_integer() || patch[axis].get<std::int64_t>() < 1)
@@ -63,7 +62,8 @@ StageConfig parse_stage(const Json& json, const std::string& where, const Json& 
   Json merged = optimizer.is_null() ? Json::object() : optimizer;
   if (const Json& own = reader.at("optimizer"); own.is_object()) {
     // Another optimizer's momentum or decay means nothing to this one.
-    if (own.contains("name") && merged.value("name", "rmsprop") != own["name"]) merged = Json::object();
+    if (own.contains("name") && merged.value("name", "rmsprop") != own["name"])
+      merged = Json::object();
     merged.update(own);
   } else if (!own.is_null()) {
     throw_wrong_type(reader.where("optimizer"), own, "an object {...}");
@@ -78,7 +78,8 @@ ValidationConfig parse_validation(const Json& json) {
   ValidationConfig config;
   config.every_epochs = positive(reader, "every_epochs", config.every_epochs);
   config.fraction = positive(reader, "fraction", config.fraction, true);
-  if (config.fraction >= 1) throw_wrong_type("validation.fraction", reader.at("fraction"), "0 or more, below 1");
+  if (config.fraction >= 1)
+    throw_wrong_type("validation.fraction", reader.at("fraction"), "0 or more, below 1");
   if (reader.has("fold")) config.fold = reader.get<int>("fold", 0);
   reader.finish();
   return config;
@@ -99,7 +100,8 @@ ExecutionConfig parse_execution(const Json& json) {
   ExecutionConfig config;
   config.device = reader.get<std::string>("device", config.device);
   config.precision = reader.choice("precision", config.precision, {"fp32", "bf16", "fp16"});
-  // These matter between several devices; training runs on one, where their defaults are the only choice.
+  // These matter between several devices; training runs on one, where their defaults are the only
+  // choice.
   reader.choice("partition", "auto", {"auto"});
   reader.choice("microbatches", "auto", {"auto"});
   reader.choice("schedule", "gpipe", {"gpipe"});
@@ -113,7 +115,8 @@ ExecutionConfig parse_execution(const Json& json) {
 std::string StageConfig::describe() const {
   std::string text = "whole volumes";
   if (patch)
-    text = std::to_string((*patch)[0]) + "x" + std::to_string((*patch)[1]) + "x" + std::to_string((*patch)[2]);
+    text = std::to_string((*patch)[0]) + "x" + std::to_string((*patch)[1]) + "x" +
+           std::to_string((*patch)[2]);
   return text + ", batch " + std::to_string(batch);
 }
 
@@ -133,15 +136,18 @@ TrainConfig parse_train_config(const Json& json) {
   parse_optimizer(optimizer, "optimizer");  // its own errors, before any stage's
   const Json& curriculum = reader.at("curriculum");
   if (!curriculum.is_array() || curriculum.empty())
-    throw_wrong_type("curriculum", curriculum, "a list of stages [{\"patch\", \"batch\", \"epochs\"}]");
+    throw_wrong_type("curriculum", curriculum,
+                     "a list of stages [{\"patch\", \"batch\", \"epochs\"}]");
   for (std::size_t i = 0; i < curriculum.size(); ++i)
-    config.curriculum.push_back(parse_stage(curriculum[i], "curriculum." + std::to_string(i), optimizer));
+    config.curriculum.push_back(
+        parse_stage(curriculum[i], "curriculum." + std::to_string(i), optimizer));
   config.validation = parse_validation(reader.at("validation"));
   config.loader = parse_loader(reader.at("loader"));
   config.execution = parse_execution(reader.at("execution"));
   {
     ObjectReader checkpoint(reader.at("checkpoint"), "checkpoint");
-    config.checkpoint_seconds = positive(checkpoint, "every_seconds", config.checkpoint_seconds, true);
+    config.checkpoint_seconds =
+        positive(checkpoint, "every_seconds", config.checkpoint_seconds, true);
     checkpoint.finish();
   }
   config.seed = reader.get<std::uint64_t>("seed", 0);
@@ -163,11 +169,14 @@ Json to_json(const TrainConfig& config) {
                                   {"epochs", stage.epochs},
                                   {"optimizer", to_json(stage.optimizer)}});
   }
-  json["validation"] = {{"every_epochs", config.validation.every_epochs}, {"fraction", config.validation.fraction}};
+  json["validation"] = {{"every_epochs", config.validation.every_epochs},
+                        {"fraction", config.validation.fraction}};
   if (config.validation.fold) json["validation"]["fold"] = *config.validation.fold;
-  json["loader"] = {{"threads", config.loader.threads},
-                    {"memory", config.loader.memory ? std::to_string(*config.loader.memory) : "auto"}};
-  json["execution"] = {{"device", config.execution.device}, {"precision", config.execution.precision}};
+  json["loader"] = {
+      {"threads", config.loader.threads},
+      {"memory", config.loader.memory ? std::to_string(*config.loader.memory) : "auto"}};
+  json["execution"] = {{"device", config.execution.device},
+                       {"precision", config.execution.precision}};
   json["checkpoint"] = {{"every_seconds", config.checkpoint_seconds}};
   json["seed"] = config.seed;
   return json;
@@ -186,12 +195,14 @@ Json read_config(const std::string& name_or_file, const std::vector<std::string>
   } else {
     std::string names;
     for (const auto& name : preset_names()) names += (names.empty() ? "" : ", ") + name;
-    throw UsageError("configuration: " + name_or_file + ": no such file, nor a preset (" + names + ")");
+    throw UsageError("configuration: " + name_or_file + ": no such file, nor a preset (" + names +
+                     ")");
   }
   for (const std::string& setting : settings) {
     const auto equals = setting.find('=');
     if (equals == 0 || equals == std::string::npos)
-      throw UsageError("--set: found \"" + setting + "\", expected key=value such as optimizer.lr=1e-4");
+      throw UsageError("--set: found \"" + setting +
+                       "\", expected key=value such as optimizer.lr=1e-4");
     std::string pointer = "/" + setting.substr(0, equals);
     for (char& c : pointer)
       if (c == '.') c = '/';

@@ -1,4 +1,5 @@
-// The configuration of a training run: every option with its default and advice. docs/formats.md shows the JSON.
+// The configuration of a training run: every option with its default and advice. docs/formats.md
+// shows the JSON.
 #pragma once
 
 #include <array>
@@ -16,21 +17,22 @@
 namespace lamp {
 
 struct OptimizerConfig {
-  std::string name = "rmsprop";         // rmsprop | sgd | adamw
+  std::string name = "rmsprop";  // rmsprop | sgd | adamw
   double lr = 1e-3;
-  double momentum = 0;                  // sgd's default is 0.9, the paper's fine-tuning setting
+  double momentum = 0;  // sgd's default is 0.9, the paper's fine-tuning setting
   double weight_decay = 0;
-  std::string schedule = "constant";    // constant | cosine: to zero over each stage
-  double clip_norm = 0;                 // gradients are scaled down to this L2 norm; 0 = never
+  std::string schedule = "constant";  // constant | cosine: to zero over each stage
+  double clip_norm = 0;               // gradients are scaled down to this L2 norm; 0 = never
 };
 
-// One stage of the curriculum (the paper's section 3): small patches in large batches first, whole volumes last.
+// One stage of the curriculum (the paper's section 3): small patches in large batches first, whole
+// volumes last.
 struct StageConfig {
   std::optional<std::array<std::int64_t, 3>> patch;  // x, y, z voxels; none = "whole"
   std::int64_t batch = 1;
-  std::int64_t epochs = 1;                           // an epoch draws every training case once
-  OptimizerConfig optimizer;                         // the run's, unless the stage names its own
-  std::string describe() const;                      // "64x64x64, batch 16"
+  std::int64_t epochs = 1;       // an epoch draws every training case once
+  OptimizerConfig optimizer;     // the run's, unless the stage names its own
+  std::string describe() const;  // "64x64x64, batch 16"
 };
 
 struct ValidationConfig {
@@ -40,8 +42,9 @@ struct ValidationConfig {
 };
 
 struct LoaderConfig {
-  int threads = 2;                     // read, prepare and cut in the background
-  std::optional<std::int64_t> memory;  // bytes of prepared cases kept; none ("auto") = a quarter of what is free
+  int threads = 2;  // read, prepare and cut in the background
+  std::optional<std::int64_t>
+      memory;  // bytes of prepared cases kept; none ("auto") = a quarter of what is free
 };
 
 struct ExecutionConfig {
@@ -50,16 +53,17 @@ struct ExecutionConfig {
 };
 
 struct TrainConfig {
-  NetConfig net;                     // in_channels and classes follow from the data set
+  NetConfig net;  // in_channels and classes follow from the data set
   DataConfig data;
   AugmentConfig augment;
-  bool centre_by_class = false;      // "sampling": {"centre": "voxel" | "class"}
+  bool centre_by_class = false;  // "sampling": {"centre": "voxel" | "class"}
   LossConfig loss;
   std::vector<StageConfig> curriculum;
   ValidationConfig validation;
   LoaderConfig loader;
   ExecutionConfig execution;
-  double checkpoint_seconds = 60;    // "checkpoint": {"every_seconds"}: the most work that a kill -9 can cost
+  double checkpoint_seconds =
+      60;  // "checkpoint": {"every_seconds"}: the most work that a kill -9 can cost
   std::uint64_t seed = 0;
 };
 
@@ -71,8 +75,8 @@ Json to_json(const TrainConfig& config);
 std::optional<std::string> preset_text(const std::string& name);
 std::vector<std::string> preset_names();
 
-// A preset's name or a JSON file, with `settings` ("optimizer.lr=1e-4": dotted path, JSON value or bare string)
-// applied on top.
+// A preset's name or a JSON file, with `settings` ("optimizer.lr=1e-4": dotted path, JSON value or
+// bare string) applied on top.
 Json read_config(const std::string& name_or_file, const std::vector<std::string>& settings);
 
 }  // namespace lamp

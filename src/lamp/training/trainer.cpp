@@ -33,7 +33,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 class Trainer {
  public:
@@ -43,6 +45,7 @@ class Trainer {
  private:
   // Where the run is, for messages.
   std::string place() const;
+  bool go_to_open_stage();
   void run_stage();
   void start_optimizer(bool inside_stage);
   void run_epochs(const BatchPlan& plan, Prefetcher<Batch>& batches);
@@ -53,9 +56,13 @@ class Trainer {
   void save_best(double dice);
   void save(bool weights);
   void stop_if_asked();
-  Model model() const { return {.network = network_, .labels = folder_.dataset.labels, .data = to_json(config().data)}; }
+  Model model() const {
+    return {.network = network_, .labels = folder_.dataset.labels, .data = to_json(config().data)};
+  }
   const TrainConfig& config() const { return folder_.config; }
-  const StageConfig& stage() const { return config().curriculum[static_cast<std::size_t>(cursor_.stage)]; }
+  const StageConfig& stage() const {
+    return config().curriculum[static_cast<std::size_t>(cursor_.stage)];
+  }
 
   RunFolder folder_;
   torch::Device device_;
@@ -92,6 +99,8 @@ Trainer::Trainer(RunFolder folder)
       precision_(parse_precision(config().execution.precision, device_.type())),
       scaler_(precision_ == Precision::kFp16) {
   network_.initialise(config().seed);
+  torch::manual_seed(
+      config().seed);  // for layers that draw from torch's own generator, such as dropout
   if (folder_.has_state) {
     saved_ = std::make_unique<SavedState>(folder_.path);
     saved_->restore(network_);
@@ -101,47 +110,66 @@ Trainer::Trainer(RunFolder folder)
   if (device_.is_cpu()) network_.use_channels_last();  // measured: 1.3 to 2 times as fast there
   parameters_ = named_parameters(network_);
   loss_ = make_loss(config().loss, class_weights(config(), store_, split_.training).to(device_));
-  log_ = std::make_unique<RunLog>(folder_.path / "metrics.csv", folder_.dataset.labels, cursor_.epochs_done);
+  log_ = std::make_unique<RunLog>(folder_.path / "metrics.csv", folder_.dataset.labels,
+                                  cursor_.epochs_done);
 }
 
 std::string Trainer::place() const {
-  return "stage " + std::to_string(cursor_.stage + 1) + ", epoch " + std::to_string(cursor_.epoch + 1) + ", step " +
-         std::to_string(cursor_.step + 1);
+  return "stage " + std::to_string(cursor_.stage + 1) + ", epoch " +
+         std::to_string(cursor_.epoch + 1) + ", step " + std::to_string(cursor_.step + 1);
 }
 
 TrainSummary Trainer::run() {
-  log_info("training on " + device_.str() + ": " + std::to_string(split_.training.size()) + " cases, " +
-           std::to_string(split_.validation.size()) + " held out for validation");
-  while (cursor_.stage < static_cast<std::int64_t>(config().curriculum.size())) run_stage();
+  log_info("training on " + device_.str() + ": " + std::to_string(split_.training.size()) +
+           " cases, " + std::to_string(split_.validation.size()) + " held out for validation");
+  while (go_to_open_stage()) run_stage();
   if (split_.validation.empty()) save_model(folder_.path / "best.safetensors", model());
   return {cursor_.epochs_done, last_loss_, cursor_.best_dice, folder_.path / "best.safetensors"};
 }
 
+// A cursor stays in a stage that it has finished, so that a resume with more epochs goes on there. False at the end of
+// the curriculum.
+bool Trainer::go_to_open_stage() {
+  const auto& stages = config().curriculum;
+  const auto count = static_cast<std::int64_t>(stages.size());
+  while (cursor_.stage < count && cursor_.epoch >= stage().epochs) {
+    if (cursor_.stage + 1 == count) return false;
+    ++cursor_.stage;
+    cursor_.epoch = 0;
+  }
+  return cursor_.stage < count;
+}
+
 void Trainer::run_stage() {
-  const BatchPlan plan(stage(), cursor_.stage, config().centre_by_class, config().seed, split_.training,
-                       Augmenter(config().augment, folder_.dataset.labels));
+  const BatchPlan plan(stage(), cursor_.stage, config().centre_by_class, config().seed,
+                       split_.training, Augmenter(config().augment, folder_.dataset.labels));
   const std::int64_t steps = stage().epochs * plan.steps_per_epoch();
   const std::int64_t done = cursor_.epoch * plan.steps_per_epoch() + cursor_.step;
   start_optimizer(done > 0);
-  log_info("stage " + std::to_string(cursor_.stage + 1) + " of " + std::to_string(config().curriculum.size()) + ": " +
-           stage().describe() + ", " + std::to_string(stage().epochs) + " epochs" +
-           (done > 0 ? ", going on at step " + std::to_string(done + 1) + " of " + std::to_string(steps) : ""));
+  log_info("stage " + std::to_string(cursor_.stage + 1) + " of " +
+           std::to_string(config().curriculum.size()) + ": " + stage().describe() + ", " +
+           std::to_string(stage().epochs) + " epochs" +
+           (done > 0
+                ? ", going on at step " + std::to_string(done + 1) + " of " + std::to_string(steps)
+                : ""));
   progress_ = std::make_unique<Progress>("stage " + std::to_string(cursor_.stage + 1), steps, done);
-  Prefetcher<Batch> batches({.first = done, .last = steps, .threads = config().loader.threads, .ahead = 2},
-                            [&](std::int64_t step) {
-                              omp_set_num_threads(1);  // this loader thread's share; the network has the rest
-                              return plan.make(step, store_);
-                            });
+  Prefetcher<Batch> batches(
+      {.first = done, .last = steps, .threads = config().loader.threads, .ahead = 2},
+      [&](std::int64_t step) {
+        omp_set_num_threads(1);  // this loader thread's share; the network has the rest
+        return plan.make(step, store_);
+      });
   run_epochs(plan, batches);
   progress_.reset();
 }
 
-// The same optimizer keeps what it remembers from one stage to the next: RMSProp's first steps without a history are
-// ten times too long.
+// The same optimizer keeps what it remembers from one stage to the next: RMSProp's first steps
+// without a history are ten times too long.
 void Trainer::start_optimizer(bool inside_stage) {
   const auto& stages = config().curriculum;
-  const bool same = cursor_.stage > 0 && stages[static_cast<std::size_t>(cursor_.stage - 1)].optimizer.name ==
-                                             stage().optimizer.name;
+  const bool same =
+      cursor_.stage > 0 &&
+      stages[static_cast<std::size_t>(cursor_.stage - 1)].optimizer.name == stage().optimizer.name;
   const auto before = optimizer_ && same ? optimizer_state(*optimizer_, parameters_)
                                          : std::map<std::string, torch::Tensor>();
   optimizer_ = make_optimizer(stage().optimizer, parameters_);
@@ -154,8 +182,8 @@ void Trainer::run_epochs(const BatchPlan& plan, Prefetcher<Batch>& batches) {
   epoch_start_ = Clock::now();
   while (auto batch = batches.next()) {
     const std::int64_t at = cursor_.epoch * plan.steps_per_epoch() + cursor_.step;
-    set_learning_rate(*optimizer_,
-                      learning_rate(stage().optimizer, at, stage().epochs * plan.steps_per_epoch()));
+    set_learning_rate(
+        *optimizer_, learning_rate(stage().optimizer, at, stage().epochs * plan.steps_per_epoch()));
     last_loss_ = step(*batch);
     cursor_.loss_sum += last_loss_;
     ++cursor_.step;
@@ -178,17 +206,19 @@ double Trainer::step(const Batch& batch) {
   }
   const torch::Tensor loss = (*loss_)(logits, batch.label.to(device_), flags);
   const double value = loss.item<double>();
-  const std::string advice = "; the last saved state is untouched: lower the learning rate "
-                             "(--set optimizer.lr=...) and go on with --resume";
+  const std::string advice =
+      "; the last saved state is untouched: lower the learning rate "
+      "(--set optimizer.lr=...) and go on with --resume";
   if (!std::isfinite(value)) {
-    throw Error("training stopped: the loss is " + shortest(value) + " at " + place() + ", first in " +
-                first_non_finite_layer(network_, image) + advice);
+    throw Error("training stopped: the loss is " + shortest(value) + " at " + place() +
+                ", first in " + first_non_finite_layer(network_, image) + advice);
   }
   const double scale = scaler_.scale();
   (scale == 1 ? loss : loss * scale).backward();
   double norm = gradient_norm(parameters_);
   if (!scaler_.unscale(parameters_, norm)) {
-    if (precision_ == Precision::kFp16 && !scaler_.exhausted()) return value;  // an overflow of the scaled gradients
+    if (precision_ == Precision::kFp16 && !scaler_.exhausted())
+      return value;  // an overflow of the scaled gradients
     throw Error("training stopped: a gradient is not finite at " + place() + ", first in " +
                 first_non_finite_gradient(parameters_) + advice);
   }
@@ -205,15 +235,19 @@ void Trainer::end_epoch(const BatchPlan& plan) {
   EpochRow row{.epoch = ++cursor_.epochs_done,
                .stage = cursor_.stage + 1,
                .loss = cursor_.loss_sum / static_cast<double>(plan.steps_per_epoch()),
-               .learning_rate = static_cast<torch::optim::OptimizerOptions&>(optimizer_->param_groups()[0].options()).get_lr()};
+               .learning_rate = static_cast<torch::optim::OptimizerOptions&>(
+                                    optimizer_->param_groups()[0].options())
+                                    .get_lr()};
   const bool last = cursor_.epoch + 1 == stage().epochs;
-  if (!split_.validation.empty() && (last || row.epoch % config().validation.every_epochs == 0)) validate_into(row);
+  if (!split_.validation.empty() && (last || row.epoch % config().validation.every_epochs == 0))
+    validate_into(row);
   row.seconds = cursor_.epoch_seconds + seconds_since(epoch_start_);
   log_->append(row);
-  log_debug("epoch " + std::to_string(row.epoch) + ": loss " + fixed(row.loss, 5) + ", " + fixed(row.seconds, 2) + " s");
+  log_debug("epoch " + std::to_string(row.epoch) + ": loss " + fixed(row.loss, 5) + ", " +
+            fixed(row.seconds, 2) + " s");
   epoch_start_ = Clock::now();
-  cursor_ = {.stage = cursor_.stage + (last ? 1 : 0),
-             .epoch = last ? 0 : cursor_.epoch + 1,
+  cursor_ = {.stage = cursor_.stage,
+             .epoch = cursor_.epoch + 1,
              .epochs_done = cursor_.epochs_done,
              .best_dice = cursor_.best_dice};
   if (last || seconds_since(last_save_) >= config().checkpoint_seconds) save(true);
@@ -223,8 +257,8 @@ void Trainer::validate_into(EpochRow& row) {
   row.dice = validate(network_, store_, split_.validation, device_);
   const double mean = mean_dice(row.dice);
   progress_->clear();
-  log_info("epoch " + std::to_string(row.epoch) + ": loss " + fixed(row.loss, 4) + ", validation Dice " +
-           fixed(mean, 4));
+  log_info("epoch " + std::to_string(row.epoch) + ": loss " + fixed(row.loss, 4) +
+           ", validation Dice " + fixed(mean, 4));
   if (mean > cursor_.best_dice) save_best(mean);
 }
 

@@ -1,5 +1,5 @@
-// `lamp train`: the curriculum from the first patch to the last whole volume, in a run folder that can be left at any
-// moment and taken up again with the same result, to the last bit.
+// `lamp train`: the curriculum from the first patch to the last whole volume, in a run folder that
+// can be left at any moment and taken up again with the same result, to the last bit.
 #pragma once
 
 #include <filesystem>
@@ -24,8 +24,9 @@ struct TrainSummary {
   std::filesystem::path best;
 };
 
-// Throws UsageError (configuration), InputError (data), Interrupted (SIGINT or SIGTERM, after saving), Error (a loss
-// or gradient that is not finite, naming the layer; a full disk). Whatever it throws, the last saved state is whole.
+// Throws UsageError (configuration), InputError (data), Interrupted (SIGINT or SIGTERM, after
+// saving), Error (a loss or gradient that is not finite, naming the layer; a full disk). Whatever
+// it throws, the last saved state is whole.
 TrainSummary train(const TrainRequest& request);
 
 }  // namespace lamp

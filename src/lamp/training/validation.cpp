@@ -20,7 +20,8 @@ constexpr std::uint64_t kSplitStream = 3;
 
 }  // namespace
 
-CaseSplit split_cases(const std::vector<Case>& cases, const ValidationConfig& config, std::uint64_t seed) {
+CaseSplit split_cases(const std::vector<Case>& cases, const ValidationConfig& config,
+                      std::uint64_t seed) {
   CaseSplit split;
   if (config.fold) {
     for (std::size_t i = 0; i < cases.size(); ++i)
@@ -38,7 +39,8 @@ CaseSplit split_cases(const std::vector<Case>& cases, const ValidationConfig& co
   std::iota(order.begin(), order.end(), std::size_t{0});
   Random random{seed, kSplitStream};
   for (std::int64_t i = count - 1; i > 0; --i)
-    std::swap(order[static_cast<std::size_t>(i)], order[static_cast<std::size_t>(random.below(i + 1))]);
+    std::swap(order[static_cast<std::size_t>(i)],
+              order[static_cast<std::size_t>(random.below(i + 1))]);
   split.validation.assign(order.begin(), order.begin() + held_out);
   split.training.assign(order.begin() + held_out, order.end());
   std::sort(split.validation.begin(), split.validation.end());
@@ -58,20 +60,22 @@ CaseSplit split_dataset(Dataset& dataset, const ValidationConfig& config, std::u
   return split;
 }
 
-std::vector<double> dice_per_label(const torch::Tensor& predicted, const torch::Tensor& reference, int classes,
-                                   const std::vector<int>& annotated) {
+std::vector<double> dice_per_label(const torch::Tensor& predicted, const torch::Tensor& reference,
+                                   int classes, const std::vector<int>& annotated) {
   const auto overlap = count_overlap(predicted, reference);
   std::vector<double> dice;
   for (int label = 1; label < classes; ++label) {
     const auto found = overlap.find(label);
-    const bool known = annotated.empty() || std::find(annotated.begin(), annotated.end(), label) != annotated.end();
-    dice.push_back(known && found != overlap.end() ? found->second.dice() : std::numeric_limits<double>::quiet_NaN());
+    const bool known = annotated.empty() ||
+                       std::find(annotated.begin(), annotated.end(), label) != annotated.end();
+    dice.push_back(known && found != overlap.end() ? found->second.dice()
+                                                   : std::numeric_limits<double>::quiet_NaN());
   }
   return dice;
 }
 
-std::vector<double> validate(Network& network, CaseStore& store, const std::vector<std::size_t>& cases,
-                             torch::Device device) {
+std::vector<double> validate(Network& network, CaseStore& store,
+                             const std::vector<std::size_t>& cases, torch::Device device) {
   const torch::NoGradGuard no_grad;
   network.chain->eval();
   const int classes = static_cast<int>(network.config.classes);
@@ -79,7 +83,8 @@ std::vector<double> validate(Network& network, CaseStore& store, const std::vect
   for (const std::size_t index : cases) {
     const auto sample = store.get(index);
     const torch::Tensor scores = network.forward(sample->image.unsqueeze(0).to(device));
-    const auto dice = dice_per_label(scores[0].argmax(0).cpu(), sample->label, classes, sample->annotated);
+    const auto dice =
+        dice_per_label(scores[0].argmax(0).cpu(), sample->label, classes, sample->annotated);
     for (std::size_t i = 0; i < dice.size(); ++i) columns[i].push_back(dice[i]);
   }
   network.chain->train();

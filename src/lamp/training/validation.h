@@ -1,5 +1,5 @@
-// Real Dice on held-out cases: each is segmented whole, and the hard labels are compared with the reference on the
-// network's grid.
+// Real Dice on held-out cases: each is segmented whole, and the hard labels are compared with the
+// reference on the network's grid.
 #pragma once
 
 #include <cstddef>
@@ -17,21 +17,23 @@ struct CaseSplit {
   std::vector<std::size_t> validation;
 };
 
-// Moves the data set's own validation cases, where it names some, behind its training cases; otherwise splits those as
-// split_cases does.
+// Moves the data set's own validation cases, where it names some, behind its training cases;
+// otherwise splits those as split_cases does.
 CaseSplit split_dataset(Dataset& dataset, const ValidationConfig& config, std::uint64_t seed);
 
-// Indices into the data set's training cases. Without a fold: a share of at least one case (if the fraction is not
-// zero and two cases are there), drawn by the seed.
-CaseSplit split_cases(const std::vector<Case>& cases, const ValidationConfig& config, std::uint64_t seed);
+// Indices into the data set's training cases. Without a fold: a share of at least one case (if the
+// fraction is not zero and two cases are there), drawn by the seed.
+CaseSplit split_cases(const std::vector<Case>& cases, const ValidationConfig& config,
+                      std::uint64_t seed);
 
-// Dice of one case for labels 1 ... classes - 1: NaN where a label is not annotated or neither map holds it.
-// predicted, reference: [D, H, W] integer tensors.
-std::vector<double> dice_per_label(const torch::Tensor& predicted, const torch::Tensor& reference, int classes,
-                                   const std::vector<int>& annotated);
+// Dice of one case for labels 1 ... classes - 1: NaN where a label is not annotated or neither map
+// holds it. predicted, reference: [D, H, W] integer tensors.
+std::vector<double> dice_per_label(const torch::Tensor& predicted, const torch::Tensor& reference,
+                                   int classes, const std::vector<int>& annotated);
 
-// Mean over the cases of dice_per_label, leaving out NaN. Puts the network into evaluation mode and back.
-std::vector<double> validate(Network& network, CaseStore& store, const std::vector<std::size_t>& cases,
-                             torch::Device device);
+// Mean over the cases of dice_per_label, leaving out NaN. Puts the network into evaluation mode and
+// back.
+std::vector<double> validate(Network& network, CaseStore& store,
+                             const std::vector<std::size_t>& cases, torch::Device device);
 
 }  // namespace lamp
