@@ -202,7 +202,7 @@ std::array<double, N> required(const Elements& elements, std::uint32_t tag, cons
     refuse(file, "its " + name + " is missing or not " + std::to_string(N) +
                      " numbers, so its place in space is unknown; export the series again");
   }
-  std::array<double, N> numbers;
+  std::array<double, N> numbers{};
   std::copy(found.begin(), found.end(), numbers.begin());
   return numbers;
 }
