@@ -123,6 +123,37 @@ TEST_F(ItkIoTest, ReadsRawAndCompressedDataWithinAndBeside) {
   expect_counting(file(kMeta + std::string("ElementDataFile = voxels.raw\n"), "a.mhd"));
 }
 
+TEST_F(ItkIoTest, ReadsBigEndianVoxels) {
+  std::string swapped = counting();
+  for (std::size_t i = 0; i < swapped.size(); i += 2) std::swap(swapped[i], swapped[i + 1]);
+  std::string nrrd = kNrrd, meta = kMeta;
+  nrrd.replace(nrrd.find("little"), 6, "big");
+  meta.replace(meta.find("MSB = False"), 11, "MSB = True");
+  expect_counting(file(nrrd + "encoding: raw\n\n" + swapped, "a.nrrd"));
+  expect_counting(file(meta + "ElementDataFile = LOCAL\n" + swapped, "a.mha"));
+}
+
+TEST_F(ItkIoTest, AWrongCompressedSizeChangesNoVoxel) {
+  const Volume volume = sample();
+  write_volume(folder_ / "a.mha", volume);
+  std::string bytes = read_file(folder_ / "a.mha");
+  const std::size_t digit = bytes.find("CompressedDataSize = ") + 21;
+  ASSERT_GT(digit, 21U);
+  bytes[digit] = bytes[digit] == '1' ? '2' : '1';
+  EXPECT_TRUE(
+      torch::equal(read_image(file(bytes, "b.mha")).voxels, volume.voxels.to(torch::kFloat32)));
+}
+
+TEST_F(ItkIoTest, RefusesChannelsBehindSpace) {
+  std::string header = kNrrd;
+  header.replace(header.find("sizes: 4 3 2"), 12, "sizes: 4 3 2 2");
+  header.replace(header.find("dimension: 3"), 12, "dimension: 4");
+  header.replace(header.find("(0,0,4)"), 7, "(0,0,4) none");
+  header.replace(header.find("domain domain domain"), 20, "domain domain domain vector");
+  expect_image_refused(file(header + "encoding: raw\n\n" + counting() + counting(), "a.nrrd"),
+                       "channels");
+}
+
 TEST_F(ItkIoTest, RefusesRawDataOfAnotherLength) {
   const std::string raw = counting();
   for (const std::string& wrong : {raw + "x", raw.substr(1), std::string()}) {
@@ -303,6 +334,15 @@ TEST_F(DicomTest, RefusesASliceWithoutAPlace) {
     testing::written(image_file(2), bytes);
     expect_image_refused(folder_.path(), "");
   }
+}
+
+TEST_F(DicomTest, RefusesRunLengthCoding) {
+  write_all();
+  std::string bytes = read_file(image_file(2));
+  const std::string syntax = "1.2.840.10008.1.2.1";
+  bytes[bytes.find(syntax) + syntax.size() - 1] = '5';
+  testing::written(image_file(2), bytes);
+  expect_image_refused(folder_.path(), "transfer syntax");
 }
 
 TEST_F(DicomTest, RefusesATruncatedSlice) {

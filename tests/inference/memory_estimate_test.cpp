@@ -40,8 +40,6 @@ TEST_P(ForwardMemoryTest, EstimateIsWithinFivePercentOfTheMeasuredPeak) {
   const auto measured = static_cast<double>(peak_bytes(kCpu) - before);
   const auto estimated = static_cast<double>(memory.bytes(setting.size));
   RecordProperty("measured_bytes", std::to_string(measured));
-  std::printf("%s: estimated %.0f, measured %.0f, ratio %.4f\n", setting.net, estimated, measured,
-              estimated / measured);
   EXPECT_NEAR(estimated / measured, 1, 0.05);
 }
 

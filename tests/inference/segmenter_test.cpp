@@ -49,10 +49,13 @@ Volume oblique_volume(int seed = 0) {
   return volume;
 }
 
+// Nothing has to be estimated for a window that is given, which saves the tests time.
+const SegmentOptions kWindows{.patch = {.kind = PatchRequest::kFixed, .size = {24, 24, 16}}};
+
 class SegmenterTest : public ::testing::Test {
  protected:
   SegmentReport segment(const SegmentModel& model, const std::vector<std::string>& inputs,
-                        const SegmentOptions& options = {}) {
+                        const SegmentOptions& options = kWindows) {
     return segment_all({model}, {.inputs = inputs, .output = out_, .options = options});
   }
   std::string image(const std::string& name, int seed = 0) {
@@ -87,7 +90,7 @@ TEST_F(SegmenterTest, LabelsLieOnTheInputsOwnGrid) {
 TEST_F(SegmenterTest, EveryFormatCarriesTheGrid) {
   const std::string input = image("a.nrrd");
   for (const char* format : {"nii", "nrrd", "mha"}) {
-    segment(small_model(kKeep), {input}, {.format = format});
+    segment(small_model(kKeep), {input}, {.patch = kWindows.patch, .format = format});
     const Volume labels = read_label(out_ / (std::string("a.") + format));
     EXPECT_LT(corner_distance_voxels(labels.geometry, oblique_volume().geometry), 1e-4) << format;
   }
@@ -174,7 +177,7 @@ TEST_F(SegmenterTest, AFailureInTheNetworkDoesNotStopTheOthers) {
 TEST_F(SegmenterTest, AutoKeepsBelowTheMemoryAndSaysSo) {
   const std::string input = image("a.nii.gz");
   const SegmentModel model = small_model(kKeep);
-  const SegmentReport whole = segment(model, {input});
+  const SegmentReport whole = segment(model, {input}, SegmentOptions{});
   EXPECT_TRUE(whole.cases.at(0).patch.whole);
   ASSERT_TRUE(whole.cases.at(0).patch.bytes.has_value());
   EXPECT_EQ(exit_code(segment(model, {input}, {.memory_bytes = 1 << 20})), 5);
@@ -212,7 +215,7 @@ TEST_F(SegmenterTest, LabelValuesAreTheModelsIds) {
 
 TEST_F(SegmenterTest, AnEnsembleOfEqualModelsChangesNothing) {
   const std::string input = image("a.nii.gz");
-  const SegmentOptions options{.save_probabilities = true};
+  const SegmentOptions options{.patch = kWindows.patch, .save_probabilities = true};
   segment(small_model(kKeep), {input}, options);
   const torch::Tensor one = read_image(out_ / "a_prob.nii.gz").voxels;
   segment_all({small_model(kKeep), small_model(kKeep)},
@@ -254,8 +257,8 @@ TEST_F(SegmenterTest, MirroringMakesTheResultOfAMirroredImageTheMirroredResult) 
 
 TEST_F(SegmenterTest, CleaningReachesTheLabelMapAndTheVolumes) {
   const std::string input = image("a.nii.gz");
-  const SegmentReport report =
-      segment(small_model(kKeep), {input}, {.cleanup = {.min_volume_mm3 = 1e9}});
+  const SegmentReport report = segment(
+      small_model(kKeep), {input}, {.patch = kWindows.patch, .cleanup = {.min_volume_mm3 = 1e9}});
   EXPECT_EQ(read_label(out_ / "a.nii.gz").voxels.max().item<int>(), 0);
   EXPECT_EQ(report.cases.at(0).volume_mm3.at("liver"), 0);
 }

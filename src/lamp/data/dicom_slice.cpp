@@ -209,8 +209,9 @@ std::array<double, N> required(const Elements& elements, std::uint32_t tag, cons
 
 bool is_explicit(const std::string& syntax, const std::string& file) {
   if (syntax == "1.2.840.10008.1.2") return false;
+  // Among them run-length coding: GDCM crashes on a damaged one.
   if (!syntax.starts_with("1.2.840.10008.1.2.") || syntax == "1.2.840.10008.1.2.2" ||
-      syntax == "1.2.840.10008.1.2.1.99")
+      syntax == "1.2.840.10008.1.2.1.99" || syntax == "1.2.840.10008.1.2.5")
     refuse(file, "transfer syntax \"" + syntax +
                      "\" is not supported; convert the series to "
                      "explicit VR little endian");

@@ -1,6 +1,6 @@
-// The only file that includes ITK. It calls ITK's readers directly, without their registration by
-// name, and hands on nothing that they have not earned: sizes, checksums and geometry are checked
-// on our side.
+// The only file that includes ITK. It calls ITK's classes directly, without their registration by
+// name, and leaves to them what they are good at: the conventions of headers, writing, and DICOM's
+// codecs. Voxels of NRRD and MetaImage are read on our side, with every checksum.
 #include "lamp/data/itk_io.h"
 
 #include <gdcmTrace.h>
@@ -9,6 +9,7 @@
 #include <itkNrrdImageIO.h>
 
 #include <algorithm>
+#include <iostream>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -37,16 +38,29 @@ std::string one_line(const itk::ExceptionObject& error) {
   return text.substr(0, 200);
 }
 
-// The libraries below ITK keep error messages and settings in global variables.
-std::unique_lock<std::mutex> lock_itk() {
-  static std::mutex mutex;
-  std::unique_lock<std::mutex> lock(mutex);
-  itk::Object::GlobalWarningDisplayOff();
-  gdcm::Trace::WarningOff();
-  gdcm::Trace::ErrorOff();
-  gdcm::Trace::DebugOff();
-  return lock;
-}
+// Held during every call: the libraries below ITK keep errors and settings in global variables, and
+// MetaIO writes to std::cerr what the exception then says in one line.
+class ItkSession {
+ public:
+  ItkSession() : lock_(mutex()), stream_(std::cerr.rdbuf(nullptr)) {
+    itk::Object::GlobalWarningDisplayOff();
+    gdcm::Trace::WarningOff();
+    gdcm::Trace::ErrorOff();
+    gdcm::Trace::DebugOff();
+  }
+  ~ItkSession() { std::cerr.rdbuf(stream_); }
+  ItkSession(const ItkSession&) = delete;
+  ItkSession& operator=(const ItkSession&) = delete;
+
+ private:
+  static std::mutex& mutex() {
+    static std::mutex mutex;
+    return mutex;
+  }
+
+  std::lock_guard<std::mutex> lock_;
+  std::streambuf* stream_;
+};
 
 bool is_nrrd(const fs::path& path) {
   const std::string extension = path.extension().string();
@@ -105,18 +119,24 @@ Geometry geometry_of(const Io& io) {
   return grid;
 }
 
-RawVolume header_of(Io& io, const fs::path& path, const ReadOptions& options) {
-  io.ReadImageInformation();
-  if (io.GetNumberOfDimensions() != 3) {
-    refuse(path, std::to_string(io.GetNumberOfDimensions()) +
-                     "-D, expected a 3-D image (channels as vectors); save one image per file");
+RawVolume read_header(const fs::path& path, const ReadOptions& options) {
+  const ItkSession session;
+  try {
+    const Io::Pointer io = make_io(path);
+    io->ReadImageInformation();
+    if (io->GetNumberOfDimensions() != 3) {
+      refuse(path, std::to_string(io->GetNumberOfDimensions()) +
+                       "-D, expected a 3-D image (channels as vectors); save one image per file");
+    }
+    RawVolume raw{.geometry = geometry_of(*io),
+                  .channels = static_cast<std::int64_t>(io->GetNumberOfComponents()),
+                  .type = voxel_type(*io, path),
+                  .interleaved = true};
+    check_grid(raw.geometry, options, path.string());
+    return raw;
+  } catch (const itk::ExceptionObject& error) {
+    refuse(path, one_line(error));
   }
-  RawVolume raw{.geometry = geometry_of(io),
-                .channels = static_cast<std::int64_t>(io.GetNumberOfComponents()),
-                .type = voxel_type(io, path),
-                .interleaved = true};
-  check_grid(raw.geometry, options, path.string());
-  return raw;
 }
 
 void set_whole_region(Io& io) {
@@ -126,25 +146,20 @@ void set_whole_region(Io& io) {
   io.SetIORegion(region);
 }
 
+// Geometry and type from ITK, voxels from our own reader.
 RawVolume read_checked(const fs::path& path, const ReadOptions& options, bool with_voxels) {
   const StoredData data = locate(path);
-  with_voxels ? check_stored_data(data, path) : check_stored_size(data, path);
+  check_stored_size(data, path);
   if (!data.has_spacing)
     log_warning("no voxel spacing in the file, 1 mm assumed: " + path.string());
-  const auto lock = lock_itk();
-  try {
-    const Io::Pointer io = make_io(path);
-    RawVolume raw = header_of(*io, path, options);
-    const std::int64_t bytes = raw.geometry.voxels() * raw.channels * bytes_of(raw.type);
-    if (bytes != data.bytes) refuse(path, "its header contradicts itself; the header is damaged");
-    if (!with_voxels) return raw;
-    raw.bytes.resize(static_cast<std::size_t>(bytes));
-    set_whole_region(*io);
-    io->Read(raw.bytes.data());
-    return raw;
-  } catch (const itk::ExceptionObject& error) {
-    refuse(path, one_line(error));
-  }
+  RawVolume raw = read_header(path, options);
+  raw.swap_bytes = data.big_endian;
+  if (raw.channels > 1 && data.channels_last)
+    refuse(path, "its channels are the last axis, expected the first; save it so, or as NIfTI");
+  if (raw.geometry.voxels() * raw.channels * bytes_of(raw.type) != data.bytes)
+    refuse(path, "its header contradicts itself; the header is damaged");
+  if (with_voxels) raw.bytes = read_stored_data(data, path);
+  return raw;
 }
 
 Io::IOComponentEnum component_of(const torch::Tensor& voxels) {
@@ -192,13 +207,13 @@ void write_itk(const fs::path& path, const Volume& volume) {
   const torch::Tensor voxels = volume.voxels.permute({1, 2, 3, 0}).contiguous();
   AtomicFile file(path);
   try {
-    const auto lock = lock_itk();
+    const ItkSession session;
     const Io::Pointer io = make_io(file.temporary());
     describe_to(*io, volume.geometry, volume.voxels);
     io->SetUseCompression(true);
     io->SetCompressionLevel(2);
     io->Write(voxels.data_ptr());
-    check_stored_data(locate(file.temporary()), file.temporary());  // ITK may overlook a full disk
+    read_stored_data(locate(file.temporary()), file.temporary());  // ITK may overlook a full disk
   } catch (const itk::ExceptionObject& error) {
     throw Error("cannot write: " + path.string() + ": " + one_line(error));
   } catch (const InputError&) {
@@ -208,7 +223,7 @@ void write_itk(const fs::path& path, const Volume& volume) {
 }
 
 std::string decode_dicom(const fs::path& path, const Geometry& plane) {
-  const auto lock = lock_itk();
+  const ItkSession session;
   try {
     const auto io = itk::GDCMImageIO::New();
     io->SetFileName(path.string());

@@ -17,7 +17,7 @@
 namespace lamp {
 namespace {
 
-constexpr std::int64_t kSlabVoxels = 1 << 22;
+constexpr std::int64_t kSlabVoxels = 1 << 20;
 // Masks that differ by less are equal: their sums are rounded in float32.
 constexpr float kTie = 1e-5F;
 

@@ -40,7 +40,7 @@ std::string trimmed(const std::string& text) {
   return text.substr(first, text.find_last_not_of(" \t\r") - first + 1);
 }
 
-// A header's fields by lower-case name, and the number of bytes up to its end.
+// A header's fields by name, and the number of bytes up to its end.
 struct TextHeader {
   std::map<std::string, std::string> fields;
   std::int64_t bytes = 0;
@@ -65,7 +65,7 @@ TextHeader read_text_header(const fs::path& path, char separator, Last last) {
     const auto split = text.find(separator);
     const bool note = text.starts_with('#') || text.substr(0, split + 2).ends_with(":=");
     if (split != std::string::npos && !note) {
-      const std::string name = lower(trimmed(text.substr(0, split)));
+      const std::string name = trimmed(text.substr(0, split));
       if (!header.fields.emplace(name, trimmed(text.substr(split + 1))).second)
         refuse(path, "its header says \"" + name + "\" twice; correct the header");
     }
@@ -212,9 +212,15 @@ StoredData locate_nrrd_data(const fs::path& path) {
   } else if (!attached) {
     refuse(path, "its header has no end; the file is cut short or no NRRD file");
   }
-  data.bytes =
-      data_bytes(whole_numbers(header.get("sizes")), nrrd_element(header.get("type"), path), path);
+  const std::int64_t element = nrrd_element(header.get("type"), path);
+  data.bytes = data_bytes(whole_numbers(header.get("sizes")), element, path);
   data.encoding = nrrd_encoding(header.get("encoding"), path);
+  const std::string endian = header.get("endian");
+  if (endian != "little" && endian != "big" && element > 1)
+    refuse(path, "its header does not say \"endian: little\" or \"big\"; correct the header");
+  data.big_endian = endian == "big";
+  const std::string kinds = header.get("kinds");
+  data.channels_last = kinds.starts_with("domain") || kinds.starts_with("space");
   data.has_spacing =
       header.fields.contains("space directions") || header.fields.contains("spacings");
   return data;
@@ -223,29 +229,33 @@ StoredData locate_nrrd_data(const fs::path& path) {
 StoredData locate_meta_data(const fs::path& path) {
   bool complete = false;
   const TextHeader header = read_text_header(path, '=', [&](const std::string& line) {
-    return complete = lower(line).starts_with("elementdatafile");
+    return complete = line.starts_with("ElementDataFile");
   });
   if (!complete) refuse(path, "its header has no ElementDataFile; it is cut short or no MetaImage");
-  if (header.fields.contains("binarydata") && !is_true(header.get("binarydata")))
+  if (header.fields.contains("BinaryData") && !is_true(header.get("BinaryData")))
     refuse(path, "voxels as text; save it with BinaryData = True");
-  if (header.fields.contains("headersize") && header.get("headersize") != "0")
+  if (header.fields.contains("HeaderSize") && header.get("HeaderSize") != "0")
     refuse(path, "HeaderSize is not supported; save the image without it");
+  if (header.get("NDims") != "3" || header.get("ObjectType") != "Image")
+    refuse(path, "expected ObjectType = Image and NDims = 3; save one 3-D image per file");
   StoredData data{.file = path, .offset = header.bytes};
-  const std::string name = header.get("elementdatafile");
+  const std::string name = header.get("ElementDataFile");
   if (lower(name) != "local") {
     data.file = named_file(path, name);
     data.offset = 0;
   }
-  std::vector<std::int64_t> factors = whole_numbers(header.get("dimsize"));
-  if (header.fields.contains("elementnumberofchannels")) {
-    const auto channels = whole_numbers(header.get("elementnumberofchannels"));
+  std::vector<std::int64_t> factors = whole_numbers(header.get("DimSize"));
+  if (header.fields.contains("ElementNumberOfChannels")) {
+    const auto channels = whole_numbers(header.get("ElementNumberOfChannels"));
     if (channels.size() != 1)
       refuse(path, "ElementNumberOfChannels is no number; the header is damaged");
     factors.push_back(channels[0]);
   }
-  data.bytes = data_bytes(factors, meta_element(header.get("elementtype"), path), path);
-  if (is_true(header.get("compresseddata"))) data.encoding = Encoding::kZlib;
-  data.has_spacing = header.fields.contains("elementspacing");
+  data.bytes = data_bytes(factors, meta_element(header.get("ElementType"), path), path);
+  if (is_true(header.get("CompressedData"))) data.encoding = Encoding::kZlib;
+  data.big_endian =
+      is_true(header.get("BinaryDataByteOrderMSB")) || is_true(header.get("ElementByteOrderMSB"));
+  data.has_spacing = header.fields.contains("ElementSpacing");
   return data;
 }
 
@@ -264,18 +274,20 @@ void check_stored_size(const StoredData& data, const fs::path& path) {
   }
 }
 
-void check_stored_data(const StoredData& data, const fs::path& path) {
+std::string read_stored_data(const StoredData& data, const fs::path& path) {
   check_stored_size(data, path);
-  if (data.encoding == Encoding::kRaw) return;
-  const std::string packed = read_file(data.file);
+  std::string stored = read_file(data.file);
+  stored.erase(0, static_cast<std::size_t>(data.offset));
+  if (data.encoding == Encoding::kRaw) return stored;
   std::string voxels(static_cast<std::size_t>(data.bytes), '\0');
   const auto found = static_cast<std::int64_t>(decompress(
       {.format = data.encoding == Encoding::kGzip ? Compression::kGzip : Compression::kZlib,
-       .bytes = std::string_view(packed).substr(static_cast<std::size_t>(data.offset)),
+       .bytes = stored,
        .out = voxels.data(),
        .capacity = voxels.size()},
       path.string()));
   if (found != data.bytes) refuse_length(found, data.bytes, path);
+  return voxels;
 }
 
 }  // namespace lamp

@@ -1,9 +1,10 @@
-// Where the voxels of a NRRD or MetaImage file lie, and whether all of them are there. ITK reports
-// success on files that are cut short, so a file is checked before ITK sees it.
+// The voxels of a NRRD or MetaImage file, all of them or none. ITK reports success on files that
+// are cut short and fills the rest with zeros, so it only reads their headers.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
+#include <string>
 
 namespace lamp {
 
@@ -14,7 +15,9 @@ struct StoredData {
   std::int64_t offset = 0;     // where the voxels start in it
   std::int64_t bytes = 0;      // of the voxels, uncompressed
   Encoding encoding = Encoding::kRaw;
-  bool has_spacing = false;  // does the header say how large a voxel is?
+  bool big_endian = false;
+  bool channels_last = false;  // does the header say that the first axis is one of space?
+  bool has_spacing = false;    // does it say how large a voxel is?
 };
 
 // Reads the text header of .nrrd, .nhdr, .mha or .mhd. Throws InputError for what it does not
@@ -23,9 +26,9 @@ struct StoredData {
 StoredData locate_nrrd_data(const std::filesystem::path& path);
 StoredData locate_meta_data(const std::filesystem::path& path);
 
-// Throws InputError, naming `path`, if the voxels' length differs from the header's claim or a
-// checksum does not match.
-void check_stored_data(const StoredData& data, const std::filesystem::path& path);
+// The voxels' bytes. Throws InputError, naming `path`, if their number differs from the header's
+// claim or a checksum does not match.
+std::string read_stored_data(const StoredData& data, const std::filesystem::path& path);
 // Only whether the claim can be true of a file of that size; costs nothing.
 void check_stored_size(const StoredData& data, const std::filesystem::path& path);
 

@@ -1,6 +1,7 @@
 // Readers of /proc and of the control groups' files.
 #include "lamp/inference/host_memory.h"
 
+#include <malloc.h>
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -81,6 +82,8 @@ std::int64_t peak_resident_bytes() { return field("/proc/self/status", "VmHWM:")
 void reset_peak_resident_bytes() {
   std::ofstream("/proc/self/clear_refs") << "5";  // see proc(5)
 }
+
+void release_free_memory() { malloc_trim(0); }
 
 std::int64_t available_memory_bytes() {
   const std::int64_t system = field("/proc/meminfo", "MemAvailable:").value_or(kNoLimit);

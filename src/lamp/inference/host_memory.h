@@ -11,6 +11,9 @@ std::int64_t resident_bytes();
 std::int64_t peak_resident_bytes();
 // Needs no privilege; without effect where the kernel refuses it.
 void reset_peak_resident_bytes();
+// Gives freed heap pages back to the system, which a process that keeps its heap never does by
+// itself. Touching them again costs a page fault each.
+void release_free_memory();
 
 // What this process may still take without swapping: the least of MemAvailable in /proc/meminfo,
 // what the control groups (v1 or v2) leave, and the address space that `ulimit -v` leaves.

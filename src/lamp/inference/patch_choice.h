@@ -24,6 +24,7 @@ struct PatchChoice {
   bool whole = true;
   std::array<std::int64_t, 3> size = {0, 0, 0};  // the window, or the volume if whole
   std::optional<std::int64_t> bytes;             // estimated need, where it was worked out
+  bool alone = false;  // fits only while no other case is loaded or written
 
   // "whole" or [x, y, z].
   Json to_json() const;

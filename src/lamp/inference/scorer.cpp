@@ -19,6 +19,10 @@ namespace lamp {
 namespace {
 
 constexpr double kShareOfAvailable = 0.8;
+// What the C library's heap loses to gaps between blocks of unequal size: up to 28 % was measured.
+constexpr double kHeapGaps = 1.3;
+// Pages of code and stacks that the process has not touched yet when its share is reckoned.
+constexpr std::int64_t kLatePages = 48 << 20;
 constexpr float kLeastProbability = 1e-30F;  // keeps the logarithm finite
 
 c10::Device single_device(const std::string& text) {
@@ -84,41 +88,51 @@ Scorer::Scorer(const std::vector<SegmentModel>& models, const SegmentOptions& op
   const auto available = static_cast<double>(available_bytes(device_));
   limit_bytes_ = static_cast<std::int64_t>(kShareOfAvailable * available);
   if (options.memory_bytes) {
-    const std::int64_t taken = device_.is_cpu() ? resident_bytes() : allocated_bytes(device_);
+    release_free_memory();  // what the passes of the estimate left
+    const std::int64_t taken =
+        device_.is_cpu() ? resident_bytes() + kLatePages : allocated_bytes(device_);
     limit_bytes_ = std::max<std::int64_t>(*options.memory_bytes - taken, 0);
   }
 }
 
-std::int64_t Scorer::need(const PreparedImage& image, const std::array<std::int64_t, 3>& size,
-                          bool whole) const {
+std::int64_t Scorer::need(const PreparedImage& image, const Plan& plan) const {
   const auto network_voxels = image.voxels.numel() / image.voxels.size(0);
   const std::int64_t image_bytes = image.voxels.numel() * 4;
   const std::int64_t scores = classes_ * network_voxels * 4;
   std::int64_t passes = 0;
-  for (const ForwardMemory& forward : forward_) passes = std::max(passes, forward.bytes(size));
+  for (const ForwardMemory& forward : forward_) passes = std::max(passes, forward.bytes(plan.size));
+  if (device_.is_cpu()) passes = static_cast<std::int64_t>(kHeapGaps * static_cast<double>(passes));
   // Windows: the sum of scores, the sum of weights, and one window's scores and weights.
-  if (!whole)
-    passes += scores + network_voxels * 4 + (classes_ + 1) * size[0] * size[1] * size[2] * 4;
+  const std::int64_t window_voxels = plan.size[0] * plan.size[1] * plan.size[2];
+  if (!plan.whole) passes += scores + network_voxels * 4 + (classes_ + 1) * window_voxels * 4;
   if (averages()) passes += 2 * scores;  // the sum of probabilities, and one pass's softmax
   if (!device_.is_cpu()) return image_bytes + passes;
   const std::int64_t file_voxels = image.path.input.voxels();
-  std::int64_t writing = scores + file_voxels * 10;  // argmax's 8-byte indices, two label maps
+  std::int64_t writing = scores + 2 * file_voxels;
   if (options_.save_probabilities) writing += 3 * classes_ * file_voxels * 4;
   if (options_.cleanup.wanted()) writing += 6 * file_voxels;
+  if (plan.alone) return image_bytes + std::max(passes, writing);
   // Meanwhile the next image is prepared and the last one's labels are written.
-  if (several_) return image_bytes + passes + writing + 3 * std::max(image_bytes, file_voxels * 4);
-  return image_bytes + std::max(passes, writing);
+  return image_bytes + passes + writing + 3 * std::max(image_bytes, file_voxels * 4);
 }
 
 PatchChoice Scorer::choose(const PreparedImage& image) const {
+  const bool fixed = options_.patch.kind == PatchRequest::kFixed;
   if (forward_.empty()) return {.whole = false, .size = options_.patch.size};
-  return choose_patch(options_.patch, {.volume = size_of(image.voxels),
-                                       .multiple = multiple_,
-                                       .limit_bytes = limit_bytes_,
-                                       .user_limit = options_.memory_bytes.has_value(),
-                                       .need = [&](const auto& size, bool whole) {
-                                         return need(image, size, whole);
-                                       }});
+  const auto volume = size_of(image.voxels);
+  // Doing one thing at a time costs less than windows do.
+  const Plan wish{.size = fixed ? options_.patch.size : volume, .whole = !fixed, .alone = false};
+  const bool alone = !several_ || need(image, wish) > limit_bytes_;
+  PatchChoice choice =
+      choose_patch(options_.patch, {.volume = volume,
+                                    .multiple = multiple_,
+                                    .limit_bytes = limit_bytes_,
+                                    .user_limit = options_.memory_bytes.has_value(),
+                                    .need = [&](const auto& size, bool whole) {
+                                      return need(image, {size, whole, alone});
+                                    }});
+  choice.alone = alone;
+  return choice;
 }
 
 torch::Tensor Scorer::logits(const Predictor& predictor, const torch::Tensor& image,
@@ -142,16 +156,16 @@ torch::Tensor Scorer::mean_of_passes(const torch::Tensor& image, const PatchChoi
   return sum.div_(count).clamp_min_(kLeastProbability).log_();
 }
 
-Scores Scorer::score(const PreparedImage& image) const {
+Scores Scorer::score(const PreparedImage& image, const PatchChoice& patch) const {
   const torch::InferenceMode no_gradients;
   if (!device_.is_cpu()) reset_peak_bytes(device_);
-  Scores scores{.patch = choose(image)};
+  Scores scores;
   const torch::Tensor voxels = image.voxels.to(device_);
   if (averages()) {
     const auto axes = allowed_mirror_axes(options_.mirror_axes, image.path.network, labels_);
-    scores.logits = mean_of_passes(voxels, scores.patch, mirror_flips(axes));
+    scores.logits = mean_of_passes(voxels, patch, mirror_flips(axes));
   } else {
-    scores.logits = logits(predictors_.front(), voxels, scores.patch);
+    scores.logits = logits(predictors_.front(), voxels, patch);
   }
   scores.logits = scores.logits.cpu();
   if (!device_.is_cpu()) scores.device_peak_bytes = peak_bytes(device_);

@@ -28,7 +28,6 @@ using PredictorFactory = std::function<Predictor(const Network&, c10::Device, c1
 struct Scores {
   torch::Tensor
       logits;  // [K, D, H, W] float32 on the network's grid, CPU; softmax gives probabilities
-  PatchChoice patch;
   std::int64_t device_peak_bytes = 0;  // on a CUDA device; 0 on the CPU
 };
 
@@ -37,19 +36,24 @@ struct Scores {
 // many there are, and the scores are the logarithm of their mean. Not thread-safe.
 class Scorer {
  public:
-  // several: other cases are loaded and written meanwhile, which takes memory too. Throws
-  // UsageError where the options do not fit the device or the models disagree on labels or
+  // several: there are other cases to be loaded and written meanwhile, where the memory allows it.
+  // Throws UsageError where the options do not fit the device or the models disagree on labels or
   // preprocessing.
   Scorer(const std::vector<SegmentModel>& models, const SegmentOptions& options, bool several,
          const PredictorFactory& factory);
 
-  Scores score(const PreparedImage& image) const;
+  // How the image will be taken. Throws DoesNotFit.
+  PatchChoice choose(const PreparedImage& image) const;
+  Scores score(const PreparedImage& image, const PatchChoice& patch) const;
   c10::Device device() const { return device_; }
 
  private:
-  PatchChoice choose(const PreparedImage& image) const;
-  std::int64_t need(const PreparedImage& image, const std::array<std::int64_t, 3>& size,
-                    bool whole) const;
+  struct Plan {
+    std::array<std::int64_t, 3> size;
+    bool whole;
+    bool alone;
+  };
+  std::int64_t need(const PreparedImage& image, const Plan& plan) const;
   torch::Tensor logits(const Predictor& predictor, const torch::Tensor& image,
                        const PatchChoice& patch) const;
   torch::Tensor mean_of_passes(const torch::Tensor& image, const PatchChoice& patch,

@@ -195,24 +195,27 @@ class Job {
   void run_case(std::size_t i) {
     try {
       LoadedCase loaded = loading_.get();
-      start_loading(i + 1);
       CaseResult result{.name = cases_[i].name,
                         .input = cases_[i].describe(),
                         .output = outputs_.labels[i].string(),
                         .size = loaded.image.path.input.size,
+                        .patch = scorer_->choose(loaded.image),
                         .seconds = loaded.seconds};
-      Stopwatch watch;
+      if (!result.patch.alone) start_loading(i + 1);
+      if (result.patch.alone && exporting_.valid()) exporting_.wait();
+      if (options_.memory_bytes)
+        release_free_memory();  // else gaps in the heap add up from case to case
       reset_peak_resident_bytes();
-      Scores scores = scorer_->score(loaded.image);
-      result.patch = scores.patch;
+      Stopwatch watch;
+      Scores scores = scorer_->score(loaded.image, result.patch);
       result.seconds.network = watch.lap();
       result.peak_bytes = scores.device_peak_bytes;
       loaded.image.voxels.reset();
       start_export(i, std::move(result), std::move(scores), std::move(loaded.image.path));
     } catch (...) {
       failures_[i] = describe_failure(cases_[i], std::current_exception());
-      if (!loading_.valid()) start_loading(i + 1);
     }
+    if (!loading_.valid()) start_loading(i + 1);
   }
 
   void start_loading(std::size_t i) {

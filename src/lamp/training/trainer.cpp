@@ -127,8 +127,8 @@ TrainSummary Trainer::run() {
   return {cursor_.epochs_done, last_loss_, cursor_.best_dice, folder_.path / "best.safetensors"};
 }
 
-// A cursor stays in a stage that it has finished, so that a resume with more epochs goes on there. False at the end of
-// the curriculum.
+// A cursor stays in a stage that it has finished, so that a resume with more epochs goes on there.
+// False at the end of the curriculum.
 bool Trainer::go_to_open_stage() {
   const auto& stages = config().curriculum;
   const auto count = static_cast<std::int64_t>(stages.size());
