@@ -35,3 +35,4 @@ format:
 check: build
 	scripts/setup --checks
 	scripts/check
+	scripts/tidy
