@@ -42,6 +42,9 @@ function(lamp_test file)
   if(NOT arg_TIMEOUT)
     set(arg_TIMEOUT 300)
   endif()
+  if(NOT arg_LABELS)
+    set(arg_LABELS default)  # an empty value would swallow the next property's name
+  endif()
   gtest_discover_tests(${stem} DISCOVERY_TIMEOUT 60
                        PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}" ENVIRONMENT OMP_NUM_THREADS=2)
 endfunction()
