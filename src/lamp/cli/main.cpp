@@ -71,6 +71,7 @@ int run(int argc, char** argv) {
   add_evaluate_command(app, globals);
   add_info_command(app, globals);
   add_bench_command(app, globals);
+  add_simulate_command(app, globals);
   app.parse_complete_callback([&globals] { apply(globals); });
   try {
     app.parse(argc, argv);

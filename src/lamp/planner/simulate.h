@@ -1,0 +1,74 @@
+// A training step on paper: the schedule that the executor runs, timed as discrete events under
+// unequal stages, transfers between devices, skips and recomputation. The planner compares
+// partitions by it, `lamp simulate` prints it. No torch here.
+//
+// Rules of the model:
+//  - A stage does one thing at a time, in its schedule's order.
+//  - A transfer occupies the link between two stages, never a stage. Each ordered pair of stages
+//    has a link of its own (both directions work at once), which serves in the order of asking;
+//    what a stage sends leaves at the end of the action, the boundary before its skips.
+//  - Forward (j, i) waits for the boundary from stage j - 1 and for every skip that stage j pops;
+//    backward (j, i) for the gradient from stage j + 1 and for those of the skips it stashed.
+//  - A recomputation stands right before its backward and waits for nothing but its stage, so it
+//    hides in the wait for the gradient.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "lamp/pipeline/schedule.h"
+
+namespace lamp {
+
+enum class WorkKind { kForward, kBackward, kWeight, kRecompute, kTransfer };
+std::string to_string(WorkKind kind);  // "forward", "backward", "weight", ...
+
+// Which micro-batches of a stage run their forward again before their backward.
+enum class RecomputeRule { kNever, kAlways, kExceptLast };
+// "never", "always", "except_last". Throws UsageError for another name.
+RecomputeRule parse_recompute_rule(const std::string& name);
+
+// A skip between two stages, one micro-batch of it; its gradient takes as long the other way.
+struct SkipCost {
+  int from_stage;
+  int to_stage;  // > from_stage
+  double seconds;
+};
+
+// Seconds (or any other unit) for one micro-batch.
+struct PipelineCosts {
+  std::vector<StageCosts> stages;        // [K]
+  std::vector<double> transfers;         // [K - 1]: boundary j to j + 1, and as long back; {} = 0
+  std::vector<SkipCost> skips;           // only those that change stage
+  std::vector<RecomputeRule> recompute;  // [K]; {} = never
+};
+
+struct TimelineEntry {
+  int stage;  // of a transfer: the sender
+  WorkKind kind;
+  int microbatch;
+  double start;
+  double end;
+  int to_stage;  // of a transfer: the receiver; else = stage
+};
+
+struct Simulation {
+  double makespan = 0;
+  double bubble = 0;         // share of all stages' time spent waiting
+  double utilisation = 0;    // 1 - bubble: recomputation counts as work, as it keeps a device busy
+  std::vector<double> busy;  // [K]
+  std::vector<int> peak_in_flight;      // [K]
+  std::vector<TimelineEntry> timeline;  // by start; empty unless asked for
+};
+
+// Time is proportional to the number of actions. Throws UsageError for numbers of the wrong count,
+// negative or not finite, Error for a schedule that would wait forever.
+Simulation simulate(const Schedule& schedule, const PipelineCosts& costs,
+                    bool with_timeline = true);
+
+// No order of actions beats the largest, over the stages, of: the first micro-batch's way there,
+// the stage's own work, and the last gradient's way home (for the last stage of one micro-batch
+// that is the critical path); weight halves may come after that gradient has left.
+double makespan_lower_bound(int microbatches, const PipelineCosts& costs);
+
+}  // namespace lamp

@@ -1,0 +1,95 @@
+// `lamp simulate` as users and scripts meet it.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <filesystem>
+
+#include "lamp/base/json.h"
+#include "support/run_program.h"
+
+namespace lamp::testing {
+namespace {
+
+using ::testing::HasSubstr;
+
+Json json_of(const std::string& arguments) {
+  const ProgramResult result = run_lamp("--json simulate " + arguments);
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  return result.exit_code == 0 ? parse_json(result.out, "stdout") : Json();
+}
+
+TEST(SimulateCommandTest, PrintsTheContractsFields) {
+  const Json json = json_of("--schedule gpipe --stages 3 --microbatches 4");
+  EXPECT_EQ(json["makespan"], 18);
+  EXPECT_NEAR(json["bubble"].get<double>(), 2.0 / 6, 1e-12);
+  EXPECT_NEAR(json["utilisation"].get<double>(), 4.0 / 6, 1e-12);
+  EXPECT_EQ(json["peak_in_flight"], Json({4, 4, 4}));
+  ASSERT_EQ(json["timeline"].size(), 24U);
+  EXPECT_EQ(
+      json["timeline"][0],
+      Json({{"stage", 0}, {"kind", "forward"}, {"microbatch", 0}, {"start", 0.0}, {"end", 1.0}}));
+}
+
+TEST(SimulateCommandTest, TakesCostsAndRecompute) {
+  EXPECT_EQ(json_of("--stages 1 --microbatches 4 --recompute always")["makespan"], 16);
+  EXPECT_EQ(
+      json_of(
+          "--stages 2 --microbatches 1 --forward 1,2 --backward 3,4 --transfer 0.5")["makespan"],
+      11);
+  // The same work in all, however it is split.
+  EXPECT_EQ(json_of("--schedule zero-bubble --stages 4 --microbatches 8")["makespan"], 27);
+}
+
+TEST(SimulateCommandTest, RefusesBadInputWithTwoAndAReason) {
+  for (const auto& [arguments, part] : std::vector<std::pair<std::string, std::string>>{
+           {"", "--stages"},
+           {"--stages 0 --microbatches 4", "0 stages"},
+           {"--stages -2 --microbatches 4", "-2 stages"},
+           {"--stages 2 --microbatches 0", "0 micro-batches"},
+           {"--stages 2 --microbatches 4 --schedule 1f2b", "1f2b"},
+           {"--stages 2 --microbatches 4 --forward 1,2,3", "--forward"},
+           {"--stages 2 --microbatches 4 --backward -1", "--backward"},
+           {"--stages 2 --microbatches 4 --transfer nan", "--transfer"},
+           {"--stages 2 --microbatches 4 --weight 1", "--weight"},
+           {"--stages 2 --microbatches 4 --recompute sometimes", "sometimes"},
+           {"--stages 2 --microbatches 2000000000", "20 million"},
+           {"--stages 2 --paper", "paper"}}) {
+    const ProgramResult result = run_lamp("simulate " + arguments);
+    EXPECT_EQ(result.exit_code, 2) << arguments << result.err;
+    EXPECT_THAT(result.err, HasSubstr(part)) << arguments;
+  }
+}
+
+TEST(SimulateCommandTest, PrintsThePapersThroughputs) {
+  const Json json = json_of("--paper");
+  EXPECT_EQ(json["conventional"]["batches_per_unit_time"], 0.5);
+  EXPECT_EQ(json["lamp"]["batches_per_unit_time"], 0.75);
+  const std::string text = run_lamp("simulate --paper").out;
+  EXPECT_THAT(text, HasSubstr("t/2"));
+  EXPECT_THAT(text, HasSubstr("3t/4"));
+  EXPECT_THAT(text, HasSubstr("e1.0"));
+}
+
+TEST(SimulateCommandTest, WritesBothPictures) {
+  const TemporaryFolder folder;
+  const std::string svg = (folder / "a.svg").string();
+  const std::string trace = (folder / "a.json").string();
+  EXPECT_THAT(run_lamp("simulate --schedule 1f1b --stages 3 --microbatches 4 --svg '" + svg +
+                       "' --trace '" + trace + "'")
+                  .out,
+              HasSubstr("0  F0 F1 F2 .  .  .  .  B0 B0 F3 B1 B1 .  B2 B2 .  B3 B3\n"));
+  EXPECT_THAT(text_of(svg), HasSubstr("</svg>"));
+  EXPECT_NO_THROW(parse_json(text_of(trace), trace));
+}
+
+TEST(SimulateCommandTest, AThousandDevicesAreNoTrouble) {
+  const auto start = std::chrono::steady_clock::now();
+  const ProgramResult result =
+      run_lamp("--json simulate --schedule 1f1b --stages 1024 --microbatches 32");
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(10));  // a hang
+}
+
+}  // namespace
+}  // namespace lamp::testing
