@@ -28,7 +28,7 @@ TEST(OverlapTest, BoxHoldsTheLabelOfBothMaps) {
   torch::Tensor p = torch::zeros({10, 10, 10}, torch::kUInt8), r = p.clone();
   p.slice(0, 2, 4).slice(1, 3, 4).slice(2, 5, 9) = 7;
   r[8][1][6] = 7;
-  const Box box = count_overlap(p, r).at(7).box;
+  const VoxelBox box = count_overlap(p, r).at(7).box;
   EXPECT_EQ(box.first, (std::array<std::int64_t, 3>{2, 1, 5}));
   EXPECT_EQ(box.last, (std::array<std::int64_t, 3>{9, 4, 9}));
 }

@@ -21,7 +21,7 @@ const std::string kFolder = LAMP_TEST_DATA;
 SurfaceDistances measure(const torch::Tensor& predicted, const torch::Tensor& reference,
                          const std::array<double, 3>& spacing) {
   const auto counts = count_overlap(predicted, reference);
-  const Box box = counts.contains(1) ? counts.at(1).box : Box{};
+  const VoxelBox box = counts.contains(1) ? counts.at(1).box : VoxelBox{};
   return surface_distances(predicted, reference,
                            {.label = 1, .box = box, .spacing_dhw_mm = spacing});
 }

@@ -27,7 +27,7 @@ Json SegmentReport::to_json() const {
   Json json = {{"lamp", LAMP_VERSION},   {"model", models},        {"device", device},
                {"precision", precision}, {"cases", Json::array()}, {"failed", Json::array()}};
   for (const CaseResult& result : cases) json["cases"].push_back(lamp::to_json(result));
-  for (const CaseFailure& failure : failures) {
+  for (const SegmentFailure& failure : failures) {
     json["failed"].push_back({{"case", failure.name},
                               {"input", failure.input},
                               {"error", failure.message},
@@ -38,7 +38,7 @@ Json SegmentReport::to_json() const {
 
 void SegmentReport::throw_if_failed() const {
   if (failures.empty()) return;
-  const CaseFailure& first = failures.front();
+  const SegmentFailure& first = failures.front();
   const std::size_t all = failures.size() + cases.size();
   if (all == 1) throw Error(first.message, first.exit_code);
   const std::string count = std::to_string(failures.size()) + " of " + std::to_string(all);

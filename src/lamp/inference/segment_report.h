@@ -33,7 +33,7 @@ struct CaseResult {
   std::map<std::string, double> volume_mm3;  // by label name, without the background
 };
 
-struct CaseFailure {
+struct SegmentFailure {
   std::string name;
   std::string input;
   std::string message;
@@ -45,7 +45,7 @@ struct SegmentReport {
   std::string device;
   std::string precision;
   std::vector<CaseResult> cases;  // written, in the order of the inputs
-  std::vector<CaseFailure> failures;
+  std::vector<SegmentFailure> failures;
 
   Json to_json() const;
   // Throws what the program shall end with: a single case's own error; exit code 4 if some of

@@ -85,8 +85,8 @@ void protect_inputs(const OutputPlan& plan, const std::vector<InputCase>& cases)
   }
 }
 
-CaseFailure describe_failure(const InputCase& input, const std::exception_ptr& error) {
-  CaseFailure failure{input.name, input.describe(), "", kExitRuntime};
+SegmentFailure describe_failure(const InputCase& input, const std::exception_ptr& error) {
+  SegmentFailure failure{input.name, input.describe(), "", kExitRuntime};
   try {
     std::rethrow_exception(error);
   } catch (const Interrupted&) {
@@ -306,7 +306,7 @@ class Job {
   SegmentReport report_;
   // Each case has its own place, written by one thread.
   std::vector<std::optional<CaseResult>> results_;
-  std::vector<std::optional<CaseFailure>> failures_;
+  std::vector<std::optional<SegmentFailure>> failures_;
   // Last, so that their threads end before what they use.
   std::future<LoadedCase> loading_;
   std::future<void> exporting_;

@@ -13,7 +13,7 @@
 namespace lamp {
 namespace {
 
-void include(Box& box, const Box& other) {
+void include(VoxelBox& box, const VoxelBox& other) {
   if (other.empty()) return;
   if (box.empty()) {
     box = other;
@@ -27,7 +27,7 @@ void include(Box& box, const Box& other) {
 
 using Counts = std::map<std::int64_t, LabelOverlap>;
 
-void add_run(Counts& counts, std::int64_t predicted, std::int64_t reference, const Box& run) {
+void add_run(Counts& counts, std::int64_t predicted, std::int64_t reference, const VoxelBox& run) {
   const std::int64_t length = run.last[2] - run.first[2];
   LabelOverlap& found = counts[predicted];
   found.n_pred += length;

@@ -27,7 +27,7 @@ struct SurfaceDistances {
 
 struct SurfaceRequest {
   std::int64_t label = 1;
-  Box box;  // holds the label in both maps (LabelOverlap::box)
+  VoxelBox box;  // holds the label in both maps (LabelOverlap::box)
   std::array<double, 3> spacing_dhw_mm = {1, 1, 1};  // follows the tensors' axes
 };
 

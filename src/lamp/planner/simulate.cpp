@@ -16,8 +16,6 @@ namespace {
 
 constexpr std::array<const char*, 5> kWorkNames = {"forward", "backward", "weight", "recompute",
                                                    "transfer"};
-constexpr std::array<const char*, 3> kRuleNames = {"never", "always", "except_last"};
-
 struct Work {
   WorkKind kind;
   int microbatch;
@@ -26,11 +24,6 @@ struct Work {
 WorkKind work_kind(ActionKind kind) {
   if (kind == ActionKind::kForward) return WorkKind::kForward;
   return kind == ActionKind::kBackward ? WorkKind::kBackward : WorkKind::kWeight;
-}
-
-bool recomputes(RecomputeRule rule, int microbatch, int microbatches) {
-  return rule == RecomputeRule::kAlways ||
-         (rule == RecomputeRule::kExceptLast && microbatch + 1 < microbatches);
 }
 
 RecomputeRule rule_of(const PipelineCosts& costs, std::size_t stage) {
@@ -230,12 +223,6 @@ class PaperStep {
 }  // namespace
 
 std::string to_string(WorkKind kind) { return kWorkNames[static_cast<std::size_t>(kind)]; }
-
-RecomputeRule parse_recompute_rule(const std::string& name) {
-  for (std::size_t rule = 0; rule < kRuleNames.size(); ++rule)
-    if (name == kRuleNames[rule]) return static_cast<RecomputeRule>(rule);
-  throw UsageError("--recompute: found \"" + name + "\", expected never, always or except_last");
-}
 
 Simulation simulate(const Schedule& schedule, const PipelineCosts& costs, bool with_timeline) {
   check(schedule, costs);

@@ -16,17 +16,13 @@
 #include <string>
 #include <vector>
 
+#include "lamp/pipeline/recompute.h"
 #include "lamp/pipeline/schedule.h"
 
 namespace lamp {
 
 enum class WorkKind { kForward, kBackward, kWeight, kRecompute, kTransfer };
 std::string to_string(WorkKind kind);  // "forward", "backward", "weight", ...
-
-// Which micro-batches of a stage run their forward again before their backward.
-enum class RecomputeRule { kNever, kAlways, kExceptLast };
-// "never", "always", "except_last". Throws UsageError for another name.
-RecomputeRule parse_recompute_rule(const std::string& name);
 
 // A skip between two stages, one micro-batch of it; its gradient takes as long the other way.
 struct SkipCost {

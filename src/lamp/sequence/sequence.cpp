@@ -8,6 +8,8 @@
 #include <unordered_map>
 #include <utility>
 
+#include "lamp/sequence/run_context.h"
+
 namespace lamp {
 namespace {
 
@@ -168,6 +170,10 @@ torch::Tensor Sequence::run(torch::Tensor input, std::size_t first, std::size_t 
   TORCH_CHECK(first <= last && last <= size(), "links ", first, " to ", last, " of ", size());
   torch::Tensor tensor = std::move(input);
   for (std::size_t i = first; i < last; ++i) {
+    if (RunContext* context = RunContext::current()) {
+      context->link = i;
+      context->draws = 0;
+    }
     try {
       DeclaredSkips port(skips, *layers_[i], names_[i]);
       tensor = layers_[i]->forward(std::move(tensor), port);

@@ -1,0 +1,118 @@
+// One network over several devices. A chain of layers is cut into stages, one device and one worker
+// thread each; a mini-batch is split into micro-batches that stream through. What comes out is what
+// one device would have computed from the same micro-batches one after another: the same loss,
+// gradients and running statistics.
+//
+//   Pipeline pipeline(chain, {.devices = {c10::kCPU, c10::kCPU},
+//                             .partition = partition_by_counts({5, 7}, chain->size()),
+//                             .microbatches = 4});
+//   optimizer.zero_grad();
+//   StepResult result = pipeline.step(images, [&](const torch::Tensor& output, const MicroBatch&
+//   part) {
+//     return torch::mse_loss(output, targets.narrow(0, part.first, part.count));
+//   });
+//   optimizer.step();
+//
+// Source: Huang et al. 2019 (GPipe), Kim et al. 2020 (torchgpipe); the paper's section 2.
+#pragma once
+
+#include <c10/core/Device.h>
+#include <torch/types.h>
+
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "lamp/pipeline/partition.h"
+#include "lamp/pipeline/recompute.h"
+#include "lamp/pipeline/schedule.h"
+#include "lamp/pipeline/stage.h"
+#include "lamp/pipeline/transfer.h"
+#include "lamp/pipeline/worker.h"
+#include "lamp/sequence/sequence.h"
+
+namespace lamp {
+
+struct PipelineOptions {
+  std::vector<c10::Device> devices = {c10::kCPU};  // one a stage; the same one may come twice
+  Partition partition;  // one range a stage; empty = as many parameters on each as possible
+  ScheduleKind schedule = ScheduleKind::kGPipe;
+  int microbatches = 1;                  // M; a smaller batch has as many as samples
+  std::vector<RecomputeRule> recompute;  // one a stage; empty = never
+  // Running statistics of DeferrableBatchNorm3d as if the batch had not been split.
+  bool deferred_batch_norm = false;
+  // CPU threads of each CPU stage; 0 = this process's threads shared out, or all of them where
+  // stages never work at the same time (one micro-batch, or schedule naive).
+  int threads_per_stage = 0;
+  std::uint64_t seed = 0;  // of dropout masks
+};
+
+struct StepOptions {
+  std::int64_t step = 0;      // a number of its own for each step: it keys the dropout masks
+  double gradient_scale = 1;  // of the loss, before the backward pass (loss scaling)
+};
+
+struct StepResult {
+  double loss = 0;  // of the batch: micro-batch losses weighted by their samples, unscaled
+  torch::Tensor input_gradient;     // like the batch, if it requires one
+  std::vector<int> peak_in_flight;  // micro-batches, by stage
+  std::int64_t boundary_bytes = 0;  // sent forward from stage to stage
+  std::int64_t skip_bytes = 0;      // sent forward from the stage that stashes to that which pops
+  std::vector<RunEvent> timeline;
+};
+
+// One caller at a time. The chain belongs to the pipeline while it lives: its layers lie on their
+// stages' devices.
+class Pipeline {
+ public:
+  // Throws UsageError if the partition does not fit the chain or the devices; c10::Error that names
+  // the layers if two stages share a parameter or a layer draws from torch's own dropout, which
+  // cannot be drawn again.
+  Pipeline(std::shared_ptr<Sequence> chain, PipelineOptions options);
+
+  // Forward and backward of a mini-batch [N, ...] on any device. Gradients are added to the
+  // parameters' in micro-batch order: the same bits for any partition and schedule. The caller's
+  // autocast and grad mode hold on every stage during the chain, not during loss and backward.
+  // Throws what the first stage to fail threw, with stage, layer and micro-batch named; then
+  // parameters' gradients, buffers and the pipeline itself are as before the step.
+  StepResult step(const torch::Tensor& batch, const LossFunction& loss,
+                  const StepOptions& options = {});
+
+  // Outputs without gradients, in the order of `inputs`, on the last stage's device. Each input is
+  // a micro-batch of its own size and they stream through; the layers' training mode is the
+  // caller's business. Throws as step().
+  std::vector<torch::Tensor> predict(const std::vector<torch::Tensor>& inputs);
+
+  const Partition& partition() const { return options_.partition; }
+  const PipelineOptions& options() const { return options_; }
+  // Where step() wants its output's companions, such as labels.
+  c10::Device last_device() const { return options_.devices.back(); }
+
+ private:
+  struct Failure {
+    std::exception_ptr cause;
+    int stage = -1;
+    int microbatch = -1;
+    std::string layer;
+  };
+
+  void check_chain() const;
+  void run_stages(StepState& state, const Schedule& schedule);
+  void run_stage(std::size_t j, StepState& state, const std::vector<Action>& actions, int threads);
+  void fail(StepState& state, const Stage& stage, const Action& action);
+  [[noreturn]] void rethrow() const;
+  int threads_of_stage(const Schedule& schedule) const;
+
+  std::shared_ptr<Sequence> chain_;
+  PipelineOptions options_;
+  int all_threads_;
+  InProcessTransfer transfer_;
+  std::vector<std::unique_ptr<Stage>> stages_;
+  std::vector<std::unique_ptr<Worker>> workers_;  // none for a single stage: its caller works
+  std::mutex failure_mutex_;
+  Failure failure_;  // guarded by failure_mutex_ while stages work
+};
+
+}  // namespace lamp

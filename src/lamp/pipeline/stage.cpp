@@ -1,0 +1,331 @@
+// Forward, recomputation, backward and the weights' half of one micro-batch on one stage.
+#include "lamp/pipeline/stage.h"
+
+#include <ATen/autocast_mode.h>
+#include <torch/csrc/autograd/engine.h>
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace lamp {
+namespace {
+
+using torch::autograd::Edge;
+
+bool differentiable(const torch::Tensor& tensor) {
+  return tensor.is_floating_point() || tensor.is_complex();
+}
+
+Edge edge_of(const torch::Tensor& tensor) {
+  return tensor.requires_grad() ? torch::autograd::impl::gradient_edge(tensor) : Edge();
+}
+
+// Gives buffers their values back without telling autograd, which remembers running statistics for
+// a backward pass although training never reads them there.
+void put_back(const std::vector<torch::Tensor>& buffers, const std::vector<torch::Tensor>& values) {
+  const at::AutoDispatchBelowADInplaceOrView untracked;
+  const c10::InferenceMode no_gradients(false);
+  for (std::size_t i = 0; i < values.size(); ++i) buffers[i].copy_(values[i]);
+}
+
+std::vector<torch::Tensor> copies(const std::vector<torch::Tensor>& tensors) {
+  const torch::NoGradGuard no_gradients;
+  std::vector<torch::Tensor> result;
+  for (const torch::Tensor& tensor : tensors) result.push_back(tensor.clone());
+  return result;
+}
+
+}  // namespace
+
+// The stage's side of the skips: its own stay in a map, the others are sent and received.
+class Stage::Skips : public SkipPort {
+ public:
+  Skips(Stage& stage, InFlight& state, int microbatch, bool first_time)
+      : stage_(stage), state_(state), microbatch_(microbatch), first_time_(first_time) {}
+
+  void stash(const std::string& name, torch::Tensor tensor) override {
+    const auto to = stage_.outgoing_.find(name);
+    if (to == stage_.outgoing_.end()) {
+      local_.stash(name, std::move(tensor));
+      return;
+    }
+    Sent& sent = state_.stashed[name];
+    sent.edge = edge_of(tensor);
+    if (!first_time_) return;
+    sent.wants_gradient = stage_.wants_gradient(state_, tensor, microbatch_);
+    stage_.skip_bytes_ += static_cast<std::int64_t>(tensor.nbytes());
+    stage_.transfer_.send({Cargo::kActivation, stage_.index(), to->second, name}, microbatch_,
+                          {tensor.detach(), sent.wants_gradient});
+  }
+
+  torch::Tensor pop(const std::string& name) override {
+    const auto from = stage_.incoming_.find(name);
+    if (from == stage_.incoming_.end()) return local_.pop(name);
+    Packet& packet = state_.popped[name];
+    if (first_time_)
+      packet = stage_.receive_leaf({Cargo::kActivation, from->second, stage_.index(), name},
+                                   microbatch_);
+    torch::Tensor tensor = packet.tensor;
+    if (!stage_.step_->training) packet.tensor.reset();
+    return tensor;
+  }
+
+ private:
+  Stage& stage_;
+  InFlight& state_;
+  int microbatch_;
+  bool first_time_;
+  LocalSkips local_;
+};
+
+Stage::Stage(std::shared_ptr<Sequence> chain, const Partition& partition,
+             const StageOptions& options, Transfer& transfer)
+    : chain_(std::move(chain)), options_(options), transfer_(transfer) {
+  for (const SkipTransfer& skip : skip_transfers(*chain_, partition)) {
+    const auto j = static_cast<std::size_t>(index());
+    if (skip.to_stage == j) incoming_[skip.name] = static_cast<int>(skip.from_stage);
+    if (skip.from_stage == j) outgoing_[skip.name] = static_cast<int>(skip.to_stage);
+  }
+  for (const Skip& skip : chain_->skips())
+    if (outgoing_.contains(skip.name)) outgoing_order_.push_back(skip.name);
+  const auto popped_at = [&](const std::string& name) {
+    return std::find_if(chain_->skips().begin(), chain_->skips().end(),
+                        [&](const Skip& skip) { return skip.name == name; })
+        ->to;
+  };
+  std::stable_sort(
+      outgoing_order_.begin(), outgoing_order_.end(),
+      [&](const std::string& a, const std::string& b) { return popped_at(a) > popped_at(b); });
+  for (std::size_t link = options.links.first; link < options.links.last; ++link) {
+    chain_->layers()[link]->to(options.device);
+    for (const torch::Tensor& parameter : chain_->layers()[link]->parameters())
+      parameters_.push_back(parameter);
+    for (const torch::Tensor& buffer : chain_->layers()[link]->buffers())
+      buffers_.push_back(buffer);
+  }
+}
+
+void Stage::begin(StepState& step) {
+  step_ = &step;
+  buffers_before_ = step.training ? copies(buffers_) : std::vector<torch::Tensor>();
+  in_flight_.clear();
+  statistics_.clear();
+  events_.clear();
+  flying_ = peak_in_flight_ = 0;
+  boundary_bytes_ = skip_bytes_ = 0;
+  link_ = options_.links.first;
+}
+
+void Stage::finish() {
+  commit(statistics_);
+  statistics_.clear();
+  in_flight_.clear();
+  step_ = nullptr;
+}
+
+void Stage::rollback() {
+  in_flight_.clear();
+  statistics_.clear();
+  put_back(buffers_, buffers_before_);
+  step_ = nullptr;
+}
+
+double Stage::now() const {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - step_->start).count();
+}
+
+void Stage::run(const Action& action) {
+  switch (action.kind) {
+    case ActionKind::kForward:
+      return forward(action.microbatch);
+    case ActionKind::kBackward:
+      return backward(action.microbatch);
+    case ActionKind::kWeight:
+      return weight(action.microbatch);
+  }
+}
+
+bool Stage::recomputes_now(int microbatch) const {
+  return step_->training &&
+         recomputes(options_.recompute, microbatch, static_cast<int>(step_->parts.size()));
+}
+
+Route Stage::boundary(Cargo cargo, bool ahead) const {
+  const int other = index() + (ahead ? 1 : -1);
+  const bool outward = (cargo == Cargo::kActivation) == ahead;
+  return {cargo, outward ? index() : other, outward ? other : index(), ""};
+}
+
+Packet Stage::receive_leaf(const Route& route, int microbatch) {
+  Packet packet = transfer_.receive(route, microbatch, options_.device);
+  if (packet.wants_gradient) packet.tensor.requires_grad_();
+  return packet;
+}
+
+Packet Stage::receive_input(int microbatch) {
+  if (!is_first()) return receive_leaf(boundary(Cargo::kActivation, false), microbatch);
+  const torch::Tensor& input = step_->inputs[static_cast<std::size_t>(microbatch)];
+  Packet packet{input.detach().to(options_.device), step_->training && input.requires_grad()};
+  if (packet.wants_gradient) packet.tensor.requires_grad_();
+  return packet;
+}
+
+// Where there is no graph yet because it will be built by recomputation, anything that could want
+// a gradient is taken to want one.
+bool Stage::wants_gradient(const InFlight& state, const torch::Tensor& tensor,
+                           int microbatch) const {
+  if (!step_->training || !differentiable(tensor)) return false;
+  if (!recomputes_now(microbatch)) return tensor.requires_grad();
+  const auto wants = [](const torch::Tensor& parameter) { return parameter.requires_grad(); };
+  return state.input.wants_gradient || std::any_of(parameters_.begin(), parameters_.end(), wants) ||
+         std::any_of(state.popped.begin(), state.popped.end(),
+                     [](const auto& skip) { return skip.second.wants_gradient; });
+}
+
+torch::Tensor Stage::run_links(InFlight& state, int microbatch, bool first_time) {
+  const torch::AutoGradMode gradients(step_->training &&
+                                      !(first_time && recomputes_now(microbatch)));
+  std::vector<NormStatistics> ignored;
+  RunContext context{.seed = step_->seed, .step = step_->step, .microbatch = microbatch};
+  if (step_->deferred_batch_norm) context.statistics = first_time ? &statistics_ : &ignored;
+  if (options_.split_backward && step_->training) {
+    state.weight_tasks = std::make_shared<WeightTasks>();
+    context.weight_tasks = state.weight_tasks;
+  }
+  const RunScope scope(context);
+  Skips skips(*this, state, microbatch, first_time);
+  torch::Tensor tensor = state.input.tensor;
+  if (!step_->training) state.input.tensor.reset();
+  const std::int64_t samples = tensor.size(0);
+  for (link_ = options_.links.first; link_ < options_.links.last; ++link_) {
+    if (step_->cancelled) throw Cancelled();
+    tensor = chain_->run(std::move(tensor), link_, link_ + 1, skips);
+    TORCH_CHECK(tensor.defined() && tensor.dim() > 0 && tensor.size(0) == samples, "layer ",
+                link_name(), " turns a batch of ", samples, " samples into ",
+                tensor.defined() ? c10::str(tensor.sizes()) : "nothing",
+                "; the first dimension must stay");
+  }
+  link_ = options_.links.last - 1;
+  return tensor;
+}
+
+void Stage::forward(int microbatch) {
+  InFlight& state = in_flight_[microbatch];
+  state.input = receive_input(microbatch);
+  const double start = now();
+  torch::Tensor output = run_links(state, microbatch, /*first_time=*/true);
+  peak_in_flight_ = std::max(peak_in_flight_, ++flying_);
+  if (!is_last()) {
+    state.output = {edge_of(output), wants_gradient(state, output, microbatch)};
+    boundary_bytes_ += static_cast<std::int64_t>(output.nbytes());
+    events_.push_back({index(), RunEvent::Kind::kForward, microbatch, start, now()});
+    transfer_.send(boundary(Cargo::kActivation, true), microbatch,
+                   {output.detach(), state.output.wants_gradient});
+  } else {
+    if (step_->loss == nullptr) step_->outputs[static_cast<std::size_t>(microbatch)] = output;
+    if (step_->training && !recomputes_now(microbatch)) state.result = output;
+    events_.push_back({index(), RunEvent::Kind::kForward, microbatch, start, now()});
+  }
+  if (!step_->training) {
+    in_flight_.erase(microbatch);
+    --flying_;
+  }
+}
+
+// Begins before the gradient has arrived, so that it hides in the waiting.
+void Stage::run_again(InFlight& state, int microbatch) {
+  const double start = now();
+  const auto buffers = copies(buffers_);
+  torch::Tensor output = run_links(state, microbatch, /*first_time=*/false);
+  put_back(buffers_, buffers);
+  if (is_last())
+    state.result = output;
+  else
+    state.output.edge = edge_of(output);
+  events_.push_back({index(), RunEvent::Kind::kRecompute, microbatch, start, now()});
+}
+
+void Stage::add_loss_root(InFlight& state, int microbatch, torch::autograd::edge_list& roots,
+                          std::vector<torch::Tensor>& gradients) {
+  const auto i = static_cast<std::size_t>(microbatch);
+  const MicroBatch& part = step_->parts[i];
+  const torch::Tensor loss = (*step_->loss)(state.result, part);
+  state.result.reset();
+  TORCH_CHECK(loss.defined() && loss.numel() == 1, "the loss must be a single number, found ",
+              loss.defined() ? c10::str(loss.sizes()) : "nothing");
+  step_->losses[i] = loss.detach();
+  if (!loss.requires_grad()) return;
+  const auto samples = step_->parts.back().first + step_->parts.back().count;
+  const double share = static_cast<double>(part.count) / static_cast<double>(samples);
+  roots.push_back(edge_of(loss));
+  gradients.push_back(torch::full_like(loss, share * step_->gradient_scale));
+}
+
+// Skips first, the one that is popped last in front: the order in which one graph over the whole
+// chain adds the gradients of a tensor that several others want, so that the bits are the same.
+void Stage::run_graph(InFlight& state, int microbatch) {
+  torch::autograd::edge_list roots;
+  std::vector<torch::Tensor> gradients;
+  const auto add = [&](const Route& route, Sent& sent) {
+    if (!sent.wants_gradient) return;
+    torch::Tensor gradient = transfer_.receive(route, microbatch, options_.device).tensor;
+    if (!gradient.defined() || sent.edge.function == nullptr) return;
+    roots.push_back(std::move(sent.edge));
+    gradients.push_back(std::move(gradient));
+  };
+  for (const std::string& name : outgoing_order_)
+    add({Cargo::kGradient, outgoing_.at(name), index(), name}, state.stashed[name]);
+  if (is_last())
+    add_loss_root(state, microbatch, roots, gradients);
+  else
+    add(boundary(Cargo::kGradient, true), state.output);
+  if (step_->cancelled) throw Cancelled();
+  if (!roots.empty())
+    torch::autograd::Engine::get_default_engine().execute(
+        roots, gradients, /*keep_graph=*/false, /*create_graph=*/false, /*accumulate_grad=*/true);
+}
+
+void Stage::send_back(InFlight& state, int microbatch) {
+  for (auto& [name, packet] : state.popped)
+    if (packet.wants_gradient)
+      transfer_.send({Cargo::kGradient, index(), incoming_.at(name), name}, microbatch,
+                     {packet.tensor.grad()});
+  if (!state.input.wants_gradient) return;
+  if (is_first())
+    step_->input_gradients[static_cast<std::size_t>(microbatch)] = state.input.tensor.grad();
+  else
+    transfer_.send(boundary(Cargo::kGradient, false), microbatch, {state.input.tensor.grad()});
+}
+
+void Stage::backward(int microbatch) {
+  InFlight& state = in_flight_.at(microbatch);
+  if (recomputes_now(microbatch)) run_again(state, microbatch);
+  // Losses and gradients are outside of autocast, as in a plain run.
+  const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
+  const torch::AutoGradMode gradients(true);
+  const double start = now();
+  run_graph(state, microbatch);
+  events_.push_back({index(), RunEvent::Kind::kBackward, microbatch, start, now()});
+  send_back(state, microbatch);
+  --flying_;
+  InFlight done = std::move(state);
+  in_flight_.erase(microbatch);
+  if (done.weight_tasks) in_flight_[microbatch].weight_tasks = std::move(done.weight_tasks);
+}
+
+void Stage::weight(int microbatch) {
+  const auto found = in_flight_.find(microbatch);
+  if (found == in_flight_.end()) return;
+  const double start = now();
+  const torch::NoGradGuard no_gradients;
+  const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
+  for (auto& task : *found->second.weight_tasks) {
+    if (step_->cancelled) throw Cancelled();
+    std::exchange(task, nullptr)();  // what it holds is freed at once
+  }
+  events_.push_back({index(), RunEvent::Kind::kWeight, microbatch, start, now()});
+  in_flight_.erase(found);
+}
+
+}  // namespace lamp

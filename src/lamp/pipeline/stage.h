@@ -1,0 +1,153 @@
+// One stage of a pipeline: some neighbouring links of the chain on one device, with an autograd
+// graph of its own for each micro-batch. Graphs never cross a stage: what arrives is a new leaf,
+// and the leaf's gradient is what goes back. So each stage runs its backward on its own thread.
+#pragma once
+
+#include <torch/csrc/autograd/edge.h>
+#include <torch/types.h>
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "lamp/pipeline/microbatch.h"
+#include "lamp/pipeline/partition.h"
+#include "lamp/pipeline/recompute.h"
+#include "lamp/pipeline/schedule.h"
+#include "lamp/pipeline/transfer.h"
+#include "lamp/sequence/batch_norm.h"
+#include "lamp/sequence/run_context.h"
+#include "lamp/sequence/sequence.h"
+
+namespace lamp {
+
+// The loss of one micro-batch: output [n, ...] of the last stage, on its device, and which samples
+// of the batch these are -> a scalar that is a mean over the samples. Called on the last stage's
+// thread.
+using LossFunction =
+    std::function<torch::Tensor(const torch::Tensor& output, const MicroBatch& part)>;
+
+// What a stage did and when, in seconds since the step began.
+struct RunEvent {
+  enum class Kind { kForward, kBackward, kWeight, kRecompute };
+  int stage;
+  Kind kind;
+  int microbatch;
+  double start;
+  double end;
+};
+
+// What all stages share during one step, and where they leave results: each slot is written by one
+// stage only.
+struct StepState {
+  std::vector<MicroBatch> parts;
+  std::vector<torch::Tensor> inputs;  // [M]
+  const LossFunction* loss = nullptr;
+  double gradient_scale = 1;
+  bool training = true;  // false: forwards only, without gradients
+  bool deferred_batch_norm = false;
+  std::uint64_t seed = 0;
+  std::int64_t step = 0;
+  std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now();
+
+  std::vector<torch::Tensor> outputs;          // [M], without a loss
+  std::vector<torch::Tensor> losses;           // [M]
+  std::vector<torch::Tensor> input_gradients;  // [M], where the input wants them
+  std::atomic<bool> cancelled = false;
+};
+
+struct StageOptions {
+  int index;
+  int stages;
+  StageRange links;
+  c10::Device device;
+  RecomputeRule recompute = RecomputeRule::kNever;
+  bool split_backward = false;
+};
+
+// Not thread-safe: one worker at a time.
+class Stage {
+ public:
+  Stage(std::shared_ptr<Sequence> chain, const Partition& partition, const StageOptions& options,
+        Transfer& transfer);
+
+  // Remembers buffers, such as running statistics, for rollback().
+  void begin(StepState& step);
+  void run(const Action& action);
+  // After a step that succeeded: deferred statistics are committed.
+  void finish();
+  // After a step that failed: nothing of it remains.
+  void rollback();
+
+  int index() const { return options_.index; }
+  // Of the step: the most micro-batches sent forward and not yet back, bytes sent over boundaries
+  // and skips going forward, and what was done when.
+  int peak_in_flight() const { return peak_in_flight_; }
+  std::int64_t boundary_bytes() const { return boundary_bytes_; }
+  std::int64_t skip_bytes() const { return skip_bytes_; }
+  const std::vector<RunEvent>& events() const { return events_; }
+  // Where the stage is, for messages: the link that ran last.
+  const std::string& link_name() const { return chain_->names()[link_]; }
+  const std::vector<torch::Tensor>& parameters() const { return parameters_; }
+
+ private:
+  // What is sent on and what comes back for it: the place in this stage's graph.
+  struct Sent {
+    torch::autograd::Edge edge;
+    bool wants_gradient = false;
+  };
+  struct InFlight {
+    Packet input;                          // a leaf where it wants a gradient
+    std::map<std::string, Packet> popped;  // skips from other stages, likewise
+    std::map<std::string, Sent> stashed;   // skips for other stages
+    Sent output;
+    torch::Tensor result;  // the last stage's output, for the loss
+    std::shared_ptr<WeightTasks> weight_tasks;
+  };
+  class Skips;
+
+  void forward(int microbatch);
+  void backward(int microbatch);
+  void weight(int microbatch);
+  Packet receive_input(int microbatch);
+  Packet receive_leaf(const Route& route, int microbatch);
+  torch::Tensor run_links(InFlight& state, int microbatch, bool first_time);
+  void run_again(InFlight& state, int microbatch);
+  void run_graph(InFlight& state, int microbatch);
+  void add_loss_root(InFlight& state, int microbatch, torch::autograd::edge_list& roots,
+                     std::vector<torch::Tensor>& gradients);
+  void send_back(InFlight& state, int microbatch);
+  bool recomputes_now(int microbatch) const;
+  bool wants_gradient(const InFlight& state, const torch::Tensor& tensor, int microbatch) const;
+  bool is_first() const { return options_.index == 0; }
+  bool is_last() const { return options_.index + 1 == options_.stages; }
+  Route boundary(Cargo cargo, bool ahead) const;
+  double now() const;
+
+  std::shared_ptr<Sequence> chain_;
+  StageOptions options_;
+  Transfer& transfer_;
+  std::map<std::string, int> incoming_;      // skip -> the stage that stashes it
+  std::map<std::string, int> outgoing_;      // skip -> the stage that pops it
+  std::vector<std::string> outgoing_order_;  // popped last comes first
+  std::vector<torch::Tensor> parameters_;
+  std::vector<torch::Tensor> buffers_;
+
+  // Of the step:
+  StepState* step_ = nullptr;
+  std::vector<torch::Tensor> buffers_before_;
+  std::vector<NormStatistics> statistics_;
+  std::map<int, InFlight> in_flight_;
+  std::size_t link_ = 0;
+  int flying_ = 0;
+  int peak_in_flight_ = 0;
+  std::int64_t boundary_bytes_ = 0;
+  std::int64_t skip_bytes_ = 0;
+  std::vector<RunEvent> events_;
+};
+
+}  // namespace lamp

@@ -1,0 +1,30 @@
+// Masks are drawn on the CPU, so that every device gets the same.
+#include "lamp/sequence/dropout.h"
+
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <optional>
+
+#include "lamp/sequence/run_context.h"
+
+namespace lamp {
+
+Dropout::Dropout(double probability, bool channels)
+    : probability_(probability), channels_(channels) {
+  TORCH_CHECK(probability >= 0 && probability < 1,
+              "dropout: expected a probability in [0, 1), found ", probability);
+}
+
+torch::Tensor Dropout::forward(torch::Tensor input, SkipPort&) {
+  if (!is_training() || probability_ == 0) return input;
+  auto shape = input.sizes().vec();
+  if (channels_ && shape.size() > 2) std::fill(shape.begin() + 2, shape.end(), 1);
+  std::optional<at::Generator> generator;
+  if (RunContext* run = RunContext::current()) generator = run->next_generator();
+  const double keep = 1 - probability_;
+  torch::Tensor mask = torch::empty(shape, torch::kFloat32).bernoulli_(keep, generator).div_(keep);
+  return input * mask.to(input.device(), input.scalar_type());
+}
+
+}  // namespace lamp

@@ -1,0 +1,59 @@
+// What whoever runs a chain tells the layers on this thread: which step and micro-batch this is, so
+// that random masks can be drawn again, and where batch statistics and weight gradients shall go. A
+// layer that needs none of it never looks.
+#pragma once
+
+#include <torch/types.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+namespace lamp {
+
+// Statistics of one batch norm over one micro-batch, before they are merged (batch_norm.h).
+struct NormStatistics {
+  void* norm;               // whose they are
+  std::int64_t count;       // values a channel
+  torch::Tensor mean;       // [C]
+  torch::Tensor deviation;  // [C], sum of squared deviations from the mean
+};
+
+// Weight gradients that a backward pass has put off: run in order, each once. Not thread-safe.
+using WeightTasks = std::vector<std::function<void()>>;
+
+struct RunContext {
+  std::uint64_t seed = 0;
+  std::int64_t step = 0;
+  int microbatch = 0;
+  // Where batch norms leave their statistics; null = they update their running ones themselves.
+  std::vector<NormStatistics>* statistics = nullptr;
+  // Where convolutions leave their weight gradients; null = the backward pass computes them.
+  std::shared_ptr<WeightTasks> weight_tasks;
+
+  // Kept by Sequence::run.
+  std::size_t link = 0;
+  std::uint64_t draws = 0;  // random draws of this link so far
+
+  // A generator for the link's next draw, on the CPU: the same for the same (seed, step,
+  // micro-batch, link, draw), whatever other threads do.
+  at::Generator next_generator();
+
+  // The innermost context of this thread; null outside any RunScope.
+  static RunContext* current();
+};
+
+// Makes `context` this thread's while it lives. The context must outlive it.
+class RunScope {
+ public:
+  explicit RunScope(RunContext& context);
+  ~RunScope();
+  RunScope(const RunScope&) = delete;
+  RunScope& operator=(const RunScope&) = delete;
+
+ private:
+  RunContext* before_;
+};
+
+}  // namespace lamp

@@ -1,0 +1,383 @@
+// A pipeline computes what one graph computes: loss, gradients, buffers and the input's gradient,
+// for every cut, schedule, micro-batch count and recompute rule.
+#include "lamp/pipeline/pipeline.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <chrono>
+#include <numeric>
+#include <thread>
+
+#include "lamp/base/errors.h"
+#include "support/random_chain.h"
+
+namespace lamp {
+namespace {
+
+using namespace lamp::testing;  // NOLINT: the test's own support
+
+const std::vector<ScheduleKind> kSchedules = {ScheduleKind::kNaive, ScheduleKind::kGPipe,
+                                              ScheduleKind::k1F1B, ScheduleKind::kZeroBubble};
+const std::vector<RecomputeRule> kRules = {RecomputeRule::kNever, RecomputeRule::kAlways,
+                                           RecomputeRule::kExceptLast};
+
+torch::Tensor random_batch(std::int64_t samples, std::uint64_t seed) {
+  torch::manual_seed(seed + 1000);
+  return torch::randn({samples, kChannels, 2, 3, 2}, torch::kFloat64).requires_grad_();
+}
+
+torch::Tensor mean_square(const torch::Tensor& output, const MicroBatch&) {
+  return output.square().flatten(1).sum(1).mean();
+}
+
+// Cuts at random places.
+Partition random_partition(Random& random, std::size_t links, int stages) {
+  std::vector<std::int64_t> counts(static_cast<std::size_t>(stages), 1);
+  for (std::size_t spare = links - counts.size(); spare > 0; --spare)
+    ++counts[static_cast<std::size_t>(random.below(stages))];
+  return partition_by_counts(counts, links);
+}
+
+PipelineOptions options_of(Random& random, const Sequence& chain, int stages) {
+  PipelineOptions options{.threads_per_stage = 1};
+  options.devices.assign(static_cast<std::size_t>(stages), c10::kCPU);
+  options.partition = random_partition(random, chain.size(), stages);
+  return options;
+}
+
+struct Outcome {
+  double loss;
+  std::vector<torch::Tensor> gradients, buffers;
+  torch::Tensor input_gradient;
+};
+
+Outcome run_pipeline(const std::shared_ptr<Sequence>& chain, const PipelineOptions& options,
+                     const torch::Tensor& batch) {
+  const auto before = copy_buffers(*chain);
+  Pipeline pipeline(chain, options);
+  const StepResult result = pipeline.step(batch, mean_square, {.step = 3});
+  Outcome outcome{result.loss, take_gradients(*chain), copy_buffers(*chain), result.input_gradient};
+  set_buffers(*chain, before);
+  return outcome;
+}
+
+Outcome run_plain(Sequence& chain, const torch::Tensor& batch, int microbatches,
+                  std::uint64_t seed = 0) {
+  const auto before = copy_buffers(chain);
+  const PlainResult result = plain_step(chain, batch, microbatches, mean_square, seed, 3);
+  Outcome outcome{result.loss, take_gradients(chain), copy_buffers(chain), result.input_gradient};
+  set_buffers(chain, before);
+  return outcome;
+}
+
+void expect_equal(const Outcome& found, const Outcome& expected, double tolerance) {
+  EXPECT_NEAR(found.loss, expected.loss, tolerance * std::max(1.0, expected.loss));
+  EXPECT_LE(difference(found.gradients, expected.gradients), tolerance);
+  EXPECT_LE(difference(found.buffers, expected.buffers), tolerance);
+  EXPECT_LE(difference({found.input_gradient}, {expected.input_gradient}), tolerance);
+}
+
+TEST(PipelineTest, EqualsThePlainRunForEveryCutScheduleAndRecomputeRule) {
+  for (std::uint64_t seed = 0; seed < 4; ++seed) {
+    const auto chain = random_chain({.seed = seed, .dropout = true});
+    for (int microbatches = 1; microbatches <= 8; ++microbatches) {
+      const torch::Tensor batch = random_batch(7, seed);  // which most counts do not divide
+      const Outcome plain = run_plain(*chain, batch, microbatches, 5);
+      for (int stages = 1; stages <= 6; ++stages) {
+        for (std::size_t pick = 0; pick < 3; ++pick) {
+          Random random{seed, static_cast<std::uint64_t>(microbatches * 64 + stages), pick};
+          PipelineOptions options = options_of(random, *chain, stages);
+          options.microbatches = microbatches;
+          options.seed = 5;
+          options.schedule = kSchedules[static_cast<std::size_t>(random.below(4))];
+          for (int j = 0; j < stages; ++j)
+            options.recompute.push_back(kRules[static_cast<std::size_t>(random.below(3))]);
+          SCOPED_TRACE(c10::str("seed ", seed, " K ", stages, " M ", microbatches, " ",
+                                to_string(options.schedule)));
+          expect_equal(run_pipeline(chain, options, batch), plain, 1e-12);
+        }
+      }
+    }
+  }
+}
+
+TEST(PipelineTest, GradientsAreTheSameBitsForEveryCutAndSchedule) {
+  const auto chain = random_chain({.seed = 11, .layers = 12});
+  const torch::Tensor batch = random_batch(6, 11);
+  PipelineOptions single{.microbatches = 4, .threads_per_stage = 1};
+  const Outcome expected = run_pipeline(chain, single, batch);
+  for (int stages = 2; stages <= 6; ++stages) {
+    for (const ScheduleKind kind : kSchedules) {
+      Random random{7, static_cast<std::uint64_t>(stages)};
+      PipelineOptions options = options_of(random, *chain, stages);
+      options.microbatches = 4;
+      options.schedule = kind;
+      SCOPED_TRACE(c10::str("K ", stages, " ", to_string(kind)));
+      expect_equal(run_pipeline(chain, options, batch), expected, 0);
+    }
+  }
+}
+
+TEST(PipelineTest, WithoutBatchStatisticsItEqualsTheUnsplitBatch) {
+  const auto chain = random_chain({.seed = 3, .norms = false});
+  const torch::Tensor batch = random_batch(9, 3);
+  const Outcome whole = run_plain(*chain, batch, 1);
+  for (int microbatches = 2; microbatches <= 8; ++microbatches) {
+    Random random{3, 3};
+    PipelineOptions options = options_of(random, *chain, 3);
+    options.microbatches = microbatches;
+    expect_equal(run_pipeline(chain, options, batch), whole, 1e-12);
+  }
+}
+
+TEST(PipelineTest, GradientsAreAddedToThoseThatAreThere) {
+  const auto chain = random_chain({.seed = 4, .norms = false});
+  const torch::Tensor batch = random_batch(4, 4);
+  Random random{4, 4};
+  Pipeline pipeline(chain, options_of(random, *chain, 2));
+  pipeline.step(batch, mean_square);
+  std::vector<torch::Tensor> once;
+  for (const auto& parameter : chain->parameters()) once.push_back(parameter.grad() * 2);
+  pipeline.step(batch, mean_square);
+  EXPECT_LE(difference(take_gradients(*chain), once), 1e-12);
+}
+
+TEST(PipelineTest, TheGradientScaleReachesGradientsButNotTheLoss) {
+  const auto chain = random_chain({.seed = 5, .norms = false});
+  const torch::Tensor batch = random_batch(4, 5);
+  const Outcome plain = run_plain(*chain, batch, 2);
+  Random random{5, 5};
+  PipelineOptions options = options_of(random, *chain, 2);
+  options.microbatches = 2;
+  Pipeline pipeline(chain, options);
+  const StepResult result = pipeline.step(batch, mean_square, {.gradient_scale = 8});
+  EXPECT_NEAR(result.loss, plain.loss, 1e-12);
+  auto gradients = take_gradients(*chain);
+  for (auto& gradient : gradients)
+    if (gradient.defined()) gradient = gradient / 8;
+  EXPECT_LE(difference(gradients, plain.gradients), 1e-12);
+}
+
+TEST(PipelineTest, InFlightPeaksAreTheSchedulesColumn) {
+  const auto chain = random_chain({.seed = 6});
+  for (const ScheduleKind kind : kSchedules) {
+    Random random{6, 6};
+    PipelineOptions options = options_of(random, *chain, 4);
+    options.microbatches = 6;
+    options.schedule = kind;
+    Pipeline pipeline(chain, options);
+    EXPECT_EQ(pipeline.step(random_batch(6, 6), mean_square).peak_in_flight,
+              peak_in_flight(make_schedule(kind, 4, 6)));
+    take_gradients(*chain);
+  }
+}
+
+TEST(PipelineTest, PredictionsKeepTheirOrderAndTheirSizes) {
+  const auto chain = random_chain({.seed = 8, .norms = false});
+  chain->eval();
+  std::vector<torch::Tensor> inputs, expected;
+  for (std::int64_t i = 0; i < 9; ++i) {
+    inputs.push_back(torch::randn({1 + i % 2, kChannels, 2 + i % 3, 3, 2 + i}, torch::kFloat64));
+    const torch::NoGradGuard no_gradients;
+    expected.push_back(chain->forward(inputs.back()));
+  }
+  Random random{8, 8};
+  Pipeline pipeline(chain, options_of(random, *chain, 3));
+  const auto outputs = pipeline.predict(inputs);
+  EXPECT_EQ(difference(outputs, expected), 0);
+  for (const auto& output : outputs) EXPECT_FALSE(output.requires_grad());
+}
+
+TEST(PipelineTest, FrozenStagesAndUnusedSkipsHaveNoGradient) {
+  const auto chain = random_chain({.seed = 9});
+  for (std::size_t link = 0; link < chain->size() / 2; ++link)
+    for (auto& parameter : chain->layers()[link]->parameters()) parameter.set_requires_grad(false);
+  const torch::Tensor batch = random_batch(4, 9).detach();
+  const Outcome plain = run_plain(*chain, batch, 2);
+  for (const RecomputeRule rule : kRules) {
+    Random random{9, 9};
+    PipelineOptions options = options_of(random, *chain, 4);
+    options.microbatches = 2;
+    options.recompute.assign(4, rule);
+    const Outcome found = run_pipeline(chain, options, batch);
+    EXPECT_LE(difference(found.gradients, plain.gradients), 1e-12);
+  }
+}
+
+// Deferred batch norm.
+
+std::shared_ptr<Sequence> norm_chain(double momentum = 0.1) {
+  auto norm = DeferrableBatchNorm3d(torch::nn::BatchNorm3dOptions(kChannels).momentum(momentum));
+  auto chain = std::make_shared<Sequence>(std::vector<Link>{
+      {"norm", as_layer(norm)}, {"tanh", as_layer([](torch::Tensor x) { return x.tanh(); })}});
+  chain->to(torch::kFloat64);
+  return chain;
+}
+
+void expect_statistics_of_the_whole_batch(const torch::Tensor& batch, int microbatches,
+                                          RecomputeRule rule, int steps = 1) {
+  const auto whole = norm_chain(), split = norm_chain();
+  Pipeline pipeline(split, {.devices = {c10::kCPU, c10::kCPU},
+                            .microbatches = microbatches,
+                            .recompute = {rule, rule},
+                            .deferred_batch_norm = true});
+  for (int step = 0; step < steps; ++step) {
+    whole->forward(batch.detach());
+    pipeline.step(batch.detach(), mean_square);
+  }
+  const auto expected = whole->buffers(), found = split->buffers();
+  for (std::size_t i = 0; i < expected.size(); ++i)
+    EXPECT_TRUE(torch::allclose(found[i], expected[i], 1e-10, 1e-12)) << found[i] << expected[i];
+}
+
+TEST(DeferredBatchNormTest, RunningStatisticsAreThoseOfTheWholeBatch) {
+  for (const RecomputeRule rule : kRules)
+    expect_statistics_of_the_whole_batch(random_batch(7, 1) * 3 + 2, 3, rule);
+}
+
+TEST(DeferredBatchNormTest, ABatchOfFewerSamplesThanMicroBatchesCommitsEveryStep) {
+  expect_statistics_of_the_whole_batch(random_batch(1, 2) + 3, 4, RecomputeRule::kNever, 4);
+}
+
+TEST(DeferredBatchNormTest, LargeMeansDoNotCancel) {
+  expect_statistics_of_the_whole_batch(random_batch(6, 3) + 3000, 3, RecomputeRule::kAlways);
+}
+
+TEST(DeferredBatchNormTest, WithoutItEveryMicroBatchUpdatesOnce) {
+  for (const RecomputeRule rule : kRules) {
+    const auto plain = norm_chain(), split = norm_chain();
+    const torch::Tensor batch = random_batch(6, 4);
+    plain_step(*plain, batch, 3, mean_square);
+    Pipeline pipeline(
+        split, {.devices = {c10::kCPU, c10::kCPU}, .microbatches = 3, .recompute = {rule, rule}});
+    pipeline.step(batch, mean_square);
+    EXPECT_EQ(difference(split->buffers(), plain->buffers()), 0);
+  }
+}
+
+// Failures.
+
+struct Fault {
+  std::size_t link;
+  int call;  // which of the link's calls throws
+};
+
+class Faulty : public Layer {
+ public:
+  Faulty(int call, std::chrono::milliseconds delay) : call_(call), delay_(delay) {}
+  torch::Tensor forward(torch::Tensor input, SkipPort&) override {
+    std::this_thread::sleep_for(delay_);
+    if (calls_++ == call_) throw std::runtime_error("the disk is full");
+    return input * 1;
+  }
+
+ private:
+  int call_;
+  std::chrono::milliseconds delay_;
+  int calls_ = 0;
+};
+
+std::shared_ptr<Sequence> faulty_chain(int call) {
+  std::vector<Link> links;
+  for (int i = 0; i < 4; ++i) {
+    links.push_back(
+        {"conv" + std::to_string(i),
+         as_layer(torch::nn::Conv3d(torch::nn::Conv3dOptions(kChannels, kChannels, 1)))});
+    links.push_back({"norm" + std::to_string(i),
+                     as_layer(DeferrableBatchNorm3d(torch::nn::BatchNorm3dOptions(kChannels)))});
+  }
+  links.insert(links.begin() + 4,
+               {"fault", std::make_shared<Faulty>(call, std::chrono::milliseconds(1))});
+  auto chain = std::make_shared<Sequence>(std::move(links));
+  chain->to(torch::kFloat64);
+  return chain;
+}
+
+TEST(PipelineFailureTest, TheFirstCauseReachesTheCallerWithItsPlace) {
+  const auto chain = faulty_chain(2);
+  Pipeline pipeline(chain, {.devices = std::vector<c10::Device>(3, c10::kCPU),
+                            .partition = partition_by_counts({3, 3, 3}, 9),
+                            .microbatches = 4});
+  const auto begin = std::chrono::steady_clock::now();
+  try {
+    pipeline.step(random_batch(4, 0), mean_square);
+    FAIL() << "nothing was thrown";
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), ::testing::AllOf(::testing::HasSubstr("the disk is full"),
+                                               ::testing::HasSubstr("stage 1"),
+                                               ::testing::HasSubstr("layer fault"),
+                                               ::testing::HasSubstr("micro-batch 2")));
+  }
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(1));
+}
+
+TEST(PipelineFailureTest, AFailedStepLeavesNoTraceAndTheNextIsRight) {
+  for (const ScheduleKind kind : kSchedules) {
+    for (int call = 0; call < 8; ++call) {
+      const auto chain = faulty_chain(call);
+      const torch::Tensor batch = random_batch(4, 2);
+      const auto buffers = copy_buffers(*chain);
+      Pipeline pipeline(chain, {.devices = std::vector<c10::Device>(3, c10::kCPU),
+                                .partition = partition_by_counts({2, 4, 3}, 9),
+                                .schedule = kind,
+                                .microbatches = 4,
+                                .recompute = std::vector(3, RecomputeRule::kAlways),
+                                .threads_per_stage = 1});
+      EXPECT_THROW(pipeline.step(batch, mean_square), Error);
+      EXPECT_EQ(difference(copy_buffers(*chain), buffers), 0);
+      for (const auto& parameter : chain->parameters()) EXPECT_FALSE(parameter.grad().defined());
+      const StepResult result = pipeline.step(batch, mean_square);
+      const Outcome found{result.loss, take_gradients(*chain), copy_buffers(*chain),
+                          result.input_gradient};
+      set_buffers(*chain, buffers);
+      expect_equal(found, run_plain(*chain, batch, 4), 1e-12);
+    }
+  }
+}
+
+TEST(PipelineFailureTest, ALossThatThrowsOrIsNoNumberEndsTheStep) {
+  const auto chain = norm_chain();
+  Pipeline pipeline(chain, {.devices = {c10::kCPU, c10::kCPU}, .microbatches = 2});
+  const torch::Tensor batch = random_batch(4, 2);
+  EXPECT_THROW(pipeline.step(batch,
+                             [](const torch::Tensor&, const MicroBatch&) -> torch::Tensor {
+                               throw std::runtime_error("no label");
+                             }),
+               Error);
+  EXPECT_THROW(
+      pipeline.step(batch, [](const torch::Tensor& output, const MicroBatch&) { return output; }),
+      c10::Error);
+  EXPECT_NO_THROW(pipeline.step(batch, mean_square));
+}
+
+TEST(PipelineFailureTest, ALayerThatChangesTheBatchIsNamed) {
+  auto chain = std::make_shared<Sequence>(
+      std::vector<Link>{{"first", as_layer([](torch::Tensor x) { return x * 2; })},
+                        {"flattens", as_layer([](torch::Tensor x) { return x.flatten(0, 1); })}});
+  Pipeline pipeline(chain, {.devices = {c10::kCPU, c10::kCPU}});
+  try {
+    pipeline.step(random_batch(4, 2), mean_square);
+    FAIL() << "nothing was thrown";
+  } catch (const c10::Error& error) {
+    EXPECT_THAT(error.what(), ::testing::HasSubstr("layer flattens turns a batch of 4 samples"));
+  }
+}
+
+TEST(PipelineTest, RefusesWhatCannotBeRight) {
+  const auto chain = norm_chain();
+  const std::vector<c10::Device> two = {c10::kCPU, c10::kCPU}, three(3, c10::kCPU);
+  EXPECT_THROW(Pipeline(chain, {.devices = three}), UsageError);
+  EXPECT_THROW(Pipeline(chain, {.devices = {}}), UsageError);
+  EXPECT_THROW(Pipeline(chain, {.devices = two, .microbatches = 0}), UsageError);
+  EXPECT_THROW(Pipeline(chain, {.devices = two, .partition = {{0, 2}}}), UsageError);
+  EXPECT_THROW(Pipeline(chain, {.devices = two, .partition = {{0, 1}, {1, 3}}}), UsageError);
+  EXPECT_THROW(Pipeline(chain, {.devices = two, .recompute = {RecomputeRule::kNever}}), UsageError);
+  auto dropout =
+      std::make_shared<Sequence>(std::vector<Link>{{"drop", as_layer(torch::nn::Dropout(0.5))}});
+  EXPECT_THROW(Pipeline(dropout, {}), c10::Error);
+}
+
+}  // namespace
+}  // namespace lamp
