@@ -97,8 +97,8 @@ GuardedConvTranspose3d make_upsampling(std::int64_t in, std::int64_t out) {
   return GuardedConvTranspose3d(torch::nn::ConvTranspose3dOptions(in, out, 2).stride(2));
 }
 
-torch::nn::BatchNorm3d make_norm(std::int64_t channels) {
-  return torch::nn::BatchNorm3d(torch::nn::BatchNorm3dOptions(channels).eps(1e-5).momentum(0.1));
+DeferrableBatchNorm3d make_norm(std::int64_t channels) {
+  return DeferrableBatchNorm3d(torch::nn::BatchNorm3dOptions(channels).eps(1e-5).momentum(0.1));
 }
 
 GuardedConv3d fold_norm(const torch::nn::Conv3dImpl& conv, const torch::nn::BatchNorm3dImpl& norm) {

@@ -1,10 +1,12 @@
-// In fp32 the guard costs two comparisons.
+// In fp32 the guard costs a few comparisons.
 #include "lamp/nets/guarded_conv.h"
 
 #include <ATen/autocast_mode.h>
 #include <torch/torch.h>
 
 #include "lamp/nets/precision.h"
+#include "lamp/nets/split_conv.h"
+#include "lamp/sequence/run_context.h"
 
 namespace lamp {
 namespace {
@@ -20,44 +22,61 @@ bool is_reduced(at::ScalarType dtype) {
   return dtype == torch::kBFloat16 || dtype == torch::kFloat16;
 }
 
-// The convolution in fp32 if the kernel of its shape is not trusted; undefined if it is.
 template <typename Conv>
-torch::Tensor guarded(Conv& conv, const torch::Tensor& input, bool transposed) {
-  const auto dtype = kernel_dtype(input, conv.weight);
-  const std::vector<std::int64_t> stride(conv.options.stride()->begin(),
-                                         conv.options.stride()->end());
-  const std::vector<std::int64_t> padding(3, transposed ? 0 : (conv.weight.size(2) - 1) / 2);
-  const bool last = input.suggest_memory_format() == at::MemoryFormat::ChannelsLast3d ||
-                    conv.weight.suggest_memory_format() == at::MemoryFormat::ChannelsLast3d;
-  if (kernel_agrees({.transposed = transposed,
-                     .input = input.sizes().vec(),
-                     .weight = conv.weight.sizes().vec(),
-                     .stride = stride,
-                     .padding = padding,
-                     .dtype = dtype,
-                     .device = input.device(),
-                     .channels_last = last}))
-    return {};
+KernelShape kernel_shape(const Conv& conv, const torch::Tensor& input, bool transposed,
+                         at::ScalarType dtype) {
+  return {.transposed = transposed,
+          .input = input.sizes().vec(),
+          .weight = conv.weight.sizes().vec(),
+          .stride = {conv.options.stride()->begin(), conv.options.stride()->end()},
+          .padding = std::vector<std::int64_t>(3, transposed ? 0 : (conv.weight.size(2) - 1) / 2),
+          .dtype = dtype,
+          .device = input.device(),
+          .channels_last = input.suggest_memory_format() == at::MemoryFormat::ChannelsLast3d ||
+                           conv.weight.suggest_memory_format() == at::MemoryFormat::ChannelsLast3d};
+}
+
+// The convolution in fp32, rounded to `shape.dtype`.
+template <typename Conv>
+torch::Tensor exact_convolution(const Conv& conv, const torch::Tensor& input,
+                                const KernelShape& shape) {
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
   const std::vector<std::int64_t> ones(3, 1), zeros(3, 0);
   const torch::Tensor bias = conv.bias.defined() ? conv.bias.to(torch::kFloat32) : torch::Tensor();
   return torch::convolution(input.to(torch::kFloat32), conv.weight.to(torch::kFloat32), bias,
-                            stride, padding, ones, transposed, zeros, 1)
-      .to(dtype);
+                            shape.stride, shape.padding, ones, shape.transposed, zeros, 1)
+      .to(shape.dtype);
+}
+
+// What replaces torch's own convolution here and now; undefined where nothing has to.
+template <typename Conv>
+torch::Tensor special_convolution(const Conv& conv, const torch::Tensor& input, bool transposed) {
+  const auto dtype = kernel_dtype(input, conv.weight);
+  const RunContext* run = RunContext::current();
+  const bool split = run != nullptr && run->weight_tasks != nullptr &&
+                     torch::GradMode::is_enabled() && conv.weight.requires_grad();
+  if (!split && !is_reduced(dtype)) return {};
+  const KernelShape shape = kernel_shape(conv, input, transposed, dtype);
+  const bool trusted = !is_reduced(dtype) || kernel_agrees(shape);
+  if (split) {
+    const SplitShape sizes{shape.stride, shape.padding, transposed};
+    return split_convolution(input.to(trusted ? dtype : torch::kFloat32), conv.weight, conv.bias,
+                             sizes, run->weight_tasks)
+        .to(dtype);
+  }
+  return trusted ? torch::Tensor() : exact_convolution(conv, input, shape);
 }
 
 }  // namespace
 
 torch::Tensor GuardedConv3dImpl::forward(const torch::Tensor& input) {
-  if (!is_reduced(kernel_dtype(input, weight))) return Conv3dImpl::forward(input);
-  const torch::Tensor exact = guarded(*this, input, false);
-  return exact.defined() ? exact : Conv3dImpl::forward(input);
+  const torch::Tensor special = special_convolution(*this, input, false);
+  return special.defined() ? special : Conv3dImpl::forward(input);
 }
 
 torch::Tensor GuardedConvTranspose3dImpl::forward(const torch::Tensor& input) {
-  if (!is_reduced(kernel_dtype(input, weight))) return ConvTranspose3dImpl::forward(input);
-  const torch::Tensor exact = guarded(*this, input, true);
-  return exact.defined() ? exact : ConvTranspose3dImpl::forward(input);
+  const torch::Tensor special = special_convolution(*this, input, true);
+  return special.defined() ? special : ConvTranspose3dImpl::forward(input);
 }
 
 }  // namespace lamp

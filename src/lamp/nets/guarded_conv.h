@@ -1,5 +1,6 @@
 // torch's convolutions with a check before reduced precision: where the kernel of a shape disagrees
-// with fp32 (precision.h), that call runs in fp32 and its result is rounded.
+// with fp32 (precision.h), that call runs in fp32 and its result is rounded. Inside a RunScope with
+// `weight_tasks` the weight's gradient becomes a task (split_conv.h).
 #pragma once
 
 #include <torch/nn/modules/conv.h>

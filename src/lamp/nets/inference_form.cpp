@@ -11,7 +11,7 @@ namespace lamp {
 namespace {
 
 using ConvLayer = ModuleLayer<GuardedConv3dImpl>;
-using NormLayer = ModuleLayer<torch::nn::BatchNorm3dImpl>;
+using NormLayer = ModuleLayer<DeferrableBatchNorm3dImpl>;
 
 std::shared_ptr<Layer> joined(Layer& conv_layer, Layer& norm_layer) {
   auto* conv = dynamic_cast<ConvLayer*>(&conv_layer);

@@ -81,7 +81,7 @@ torch::Tensor Network::crop(const torch::Tensor& output, const torch::Tensor& in
   return cropped;
 }
 
-torch::Tensor Network::forward(const torch::Tensor& input) const {
+torch::Tensor Network::prepare(const torch::Tensor& input) const {
   const torch::Tensor padded = pad(input);
   const std::int64_t voxels = padded.numel() / padded.size(1);
   if (chain->is_training() && voxels == stride_multiple * stride_multiple * stride_multiple) {
@@ -90,9 +90,13 @@ torch::Tensor Network::forward(const torch::Tensor& input) const {
         " leaves batch norm a single value at the lowest level; use a batch of 2 or more, a larger "
         "patch or a smaller depth");
   }
-  return crop(
-      chain->forward(channels_last ? padded.contiguous(at::MemoryFormat::ChannelsLast3d) : padded),
-      input);
+  // to(), not contiguous(): one channel counts as laid out either way, and torch would choose NCDHW
+  // wherever that channel is concatenated later.
+  return channels_last ? padded.to(at::MemoryFormat::ChannelsLast3d) : padded;
+}
+
+torch::Tensor Network::forward(const torch::Tensor& input) const {
+  return crop(chain->forward(prepare(input)), input);
 }
 
 void Network::use_channels_last() {

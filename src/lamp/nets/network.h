@@ -36,9 +36,12 @@ struct Network {
   std::shared_ptr<Sequence> chain;
   std::int64_t stride_multiple = 1;  // the chain itself takes only multiples of this in D, H and W
 
-  // [N, C, D, H, W] of any size -> logits [N, classes, D, H, W]. Throws UsageError where batch norm
-  // in training mode would see a single value per channel.
+  // [N, C, D, H, W] of any size -> logits [N, classes, D, H, W]:
+  // crop(chain(prepare(input)), input).
   torch::Tensor forward(const torch::Tensor& input) const;
+  // What the chain takes, for those who run the chain themselves: padded, in the weights' layout.
+  // Throws UsageError where batch norm in training mode would see a single value per channel.
+  torch::Tensor prepare(const torch::Tensor& input) const;
   // Repeats the last slices of D, H and W up to the next multiple; crop() undoes it on the output.
   torch::Tensor pad(const torch::Tensor& input) const;
   torch::Tensor crop(const torch::Tensor& output, const torch::Tensor& input) const;

@@ -1,0 +1,28 @@
+// A convolution whose backward returns the input's gradient at once and leaves the weight's as a
+// task, for schedules that fill waiting time with weight gradients (Qi et al. 2023, zero bubble).
+#pragma once
+
+#include <torch/types.h>
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "lamp/sequence/run_context.h"
+
+namespace lamp {
+
+struct SplitShape {
+  std::vector<std::int64_t> stride;
+  std::vector<std::int64_t> padding;
+  bool transposed = false;
+};
+
+// As torch::convolution (dilation 1, one group) in the input's dtype, outside of autocast. weight
+// and bias (may be undefined) are leaves of any floating dtype: their gradients are added to
+// .grad() when the task that backward appends to `tasks` is run.
+torch::Tensor split_convolution(const torch::Tensor& input, const torch::Tensor& weight,
+                                const torch::Tensor& bias, const SplitShape& shape,
+                                const std::shared_ptr<WeightTasks>& tasks);
+
+}  // namespace lamp

@@ -1,0 +1,146 @@
+// The three networks through the pipeline, against one graph on one device.
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include "lamp/nets/net_factory.h"
+#include "lamp/nets/precision.h"
+#include "lamp/pipeline/pipeline.h"
+#include "support/random_chain.h"
+
+namespace lamp {
+namespace {
+
+using namespace lamp::testing;  // NOLINT: the test's own support
+
+torch::Tensor mean_square(const torch::Tensor& output, const MicroBatch&) {
+  return output.square().flatten(1).mean(1).mean();
+}
+
+Network small_network(const std::string& name, at::ScalarType dtype) {
+  Network network = make_network({.name = name,
+                                  .width = name == "anatomynet" ? 28 : 4,
+                                  .depth = name == "anatomynet" ? 1 : 2,
+                                  .classes = 3});
+  network.initialise(1);
+  network.chain->to(dtype);
+  return network;
+}
+
+struct Outcome {
+  double loss;
+  std::vector<torch::Tensor> gradients, buffers;
+  torch::Tensor input_gradient;
+};
+
+void expect_equal(const Outcome& found, const Outcome& expected, double tolerance) {
+  EXPECT_NEAR(found.loss, expected.loss, tolerance * std::abs(expected.loss));
+  EXPECT_LE(difference(found.buffers, expected.buffers), tolerance * 10);
+  ASSERT_EQ(found.gradients.size(), expected.gradients.size());
+  for (std::size_t i = 0; i < expected.gradients.size(); ++i) {
+    const double norm = expected.gradients[i].norm().item().toDouble();
+    EXPECT_LE((found.gradients[i] - expected.gradients[i]).norm().item().toDouble(),
+              tolerance * std::max(norm, 1e-3));
+  }
+  EXPECT_TRUE(torch::allclose(found.input_gradient, expected.input_gradient, tolerance, tolerance));
+}
+
+class PipelineNetsTest : public ::testing::TestWithParam<std::string> {
+ protected:
+  Outcome plain(int microbatches) {
+    const auto before = copy_buffers(*network_.chain);
+    const PlainResult result = plain_step(*network_.chain, batch_, microbatches, mean_square);
+    return collect(result.loss, result.input_gradient, before);
+  }
+  Outcome pipelined(const PipelineOptions& options) {
+    const auto before = copy_buffers(*network_.chain);
+    Pipeline pipeline(network_.chain, options);
+    const StepResult result = pipeline.step(batch_, mean_square);
+    return collect(result.loss, result.input_gradient, before);
+  }
+  void start(at::ScalarType dtype) {
+    network_ = small_network(GetParam(), dtype);
+    torch::manual_seed(2);
+    batch_ = torch::randn({3, 1, 8, 16, 8}, dtype).requires_grad_();
+  }
+  static PipelineOptions options(int stages, int microbatches, ScheduleKind kind) {
+    return {.devices = std::vector<c10::Device>(static_cast<std::size_t>(stages), c10::kCPU),
+            .schedule = kind,
+            .microbatches = microbatches,
+            .threads_per_stage = 1};
+  }
+
+  Network network_;
+  torch::Tensor batch_;
+
+ private:
+  Outcome collect(double loss, torch::Tensor input_gradient,
+                  const std::vector<torch::Tensor>& before) {
+    Outcome outcome{loss, take_gradients(*network_.chain), copy_buffers(*network_.chain),
+                    std::move(input_gradient)};
+    set_buffers(*network_.chain, before);
+    return outcome;
+  }
+};
+
+TEST_P(PipelineNetsTest, EqualsThePlainRunInDouble) {
+  start(torch::kFloat64);
+  for (const int microbatches : {1, 2, 3}) {
+    const Outcome expected = plain(microbatches);
+    for (int stages = 1; stages <= 6; ++stages) {
+      for (const ScheduleKind kind : {ScheduleKind::kGPipe, ScheduleKind::kZeroBubble}) {
+        PipelineOptions how = options(stages, microbatches, kind);
+        how.recompute.assign(static_cast<std::size_t>(stages),
+                             static_cast<RecomputeRule>((stages + microbatches) % 3));
+        SCOPED_TRACE(c10::str("K ", stages, " M ", microbatches, " ", to_string(kind)));
+        expect_equal(pipelined(how), expected, 1e-12);
+      }
+    }
+  }
+}
+
+TEST_P(PipelineNetsTest, EqualsThePlainRunInFp32) {
+  start(torch::kFloat32);
+  network_.use_channels_last();
+  const Outcome expected = plain(3);
+  for (const int stages : {2, 4})
+    expect_equal(pipelined(options(stages, 3, ScheduleKind::k1F1B)), expected, 1e-5);
+}
+
+TEST_P(PipelineNetsTest, WeightHalvesGiveTheBitsOfTheWholeBackward) {
+  start(torch::kFloat32);
+  network_.use_channels_last();
+  const Outcome whole = pipelined(options(1, 3, ScheduleKind::kGPipe));
+  const Outcome halves = pipelined(options(3, 3, ScheduleKind::kZeroBubble));
+  EXPECT_EQ(difference(halves.gradients, whole.gradients), 0);
+}
+
+TEST_P(PipelineNetsTest, WeightHalvesRunAsActionsOfTheirOwn) {
+  start(torch::kFloat32);
+  Pipeline pipeline(network_.chain, options(2, 3, ScheduleKind::kZeroBubble));
+  double seconds = 0;
+  for (const RunEvent& event : pipeline.step(batch_, mean_square).timeline)
+    if (event.kind == RunEvent::Kind::kWeight) seconds += event.end - event.start;
+  EXPECT_GT(seconds, 0);
+}
+
+TEST_P(PipelineNetsTest, Bf16EqualsThePlainRunInBf16UnderRecomputation) {
+  start(torch::kFloat32);
+  network_.use_channels_last();
+  const PrecisionScope scope(Precision::kBf16, c10::kCPU);
+  const auto run = [&](int stages, RecomputeRule rule) {
+    PipelineOptions how = options(stages, 3, ScheduleKind::kGPipe);
+    how.recompute.assign(static_cast<std::size_t>(stages), rule);
+    return pipelined(how);
+  };
+  const Outcome kept = run(1, RecomputeRule::kNever);
+  const Outcome again = run(3, RecomputeRule::kAlways);
+  EXPECT_EQ(difference(again.gradients, kept.gradients), 0);
+  EXPECT_EQ(again.loss, kept.loss);
+}
+
+INSTANTIATE_TEST_SUITE_P(Networks, PipelineNetsTest,
+                         ::testing::Values("unet", "seunet", "anatomynet"),
+                         [](const auto& info) { return info.param; });
+
+}  // namespace
+}  // namespace lamp
