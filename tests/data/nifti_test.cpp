@@ -1,11 +1,11 @@
-// NIfTI files: what is written comes back, and what is damaged or contradictory never does.
+// NIfTI files: what is written comes back, and a contradictory header is never believed.
 #include "lamp/data/nifti.h"
 
 #include <chrono>
 #include <cstring>
 #include <limits>
 
-#include "data/volume_samples.h"
+#include "data/nifti_samples.h"
 #include "lamp/base/files.h"
 #include "lamp/data/gzip.h"
 #include "support/temporary_folder.h"
@@ -16,49 +16,7 @@ namespace {
 using testing::expect_image_refused;
 using testing::expect_same_grid;
 
-class NiftiTest : public ::testing::Test {
- protected:
-  // A small int16 volume on an oblique grid.
-  Volume sample() {
-    const Geometry grid = testing::oblique_grid(random_, {24, 20, 16});
-    return {.geometry = grid, .voxels = testing::random_voxels(random_, grid, torch::kInt16)};
-  }
-  // The same on a grid along L, P, S.
-  Volume straight() {
-    Volume volume = sample();
-    volume.geometry.direction = Geometry{}.direction;
-    return volume;
-  }
-  // The bytes of an uncompressed file that hold `volume`.
-  std::string bytes_of_file(const Volume& volume) {
-    write_volume(folder_ / "plain.nii", volume);
-    return read_file(folder_ / "plain.nii");
-  }
-  std::filesystem::path file(const std::string& bytes, const std::string& name = "changed.nii") {
-    return testing::written(folder_ / name, bytes);
-  }
-  // A file of straight() with one field of its header replaced.
-  template <typename T>
-  std::filesystem::path with_field(std::size_t offset, T value) {
-    return file(changed(bytes_of_file(straight()), offset, value));
-  }
-  template <typename T>
-  static std::string changed(std::string bytes, std::size_t offset, T value) {
-    std::memcpy(bytes.data() + offset, &value, sizeof value);
-    return bytes;
-  }
-  static std::string swapped(std::string bytes);
-
-  testing::TemporaryFolder folder_;
-  Random random_{7};
-};
-
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-
-// Offsets of NIfTI-1's fields.
-constexpr std::size_t kDim = 40, kDatatype = 70, kBitpix = 72, kPixdim = 76, kVoxOffset = 108;
-constexpr std::size_t kSlope = 112, kUnits = 123, kQformCode = 252, kSformCode = 254;
-constexpr std::size_t kQuatern = 256, kQoffset = 268, kSrow = 280, kMagic = 344;
+class NiftiTest : public NiftiSamples {};
 
 TEST_F(NiftiTest, EveryTypeAndObliqueGridComesBack) {
   for (const auto type : {torch::kUInt8, torch::kInt16, torch::kInt32, torch::kFloat32}) {
@@ -77,95 +35,12 @@ TEST_F(NiftiTest, EveryTypeAndObliqueGridComesBack) {
   }
 }
 
-TEST_F(NiftiTest, OneFlippedBitIsRefusedOrChangesNothing) {
-  const Volume volume = sample();
-  write_volume(folder_ / "a.nii.gz", volume);
-  const std::string whole = read_file(folder_ / "a.nii.gz");
-  const Volume before = read_image(folder_ / "a.nii.gz");
-  int refused = 0;
-  for (int round = 0; round < 1000; ++round) {
-    std::string bytes = whole;
-    const auto bit = random_.below(static_cast<std::int64_t>(bytes.size()) * 8);
-    bytes[bit / 8] = static_cast<char>(bytes[bit / 8] ^ (1 << bit % 8));
-    try {
-      const Volume after = read_image(file(bytes, "flipped.nii.gz"));
-      EXPECT_TRUE(torch::equal(after.voxels, before.voxels)) << "bit " << bit;
-      EXPECT_EQ(corner_distance_voxels(after.geometry, before.geometry), 0) << "bit " << bit;
-    } catch (const InputError&) {
-      ++refused;
-    }
-  }
-  EXPECT_GE(refused, 990);  // 10 header bytes of some 10,000 (time, system) mean nothing
-}
-
-TEST_F(NiftiTest, RefusesATruncatedFile) {
-  const Volume volume = sample();
-  for (const char* name : {"a.nii.gz", "a.nii"}) {
-    write_volume(folder_ / name, volume);
-    const std::string whole = read_file(folder_ / name);
-    for (int round = 0; round < 500; ++round) {
-      const auto length = random_.below(static_cast<std::int64_t>(whole.size()));
-      const auto path = file(whole.substr(0, length), std::string("cut-") + name);
-      EXPECT_THROW(read_image(path), InputError) << name << " cut to " << length;
-    }
-  }
-}
-
-TEST_F(NiftiTest, RefusesBytesBehindTheVoxels) {
-  write_volume(folder_ / "a.nii.gz", sample());
-  expect_image_refused(file(read_file(folder_ / "a.nii.gz") + "x", "a.nii.gz"), "bytes behind");
-  const std::string plain = bytes_of_file(sample());
-  expect_image_refused(file(plain + std::string(4, 'x')), "behind its last voxel");
-  expect_image_refused(file(plain + std::string(512, '\0')), "behind its last voxel");
-  EXPECT_NO_THROW(read_image(file(plain + std::string(100, '\0'))));
-  expect_image_refused(file(gzip(plain + std::string(4, 'x'), 1), "b.nii.gz"), "behind its last");
-  expect_image_refused(file(gzip(plain + std::string(4000, 'x'), 1), "b.nii.gz"), "more bytes");
-}
-
 TEST_F(NiftiTest, ReadsSeveralGzipMembersAsOneFile) {
   const Volume volume = sample();
   const std::string plain = bytes_of_file(volume);
   const auto path =
       file(gzip(plain.substr(0, 5000), 1) + gzip(plain.substr(5000), 6), "members.nii.gz");
   EXPECT_TRUE(torch::equal(read_image(path).voxels, volume.voxels.to(torch::kFloat32)));
-}
-
-TEST_F(NiftiTest, RefusesAClaimOfATrillionVoxelsAtOnce) {
-  std::string bytes = bytes_of_file(straight());
-  for (int axis = 1; axis <= 3; ++axis)
-    bytes = changed<std::int16_t>(bytes, kDim + 2 * axis, 10000);
-  const auto start = std::chrono::steady_clock::now();
-  expect_image_refused(file(bytes), "accounts for 2000000000352 bytes");
-  expect_image_refused(file(gzip(bytes, 1), "huge.nii.gz"), "accounts for 2000000000352 bytes");
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::milliseconds(200));
-  EXPECT_THROW(read_volume_header(folder_ / "huge.nii.gz"), InputError);
-}
-
-TEST_F(NiftiTest, RefusesSizesThatMakeNoSense) {
-  expect_image_refused(with_field<std::int16_t>(kDim, 0), "dim[0] is 0");
-  expect_image_refused(with_field<std::int16_t>(kDim, 9), "dim[0] is 9");
-  expect_image_refused(with_field<std::int16_t>(kDim, 2), "expected a 3-D image");
-  expect_image_refused(with_field<std::int16_t>(kDim + 2, -24), "dim[1] is -24");
-  expect_image_refused(with_field<std::int16_t>(kDim + 4, 0), "dim[2] is 0");
-  expect_image_refused(with_field<std::int16_t>(kDatatype, 16), "bitpix");
-  expect_image_refused(with_field<std::int16_t>(kDatatype, 128), "RGB");
-  expect_image_refused(with_field<std::int16_t>(kDatatype, 32), "complex");
-  expect_image_refused(with_field<std::int16_t>(kDatatype, 5), "unknown datatype 5");
-  expect_image_refused(with_field<std::int16_t>(kBitpix, 8), "bitpix is 8");
-}
-
-TEST_F(NiftiTest, RefusesOneSlice) {
-  Volume flat = straight();
-  flat.voxels = flat.voxels.slice(1, 0, 1).contiguous();
-  flat.geometry.size[2] = 1;
-  write_volume(folder_ / "flat.nii.gz", flat);
-  expect_image_refused(folder_ / "flat.nii.gz", "a 2-D image");
-}
-
-TEST_F(NiftiTest, RefusesAVoxelOffsetThatCannotBe) {
-  for (const float offset : {kNan, -1e9F, 0.F, 351.F, 352.5F, 1e30F})
-    expect_image_refused(with_field(kVoxOffset, offset), "vox_offset");
-  expect_image_refused(with_field(kVoxOffset, 368.F), "accounts for");
 }
 
 TEST_F(NiftiTest, SkipsHeaderExtensionsAndRefusesVoxelsWithinOne) {
@@ -176,16 +51,6 @@ TEST_F(NiftiTest, SkipsHeaderExtensionsAndRefusesVoxelsWithinOne) {
   EXPECT_TRUE(torch::equal(read_image(file(changed(bytes, kVoxOffset, 384.F))).voxels,
                            volume.voxels.to(torch::kFloat32)));
   expect_image_refused(file(changed(bytes, kVoxOffset, 368.F)), "extension");
-}
-
-TEST_F(NiftiTest, RefusesOtherFiles) {
-  expect_image_refused(with_field(kMagic, 'x'), "magic");
-  expect_image_refused(with_field(kMagic + 1, 'i'), "pair");
-  expect_image_refused(file("hello"), "too short");
-  expect_image_refused(file(std::string(1000, 'a')), "no NIfTI header");
-  expect_image_refused(file("", "empty.nii.gz"), "too short");
-  expect_image_refused(folder_ / "missing.nii.gz", "no such file");
-  EXPECT_THROW(read_volume_header(folder_ / "missing.nii.gz"), InputError);
 }
 
 TEST_F(NiftiTest, AppliesTheScalingAndRefusesABrokenOne) {
@@ -227,7 +92,7 @@ TEST_F(NiftiTest, ReadsTheWorldAsNibabelDoes) {
   EXPECT_EQ(volume.voxels.index({0, 1, 0, 1}).item<float>(), 12 + 1);
 }
 
-std::string NiftiTest::swapped(std::string bytes) {
+std::string swapped(std::string bytes) {
   const auto turn = [&](std::size_t begin, std::size_t end, std::size_t width) {
     for (std::size_t at = begin; at < end; at += width)
       std::reverse(bytes.begin() + at, bytes.begin() + at + width);

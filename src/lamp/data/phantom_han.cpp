@@ -204,10 +204,6 @@ class Head {
   Solid inside_;  // the body without the fat under its skin
 };
 
-constexpr double kDegree = 0.017453292519943295;  // in radians
-
-double hundredths(double value) { return std::floor(value * 100 + 0.5) / 100; }
-
 }  // namespace
 
 Scene draw_han(const std::array<std::int64_t, 3>& size, Random& random) {

@@ -108,10 +108,6 @@ void paint_liver(Canvas& canvas, Random& random) {
                {.hu = 9});  // gall bladder
 }
 
-constexpr double kDegree = 0.017453292519943295;  // in radians
-
-double hundredths(double value) { return std::floor(value * 100 + 0.5) / 100; }
-
 }  // namespace
 
 Scene draw_liver(const std::array<std::int64_t, 3>& size, Random& random) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <cmath>
 #include <cstdint>
 
 #include "lamp/base/random.h"
@@ -14,6 +15,11 @@ struct Scene {
   Volume image;  // int16 HU, identity direction
   Volume label;  // uint8
 };
+
+inline constexpr double kDegree = 0.017453292519943295;  // in radians
+
+// Spacings and origins are rounded, so that they read well and survive any writer's decimals.
+inline double hundredths(double value) { return std::floor(value * 100 + 0.5) / 100; }
 
 // Each takes the case's own voxel counts x, y, z (at least 24) and its own random numbers.
 Scene draw_han(const std::array<std::int64_t, 3>& size, Random& random);

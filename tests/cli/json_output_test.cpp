@@ -1,0 +1,96 @@
+// What scripts read from the program: the JSON on stdout has the fields that the contract promises.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <string>
+
+#include "lamp/base/json.h"
+#include "support/ball_dataset.h"
+#include "support/run_program.h"
+
+namespace lamp::testing {
+namespace {
+
+using ::testing::HasSubstr;
+namespace fs = std::filesystem;
+
+std::string quoted(const fs::path& path) { return "'" + path.string() + "'"; }
+
+TEST(JsonOutputTest, CheckOfASoundDataSetSaysSo) {
+  const TemporaryFolder folder;
+  write_ball_dataset(folder / "data", 2);
+  const ProgramResult result = run_lamp("check --json " + quoted(folder / "data"));
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const Json json = parse_json(result.out, "stdout");
+  EXPECT_EQ(json["ok"], true);
+  EXPECT_TRUE(json["faults"].empty());
+  EXPECT_TRUE(json.contains("cases"));
+  EXPECT_TRUE(json.contains("labels"));
+}
+
+TEST(JsonOutputTest, CheckNamesEveryFaultInOnePass) {
+  const TemporaryFolder folder;
+  write_ball_dataset(folder / "data", 3);
+  fs::remove(folder / "data" / "labelsTr" / "ball_0.nii.gz");
+  fs::resize_file(folder / "data" / "imagesTr" / "ball_1.nii.gz", 100);
+  const ProgramResult result = run_lamp("check --json " + quoted(folder / "data"));
+  EXPECT_EQ(result.exit_code, 3) << result.err;
+  const Json json = parse_json(result.out, "stdout");
+  EXPECT_EQ(json["ok"], false);
+  ASSERT_GE(json["faults"].size(), 2U);
+  for (const Json& fault : json["faults"])
+    for (const char* field : {"file", "what", "found", "expected", "fix"})
+      EXPECT_TRUE(fault.contains(field)) << fault.dump();
+  EXPECT_THAT(json["faults"].dump(), HasSubstr("ball_0.nii.gz"));
+  EXPECT_THAT(json["faults"].dump(), HasSubstr("ball_1.nii.gz"));
+}
+
+TEST(JsonOutputTest, EvaluateOfTheReferenceItselfIsPerfect) {
+  const TemporaryFolder folder;
+  write_ball_dataset(folder / "data", 2);
+  const std::string labels = quoted(folder / "data" / "labelsTr");
+  const ProgramResult result = run_lamp("evaluate --json -p " + labels + " -r " + labels + " -o " +
+                                        quoted(folder / "summary.json"));
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const Json json = parse_json(result.out, "stdout");
+  ASSERT_EQ(json["metric_per_case"].size(), 2U);
+  const Json& metrics = json["metric_per_case"][0]["metrics"]["1"];
+  EXPECT_EQ(metrics["Dice"], 1.0);
+  EXPECT_EQ(metrics["HD95"], 0.0);
+  for (const char* field : {"IoU", "TP", "FP", "FN", "TN", "n_pred", "n_ref", "NSD_2mm", "ASSD"})
+    EXPECT_TRUE(metrics.contains(field)) << field;
+  EXPECT_TRUE(json.contains("mean"));
+  EXPECT_EQ(json["foreground_mean"]["Dice"], 1.0);
+  EXPECT_TRUE(fs::exists(folder / "summary.json"));
+  EXPECT_TRUE(fs::exists(folder / "metrics.csv"));
+}
+
+TEST(JsonOutputTest, EvaluateGoesOnWithoutAMissingPredictionAndExitsWithFour) {
+  const TemporaryFolder folder;
+  write_ball_dataset(folder / "data", 2);
+  fs::copy(folder / "data" / "labelsTr", folder / "predicted");
+  fs::remove(folder / "predicted" / "ball_1.nii.gz");
+  const ProgramResult result =
+      run_lamp("evaluate --json -p " + quoted(folder / "predicted") + " -r " +
+               quoted(folder / "data" / "labelsTr") + " -o " + quoted(folder / "summary.json"));
+  EXPECT_EQ(result.exit_code, 4) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("ball_1"));
+  EXPECT_EQ(parse_json(result.out, "stdout")["metric_per_case"].size(), 1U);
+}
+
+TEST(JsonOutputTest, InfoCountsTheParametersOfANetworkThatIsNotThereYet) {
+  const auto count = [](const std::string& width) {
+    const ProgramResult result = run_lamp("info --json --net unet --width " + width);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    const Json json = parse_json(result.out, "stdout");
+    EXPECT_EQ(json["net"]["name"], "unet");
+    EXPECT_EQ(std::to_string(json["net"]["width"].get<int>()), width);
+    return json["parameters"].get<std::int64_t>();
+  };
+  EXPECT_GT(count("16"), 3 * count("8"));  // convolutions grow with the square of the width
+}
+
+}  // namespace
+}  // namespace lamp::testing
