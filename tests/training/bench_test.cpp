@@ -10,7 +10,8 @@ namespace lamp {
 namespace {
 
 BenchOptions small() {
-  BenchOptions options{.input = {24, 16, 20}, .device = "cpu", .rounds = 2, .seed = 3};
+  BenchOptions options{
+      .input = {24, 16, 20}, .execution = {.device = "cpu"}, .rounds = 2, .seed = 3};
   options.net = {.name = "unet", .width = 4, .depth = 2, .classes = 3};
   return options;
 }
@@ -53,7 +54,7 @@ TEST(BenchTest, TheFoldedNetworkAgreesWithTheOneItWasMadeFrom) {
 TEST(BenchTest, Bf16LossIsCloseToFp32) {
   set_log_level(LogLevel::kError);
   BenchOptions reduced = small();
-  reduced.precision = "bf16";
+  reduced.execution.precision = "bf16";
   const double exact = bench_step(small())["loss"].get<double>();
   EXPECT_NEAR(bench_step(reduced)["loss"].get<double>(), exact, 0.02 * exact);
 }

@@ -22,6 +22,7 @@ struct BenchCommand {
   std::string patch = "whole";
   double overlap = 0.5;
   std::string blend = "gaussian";
+  std::string schedule, microbatches, recompute, partition;
   BenchOptions options;
 
   BenchOptions resolved(const GlobalOptions& globals) const {
@@ -35,11 +36,28 @@ struct BenchCommand {
       throw UsageError("--input: found \"" + input + "\", expected X,Y,Z");
     result.input = size.size;
     result.seed = globals.seed_or_zero();
+    result.execution = execution();
     const PatchRequest window = parse_patch(patch);
     if (window.kind == PatchRequest::kFixed)
       result.window =
           WindowOptions{.size = window.size, .overlap = overlap, .blend = parse_blend(blend)};
     return result;
+  }
+
+  // In the words of the configuration, so that both say the same.
+  ExecutionConfig execution() const {
+    Json config = {{"device", options.execution.device},
+                   {"precision", options.execution.precision}};
+    const auto set = [&](const std::string& key, const std::string& value) {
+      if (value.empty()) return;
+      const Json parsed = Json::parse(value, nullptr, /*allow_exceptions=*/false);
+      config[key] = parsed.is_discarded() ? Json(value) : parsed;
+    };
+    set("schedule", schedule);
+    set("microbatches", microbatches);
+    set("recompute", recompute);
+    set("partition", partition);
+    return parse_execution_config(config);
   }
 };
 
@@ -50,8 +68,9 @@ void add_common_options(CLI::App* command, BenchCommand& bench) {
   command->add_option("--classes", bench.classes, "labels with the background");
   command->add_option("--in-channels", bench.channels, "channels of the input");
   command->add_option("--input", bench.input, "size of the volume or patch: X,Y,Z");
-  command->add_option("--device", bench.options.device, "auto, cpu, cuda:0");
-  command->add_option("--precision", bench.options.precision, "fp32, bf16 or fp16");
+  command->add_option("--device", bench.options.execution.device,
+                      "auto, cpu, cuda:0; step: several as pipeline stages, cpu,cpu");
+  command->add_option("--precision", bench.options.execution.precision, "fp32, bf16 or fp16");
   command->add_option("--rounds", bench.options.rounds, "counted rounds after a warm-up")
       ->check(CLI::Range(1, 1000));
 }
@@ -67,6 +86,11 @@ void add_bench_command(CLI::App& app, const GlobalOptions& globals) {
   add_common_options(step, *bench);
   step->add_option("--batch", bench->options.batch, "samples in the mini-batch")
       ->check(CLI::Range(1, 4096));
+  step->add_option("--schedule", bench->schedule, "naive, gpipe, 1f1b or zero-bubble");
+  step->add_option("--microbatches", bench->microbatches, "auto, or parts of the mini-batch");
+  step->add_option("--recompute", bench->recompute, "never, always or except_last");
+  step->add_option("--partition", bench->partition,
+                   "auto, time, layers, parameters, activations, or layers a stage: [5,7,9]");
   step->callback([bench, &globals] { print_json(bench_step(bench->resolved(globals))); });
   CLI::App* segment =
       command->add_subcommand("segment", "seconds and peak bytes of the logits of one volume");

@@ -225,7 +225,8 @@ StepResult Pipeline::step(const torch::Tensor& batch, const LossFunction& loss,
   TORCH_CHECK(batch.defined() && batch.dim() > 0 && batch.size(0) > 0,
               "a training step needs a batch [N, ...] of at least one sample");
   StepState state;
-  state.parts = split_batch(batch.size(0), options_.microbatches);
+  state.parts = split_batch(
+      batch.size(0), options.microbatches > 0 ? options.microbatches : options_.microbatches);
   state.inputs = scatter(batch, state.parts);
   state.loss = &loss;
   state.gradient_scale = options.gradient_scale;

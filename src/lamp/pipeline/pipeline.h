@@ -52,6 +52,7 @@ struct PipelineOptions {
 struct StepOptions {
   std::int64_t step = 0;      // a number of its own for each step: it keys the dropout masks
   double gradient_scale = 1;  // of the loss, before the backward pass (loss scaling)
+  int microbatches = 0;       // for this step; 0 = the pipeline's
 };
 
 struct StepResult {

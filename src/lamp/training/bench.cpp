@@ -5,6 +5,7 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <torch/torch.h>
 
+#include <algorithm>
 #include <chrono>
 #include <memory>
 #include <utility>
@@ -18,6 +19,7 @@
 #include "lamp/nets/net_factory.h"
 #include "lamp/nets/precision.h"
 #include "lamp/objective/losses.h"
+#include "lamp/training/execution.h"
 #include "lamp/training/loss_scaler.h"
 #include "lamp/training/numeric_guard.h"
 #include "lamp/training/optimizer.h"
@@ -29,7 +31,7 @@ namespace {
 torch::Device single_device(const std::string& text) {
   const auto devices = parse_devices(text);
   if (devices.size() > 1 && text != "auto")
-    throw UsageError("bench: --device takes one device for now, found " + text);
+    throw UsageError("bench segment: --device takes one device, found " + text);
   return devices[0];
 }
 
@@ -54,9 +56,9 @@ struct Setting {
   torch::Tensor labels;  // [N, D, H, W]
 };
 
-Setting prepare(const BenchOptions& options) {
+Setting prepare(const BenchOptions& options, torch::Device device) {
   count_cpu_memory();
-  Setting setting{.device = single_device(options.device), .network = make_network(options.net)};
+  Setting setting{.device = device, .network = make_network(options.net)};
   setting.network.initialise(options.seed);
   const auto generator = at::make_generator<at::CPUGeneratorImpl>(options.seed);
   const auto [x, y, z] = options.input;
@@ -68,35 +70,115 @@ Setting prepare(const BenchOptions& options) {
   return setting;
 }
 
-Json description(const BenchOptions& options, torch::Device device) {
-  return {{"net", options.net.name},          {"width", options.net.width},
-          {"classes", options.net.classes},   {"input", options.input},
-          {"batch", options.batch},           {"device", device.str()},
-          {"threads", at::get_num_threads()}, {"precision", options.precision}};
+// What "auto" stands for here.
+std::string device_text(const std::string& text) {
+  std::string devices;
+  for (const c10::Device device : parse_devices(text))
+    devices += (devices.empty() ? "" : ",") + device.str();
+  return devices;
 }
 
-struct StepResult {
+Json description(const BenchOptions& options) {
+  return {{"net", options.net.name},          {"width", options.net.width},
+          {"classes", options.net.classes},   {"input", options.input},
+          {"batch", options.batch},           {"device", device_text(options.execution.device)},
+          {"threads", at::get_num_threads()}, {"precision", options.execution.precision}};
+}
+
+struct Figures {
   double loss = 0;
   double gradient_norm = 0;
+  StepResult step;
 };
 
-StepResult train_step(Setting& setting, const Loss& loss, torch::optim::Optimizer& optimizer,
-                      LossScaler& scaler, Precision precision) {
-  optimizer.zero_grad(/*set_to_none=*/true);
-  torch::Tensor logits;
-  {
-    const PrecisionScope scope(precision, setting.device);
-    logits = setting.network.forward(setting.image);
+// A network cut into stages, with what a training step needs beside it.
+class StepBench {
+ public:
+  StepBench(const BenchOptions& options, Setting& setting)
+      : setting_(setting),
+        devices_(parse_devices(options.execution.device)),
+        precision_(parse_precision(options.execution.precision, devices_.front().type())),
+        scaler_(precision_ == Precision::kFp16) {
+    setting.network.chain->to(devices_.front());
+    if (devices_.front().is_cpu()) setting.network.use_channels_last();
+    setting.network.chain->train();
+    prepared_ = setting.network.prepare(setting.image);
+    microbatches_ = choose_microbatches(options.execution, setting.network, prepared_,
+                                        devices_.size(), /*loss_is_sum=*/true);
+    const auto parts = split_batch(prepared_.size(0), microbatches_);
+    pipeline_ = make_pipeline(setting.network, options.execution, devices_,
+                              prepared_.narrow(0, 0, parts.front().count), options.seed);
+    labels_ = setting.labels.to(devices_.back());
+    loss_ = make_loss({}, torch::ones({options.net.classes}, devices_.back()));
+    parameters_ = named_parameters(setting.network);
+    optimizer_ = make_optimizer({}, parameters_);
   }
-  const torch::Tensor flags = torch::ones({logits.size(0), logits.size(1)}, setting.device);
-  const torch::Tensor value = loss(logits, setting.labels, flags);
-  logits.reset();
-  const double scale = scaler.scale();
-  (scale == 1 ? value : value * scale).backward();
-  const NamedParameters parameters = named_parameters(setting.network);
-  const double norm = gradient_norm(parameters);
-  if (scaler.unscale(parameters, norm)) optimizer.step();
-  return {value.item<double>(), norm / scale};
+
+  Figures round() {
+    optimizer_->zero_grad(/*set_to_none=*/true);
+    Figures figures;
+    const double scale = scaler_.scale();
+    {
+      const PrecisionScope scope(precision_, devices_.front());
+      figures.step = pipeline_->step(
+          prepared_,
+          [&](const torch::Tensor& output, const MicroBatch& part) {
+            const torch::Tensor logits = setting_.network.crop(output, setting_.image);
+            return (*loss_)(logits, labels_.narrow(0, part.first, part.count),
+                            torch::ones({logits.size(0), logits.size(1)}, logits.device()));
+          },
+          {.step = rounds_++,
+           .gradient_scale = scale,
+           .microbatches = static_cast<int>(microbatches_)});
+    }
+    figures.loss = figures.step.loss;
+    const double norm = gradient_norm(parameters_);
+    figures.gradient_norm = norm / scale;
+    if (scaler_.unscale(parameters_, norm)) optimizer_->step();
+    return figures;
+  }
+  void wait() const {
+    for (const c10::Device device : devices_) wait_for(device);
+  }
+  std::vector<c10::Device> distinct_devices() const {
+    std::vector<c10::Device> distinct;
+    for (const c10::Device device : devices_)
+      if (std::find(distinct.begin(), distinct.end(), device) == distinct.end())
+        distinct.push_back(device);
+    return distinct;
+  }
+  Json description() const {
+    return {{"stages", devices_.size()},
+            {"partition", describe(*pipeline_, {})["stages"]},
+            {"schedule", to_string(pipeline_->options().schedule)},
+            {"microbatches", microbatches_},
+            {"recompute", to_string(pipeline_->options().recompute.front())}};
+  }
+
+ private:
+  Setting& setting_;
+  std::vector<c10::Device> devices_;
+  Precision precision_;
+  LossScaler scaler_;
+  torch::Tensor prepared_, labels_;
+  std::int64_t microbatches_ = 1;
+  std::int64_t rounds_ = 0;
+  std::unique_ptr<Pipeline> pipeline_;
+  std::unique_ptr<Loss> loss_;
+  NamedParameters parameters_;
+  std::unique_ptr<torch::optim::Optimizer> optimizer_;
+};
+
+Json timeline_json(const StepResult& step) {
+  constexpr const char* kKinds[] = {"forward", "backward", "weight", "recompute"};
+  Json timeline = Json::array();
+  for (const RunEvent& event : step.timeline)
+    timeline.push_back({{"stage", event.stage},
+                        {"kind", kKinds[static_cast<int>(event.kind)]},
+                        {"microbatch", event.microbatch},
+                        {"start", event.start},
+                        {"end", event.end}});
+  return timeline;
 }
 
 double agreement(const torch::Tensor& a, const torch::Tensor& b) {
@@ -106,36 +188,38 @@ double agreement(const torch::Tensor& a, const torch::Tensor& b) {
 }  // namespace
 
 Json bench_step(const BenchOptions& options) {
-  Setting setting = prepare(options);
-  const Precision precision = parse_precision(options.precision, setting.device.type());
-  setting.network.chain->to(setting.device);
-  if (setting.device.is_cpu()) setting.network.use_channels_last();
-  setting.network.chain->train();
-  const auto optimizer = make_optimizer({}, named_parameters(setting.network));
-  const auto loss = make_loss({}, torch::ones({options.net.classes}, setting.device));
-  LossScaler scaler(precision == Precision::kFp16);
-  Json result = description(options, setting.device);
-  result.update(
-      {{"stages", 1}, {"schedule", "gpipe"}, {"microbatches", 1}, {"recompute", "never"}});
+  Setting setting = prepare(options, parse_devices(options.execution.device).front());
+  StepBench bench(options, setting);
+  Json result = description(options);
+  result.update(bench.description());
   std::vector<double> seconds;
-  StepResult step;
+  Figures figures;
   for (int round = 0; round <= options.rounds; ++round) {
-    if (round == 1) reset_peak_bytes(setting.device);  // without the kernel checks of the warm-up
-    const double took = seconds_of(
-        setting.device, [&] { step = train_step(setting, *loss, *optimizer, scaler, precision); });
+    if (round == 1)  // without the kernel checks of the warm-up
+      for (const c10::Device device : bench.distinct_devices()) reset_peak_bytes(device);
+    const double took = seconds_of(setting.device, [&] {
+      figures = bench.round();
+      bench.wait();
+    });
     if (round > 0) seconds.push_back(took);
   }
   result["seconds"] = seconds;
-  result["loss"] = step.loss;
-  result["gradient_norm"] = step.gradient_norm;
-  result["peak_bytes"] = {peak_bytes(setting.device)};
+  result["loss"] = figures.loss;
+  result["gradient_norm"] = figures.gradient_norm;
+  result["peak_bytes"] = Json::array();
+  for (const c10::Device device : bench.distinct_devices())
+    result["peak_bytes"].push_back(peak_bytes(device));
+  result["peak_in_flight"] = figures.step.peak_in_flight;
+  result["boundary_bytes"] = figures.step.boundary_bytes;
+  result["skip_bytes"] = figures.step.skip_bytes;
+  result["timeline"] = timeline_json(figures.step);
   return result;
 }
 
 Json bench_segment(const BenchOptions& options) {
   const torch::InferenceMode no_gradients;
-  Setting setting = prepare(options);
-  const auto dtype = parse_precision(options.precision, setting.device);
+  Setting setting = prepare(options, single_device(options.execution.device));
+  const auto dtype = parse_precision(options.execution.precision, setting.device);
   Network copy = make_network(options.net);
   copy.initialise(options.seed);
   const Network networks[] = {inference_form(setting.network), std::move(copy)};
@@ -157,7 +241,7 @@ Json bench_segment(const BenchOptions& options) {
       peaks[i] = std::max(peaks[i], peak_bytes(setting.device));
     }
   }
-  Json result = description(options, setting.device);
+  Json result = description(options);
   result["patch"] = options.window ? Json(options.window->size) : Json("whole");
   result["seconds"] = seconds[0];
   result["peak_bytes"] = {peaks[0]};

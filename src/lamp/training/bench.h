@@ -12,6 +12,7 @@
 #include "lamp/base/json.h"
 #include "lamp/inference/sliding_window.h"
 #include "lamp/nets/network.h"
+#include "lamp/training/execution.h"
 
 namespace lamp {
 
@@ -19,15 +20,15 @@ struct BenchOptions {
   NetConfig net;
   std::array<std::int64_t, 3> input = {64, 64, 64};  // x, y, z
   std::int64_t batch = 1;
-  std::string device = "auto";
-  std::string precision = "fp32";
-  int rounds = 3;  // counted, after one warm-up
+  ExecutionConfig execution;  // segment: one device, and of the others only the precision
+  int rounds = 3;             // counted, after one warm-up
   std::uint64_t seed = 0;
   std::optional<WindowOptions> window;  // segment only; none = the whole volume at once
 };
 
-// The contract's fields. A round is one optimizer step (RMSProp) on noise with random labels; loss
-// and gradient norm are the last round's.
+// The contract's fields, and how the last round went: "timeline" and bytes sent. A round is one
+// optimizer step (RMSProp) on noise with random labels; loss and gradient norm are the last
+// round's.
 Json bench_step(const BenchOptions& options);
 // A round is the logits of one volume. The folded network (inference_form.h) and the one it was
 // made from take turns; "seconds" and "peak_bytes" are the folded one's, "unfolded" holds the

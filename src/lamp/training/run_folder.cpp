@@ -78,14 +78,6 @@ Json config_of(const TrainRequest& request) {
   return read_json(request.run / "config.json");
 }
 
-void write_plan(const RunFolder& folder) {
-  const Json plan = {{"device", folder.config.execution.device},
-                     {"precision", folder.config.execution.precision},
-                     {"stages", 1},
-                     {"microbatches", 1}};
-  write_file(folder.path / "plan.json", dump_json(plan) + "\n");
-}
-
 }  // namespace
 
 RunFolder open_run_folder(const TrainRequest& request) {
@@ -110,7 +102,6 @@ RunFolder open_run_folder(const TrainRequest& request) {
   make_output_folder(request.run / "state");
   write_file(request.run / "config.json", dump_json(config) + "\n");
   write_file(request.run / "dataset.json", dump_json(dataset) + "\n");
-  write_plan(folder);
   folder.cache_bytes = folder.config.loader.memory.value_or(available_memory_bytes() / 4);
   return folder;
 }

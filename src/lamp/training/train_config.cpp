@@ -95,21 +95,6 @@ LoaderConfig parse_loader(const Json& json) {
   return config;
 }
 
-ExecutionConfig parse_execution(const Json& json) {
-  ObjectReader reader(json, "execution");
-  ExecutionConfig config;
-  config.device = reader.get<std::string>("device", config.device);
-  config.precision = reader.choice("precision", config.precision, {"fp32", "bf16", "fp16"});
-  // These matter between several devices; training runs on one, where their defaults are the only
-  // choice.
-  reader.choice("partition", "auto", {"auto"});
-  reader.choice("microbatches", "auto", {"auto"});
-  reader.choice("schedule", "gpipe", {"gpipe"});
-  reader.choice("recompute", "auto", {"auto", "never"});
-  reader.finish();
-  return config;
-}
-
 }  // namespace
 
 std::string StageConfig::describe() const {
@@ -143,7 +128,7 @@ TrainConfig parse_train_config(const Json& json) {
         parse_stage(curriculum[i], "curriculum." + std::to_string(i), optimizer));
   config.validation = parse_validation(reader.at("validation"));
   config.loader = parse_loader(reader.at("loader"));
-  config.execution = parse_execution(reader.at("execution"));
+  config.execution = parse_execution_config(reader.at("execution"));
   {
     ObjectReader checkpoint(reader.at("checkpoint"), "checkpoint");
     config.checkpoint_seconds =
@@ -175,8 +160,7 @@ Json to_json(const TrainConfig& config) {
   json["loader"] = {
       {"threads", config.loader.threads},
       {"memory", config.loader.memory ? std::to_string(*config.loader.memory) : "auto"}};
-  json["execution"] = {{"device", config.execution.device},
-                       {"precision", config.execution.precision}};
+  json["execution"] = to_json(config.execution);
   json["checkpoint"] = {{"every_seconds", config.checkpoint_seconds}};
   json["seed"] = config.seed;
   return json;

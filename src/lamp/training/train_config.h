@@ -13,6 +13,7 @@
 #include "lamp/data/preprocess.h"
 #include "lamp/nets/network.h"
 #include "lamp/objective/losses.h"
+#include "lamp/training/execution.h"
 
 namespace lamp {
 
@@ -45,11 +46,6 @@ struct LoaderConfig {
   int threads = 2;  // read, prepare and cut in the background
   std::optional<std::int64_t>
       memory;  // bytes of prepared cases kept; none ("auto") = a quarter of what is free
-};
-
-struct ExecutionConfig {
-  std::string device = "auto";
-  std::string precision = "fp32";
 };
 
 struct TrainConfig {

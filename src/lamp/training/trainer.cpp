@@ -20,7 +20,9 @@
 #include "lamp/nets/model_file.h"
 #include "lamp/nets/net_factory.h"
 #include "lamp/nets/precision.h"
+#include "lamp/pipeline/microbatch.h"
 #include "lamp/training/batch_plan.h"
+#include "lamp/training/execution.h"
 #include "lamp/training/loss_scaler.h"
 #include "lamp/training/numeric_guard.h"
 #include "lamp/training/run_folder.h"
@@ -51,6 +53,13 @@ class Trainer {
   void run_epochs(const BatchPlan& plan, Prefetcher<Batch>& batches);
   // One optimizer step; returns the loss.
   double step(const Batch& batch);
+  StepResult run_pipeline(const Batch& batch);
+  // A number of its own for each step of the run: it keys dropout masks.
+  std::int64_t step_key() const {
+    return cursor_.epochs_done * (std::int64_t{1} << 32) + cursor_.step;
+  }
+  void start_pipeline(const torch::Tensor& prepared, std::int64_t microbatches);
+  torch::Tensor predict_whole(const torch::Tensor& image);
   void end_epoch(const BatchPlan& plan);
   void validate_into(EpochRow& row);
   void save_best(double dice);
@@ -65,11 +74,12 @@ class Trainer {
   }
 
   RunFolder folder_;
-  torch::Device device_;
+  std::vector<c10::Device> devices_;  // one a pipeline stage
   CaseSplit split_;
   CaseStore store_;
   Network network_;
   NamedParameters parameters_;
+  std::unique_ptr<Pipeline> pipeline_;  // from the first batch on
   Precision precision_;
   LossScaler scaler_;
   std::unique_ptr<Loss> loss_;
@@ -83,20 +93,13 @@ class Trainer {
   double last_loss_ = 0;
 };
 
-torch::Device single_device(const std::string& text) {
-  const auto devices = parse_devices(text);
-  if (devices.size() > 1)
-    log_warning("training uses one device for now: " + devices[0].str() + " of " + text);
-  return devices[0];
-}
-
 Trainer::Trainer(RunFolder folder)
     : folder_(std::move(folder)),
-      device_(single_device(config().execution.device)),
+      devices_(parse_devices(config().execution.device)),
       split_(split_dataset(folder_.dataset, config().validation, config().seed)),
       store_(folder_.dataset, config().data, folder_.cache_bytes),
       network_(make_network(config().net)),
-      precision_(parse_precision(config().execution.precision, device_.type())),
+      precision_(parse_precision(config().execution.precision, devices_.front().type())),
       scaler_(precision_ == Precision::kFp16) {
   network_.initialise(config().seed);
   torch::manual_seed(
@@ -106,10 +109,12 @@ Trainer::Trainer(RunFolder folder)
     saved_->restore(network_);
     cursor_ = saved_->cursor();
   }
-  network_.chain->to(device_);
-  if (device_.is_cpu()) network_.use_channels_last();  // measured: 1.3 to 2 times as fast there
+  network_.chain->to(devices_.front());
+  if (devices_.front().is_cpu())
+    network_.use_channels_last();  // measured: 1.3 to 2 times as fast there
   parameters_ = named_parameters(network_);
-  loss_ = make_loss(config().loss, class_weights(config(), store_, split_.training).to(device_));
+  loss_ = make_loss(config().loss,
+                    class_weights(config(), store_, split_.training).to(devices_.back()));
   log_ = std::make_unique<RunLog>(folder_.path / "metrics.csv", folder_.dataset.labels,
                                   cursor_.epochs_done);
 }
@@ -120,8 +125,10 @@ std::string Trainer::place() const {
 }
 
 TrainSummary Trainer::run() {
-  log_info("training on " + device_.str() + ": " + std::to_string(split_.training.size()) +
-           " cases, " + std::to_string(split_.validation.size()) + " held out for validation");
+  log_info("training on " +
+           (devices_.size() == 1 ? devices_.front().str() : config().execution.device) + ": " +
+           std::to_string(split_.training.size()) + " cases, " +
+           std::to_string(split_.validation.size()) + " held out for validation");
   while (go_to_open_stage()) run_stage();
   if (split_.validation.empty()) save_model(folder_.path / "best.safetensors", model());
   return {cursor_.epochs_done, last_loss_, cursor_.best_dice, folder_.path / "best.safetensors"};
@@ -193,28 +200,52 @@ void Trainer::run_epochs(const BatchPlan& plan, Prefetcher<Batch>& batches) {
   }
 }
 
+// Cut once, by the first batch: how it is cut changes no result.
+void Trainer::start_pipeline(const torch::Tensor& prepared, std::int64_t microbatches) {
+  const torch::Tensor sample =
+      prepared.narrow(0, 0, split_batch(prepared.size(0), microbatches).front().count);
+  pipeline_ = make_pipeline(network_, config().execution, devices_, sample, config().seed);
+  write_file(folder_.path / "plan.json",
+             dump_json(describe(*pipeline_, config().execution)) + "\n");
+}
+
+torch::Tensor Trainer::predict_whole(const torch::Tensor& image) {
+  const torch::Tensor input = network_.prepare(image.to(devices_.front()));
+  return network_.crop(pipeline_->predict({input})[0], image);
+}
+
+StepResult Trainer::run_pipeline(const Batch& batch) {
+  const torch::Tensor image = batch.image.to(devices_.front());
+  const torch::Tensor prepared = network_.prepare(image);
+  const std::int64_t microbatches = choose_microbatches(config().execution, network_, prepared,
+                                                        devices_.size(), loss_->sum_over_samples());
+  if (!pipeline_) start_pipeline(prepared, microbatches);
+  const torch::Tensor flags =
+      annotation_flags(batch.annotated, static_cast<int>(config().net.classes)).to(devices_.back());
+  const torch::Tensor labels = batch.label.to(devices_.back());
+  const LossFunction loss = [&](const torch::Tensor& output, const MicroBatch& part) {
+    return (*loss_)(network_.crop(output, image), labels.narrow(0, part.first, part.count),
+                    flags.narrow(0, part.first, part.count));
+  };
+  const PrecisionScope scope(precision_, devices_.front());
+  return pipeline_->step(prepared, loss,
+                         {.step = step_key(),
+                          .gradient_scale = scaler_.scale(),
+                          .microbatches = static_cast<int>(microbatches)});
+}
+
 double Trainer::step(const Batch& batch) {
   network_.chain->train();
   optimizer_->zero_grad(/*set_to_none=*/true);
-  const torch::Tensor image = batch.image.to(device_);
-  const torch::Tensor flags =
-      annotation_flags(batch.annotated, static_cast<int>(config().net.classes)).to(device_);
-  torch::Tensor logits;
-  {
-    const PrecisionScope scope(precision_, device_);
-    logits = network_.forward(image);
-  }
-  const torch::Tensor loss = (*loss_)(logits, batch.label.to(device_), flags);
-  const double value = loss.item<double>();
+  const double value = run_pipeline(batch).loss;
   const std::string advice =
       "; the last saved state is untouched: lower the learning rate "
       "(--set optimizer.lr=...) and go on with --resume";
   if (!std::isfinite(value)) {
     throw Error("training stopped: the loss is " + shortest(value) + " at " + place() +
-                ", first in " + first_non_finite_layer(network_, image) + advice);
+                ", first in " + first_non_finite_layer(network_, batch.image) + advice);
   }
   const double scale = scaler_.scale();
-  (scale == 1 ? loss : loss * scale).backward();
   double norm = gradient_norm(parameters_);
   if (!scaler_.unscale(parameters_, norm)) {
     if (precision_ == Precision::kFp16 && !scaler_.exhausted())
@@ -254,7 +285,8 @@ void Trainer::end_epoch(const BatchPlan& plan) {
 }
 
 void Trainer::validate_into(EpochRow& row) {
-  row.dice = validate(network_, store_, split_.validation, device_);
+  row.dice = validate(network_, store_, split_.validation,
+                      [this](const torch::Tensor& image) { return predict_whole(image); });
   const double mean = mean_dice(row.dice);
   progress_->clear();
   log_info("epoch " + std::to_string(row.epoch) + ": loss " + fixed(row.loss, 4) +

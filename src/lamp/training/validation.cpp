@@ -75,14 +75,15 @@ std::vector<double> dice_per_label(const torch::Tensor& predicted, const torch::
 }
 
 std::vector<double> validate(Network& network, CaseStore& store,
-                             const std::vector<std::size_t>& cases, torch::Device device) {
+                             const std::vector<std::size_t>& cases,
+                             const WholePrediction& predict) {
   const torch::NoGradGuard no_grad;
   network.chain->eval();
   const int classes = static_cast<int>(network.config.classes);
   std::vector<std::vector<double>> columns(static_cast<std::size_t>(classes - 1));
   for (const std::size_t index : cases) {
     const auto sample = store.get(index);
-    const torch::Tensor scores = network.forward(sample->image.unsqueeze(0).to(device));
+    const torch::Tensor scores = predict(sample->image.unsqueeze(0));
     const auto dice =
         dice_per_label(scores[0].argmax(0).cpu(), sample->label, classes, sample->annotated);
     for (std::size_t i = 0; i < dice.size(); ++i) columns[i].push_back(dice[i]);

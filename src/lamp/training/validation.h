@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "lamp/data/case_store.h"
@@ -31,9 +32,12 @@ CaseSplit split_cases(const std::vector<Case>& cases, const ValidationConfig& co
 std::vector<double> dice_per_label(const torch::Tensor& predicted, const torch::Tensor& reference,
                                    int classes, const std::vector<int>& annotated);
 
+// [1, C, D, H, W] -> logits [1, K, D, H, W], on any device.
+using WholePrediction = std::function<torch::Tensor(const torch::Tensor&)>;
+
 // Mean over the cases of dice_per_label, leaving out NaN. Puts the network into evaluation mode and
 // back.
 std::vector<double> validate(Network& network, CaseStore& store,
-                             const std::vector<std::size_t>& cases, torch::Device device);
+                             const std::vector<std::size_t>& cases, const WholePrediction& predict);
 
 }  // namespace lamp

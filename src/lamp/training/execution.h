@@ -1,0 +1,51 @@
+// How training and benchmarks share a network out: the configuration's "execution" turned into a
+// pipeline.
+#pragma once
+
+#include <c10/core/Device.h>
+#include <torch/types.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "lamp/base/json.h"
+#include "lamp/nets/network.h"
+#include "lamp/pipeline/pipeline.h"
+
+namespace lamp {
+
+struct ExecutionConfig {
+  std::string device = "auto";     // several with commas = pipeline stages
+  std::string precision = "fp32";  // fp32 | bf16 | fp16 (GPU)
+  // auto and time: stages that take equally long, as measured; layers, parameters, activations:
+  // equally many, or equally many bytes; or the layers of each stage, such as [5, 7, 9].
+  std::string partition = "auto";
+  std::vector<std::int64_t> partition_counts;
+  std::int64_t microbatches = 0;   // 0 = auto: 1 on one device, else 4 a stage of 2 samples or more
+  std::string schedule = "gpipe";  // naive | gpipe | 1f1b | zero-bubble
+  std::string recompute = "auto";  // auto (= never) | never | always | except_last
+};
+
+// The "execution" object; null gives the defaults. Throws UsageError.
+ExecutionConfig parse_execution_config(const Json& json);
+Json to_json(const ExecutionConfig& config);
+
+// A pipeline for the network, cut by `sample`, a prepared input [n, C, D, H, W] (Network::prepare)
+// as large as a micro-batch will be. Throws UsageError where there are more stages than layers or
+// the counts do not fit.
+std::unique_ptr<Pipeline> make_pipeline(const Network& network, const ExecutionConfig& config,
+                                        const std::vector<c10::Device>& devices,
+                                        const torch::Tensor& sample, std::uint64_t seed);
+
+// M for one batch: what the configuration asks for, at most one for each sample, fewer where a
+// micro-batch would leave batch norm a single value, and 1 where the loss needs the whole batch.
+std::int64_t choose_microbatches(const ExecutionConfig& config, const Network& network,
+                                 const torch::Tensor& prepared, std::size_t stages,
+                                 bool loss_is_sum);
+
+// {"device", "precision", "stages": [{"device", "first", "last"}], "schedule", "recompute"}.
+Json describe(const Pipeline& pipeline, const ExecutionConfig& config);
+
+}  // namespace lamp
