@@ -264,7 +264,7 @@ void Stage::add_loss_root(InFlight& state, int microbatch, torch::autograd::edge
 
 // Skips first, the one that is popped last in front: the order in which one graph over the whole
 // chain adds the gradients of a tensor that several others want, so that the bits are the same.
-void Stage::run_graph(InFlight& state, int microbatch) {
+double Stage::run_graph(InFlight& state, int microbatch) {
   torch::autograd::edge_list roots;
   std::vector<torch::Tensor> gradients;
   const auto add = [&](const Route& route, Sent& sent) {
@@ -276,14 +276,14 @@ void Stage::run_graph(InFlight& state, int microbatch) {
   };
   for (const std::string& name : outgoing_order_)
     add({Cargo::kGradient, outgoing_.at(name), index(), name}, state.stashed[name]);
-  if (is_last())
-    add_loss_root(state, microbatch, roots, gradients);
-  else
-    add(boundary(Cargo::kGradient, true), state.output);
+  if (!is_last()) add(boundary(Cargo::kGradient, true), state.output);
+  const double start = now();
+  if (is_last()) add_loss_root(state, microbatch, roots, gradients);
   if (step_->cancelled) throw Cancelled();
   if (!roots.empty())
     torch::autograd::Engine::get_default_engine().execute(
         roots, gradients, /*keep_graph=*/false, /*create_graph=*/false, /*accumulate_grad=*/true);
+  return start;
 }
 
 void Stage::send_back(InFlight& state, int microbatch) {
@@ -304,8 +304,7 @@ void Stage::backward(int microbatch) {
   // Losses and gradients are outside of autocast, as in a plain run.
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
   const torch::AutoGradMode gradients(true);
-  const double start = now();
-  run_graph(state, microbatch);
+  const double start = run_graph(state, microbatch);
   events_.push_back({index(), RunEvent::Kind::kBackward, microbatch, start, now()});
   send_back(state, microbatch);
   --flying_;

@@ -117,7 +117,8 @@ class Stage {
   Packet receive_leaf(const Route& route, int microbatch);
   torch::Tensor run_links(InFlight& state, int microbatch, bool first_time);
   void run_again(InFlight& state, int microbatch);
-  void run_graph(InFlight& state, int microbatch);
+  // Returns when everything it waited for was there.
+  double run_graph(InFlight& state, int microbatch);
   void add_loss_root(InFlight& state, int microbatch, torch::autograd::edge_list& roots,
                      std::vector<torch::Tensor>& gradients);
   void send_back(InFlight& state, int microbatch);
