@@ -21,7 +21,7 @@ struct LabelOverlap {
   std::int64_t n_pred = 0;  // voxels of the prediction
   std::int64_t n_ref = 0;   // voxels of the reference
   std::int64_t voxels = 0;  // of the whole volume
-  VoxelBox box;                  // around the label in both maps
+  VoxelBox box;             // around the label in both maps
 
   std::int64_t false_positive() const { return n_pred - true_positive; }
   std::int64_t false_negative() const { return n_ref - true_positive; }
