@@ -51,6 +51,24 @@ INSTANTIATE_TEST_SUITE_P(
                       Setting{"seunet", 4, 1, torch::kFloat32, {64, 80, 64}},
                       Setting{"anatomynet", 28, 1, torch::kFloat32, {48, 64, 32}}));
 
+// The stage that holds the end of the network has neither the early skips nor what is in front.
+TEST(ForwardMemoryStageTest, StagesTakeWhatTheirLinksTake) {
+  const Network network = make_network({.width = 8, .depth = 2, .classes = 3});
+  place_network(network, kCpu, torch::kFloat32);
+  const ForwardMemory memory(network, kCpu, torch::kFloat32);
+  const std::array<std::int64_t, 3> size = {64, 64, 64};
+  const std::size_t links = network.chain->size();
+  const std::int64_t whole = memory.bytes(size);
+  EXPECT_EQ(memory.stage_bytes(size, {0, links}, 3), whole) << "no skip leaves a single stage";
+  const StageRange first{0, links / 2}, last{links / 2, links};
+  EXPECT_EQ(memory.stage_bytes(size, last, 0), memory.stage_bytes(size, last, 5));
+  // Of the two skips the one of 8 channels and 32^3 voxels crosses the cut.
+  const std::int64_t skip = 8 * 32 * 32 * 32 * 4;
+  EXPECT_EQ(memory.stage_bytes(size, first, 2) - memory.stage_bytes(size, first, 0), 2 * skip);
+  EXPECT_LE(memory.stage_bytes(size, last, 0), whole);
+  EXPECT_LT(memory.stage_bytes(size, {links / 2, links / 2 + 1}, 0), whole - skip);
+}
+
 TEST(MemoryEstimateTest, CountsParametersImageAndLogits) {
   const Network network = make_network({.width = 4, .depth = 2, .classes = 3});
   network.chain->eval();

@@ -49,6 +49,14 @@ Volume oblique_volume(int seed = 0) {
   return volume;
 }
 
+std::int64_t difference_in_voxels(const std::vector<torch::Tensor>& a,
+                                  const std::vector<torch::Tensor>& b) {
+  std::int64_t differing = a.size() == b.size() ? 0 : -1;
+  for (std::size_t i = 0; i < std::min(a.size(), b.size()); ++i)
+    differing += a[i].ne(b[i]).sum().item<std::int64_t>();
+  return differing;
+}
+
 // Nothing has to be estimated for a window that is given, which saves the tests time.
 const SegmentOptions kWindows{.patch = {.kind = PatchRequest::kFixed, .size = {24, 24, 16}}};
 
@@ -174,6 +182,40 @@ TEST_F(SegmenterTest, AFailureInTheNetworkDoesNotStopTheOthers) {
   EXPECT_THAT(report.failures.at(0).message, HasSubstr("the second case fails"));
 }
 
+// Over two stages the same bytes come out, whole or in windows, several passes or one.
+TEST_F(SegmenterTest, StagesDoNotChangeTheResult) {
+  std::vector<std::string> inputs;
+  for (int i = 0; i < 4; ++i) inputs.push_back(image("case" + std::to_string(i) + ".nii.gz", i));
+  const SegmentModel model = small_model(kOneMillimetre);
+  const SegmentOptions settings[] = {{.patch = {.kind = PatchRequest::kWhole}},
+                                     {.patch = parse_patch("16,16,16")},
+                                     {.patch = parse_patch("16,16,16"), .mirror_axes = {0, 2}}};
+  for (SegmentOptions options : settings) {
+    std::vector<torch::Tensor> labels[2];
+    for (const bool staged : {false, true}) {
+      options.device = staged ? "cpu,cpu" : "cpu";
+      const SegmentReport report = segment(model, inputs, options);
+      EXPECT_EQ(exit_code(report), 0);
+      EXPECT_EQ(report.device, options.device);
+      for (const CaseResult& result : report.cases)
+        labels[staged].push_back(read_label(result.output).voxels);
+    }
+    EXPECT_EQ(difference_in_voxels(labels[0], labels[1]), 0);
+  }
+}
+
+TEST_F(SegmenterTest, ABrokenCaseLeavesTheOthersThatStreamBesideIt) {
+  std::vector<std::string> inputs;
+  for (int i = 0; i < 5; ++i) inputs.push_back(image("case" + std::to_string(i) + ".nii.gz", i));
+  fs::resize_file(inputs[2], fs::file_size(inputs[2]) / 2);
+  const SegmentReport report = segment(
+      small_model(kKeep), inputs, {.patch = {.kind = PatchRequest::kWhole}, .device = "cpu,cpu"});
+  EXPECT_EQ(exit_code(report), 4);
+  ASSERT_EQ(report.cases.size(), 4U);
+  EXPECT_EQ(report.cases[2].name, "case3") << "in the order of the inputs";
+  EXPECT_THAT(report.failures.at(0).message, HasSubstr("case2.nii.gz"));
+}
+
 TEST_F(SegmenterTest, AutoKeepsBelowTheMemoryAndSaysSo) {
   const std::string input = image("a.nii.gz");
   const SegmentModel model = small_model(kKeep);
@@ -285,7 +327,7 @@ TEST_F(SegmenterTest, OptionsThatMakeNoSenseAreUsageErrors) {
   const std::string input = image("a.nii.gz");
   EXPECT_THROW(segment(small_model(kKeep), {input}, {.overlap = 1}), UsageError);
   EXPECT_THROW(segment(small_model(kKeep), {input}, {.format = "png"}), UsageError);
-  EXPECT_THROW(segment(small_model(kKeep), {input}, {.device = "cpu,cpu"}), UsageError);
+  EXPECT_THROW(segment(small_model(kKeep), {input}, {.device = "cpu,gpu"}), UsageError);
   EXPECT_THROW(segment(small_model(kKeep), {input}, {.device = "cpu", .precision = "fp16"}),
                UsageError);
 }

@@ -68,7 +68,11 @@ void add_network_options(CLI::App& command, Options& options) {
   command.add_option("--precision", segment.precision, "fp32, bf16 or fp16")->capture_default_str();
   command.add_option("--memory", options.memory,
                      "the most to use, such as 8GiB; default: 80 % of what is available");
-  command.add_option("--device", segment.device, "auto, cpu, cuda, cuda:0")->capture_default_str();
+  command
+      .add_option("--device", segment.device,
+                  "auto, cpu, cuda:0 or several, such as cuda:0,cuda:1: one stage of the "
+                  "network on each")
+      ->capture_default_str();
   command
       .add_option("--tta", options.mirror,
                   "also segment mirrored copies and average; axes, default x,y,z")

@@ -7,6 +7,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
+#include <string>
+#include <utility>
 
 #include "lamp/base/memory_counter.h"
 #include "lamp/inference/host_memory.h"
@@ -31,15 +34,24 @@ struct LinkPeak {
   double slice_share;  // channels * depth * height of the link's input / those of the volume
 };
 
+class MeasuredSkips : public LocalSkips {
+ public:
+  void stash(const std::string& name, torch::Tensor tensor) override {
+    bytes[name] = static_cast<double>(tensor.nbytes());
+    LocalSkips::stash(name, std::move(tensor));
+  }
+  std::map<std::string, double> bytes;
+};
+
 // One pass over zeros of D, H, W voxels.
 std::vector<LinkPeak> peaks_per_link(const Network& network, const torch::TensorOptions& options,
-                                     const std::array<std::int64_t, 3>& shape) {
+                                     const std::array<std::int64_t, 3>& shape,
+                                     MeasuredSkips&& skips = {}) {
   const c10::Device device = options.device();
   const std::int64_t before = allocated_bytes(device);
   torch::Tensor tensor =
       torch::zeros({1, network.config.in_channels, shape[0], shape[1], shape[2]}, options);
   tensor = tensor.to(layout_on(device));
-  LocalSkips skips;
   std::vector<LinkPeak> peaks;
   for (std::size_t link = 0; link < network.chain->size(); ++link) {
     const auto slice = static_cast<double>(tensor.size(1) * tensor.size(2) * tensor.size(3));
@@ -82,7 +94,11 @@ ForwardMemory::ForwardMemory(const Network& network, c10::Device device, c10::Sc
   const torch::InferenceMode no_gradients;
   if (device.is_cpu()) count_cpu_memory();
   const auto options = torch::TensorOptions().device(device).dtype(dtype);
-  peaks_per_link(network, options, {multiple_, multiple_, multiple_});  // first use of the kernels
+  MeasuredSkips skips;  // the kernels' first use, too
+  peaks_per_link(network, options, {multiple_, multiple_, multiple_}, std::move(skips));
+  const auto voxels = static_cast<double>(multiple_ * multiple_ * multiple_);
+  for (const Skip& skip : network.chain->skips())
+    skips_.push_back({skip.from, skip.to, skips.bytes.at(skip.name) / voxels});
   const std::int64_t length = round_up(kSmallSide, multiple_);
   const TwoPasses small(network, options, length, length);
   for (std::size_t i = 0; i < small.once.size(); ++i) {
@@ -104,15 +120,27 @@ void ForwardMemory::measure_large(const Network& network, std::int64_t length) {
 }
 
 std::int64_t ForwardMemory::bytes(const std::array<std::int64_t, 3>& size) const {
+  return stage_bytes(size, {0, links_.size()}, 0);
+}
+
+std::int64_t ForwardMemory::stage_bytes(const std::array<std::int64_t, 3>& size,
+                                        const StageRange& links, int waiting) const {
   std::array<double, 3> padded{};
   for (std::size_t axis = 0; axis < 3; ++axis)
     padded[axis] = static_cast<double>(round_up(size[axis], multiple_));
   const double slice = padded[1] * padded[2];  // y, z: height and depth
+  const double voxels = padded[0] * slice;
+  const auto has = [&](std::size_t link) { return link >= links.first && link < links.last; };
   double most = 0;
-  for (const LinkMemory& link : links_) {
-    const bool is_large = link.slice_share * slice > kIm2colLimit;
-    most = std::max(most, (is_large ? link.large : link.small).at(padded[0] * slice));
+  for (std::size_t l = links.first; l < links.last; ++l) {
+    const bool is_large = links_[l].slice_share * slice > kIm2colLimit;
+    double here = (is_large ? links_[l].large : links_[l].small).at(voxels);
+    for (const SkipMemory& skip : skips_)
+      if (!has(skip.from) && skip.from < l && l < skip.to) here -= skip.slope * voxels;
+    most = std::max(most, here);
   }
+  for (const SkipMemory& skip : skips_)
+    if (has(skip.from) && !has(skip.to)) most += waiting * skip.slope * voxels;
   return static_cast<std::int64_t>(std::ceil(most));
 }
 

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "lamp/nets/network.h"
+#include "lamp/pipeline/partition.h"
 
 namespace lamp {
 
@@ -30,12 +31,22 @@ class ForwardMemory {
   // Bytes allocated at most while a volume of x, y, z voxels passes: its padded copy and its logits
   // in, the parameters and the caller's own image out.
   std::int64_t bytes(const std::array<std::int64_t, 3>& size) const;
+  // The share of a pipeline stage. Skips lie with the stage that stashes them until they are
+  // popped: `waiting` is how many volumes, beside the one at work, have left this stage and are on
+  // their way through later ones.
+  std::int64_t stage_bytes(const std::array<std::int64_t, 3>& size, const StageRange& links,
+                           int waiting) const;
 
  private:
   struct Line {
     double fixed = 0;
     double slope = 0;  // per voxel
     double at(double voxels) const { return fixed + slope * voxels; }
+  };
+  struct SkipMemory {
+    std::size_t from;
+    std::size_t to;
+    double slope;  // bytes per voxel
   };
   struct LinkMemory {
     double slice_share = 0;  // channels * depth * height of its input, for each voxel of a slice
@@ -47,6 +58,7 @@ class ForwardMemory {
 
   std::int64_t multiple_;
   std::vector<LinkMemory> links_;
+  std::vector<SkipMemory> skips_;
 };
 
 // Parameters, float32 image, forward pass and float32 logits of one whole volume on the network's

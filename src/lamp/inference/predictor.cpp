@@ -1,12 +1,33 @@
 // Precision and layout are set once for the weights and once for each input.
 #include "lamp/inference/predictor.h"
 
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <torch/torch.h>
+
+#include <algorithm>
+#include <chrono>
+#include <future>
+#include <limits>
+#include <memory>
 
 #include "lamp/base/interrupt.h"
 #include "lamp/nets/precision.h"
+#include "lamp/pipeline/prediction_stream.h"
 
 namespace lamp {
+namespace {
+
+constexpr std::int64_t kSampleSide = 64;  // voxels; for measuring
+constexpr int kRounds = 3;
+
+// What the chain takes. to(), not contiguous(): one channel counts as laid out either way, and
+// torch would choose NCDHW wherever that channel is concatenated later.
+torch::Tensor chain_input(const Network& network, const torch::Tensor& image, c10::Device device,
+                          c10::ScalarType dtype) {
+  return network.pad(image.to(device, dtype)).to(layout_on(device));
+}
+
+}  // namespace
 
 c10::ScalarType parse_precision(const std::string& text, c10::Device device) {
   switch (parse_precision(text, device.type())) {
@@ -41,15 +62,53 @@ void place_network(const Network& network, c10::Device device, c10::ScalarType d
 Predictor make_predictor(const Network& network, c10::Device device, c10::ScalarType dtype) {
   return [network, device, dtype](const torch::Tensor& image) {
     const torch::InferenceMode no_gradients;
-    // to(), not contiguous(): one channel counts as laid out either way, and torch would choose
-    // NCDHW wherever that channel is concatenated later.
-    torch::Tensor tensor = network.pad(image.to(device, dtype)).to(layout_on(device));
+    torch::Tensor tensor = chain_input(network, image, device, dtype);
     LocalSkips skips;
     for (std::size_t link = 0; link < network.chain->size(); ++link) {
       throw_if_interrupted("the case in work is not written");
       tensor = network.chain->run(std::move(tensor), link, link + 1, skips);
     }
     return network.crop(tensor, image).to(torch::kFloat32);
+  };
+}
+
+Partition cut_by_forward_time(const Network& network, c10::Device device, c10::ScalarType dtype,
+                              std::size_t stages) {
+  const torch::InferenceMode no_gradients;
+  const torch::Tensor image = torch::zeros(
+      {1, network.config.in_channels, kSampleSide, kSampleSide, kSampleSide}, torch::kFloat32);
+  std::vector<double> seconds(network.chain->size(), std::numeric_limits<double>::infinity());
+  for (int round = 0; round <= kRounds; ++round) {  // the first one warms up
+    torch::Tensor tensor = chain_input(network, image, device, dtype);
+    LocalSkips skips;
+    for (std::size_t link = 0; link < network.chain->size(); ++link) {
+      const auto start = std::chrono::steady_clock::now();
+      tensor = network.chain->run(std::move(tensor), link, link + 1, skips);
+      if (!device.is_cpu())
+        c10::impl::VirtualGuardImpl(device.type()).synchronizeDevice(device.index());
+      const double taken =
+          std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+      if (round > 0) seconds[link] = std::min(seconds[link], taken);
+    }
+  }
+  return partition_by_costs(seconds, stages);
+}
+
+Predictor make_streamed_predictor(const Network& network, const StagePlacement& placement) {
+  const auto stream = std::make_shared<PredictionStream>(
+      network.chain, StreamOptions{.devices = placement.devices,
+                                   .partition = placement.partition,
+                                   .threads_per_stage = placement.threads_per_stage});
+  return [network, stream, device = placement.devices.front(),
+          dtype = placement.dtype](const torch::Tensor& image) {
+    const torch::InferenceMode no_gradients;
+    std::vector<std::future<torch::Tensor>> outputs;
+    for (const torch::Tensor& sample : image.split(1))
+      outputs.push_back(stream->submit(chain_input(network, sample, device, dtype)));
+    std::vector<torch::Tensor> scores;
+    for (auto& output : outputs)
+      scores.push_back(network.crop(output.get(), image).to(torch::kFloat32));
+    return scores.size() == 1 ? scores.front() : torch::cat(scores);
   };
 }
 

@@ -6,9 +6,11 @@
 #include <c10/core/ScalarType.h>
 
 #include <string>
+#include <vector>
 
 #include "lamp/inference/sliding_window.h"
 #include "lamp/nets/network.h"
+#include "lamp/pipeline/partition.h"
 
 namespace lamp {
 
@@ -27,5 +29,23 @@ void place_network(const Network& network, c10::Device device, c10::ScalarType d
 // logits of the same size on `device`. Runs link by link and throws Interrupted between links once
 // a signal was caught. Not thread-safe for one network.
 Predictor make_predictor(const Network& network, c10::Device device, c10::ScalarType dtype);
+
+// A network over several devices, one pipeline stage each.
+struct StagePlacement {
+  std::vector<c10::Device> devices;
+  Partition partition;
+  c10::ScalarType dtype = torch::kFloat32;
+  int threads_per_stage = 0;  // of CPU stages; 0 = this process's threads shared out
+};
+
+// Stages whose forward passes take equally long, measured on a small volume. The network must be
+// placed on `device`.
+Partition cut_by_forward_time(const Network& network, c10::Device device, c10::ScalarType dtype,
+                              std::size_t stages);
+
+// Like make_predictor's, but thread-safe, and the N samples of a call stream through the stages as
+// those of other threads' calls do. The scores lie on the last device. The network must be placed
+// on the first; its layers move to their stages.
+Predictor make_streamed_predictor(const Network& network, const StagePlacement& placement);
 
 }  // namespace lamp

@@ -25,14 +25,6 @@ constexpr double kHeapGaps = 1.3;
 constexpr std::int64_t kLatePages = 48 << 20;
 constexpr float kLeastProbability = 1e-30F;  // keeps the logarithm finite
 
-c10::Device single_device(const std::string& text) {
-  const std::vector<c10::Device> devices = parse_devices(text);
-  if (devices.size() > 1 && text != "auto")
-    throw UsageError("--device: segment runs on one device, found \"" + text + "\"; use " +
-                     devices.front().str());
-  return devices.front();
-}
-
 // Only networks of one kind of image and one list of labels can be averaged.
 void check_ensemble(const std::vector<SegmentModel>& models) {
   TORCH_CHECK(!models.empty(), "a segmentation needs a model");
@@ -71,49 +63,94 @@ std::array<std::int64_t, 3> size_of(const torch::Tensor& image) {  // [C, D, H, 
 
 Scorer::Scorer(const std::vector<SegmentModel>& models, const SegmentOptions& options, bool several,
                const PredictorFactory& factory)
-    : options_(options), several_(several), device_(single_device(options.device)) {
+    : options_(options), several_(several), devices_(parse_devices(options.device)) {
   check_ensemble(models);
-  const c10::ScalarType dtype = parse_precision(options.precision, device_);
+  const c10::ScalarType dtype = parse_precision(options.precision, devices_.front());
   labels_ = models.front().model.labels;
   classes_ = models.front().model.network.config.classes;
-  const bool bounded = options.patch.kind != PatchRequest::kFixed || options.memory_bytes;
-  for (const auto& [file, model] : models) {
-    const Network form = form_of(model.network, dtype);
-    place_network(form, device_, dtype);
-    multiple_ = std::max(multiple_, form.stride_multiple);
-    predictors_.push_back(factory(form, device_, dtype));
-    if (bounded) forward_.emplace_back(form, device_, dtype);
-  }
-  if (!bounded) return;
-  const auto available = static_cast<double>(available_bytes(device_));
-  limit_bytes_ = static_cast<std::int64_t>(kShareOfAvailable * available);
+  for (const auto& [file, model] : models) place(form_of(model.network, dtype), dtype, factory);
+  if (forward_.empty()) return;
+  std::int64_t available = available_bytes(devices_.front());
+  for (const c10::Device device : devices_)
+    available = std::min(available, available_bytes(device));
+  limit_bytes_ = static_cast<std::int64_t>(kShareOfAvailable * static_cast<double>(available));
   if (options.memory_bytes) {
     release_free_memory();  // what the passes of the estimate left
-    const std::int64_t taken =
-        device_.is_cpu() ? resident_bytes() + kLatePages : allocated_bytes(device_);
+    const std::int64_t taken = devices_.front().is_cpu() ? resident_bytes() + kLatePages
+                                                         : allocated_bytes(devices_.front());
     limit_bytes_ = std::max<std::int64_t>(*options.memory_bytes - taken, 0);
   }
+}
+
+// Measured on the first device before the layers move to their stages.
+void Scorer::place(const Network& form, c10::ScalarType dtype, const PredictorFactory& factory) {
+  const c10::Device first = devices_.front();
+  place_network(form, first, dtype);
+  multiple_ = std::max(multiple_, form.stride_multiple);
+  const bool bounded = options_.patch.kind != PatchRequest::kFixed || options_.memory_bytes;
+  if (bounded) forward_.emplace_back(form, first, dtype);
+  if (devices_.size() == 1) {
+    partitions_.push_back({{0, form.chain->size()}});
+    predictors_.push_back(factory(form, first, dtype));
+    return;
+  }
+  partitions_.push_back(cut_by_forward_time(form, first, dtype, devices_.size()));
+  // Stages that never work at the same time need not share the threads out.
+  const bool one_at_a_time = !several_ && options_.patch.kind == PatchRequest::kWhole;
+  predictors_.push_back(make_streamed_predictor(
+      form, {.devices = devices_,
+             .partition = partitions_.back(),
+             .dtype = dtype,
+             .threads_per_stage = one_at_a_time ? at::get_num_threads() : 0}));
+}
+
+// So that every stage has one and the next waits at its door.
+std::int64_t Scorer::windows_at_once() const {
+  return devices_.size() == 1 ? 1 : 2 * static_cast<std::int64_t>(devices_.size());
+}
+
+// Stages on the CPU share its memory; a GPU holds its own stage only.
+std::int64_t Scorer::passes(const Plan& plan) const {
+  const auto stages = static_cast<int>(devices_.size());
+  const bool streams = stages > 1 && (!plan.whole || (several_ && !plan.alone));
+  const bool on_cpu = devices_.front().is_cpu();
+  std::int64_t most = 0;
+  for (std::size_t m = 0; m < forward_.size(); ++m) {
+    std::int64_t sum = on_cpu && !streams ? forward_[m].bytes(plan.size) : 0;
+    for (int j = 0; j < stages; ++j) {
+      const int waiting = streams ? 2 * (stages - 1 - j) : 0;
+      const std::int64_t bytes =
+          forward_[m].stage_bytes(plan.size, partitions_[m][static_cast<std::size_t>(j)], waiting);
+      most = std::max(most, bytes);
+      if (on_cpu && streams) sum += bytes;
+    }
+    most = std::max(most, sum);
+  }
+  return on_cpu ? static_cast<std::int64_t>(kHeapGaps * static_cast<double>(most)) : most;
 }
 
 std::int64_t Scorer::need(const PreparedImage& image, const Plan& plan) const {
   const auto network_voxels = image.voxels.numel() / image.voxels.size(0);
   const std::int64_t image_bytes = image.voxels.numel() * 4;
   const std::int64_t scores = classes_ * network_voxels * 4;
-  std::int64_t passes = 0;
-  for (const ForwardMemory& forward : forward_) passes = std::max(passes, forward.bytes(plan.size));
-  if (device_.is_cpu()) passes = static_cast<std::int64_t>(kHeapGaps * static_cast<double>(passes));
-  // Windows: the sum of scores, the sum of weights, and one window's scores and weights.
+  // Of every case that is in work at the same time.
+  const std::int64_t cases =
+      several_ && !plan.alone ? static_cast<std::int64_t>(devices_.size()) : 1;
+  std::int64_t work = image_bytes;
+  // Windows: the sum of scores, the sum of weights, and some windows' images, scores and weights.
   const std::int64_t window_voxels = plan.size[0] * plan.size[1] * plan.size[2];
-  if (!plan.whole) passes += scores + network_voxels * 4 + (classes_ + 1) * window_voxels * 4;
-  if (averages()) passes += 2 * scores;  // the sum of probabilities, and one pass's softmax
-  if (!device_.is_cpu()) return image_bytes + passes;
+  if (!plan.whole)
+    work += scores + network_voxels * 4 + windows_at_once() * (classes_ + 1) * window_voxels * 4;
+  if (averages()) work += 2 * scores;  // the sum of probabilities, and one pass's softmax
+  work = passes(plan) + cases * work;
+  if (!devices_.front().is_cpu()) return work;
   const std::int64_t file_voxels = image.path.input.voxels();
   std::int64_t writing = scores + 2 * file_voxels;
   if (options_.save_probabilities) writing += 3 * classes_ * file_voxels * 4;
   if (options_.cleanup.wanted()) writing += 6 * file_voxels;
-  if (plan.alone) return image_bytes + std::max(passes, writing);
+  if (plan.alone) return std::max(work, image_bytes + writing);
   // Meanwhile the next image is prepared and the last one's labels are written.
-  return image_bytes + passes + writing + 3 * std::max(image_bytes, file_voxels * 4);
+  return work + writing + 3 * std::max(image_bytes, file_voxels * 4);
 }
 
 PatchChoice Scorer::choose(const PreparedImage& image) const {
@@ -138,8 +175,12 @@ PatchChoice Scorer::choose(const PreparedImage& image) const {
 torch::Tensor Scorer::logits(const Predictor& predictor, const torch::Tensor& image,
                              const PatchChoice& patch) const {
   if (patch.whole) return predictor(image.unsqueeze(0))[0];
-  return sliding_window(
-      image, {.size = patch.size, .overlap = options_.overlap, .blend = options_.blend}, predictor);
+  return sliding_window(image,
+                        {.size = patch.size,
+                         .overlap = options_.overlap,
+                         .blend = options_.blend,
+                         .batch = windows_at_once()},
+                        predictor);
 }
 
 torch::Tensor Scorer::mean_of_passes(const torch::Tensor& image, const PatchChoice& patch,
@@ -158,9 +199,10 @@ torch::Tensor Scorer::mean_of_passes(const torch::Tensor& image, const PatchChoi
 
 Scores Scorer::score(const PreparedImage& image, const PatchChoice& patch) const {
   const torch::InferenceMode no_gradients;
-  if (!device_.is_cpu()) reset_peak_bytes(device_);
+  for (const c10::Device device : devices_)
+    if (!device.is_cpu()) reset_peak_bytes(device);
   Scores scores;
-  const torch::Tensor voxels = image.voxels.to(device_);
+  const torch::Tensor voxels = image.voxels.to(devices_.front());
   if (averages()) {
     const auto axes = allowed_mirror_axes(options_.mirror_axes, image.path.network, labels_);
     scores.logits = mean_of_passes(voxels, patch, mirror_flips(axes));
@@ -168,7 +210,9 @@ Scores Scorer::score(const PreparedImage& image, const PatchChoice& patch) const
     scores.logits = logits(predictors_.front(), voxels, patch);
   }
   scores.logits = scores.logits.cpu();
-  if (!device_.is_cpu()) scores.device_peak_bytes = peak_bytes(device_);
+  for (const c10::Device device : devices_)
+    if (!device.is_cpu())
+      scores.device_peak_bytes = std::max(scores.device_peak_bytes, peak_bytes(device));
   return scores;
 }
 

@@ -33,7 +33,8 @@ struct Scores {
 
 // Runs the models' inference forms on the device and in the precision of the options. One model
 // without mirroring gives its logits; else every pass adds its probabilities to one sum, however
-// many there are, and the scores are the logarithm of their mean. Not thread-safe.
+// many there are, and the scores are the logarithm of their mean. Over several devices score() is
+// thread-safe: a case is in one stage while others are in the next; on one device it is not.
 class Scorer {
  public:
   // several: there are other cases to be loaded and written meanwhile, where the memory allows it.
@@ -45,7 +46,7 @@ class Scorer {
   // How the image will be taken. Throws DoesNotFit.
   PatchChoice choose(const PreparedImage& image) const;
   Scores score(const PreparedImage& image, const PatchChoice& patch) const;
-  c10::Device device() const { return device_; }
+  const std::vector<c10::Device>& devices() const { return devices_; }
 
  private:
   struct Plan {
@@ -53,7 +54,10 @@ class Scorer {
     bool whole;
     bool alone;
   };
+  void place(const Network& form, c10::ScalarType dtype, const PredictorFactory& factory);
   std::int64_t need(const PreparedImage& image, const Plan& plan) const;
+  std::int64_t passes(const Plan& plan) const;
+  std::int64_t windows_at_once() const;
   torch::Tensor logits(const Predictor& predictor, const torch::Tensor& image,
                        const PatchChoice& patch) const;
   torch::Tensor mean_of_passes(const torch::Tensor& image, const PatchChoice& patch,
@@ -62,9 +66,11 @@ class Scorer {
 
   SegmentOptions options_;
   bool several_;
-  c10::Device device_;
+  std::vector<c10::Device> devices_;  // one a stage
   std::vector<Predictor> predictors_;
-  std::vector<ForwardMemory> forward_;  // empty where nothing is to be decided by memory
+  // Empty where nothing is to be decided by memory; else of each model, and where it is cut.
+  std::vector<ForwardMemory> forward_;
+  std::vector<Partition> partitions_;
   std::map<int, std::string> labels_;
   std::int64_t classes_;
   std::int64_t multiple_ = 1;

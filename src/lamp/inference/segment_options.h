@@ -18,7 +18,8 @@ struct SegmentOptions {
   Blend blend = Blend::kGaussian;            // of windows
   std::optional<std::int64_t> memory_bytes;  // for the whole process (CPU) or the device (CUDA);
                                              // none = 80 % of what is available
-  std::string device = "auto";               // one device; auto = the first GPU, else the CPU
+  std::string device = "auto";               // several = pipeline stages, which cases or windows
+                                             // stream through
   std::string precision = "fp32";            // fp32 | bf16 | fp16 (CUDA only)
   std::string format = "nii.gz";             // nii.gz | nii | nrrd | mha
   bool save_probabilities = false;

@@ -1,12 +1,16 @@
-// Three cases are under way at most: one being loaded, one in the network, one being written.
+// On one device three cases are under way at most: one being loaded, one in the network, one being
+// written. Over several, one more than there are stages, each with a thread of its own.
 #include "lamp/inference/segmenter.h"
 
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <future>
+#include <mutex>
 #include <optional>
+#include <shared_mutex>
 
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
@@ -183,6 +187,7 @@ class Job {
 
  private:
   void run_cases() {
+    if (scorer_->devices().size() > 1) return stream_cases();
     start_loading(0);
     Progress progress("segment", static_cast<std::int64_t>(cases_.size()));
     for (std::size_t i = 0; i < cases_.size(); ++i) {
@@ -195,12 +200,7 @@ class Job {
   void run_case(std::size_t i) {
     try {
       LoadedCase loaded = loading_.get();
-      CaseResult result{.name = cases_[i].name,
-                        .input = cases_[i].describe(),
-                        .output = outputs_.labels[i].string(),
-                        .size = loaded.image.path.input.size,
-                        .patch = scorer_->choose(loaded.image),
-                        .seconds = loaded.seconds};
+      CaseResult result = begin_result(i, loaded);
       if (!result.patch.alone) start_loading(i + 1);
       if (result.patch.alone && exporting_.valid()) exporting_.wait();
       if (options_.memory_bytes)
@@ -218,6 +218,55 @@ class Job {
     if (!loading_.valid()) start_loading(i + 1);
   }
 
+  // Every stage has a case at work while another is loaded or written.
+  void stream_cases() {
+    const std::size_t threads = std::min(cases_.size(), scorer_->devices().size() + 1);
+    Progress progress("segment", static_cast<std::int64_t>(cases_.size()));
+    std::atomic<std::size_t> next = 0;
+    std::vector<std::future<void>> streams;
+    const auto take_cases = [&] {
+      while (next < cases_.size()) {
+        throw_if_interrupted("");
+        const std::size_t i = next++;
+        if (i >= cases_.size()) return;
+        stream_case(i);
+        const std::lock_guard lock(progress_mutex_);
+        progress.advance(cases_[i].name);
+      }
+    };
+    for (std::size_t t = 0; t < threads; ++t)
+      streams.push_back(std::async(std::launch::async, take_cases));
+    for (auto& stream : streams) stream.wait();
+    for (auto& stream : streams) stream.get();
+  }
+
+  void stream_case(std::size_t i) {
+    try {
+      LoadedCase loaded = load_case(cases_[i], model_.network.config.in_channels, config_);
+      CaseResult result = begin_result(i, loaded);
+      std::shared_lock among_others(alone_mutex_, std::defer_lock);
+      std::unique_lock alone(alone_mutex_, std::defer_lock);
+      result.patch.alone ? alone.lock() : among_others.lock();
+      Stopwatch watch;
+      Scores scores = scorer_->score(loaded.image, result.patch);
+      result.seconds.network = watch.lap();
+      result.peak_bytes = scores.device_peak_bytes;
+      loaded.image.voxels.reset();
+      finish_case(i, result, scores, loaded.image.path, peak_resident_bytes());
+    } catch (...) {
+      failures_[i] = describe_failure(cases_[i], std::current_exception());
+    }
+  }
+
+  CaseResult begin_result(std::size_t i, const LoadedCase& loaded) const {
+    return {.name = cases_[i].name,
+            .input = cases_[i].describe(),
+            .output = outputs_.labels[i].string(),
+            .size = loaded.image.path.input.size,
+            .patch = scorer_->choose(loaded.image),
+            .seconds = loaded.seconds};
+  }
+
   void start_loading(std::size_t i) {
     if (i >= cases_.size()) return;
     loading_ = std::async(std::launch::async, [this, i] {
@@ -229,19 +278,24 @@ class Job {
   void start_export(std::size_t i, CaseResult result, Scores scores, GridPath path) {
     const std::int64_t peak = peak_resident_bytes();
     if (exporting_.valid()) exporting_.wait();
-    const bool on_cpu = scorer_->device().is_cpu();
-    auto work = [this, i, peak, on_cpu, result = std::move(result), scores = std::move(scores),
+    auto work = [this, i, peak, result = std::move(result), scores = std::move(scores),
                  path = std::move(path)]() mutable {
       try {
-        export_case(i, result, scores, path);
-        if (on_cpu) result.peak_bytes = std::max(peak, peak_resident_bytes());
-        log_case(result);
-        results_[i] = std::move(result);
+        finish_case(i, result, scores, path, peak);
       } catch (...) {
         failures_[i] = describe_failure(cases_[i], std::current_exception());
       }
     };
     exporting_ = std::async(std::launch::async, std::move(work));
+  }
+
+  void finish_case(std::size_t i, CaseResult& result, Scores& scores, const GridPath& path,
+                   std::int64_t peak) {
+    export_case(i, result, scores, path);
+    if (scorer_->devices().front().is_cpu())
+      result.peak_bytes = std::max(peak, peak_resident_bytes());
+    log_case(result);
+    results_[i] = std::move(result);
   }
 
   void export_case(std::size_t i, CaseResult& result, Scores& scores, const GridPath& path) {
@@ -286,7 +340,8 @@ class Job {
   }
 
   void gather() {
-    report_.device = scorer_->device().str();
+    for (const c10::Device device : scorer_->devices())
+      report_.device += (report_.device.empty() ? "" : ",") + device.str();
     report_.precision = options_.precision;
     for (std::size_t i = 0; i < cases_.size(); ++i) {
       if (results_[i]) report_.cases.push_back(std::move(*results_[i]));
@@ -304,6 +359,8 @@ class Job {
   const std::set<int> keep_largest_;
   std::optional<Scorer> scorer_;
   SegmentReport report_;
+  std::shared_mutex alone_mutex_;  // held alone by a case that fits only while no other is at work
+  std::mutex progress_mutex_;
   // Each case has its own place, written by one thread.
   std::vector<std::optional<CaseResult>> results_;
   std::vector<std::optional<SegmentFailure>> failures_;

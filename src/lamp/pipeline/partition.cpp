@@ -48,6 +48,26 @@ std::size_t stage_of(const Partition& partition, std::size_t link) {
 
 }  // namespace
 
+void check_partition(const Partition& partition, std::size_t links, std::size_t devices) {
+  if (partition.size() != devices)
+    throw UsageError("a pipeline over " + std::to_string(devices) +
+                     " devices needs as many stages, "
+                     "found a partition into " +
+                     std::to_string(partition.size()));
+  std::size_t next = 0;
+  for (const StageRange& range : partition) {
+    if (range.first != next || range.last <= range.first)
+      throw UsageError(
+          "a partition needs neighbouring stages of at least one layer, found layers " +
+          std::to_string(range.first) + " to " + std::to_string(range.last) + " where " +
+          std::to_string(next) + " is the next");
+    next = range.last;
+  }
+  if (next != links)
+    throw UsageError("the partition holds " + std::to_string(next) + " layers, the chain " +
+                     std::to_string(links));
+}
+
 Partition partition_by_counts(const std::vector<std::int64_t>& counts, std::size_t links) {
   std::vector<std::size_t> ends;
   std::int64_t sum = 0;

@@ -17,6 +17,10 @@ struct StageRange {
 };
 using Partition = std::vector<StageRange>;
 
+// Throws UsageError unless the partition has a stage for each device and its ranges, none of them
+// empty, follow one another from the chain's first link to its last.
+void check_partition(const Partition& partition, std::size_t links, std::size_t devices);
+
 // Links a stage, such as [5, 7, 9]. Throws UsageError if a number is not positive or they do not
 // add up to `links`.
 Partition partition_by_counts(const std::vector<std::int64_t>& counts, std::size_t links);

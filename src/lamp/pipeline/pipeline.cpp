@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "lamp/base/errors.h"
+#include "lamp/base/memory_counter.h"
 
 namespace lamp {
 namespace {
@@ -69,26 +70,6 @@ bool draws_from_torch(const torch::nn::Module& module) {
          module.as<torch::nn::Dropout3d>() != nullptr ||
          module.as<torch::nn::AlphaDropout>() != nullptr ||
          module.as<torch::nn::FeatureAlphaDropout>() != nullptr;
-}
-
-void check_partition(const Partition& partition, std::size_t links, std::size_t devices) {
-  if (partition.size() != devices)
-    throw UsageError("a pipeline over " + std::to_string(devices) +
-                     " devices needs as many stages, "
-                     "found a partition into " +
-                     std::to_string(partition.size()));
-  std::size_t next = 0;
-  for (const StageRange& range : partition) {
-    if (range.first != next || range.last <= range.first)
-      throw UsageError(
-          "a partition needs neighbouring stages of at least one layer, found layers " +
-          std::to_string(range.first) + " to " + std::to_string(range.last) + " where " +
-          std::to_string(next) + " is the next");
-    next = range.last;
-  }
-  if (next != links)
-    throw UsageError("the partition holds " + std::to_string(next) + " layers, the chain " +
-                     std::to_string(links));
 }
 
 }  // namespace
@@ -166,6 +147,7 @@ void Pipeline::run_stage(std::size_t j, StepState& state, const std::vector<Acti
                          int threads) {
   Stage& stage = *stages_[j];
   Action at{ActionKind::kForward, 0};
+  const AccountScope scope(stage_account(stage.index()));
   try {
     if (at::get_num_threads() != threads) at::set_num_threads(threads);
     const NoAutocastCache no_cache;
@@ -184,7 +166,10 @@ void Pipeline::run_stage(std::size_t j, StepState& state, const std::vector<Acti
 void Pipeline::run_stages(StepState& state, const Schedule& schedule) {
   const int threads = threads_of_stage(schedule);
   failure_ = {};
-  for (const auto& stage : stages_) stage->begin(state);
+  for (const auto& stage : stages_) {
+    stage_account(stage->index()).reset_peak();
+    stage->begin(state);
+  }
   if (workers_.empty()) {
     run_stage(0, state, schedule.actions[0], threads);
   } else {
@@ -260,6 +245,7 @@ StepResult Pipeline::step(const torch::Tensor& batch, const LossFunction& loss,
   for (const auto& stage : stages_) {
     stage->finish();
     result.peak_in_flight.push_back(stage->peak_in_flight());
+    result.stage_peak_bytes.push_back(stage_account(stage->index()).peak_bytes());
     result.boundary_bytes += stage->boundary_bytes();
     result.skip_bytes += stage->skip_bytes();
     result.timeline.insert(result.timeline.end(), stage->events().begin(), stage->events().end());

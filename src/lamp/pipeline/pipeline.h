@@ -59,6 +59,10 @@ struct StepResult {
   double loss = 0;  // of the batch: micro-batch losses weighted by their samples, unscaled
   torch::Tensor input_gradient;     // like the batch, if it requires one
   std::vector<int> peak_in_flight;  // micro-batches, by stage
+  // Allocated by each CPU stage's thread and not yet freed, at most: activations and gradients, its
+  // output included, its input not, since nothing is copied on the CPU. 0 unless count_cpu_memory()
+  // was called, and on a GPU, whose allocator knows (peak_bytes).
+  std::vector<std::int64_t> stage_peak_bytes;
   std::int64_t boundary_bytes = 0;  // sent forward from stage to stage
   std::int64_t skip_bytes = 0;      // sent forward from the stage that stashes to that which pops
   std::vector<RunEvent> timeline;
@@ -88,8 +92,6 @@ class Pipeline {
 
   const Partition& partition() const { return options_.partition; }
   const PipelineOptions& options() const { return options_; }
-  // Where step() wants its output's companions, such as labels.
-  c10::Device last_device() const { return options_.devices.back(); }
 
  private:
   struct Failure {

@@ -38,6 +38,17 @@ std::vector<torch::Tensor> copies(const std::vector<torch::Tensor>& tensors) {
 
 }  // namespace
 
+// Where the graph of a stage begins: keeps the gradient of what arrived just as it comes. A leaf
+// tensor would do, but torch brings a leaf's gradient into the leaf's memory layout, and on another
+// layout the kernels before the cut round otherwise than in one graph.
+struct Stage::Arrival : torch::autograd::Node {
+  torch::autograd::variable_list apply(torch::autograd::variable_list&& gradients) override {
+    gradient = std::move(gradients[0]);
+    return {};
+  }
+  torch::Tensor gradient;
+};
+
 // The stage's side of the skips: its own stay in a map, the others are sent and received.
 class Stage::Skips : public SkipPort {
  public:
@@ -62,12 +73,12 @@ class Stage::Skips : public SkipPort {
   torch::Tensor pop(const std::string& name) override {
     const auto from = stage_.incoming_.find(name);
     if (from == stage_.incoming_.end()) return local_.pop(name);
-    Packet& packet = state_.popped[name];
+    Arrived& arrived = state_.popped[name];
     if (first_time_)
-      packet = stage_.receive_leaf({Cargo::kActivation, from->second, stage_.index(), name},
-                                   microbatch_);
-    torch::Tensor tensor = packet.tensor;
-    if (!stage_.step_->training) packet.tensor.reset();
+      arrived =
+          stage_.receive({Cargo::kActivation, from->second, stage_.index(), name}, microbatch_);
+    torch::Tensor tensor = arrived.tensor;
+    if (!stage_.step_->training) arrived.tensor.reset();
     return tensor;
   }
 
@@ -157,18 +168,24 @@ Route Stage::boundary(Cargo cargo, bool ahead) const {
   return {cargo, outward ? index() : other, outward ? other : index(), ""};
 }
 
-Packet Stage::receive_leaf(const Route& route, int microbatch) {
-  Packet packet = transfer_.receive(route, microbatch, options_.device);
-  if (packet.wants_gradient) packet.tensor.requires_grad_();
-  return packet;
+Stage::Arrived Stage::arrive(torch::Tensor tensor, bool wants_gradient) {
+  Arrived arrived{.tensor = std::move(tensor)};
+  if (!wants_gradient) return arrived;
+  arrived.node = std::make_shared<Arrival>();
+  arrived.node->add_input_metadata(arrived.tensor);
+  torch::autograd::impl::set_gradient_edge(arrived.tensor, {arrived.node, 0});
+  return arrived;
 }
 
-Packet Stage::receive_input(int microbatch) {
-  if (!is_first()) return receive_leaf(boundary(Cargo::kActivation, false), microbatch);
+Stage::Arrived Stage::receive(const Route& route, int microbatch) {
+  Packet packet = transfer_.receive(route, microbatch, options_.device);
+  return arrive(std::move(packet.tensor), packet.wants_gradient);
+}
+
+Stage::Arrived Stage::receive_input(int microbatch) {
+  if (!is_first()) return receive(boundary(Cargo::kActivation, false), microbatch);
   const torch::Tensor& input = step_->inputs[static_cast<std::size_t>(microbatch)];
-  Packet packet{input.detach().to(options_.device), step_->training && input.requires_grad()};
-  if (packet.wants_gradient) packet.tensor.requires_grad_();
-  return packet;
+  return arrive(input.detach().to(options_.device), step_->training && input.requires_grad());
 }
 
 // Where there is no graph yet because it will be built by recomputation, anything that could want
@@ -178,9 +195,10 @@ bool Stage::wants_gradient(const InFlight& state, const torch::Tensor& tensor,
   if (!step_->training || !differentiable(tensor)) return false;
   if (!recomputes_now(microbatch)) return tensor.requires_grad();
   const auto wants = [](const torch::Tensor& parameter) { return parameter.requires_grad(); };
-  return state.input.wants_gradient || std::any_of(parameters_.begin(), parameters_.end(), wants) ||
+  return state.input.node != nullptr ||
+         std::any_of(parameters_.begin(), parameters_.end(), wants) ||
          std::any_of(state.popped.begin(), state.popped.end(),
-                     [](const auto& skip) { return skip.second.wants_gradient; });
+                     [](const auto& skip) { return skip.second.node != nullptr; });
 }
 
 torch::Tensor Stage::run_links(InFlight& state, int microbatch, bool first_time) {
@@ -287,15 +305,16 @@ double Stage::run_graph(InFlight& state, int microbatch) {
 }
 
 void Stage::send_back(InFlight& state, int microbatch) {
-  for (auto& [name, packet] : state.popped)
-    if (packet.wants_gradient)
+  for (auto& [name, skip] : state.popped)
+    if (skip.node != nullptr)
       transfer_.send({Cargo::kGradient, index(), incoming_.at(name), name}, microbatch,
-                     {packet.tensor.grad()});
-  if (!state.input.wants_gradient) return;
+                     {std::move(skip.node->gradient)});
+  if (state.input.node == nullptr) return;
+  torch::Tensor gradient = std::move(state.input.node->gradient);
   if (is_first())
-    step_->input_gradients[static_cast<std::size_t>(microbatch)] = state.input.tensor.grad();
+    step_->input_gradients[static_cast<std::size_t>(microbatch)] = std::move(gradient);
   else
-    transfer_.send(boundary(Cargo::kGradient, false), microbatch, {state.input.tensor.grad()});
+    transfer_.send(boundary(Cargo::kGradient, false), microbatch, {std::move(gradient)});
 }
 
 void Stage::backward(int microbatch) {

@@ -1,6 +1,7 @@
 // One stage of a pipeline: some neighbouring links of the chain on one device, with an autograd
-// graph of its own for each micro-batch. Graphs never cross a stage: what arrives is a new leaf,
-// and the leaf's gradient is what goes back. So each stage runs its backward on its own thread.
+// graph of its own for each micro-batch. Graphs never cross a stage: one begins with what arrives,
+// and the gradient that ends up there is what goes back. So each stage runs its backward on its own
+// thread.
 #pragma once
 
 #include <torch/csrc/autograd/edge.h>
@@ -100,10 +101,15 @@ class Stage {
     torch::autograd::Edge edge;
     bool wants_gradient = false;
   };
+  struct Arrival;  // the place in this stage's graph where a gradient ends up
+  struct Arrived {
+    torch::Tensor tensor;
+    std::shared_ptr<Arrival> node;  // null = no gradient is wanted
+  };
   struct InFlight {
-    Packet input;                          // a leaf where it wants a gradient
-    std::map<std::string, Packet> popped;  // skips from other stages, likewise
-    std::map<std::string, Sent> stashed;   // skips for other stages
+    Arrived input;
+    std::map<std::string, Arrived> popped;  // skips from other stages
+    std::map<std::string, Sent> stashed;    // skips for other stages
     Sent output;
     torch::Tensor result;  // the last stage's output, for the loss
     std::shared_ptr<WeightTasks> weight_tasks;
@@ -113,8 +119,9 @@ class Stage {
   void forward(int microbatch);
   void backward(int microbatch);
   void weight(int microbatch);
-  Packet receive_input(int microbatch);
-  Packet receive_leaf(const Route& route, int microbatch);
+  static Arrived arrive(torch::Tensor tensor, bool wants_gradient);
+  Arrived receive(const Route& route, int microbatch);
+  Arrived receive_input(int microbatch);
   torch::Tensor run_links(InFlight& state, int microbatch, bool first_time);
   void run_again(InFlight& state, int microbatch);
   // Returns when everything it waited for was there.
