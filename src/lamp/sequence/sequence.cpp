@@ -25,12 +25,21 @@ class DeclaredSkips : public SkipPort {
   void stash(const std::string& name, torch::Tensor tensor) override {
     TORCH_CHECK(take(stashes_, name), "layer ", layer_, " stashes \"", name,
                 "\", which it does not declare or has stashed before");
+    stashed_.push_back(tensor.unsafeGetTensorImpl());
     port_.stash(name, std::move(tensor));
   }
   torch::Tensor pop(const std::string& name) override {
     TORCH_CHECK(take(pops_, name), "layer ", layer_, " pops \"", name,
                 "\", which it does not declare or has popped before");
     return port_.pop(name);
+  }
+  // What is handed on is another tensor than what was stashed. Else its gradient would be one sum
+  // over the skip's use and all later ones, in an order that a cut behind this layer changes; so it
+  // is the skip's plus that of the others, cut or not, to the same bits.
+  torch::Tensor apart(torch::Tensor output) const {
+    const bool shared =
+        std::find(stashed_.begin(), stashed_.end(), output.unsafeGetTensorImpl()) != stashed_.end();
+    return shared ? torch::alias(output) : output;
   }
   void check_done() const {
     TORCH_CHECK(stashes_.empty(), "layer ", layer_, " declares the stash \"", stashes_.front(),
@@ -51,6 +60,7 @@ class DeclaredSkips : public SkipPort {
   const std::string& layer_;
   std::vector<std::string> stashes_;
   std::vector<std::string> pops_;
+  std::vector<const void*> stashed_;
 };
 
 std::vector<std::string> split_at_dots(const std::string& name) {
@@ -176,7 +186,7 @@ torch::Tensor Sequence::run(torch::Tensor input, std::size_t first, std::size_t 
     }
     try {
       DeclaredSkips port(skips, *layers_[i], names_[i]);
-      tensor = layers_[i]->forward(std::move(tensor), port);
+      tensor = port.apart(layers_[i]->forward(std::move(tensor), port));
       port.check_done();
     } catch (c10::Error& error) {
       error.add_context("in layer " + names_[i]);
