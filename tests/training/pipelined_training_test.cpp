@@ -96,11 +96,14 @@ TEST(ExecutionTest, MicroBatchesLeaveBatchNormMoreThanOneValue) {
   const torch::Tensor smallest = torch::zeros({8, 1, stride, stride, stride});
   const torch::Tensor larger = torch::zeros({8, 1, stride, stride, 2 * stride});
   ExecutionConfig config{.microbatches = 8};
-  EXPECT_EQ(choose_microbatches(config, network, smallest, 2, true), 4);
-  EXPECT_EQ(choose_microbatches(config, network, larger, 2, true), 8);
-  EXPECT_EQ(choose_microbatches(config, network, larger, 2, false), 1);
-  EXPECT_EQ(choose_microbatches({}, network, larger, 1, true), 1);
-  EXPECT_EQ(choose_microbatches({}, network, larger, 2, true), 4);
+  const std::vector<c10::Device> two = {{c10::kCUDA, 0}, {c10::kCUDA, 1}};
+  EXPECT_EQ(choose_microbatches(config, network, smallest, two, true), 4);
+  EXPECT_EQ(choose_microbatches(config, network, larger, two, true), 8);
+  EXPECT_EQ(choose_microbatches(config, network, larger, two, false), 1);
+  EXPECT_EQ(choose_microbatches({}, network, larger, {c10::kCPU}, true), 1);
+  EXPECT_EQ(choose_microbatches({}, network, larger, two, true), 4);
+  EXPECT_EQ(choose_microbatches({}, network, larger, {c10::kCPU, c10::kCPU}, true), 1)
+      << "stages of one device take turns at it";
 }
 
 }  // namespace

@@ -103,8 +103,8 @@ class StepBench {
     if (devices_.front().is_cpu()) setting.network.use_channels_last();
     setting.network.chain->train();
     prepared_ = setting.network.prepare(setting.image);
-    microbatches_ = choose_microbatches(options.execution, setting.network, prepared_,
-                                        devices_.size(), /*loss_is_sum=*/true);
+    microbatches_ = choose_microbatches(options.execution, setting.network, prepared_, devices_,
+                                        /*loss_is_sum=*/true);
     const auto parts = split_batch(prepared_.size(0), microbatches_);
     pipeline_ = make_pipeline(setting.network, options.execution, devices_,
                               prepared_.narrow(0, 0, parts.front().count), options.seed);

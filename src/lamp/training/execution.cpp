@@ -97,18 +97,20 @@ std::unique_ptr<Pipeline> make_pipeline(const Network& network, const ExecutionC
 }
 
 std::int64_t choose_microbatches(const ExecutionConfig& config, const Network& network,
-                                 const torch::Tensor& prepared, std::size_t stages,
-                                 bool loss_is_sum) {
+                                 const torch::Tensor& prepared,
+                                 const std::vector<c10::Device>& devices, bool loss_is_sum) {
   const std::int64_t samples = prepared.size(0);
   const std::int64_t stride = network.stride_multiple;
   const bool one_value = prepared[0].numel() / prepared.size(1) == stride * stride * stride;
   const std::int64_t most = one_value ? std::max<std::int64_t>(samples / 2, 1) : samples;
   std::int64_t wanted = config.microbatches;
+  const auto other = [&](c10::Device device) { return device != devices.front(); };
   if (wanted == 0)
-    wanted = stages == 1 ? 1
-                         : std::clamp<std::int64_t>(
-                               samples / kLeastSamples, 1,
-                               kMicroBatchesPerStage * static_cast<std::int64_t>(stages));
+    wanted = std::none_of(devices.begin(), devices.end(), other)
+                 ? 1
+                 : std::clamp<std::int64_t>(
+                       samples / kLeastSamples, 1,
+                       kMicroBatchesPerStage * static_cast<std::int64_t>(devices.size()));
   else if (wanted > most || (wanted > 1 && !loss_is_sum))
     log_warning_once("execution.microbatches: " + std::to_string(wanted) + " are too many for " +
                      (loss_is_sum ? "batches of " + std::to_string(samples) + " and batch norm"

@@ -23,7 +23,9 @@ struct ExecutionConfig {
   // equally many, or equally many bytes; or the layers of each stage, such as [5, 7, 9].
   std::string partition = "auto";
   std::vector<std::int64_t> partition_counts;
-  std::int64_t microbatches = 0;   // 0 = auto: 1 on one device, else 4 a stage of 2 samples or more
+  // 0 = auto: 4 a stage of 2 samples or more; 1 where all stages are on one device, whose cores one
+  // stage after another can have all to itself.
+  std::int64_t microbatches = 0;
   std::string schedule = "gpipe";  // naive | gpipe | 1f1b | zero-bubble
   std::string recompute = "auto";  // auto (= never) | never | always | except_last
 };
@@ -42,8 +44,8 @@ std::unique_ptr<Pipeline> make_pipeline(const Network& network, const ExecutionC
 // M for one batch: what the configuration asks for, at most one for each sample, fewer where a
 // micro-batch would leave batch norm a single value, and 1 where the loss needs the whole batch.
 std::int64_t choose_microbatches(const ExecutionConfig& config, const Network& network,
-                                 const torch::Tensor& prepared, std::size_t stages,
-                                 bool loss_is_sum);
+                                 const torch::Tensor& prepared,
+                                 const std::vector<c10::Device>& devices, bool loss_is_sum);
 
 // {"device", "precision", "stages": [{"device", "first", "last"}], "schedule", "recompute"}.
 Json describe(const Pipeline& pipeline, const ExecutionConfig& config);

@@ -218,7 +218,7 @@ StepResult Trainer::run_pipeline(const Batch& batch) {
   const torch::Tensor image = batch.image.to(devices_.front());
   const torch::Tensor prepared = network_.prepare(image);
   const std::int64_t microbatches = choose_microbatches(config().execution, network_, prepared,
-                                                        devices_.size(), loss_->sum_over_samples());
+                                                        devices_, loss_->sum_over_samples());
   if (!pipeline_) start_pipeline(prepared, microbatches);
   const torch::Tensor flags =
       annotation_flags(batch.annotated, static_cast<int>(config().net.classes)).to(devices_.back());
