@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <unordered_map>
 #include <utility>
 
@@ -38,6 +39,39 @@ Schedule forwards_only(int stages, int inputs) {
   for (int i = 0; i < inputs; ++i) actions.push_back({ActionKind::kForward, i});
   schedule.actions.assign(static_cast<std::size_t>(stages), actions);
   return schedule;
+}
+
+std::vector<StageAction> of_stage(const Schedule& schedule, std::size_t stage) {
+  std::vector<StageAction> actions;
+  for (const Action& action : schedule.actions[stage]) actions.push_back({stage, action});
+  return actions;
+}
+
+// All stages' actions one after another, each after those it waits for: one thread runs them, whose
+// OpenMP team does not compete with that of another stage's thread.
+std::vector<StageAction> in_turn(const Schedule& schedule) {
+  const std::size_t stages = schedule.actions.size();
+  std::vector<std::size_t> next(stages, 0);
+  std::vector<std::set<std::pair<ActionKind, int>>> done(stages);
+  const auto can_go_on = [&](std::size_t j) {
+    if (next[j] == schedule.actions[j].size()) return false;
+    const Action& action = schedule.actions[j][next[j]];
+    const std::pair what{action.kind, action.microbatch};
+    if (action.kind == ActionKind::kForward) return j == 0 || done[j - 1].contains(what);
+    return action.kind == ActionKind::kWeight || j + 1 == stages || done[j + 1].contains(what);
+  };
+  std::vector<StageAction> actions;
+  for (bool moved = true; moved;) {
+    moved = false;
+    for (std::size_t j = 0; j < stages; ++j) {
+      for (; can_go_on(j); moved = true) {
+        const Action& action = schedule.actions[j][next[j]++];
+        done[j].emplace(action.kind, action.microbatch);
+        actions.push_back({j, action});
+      }
+    }
+  }
+  return actions;
 }
 
 // The gradients that parameters had before a step: put aside so that a failed step leaves no trace.
@@ -123,14 +157,20 @@ void Pipeline::check_chain() const {
   }
 }
 
+// CPU stages of which never two have work at the same time.
+bool Pipeline::take_turns(const Schedule& schedule) const {
+  const auto on_cpu = [](c10::Device device) { return device.is_cpu(); };
+  return (schedule.microbatches == 1 || schedule.kind == ScheduleKind::kNaive) &&
+         std::all_of(options_.devices.begin(), options_.devices.end(), on_cpu);
+}
+
 int Pipeline::threads_of_stage(const Schedule& schedule) const {
   if (options_.threads_per_stage > 0) return options_.threads_per_stage;
   const auto cpu_stages =
       static_cast<int>(std::count_if(options_.devices.begin(), options_.devices.end(),
                                      [](c10::Device device) { return device.is_cpu(); }));
-  const bool one_at_a_time =
-      schedule.microbatches == 1 || schedule.kind == ScheduleKind::kNaive || cpu_stages == 0;
-  return one_at_a_time ? all_threads_ : std::max(1, all_threads_ / cpu_stages);
+  if (cpu_stages == 0 || take_turns(schedule)) return all_threads_;
+  return std::max(1, all_threads_ / cpu_stages);
 }
 
 void Pipeline::fail(StepState& state, const Stage& stage, const Action& action) {
@@ -143,23 +183,21 @@ void Pipeline::fail(StepState& state, const Stage& stage, const Action& action) 
   transfer_.cancel();
 }
 
-void Pipeline::run_stage(std::size_t j, StepState& state, const std::vector<Action>& actions,
-                         int threads) {
-  Stage& stage = *stages_[j];
-  Action at{ActionKind::kForward, 0};
-  const AccountScope scope(stage_account(stage.index()));
+void Pipeline::run_actions(const std::vector<StageAction>& actions, StepState& state, int threads) {
+  StageAction at = actions.front();
   try {
     if (at::get_num_threads() != threads) at::set_num_threads(threads);
     const NoAutocastCache no_cache;
-    for (const Action& action : actions) {
+    for (const StageAction& next : actions) {
       if (state.cancelled) return;
-      at = action;
-      stage.run(action);
+      at = next;
+      const AccountScope scope(stage_account(stages_[at.stage]->index()));
+      stages_[at.stage]->run(at.action);
     }
   } catch (const Cancelled&) {
     // The stage that failed has told the cause.
   } catch (...) {
-    fail(state, stage, at);
+    fail(state, *stages_[at.stage], at.action);
   }
 }
 
@@ -170,14 +208,14 @@ void Pipeline::run_stages(StepState& state, const Schedule& schedule) {
     stage_account(stage->index()).reset_peak();
     stage->begin(state);
   }
-  if (workers_.empty()) {
-    run_stage(0, state, schedule.actions[0], threads);
+  if (workers_.empty() || take_turns(schedule)) {
+    run_actions(in_turn(schedule), state, threads);
   } else {
     const at::ThreadLocalState caller;
     for (std::size_t j = 0; j < workers_.size(); ++j) {
       workers_[j]->start([&, j] {
         const at::ThreadLocalStateGuard guard(caller);
-        run_stage(j, state, schedule.actions[j], threads);
+        run_actions(of_stage(schedule, j), state, threads);
       });
     }
     for (const auto& worker : workers_) worker->wait();

@@ -68,6 +68,11 @@ struct StepResult {
   std::vector<RunEvent> timeline;
 };
 
+struct StageAction {
+  std::size_t stage;
+  Action action;
+};
+
 // One caller at a time. The chain belongs to the pipeline while it lives: its layers lie on their
 // stages' devices.
 class Pipeline {
@@ -103,7 +108,8 @@ class Pipeline {
 
   void check_chain() const;
   void run_stages(StepState& state, const Schedule& schedule);
-  void run_stage(std::size_t j, StepState& state, const std::vector<Action>& actions, int threads);
+  void run_actions(const std::vector<StageAction>& actions, StepState& state, int threads);
+  bool take_turns(const Schedule& schedule) const;
   void fail(StepState& state, const Stage& stage, const Action& action);
   [[noreturn]] void rethrow() const;
   int threads_of_stage(const Schedule& schedule) const;
@@ -113,7 +119,8 @@ class Pipeline {
   int all_threads_;
   InProcessTransfer transfer_;
   std::vector<std::unique_ptr<Stage>> stages_;
-  std::vector<std::unique_ptr<Worker>> workers_;  // none for a single stage: its caller works
+  // None for a single stage. Its caller works, as for stages that take turns.
+  std::vector<std::unique_ptr<Worker>> workers_;
   std::mutex failure_mutex_;
   Failure failure_;  // guarded by failure_mutex_ while stages work
 };
