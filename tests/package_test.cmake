@@ -21,4 +21,18 @@ run(${CMAKE_COMMAND} -S ${SOURCE}/examples/train_chain -B ${folder}/build -DCMAK
     -DCMAKE_BUILD_TYPE=Release)
 run(${CMAKE_COMMAND} --build ${folder}/build)
 run(${folder}/build/train_chain)
+
+# The same with the one module that it needs, so without ITK.
+file(WRITE ${folder}/part/CMakeLists.txt "cmake_minimum_required(VERSION 3.25)
+project(part LANGUAGES CXX)
+find_package(lamp REQUIRED COMPONENTS pipeline)
+if(ITK_FOUND)
+  message(FATAL_ERROR \"ITK was asked for\")
+endif()
+add_executable(part ${SOURCE}/examples/train_chain/main.cpp)
+target_link_libraries(part PRIVATE lamp::lamp_pipeline)
+")
+run(${CMAKE_COMMAND} -S ${folder}/part -B ${folder}/part/build -DCMAKE_PREFIX_PATH=${folder}/prefix)
+run(${CMAKE_COMMAND} --build ${folder}/part/build)
+run(${folder}/part/build/part)
 file(REMOVE_RECURSE ${folder})

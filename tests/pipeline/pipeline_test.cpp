@@ -259,11 +259,6 @@ TEST(DeferredBatchNormTest, WithoutItEveryMicroBatchUpdatesOnce) {
 
 // Failures.
 
-struct Fault {
-  std::size_t link;
-  int call;  // which of the link's calls throws
-};
-
 class Faulty : public Layer {
  public:
   Faulty(int call, std::chrono::milliseconds delay) : call_(call), delay_(delay) {}

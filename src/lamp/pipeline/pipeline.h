@@ -7,10 +7,10 @@
 //                             .partition = partition_by_counts({5, 7}, chain->size()),
 //                             .microbatches = 4});
 //   optimizer.zero_grad();
-//   StepResult result = pipeline.step(images, [&](const torch::Tensor& output, const MicroBatch&
-//   part) {
+//   auto loss = [&](const torch::Tensor& output, const MicroBatch& part) {
 //     return torch::mse_loss(output, targets.narrow(0, part.first, part.count));
-//   });
+//   };
+//   StepResult result = pipeline.step(images, loss);
 //   optimizer.step();
 //
 // Source: Huang et al. 2019 (GPipe), Kim et al. 2020 (torchgpipe); the paper's section 2.
@@ -95,6 +95,8 @@ class Pipeline {
   // caller's business. Throws as step().
   std::vector<torch::Tensor> predict(const std::vector<torch::Tensor>& inputs);
 
+  // Its parameters are the optimizer's business.
+  Sequence& chain() { return *chain_; }
   const Partition& partition() const { return options_.partition; }
   const PipelineOptions& options() const { return options_; }
 

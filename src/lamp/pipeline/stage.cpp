@@ -264,7 +264,8 @@ void Stage::run_again(InFlight& state, int microbatch) {
   events_.push_back({index(), RunEvent::Kind::kRecompute, microbatch, start, now()});
 }
 
-void Stage::add_loss_root(InFlight& state, int microbatch, torch::autograd::edge_list& roots,
+void Stage::add_loss_root(InFlight& state, int microbatch,
+                          std::vector<torch::autograd::Edge>& roots,
                           std::vector<torch::Tensor>& gradients) {
   const auto i = static_cast<std::size_t>(microbatch);
   const MicroBatch& part = step_->parts[i];

@@ -126,7 +126,7 @@ class Stage {
   void run_again(InFlight& state, int microbatch);
   // Returns when everything it waited for was there.
   double run_graph(InFlight& state, int microbatch);
-  void add_loss_root(InFlight& state, int microbatch, torch::autograd::edge_list& roots,
+  void add_loss_root(InFlight& state, int microbatch, std::vector<torch::autograd::Edge>& roots,
                      std::vector<torch::Tensor>& gradients);
   void send_back(InFlight& state, int microbatch);
   bool recomputes_now(int microbatch) const;
