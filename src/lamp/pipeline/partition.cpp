@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "lamp/base/errors.h"
+#include "lamp/sequence/sequence.h"
 
 namespace lamp {
 namespace {

@@ -1,13 +1,15 @@
-// Where a chain is cut: K contiguous, non-empty stages, by hand or by a cost for each link.
+// Where a chain is cut: K contiguous, non-empty stages, by hand or by a cost for each link. No torch
+// here, so that the planner can compare cuts by the million.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
 
-#include "lamp/sequence/sequence.h"
-
 namespace lamp {
+
+class Sequence;
 
 // Links [first, last) of the chain.
 struct StageRange {
