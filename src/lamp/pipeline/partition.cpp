@@ -41,12 +41,6 @@ Partition ranges(const std::vector<std::size_t>& ends) {
   return partition;
 }
 
-std::size_t stage_of(const Partition& partition, std::size_t link) {
-  const auto found = std::find_if(partition.begin(), partition.end(),
-                                  [link](const StageRange& range) { return link < range.last; });
-  return static_cast<std::size_t>(found - partition.begin());
-}
-
 }  // namespace
 
 Partition partition_by_counts(const std::vector<std::int64_t>& counts, std::size_t links) {
@@ -83,6 +77,12 @@ Partition partition_by_costs(const std::vector<double>& costs, std::size_t stage
     return greedy_cuts(costs, stages, limit).empty();
   });
   return ranges(greedy_cuts(costs, stages, best == candidates.end() ? candidates.back() : *best));
+}
+
+std::size_t stage_of(const Partition& partition, std::size_t link) {
+  const auto found = std::find_if(partition.begin(), partition.end(),
+                                  [link](const StageRange& range) { return link < range.last; });
+  return static_cast<std::size_t>(found - partition.begin());
 }
 
 std::vector<double> parameter_bytes(const Sequence& chain) {

@@ -34,12 +34,6 @@ std::vector<std::size_t> PipelineSetup::device_of_stages() const {
   return indices;
 }
 
-std::size_t stage_of(const Partition& partition, std::size_t link) {
-  std::size_t stage = 0;
-  while (link >= partition[stage].last) ++stage;
-  return stage;
-}
-
 PipelineCosts pipeline_costs(const NetworkCosts& costs, const PipelineSetup& setup,
                              const Partition& partition,
                              const std::vector<RecomputeRule>& recompute) {

@@ -46,7 +46,4 @@ PipelineCosts pipeline_costs(const NetworkCosts& costs, const PipelineSetup& set
                              const Partition& partition,
                              const std::vector<RecomputeRule>& recompute);
 
-// The stage a link lies on.
-std::size_t stage_of(const Partition& partition, std::size_t link);
-
 }  // namespace lamp
