@@ -55,11 +55,19 @@ MemoryModel::MicroBatchBytes MemoryModel::micro_batch(const StageRange& links,
     bytes.buffers += layer.buffer_bytes;
     if (layer.weight_s > 0) bytes.deferred += input_bytes(link) + layer.output_bytes;
   }
+  if (links.last < here.size() && !here[links.last])
+    bytes.saved -= costs_.layers[links.last - 1].handed_bytes;
   for (const SkipBytes& skip : costs_.skips)
     if (contains(links, skip.from) && skip.to >= links.last) bytes.sent_skips += skip.bytes;
   add_forward(links, here, bytes);
   add_backward(links, here, bytes);
   return bytes;
+}
+
+// Whether a tensor handed to link `link` is counted in what earlier links of the stage save.
+bool MemoryModel::is_saved(const StageRange& links, std::size_t link) const {
+  return link == links.first ||
+         costs_.layers[link - 1].saved_bytes >= costs_.layers[link - 1].output_bytes;
 }
 
 void MemoryModel::add_forward(const StageRange& links, const std::vector<bool>& here,
@@ -74,14 +82,15 @@ void MemoryModel::add_forward(const StageRange& links, const std::vector<bool>& 
       if (skip.to == link && skip.from < links.first && !here[skip.from]) bytes.kept += skip.bytes;
       if (contains(links, skip.from) && skip.from < link && skip.to >= link) passing += skip.bytes;
     }
-    const std::int64_t before = saved;
+    std::int64_t now = bytes.kept + saved + layer.forward_workspace_bytes;
     saved += layer.saved_bytes;
-    bytes.forward = std::max(bytes.forward,
-                             bytes.kept + std::max(before, saved) + layer.forward_workspace_bytes);
+    now += std::max(layer.saved_bytes, layer.output_bytes);
+    if (!is_saved(links, link)) now += input_bytes(link);
+    bytes.forward = std::max(bytes.forward, now);
     const std::int64_t input = link == links.first ? 0 : input_bytes(link);
     bytes.plain_forward =
-        std::max(bytes.plain_forward, bytes.kept + passing + std::max(input, layer.output_bytes) +
-                                          layer.forward_workspace_bytes);
+        std::max(bytes.plain_forward,
+                 bytes.kept + passing + input + layer.output_bytes + layer.forward_workspace_bytes);
   }
 }
 
@@ -94,9 +103,12 @@ void MemoryModel::add_backward(const StageRange& links, const std::vector<bool>&
     if (contains(links, skip.from) && skip.to >= links.last && !here[skip.to])
       waiting += skip.bytes;
   std::int64_t saved = bytes.saved;
-  std::int64_t gradients = 0;  // of parameters, from this micro-batch
-  if (is_last) bytes.first_backward = bytes.kept + saved + costs_.loss_workspace_bytes;
+  if (is_last) {
+    bytes.first_backward = bytes.kept + saved + costs_.loss_workspace_bytes;
+    saved -= costs_.layers.back().handed_bytes;  // the loss has let go of the output
+  }
   bytes.later_backward = bytes.first_backward;
+  std::int64_t gradients = 0;  // of parameters, from this micro-batch
   for (std::size_t link = links.last; link-- > links.first;) {
     const LayerCosts& layer = costs_.layers[link];
     std::int64_t skips = 0;  // gradients of skips that wait for their stash, or to be sent
@@ -104,13 +116,13 @@ void MemoryModel::add_backward(const StageRange& links, const std::vector<bool>&
       if (skip.to > link && skip.to < links.last && (skip.from <= link || skip.from < links.first))
         skips += skip.bytes;
     const std::int64_t arrived = link + 1 == links.last && !is_last ? 0 : layer.output_bytes;
-    const std::int64_t before = saved + arrived;
+    const std::int64_t sent = link == 0 ? 0 : input_bytes(link);
+    const std::int64_t now = bytes.kept + waiting + skips + saved + arrived + sent +
+                             layer.parameter_bytes + layer.backward_workspace_bytes;
     saved -= layer.saved_bytes;
-    const std::int64_t after = saved + (link == 0 ? 0 : input_bytes(link)) + layer.parameter_bytes;
-    const std::int64_t here_now =
-        bytes.kept + waiting + skips + std::max(before, after) + layer.backward_workspace_bytes;
-    bytes.first_backward = std::max(bytes.first_backward, here_now + gradients);
-    bytes.later_backward = std::max(bytes.later_backward, here_now);
+    if (is_last && link + 1 == links.last) saved += layer.handed_bytes;
+    bytes.first_backward = std::max(bytes.first_backward, now + gradients);
+    bytes.later_backward = std::max(bytes.later_backward, now);
     gradients += layer.parameter_bytes;
   }
 }

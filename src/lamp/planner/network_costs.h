@@ -23,7 +23,11 @@ struct LayerCosts {
   // on its input is let go: what stays until its backward, its own output included if anything
   // behind it keeps that. Additive over links.
   std::int64_t saved_bytes = 0;
-  // The most that the forward (backward) holds beyond what is there before and after it.
+  // Of those, its output where only what is behind keeps it: a cut hands that over. 0 = not known.
+  std::int64_t handed_bytes = 0;
+  // The most that the forward holds beyond its input, its output and what it saves, and the
+  // backward beyond what was saved, the gradients of both and of the parameters. Negative where
+  // those are never all there together.
   std::int64_t forward_workspace_bytes = 0;
   std::int64_t backward_workspace_bytes = 0;
 };

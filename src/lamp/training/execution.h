@@ -24,8 +24,10 @@ struct ExecutionConfig {
   std::string partition = "auto";
   std::vector<std::int64_t> partition_counts;
   std::int64_t microbatches = 0;   // 0 = auto: 1 on one device, else 4 a stage of 2 samples or more
-  std::string schedule = "gpipe";  // naive | gpipe | 1f1b | zero-bubble
-  std::string recompute = "auto";  // auto (= never) | never | always | except_last
+  std::string schedule = "gpipe";  // auto | naive | gpipe | 1f1b | zero-bubble
+  // auto | never | always | except_last, or one of the latter three for each stage.
+  std::string recompute = "auto";
+  std::vector<RecomputeRule> recompute_stages;
 };
 
 // The "execution" object; null gives the defaults. Throws UsageError.

@@ -1,0 +1,25 @@
+// What every link of a chain would cost on a device that is not here, from shapes alone: the chain
+// runs on torch's meta device, where tensors have sizes and no memory. Bytes follow from what the
+// graph keeps; seconds from counted multiplications and bytes moved.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "lamp/planner/network_costs.h"
+#include "lamp/sequence/sequence.h"
+
+namespace lamp {
+
+// What a device reaches, not what its data sheet says.
+struct DeviceSpeed {
+  double flops_per_s = 20e12;        // in convolutions
+  double memory_bytes_per_s = 1e12;  // in layers that only move data
+};
+
+// chain: on the meta device (chain.to(c10::kMeta)), in training mode. input: sizes of a prepared
+// micro-batch, [n, C, D, H, W]. Workspaces of convolution kernels are not known and left out.
+NetworkCosts shape_costs(Sequence& chain, const std::vector<std::int64_t>& input,
+                         const DeviceSpeed& speed);
+
+}  // namespace lamp
