@@ -88,7 +88,38 @@ LayerCosts layer_costs(const Layer& layer, const std::string& name, const torch:
   return costs;
 }
 
+void forget(torch::Tensor& tensor) {
+  if (!tensor.defined()) return;
+  const bool wants = tensor.requires_grad();
+  tensor = torch::empty_like(tensor.detach(), torch::TensorOptions().device(c10::kMeta));
+  tensor.requires_grad_(wants);
+}
+
+template <typename Module>
+bool forget_weights(torch::nn::Module& module) {
+  auto* found = module.as<Module>();
+  if (found == nullptr) return false;
+  forget(found->weight);
+  forget(found->bias);
+  return true;
+}
+
 }  // namespace
+
+void keep_shapes_only(Sequence& chain) {
+  for (const auto& module : chain.modules(/*include_self=*/false)) {
+    if (forget_weights<torch::nn::Conv3d>(*module) ||
+        forget_weights<torch::nn::ConvTranspose3d>(*module) ||
+        forget_weights<torch::nn::Linear>(*module))
+      continue;
+    if (forget_weights<torch::nn::BatchNorm3d>(*module)) {
+      auto* norm = module->as<torch::nn::BatchNorm3d>();
+      forget(norm->running_mean);
+      forget(norm->running_var);
+      forget(norm->num_batches_tracked);
+    }
+  }
+}
 
 NetworkCosts shape_costs(Sequence& chain, const std::vector<std::int64_t>& sizes,
                          const DeviceSpeed& speed) {

@@ -17,7 +17,12 @@ struct DeviceSpeed {
   double memory_bytes_per_s = 1e12;  // in layers that only move data
 };
 
-// chain: on the meta device (chain.to(c10::kMeta)), in training mode. input: sizes of a prepared
+// Replaces what the chain's layers compute with by tensors of the same size without memory: from
+// then on it can only be asked for shapes. Its parameters() stay as they were. Knows torch's
+// convolutions, linear layers and batch norms.
+void keep_shapes_only(Sequence& chain);
+
+// chain: in training mode, after keep_shapes_only(). input: sizes of a prepared
 // micro-batch, [n, C, D, H, W]. Workspaces of convolution kernels are not known and left out.
 NetworkCosts shape_costs(Sequence& chain, const std::vector<std::int64_t>& input,
                          const DeviceSpeed& speed);

@@ -23,7 +23,7 @@ namespace lamp {
 namespace {
 
 constexpr double kAbsentFlopsPerS = 20e12;
-constexpr double kFlopsPerByte = 50;  // of devices that are not here: arithmetic to memory
+constexpr double kFlopsPerByte = 20;  // of devices that are not here: arithmetic to memory
 constexpr double kUpdateMoves = 8;    // reads and writes of an optimizer's step and a norm
 
 // Threads for as long as it lives.
@@ -84,10 +84,14 @@ CostProvider measured_costs_of(const PlanOptions& options) {
   };
 }
 
-CostProvider shape_costs_of(const PlanOptions& options) {
-  const auto network = std::make_shared<Network>(make_network(options.net));
+std::shared_ptr<Network> shapes_of(const PlanOptions& options) {
+  auto network = std::make_shared<Network>(make_network(options.net));
   network->chain->train();
-  network->chain->to(c10::kMeta);
+  keep_shapes_only(*network->chain);
+  return network;
+}
+
+CostProvider shape_costs_of(const PlanOptions& options, std::shared_ptr<Network> network) {
   return [options, network](const CostQuery& query) {
     std::vector<std::int64_t> sizes = image_sizes(options, query.samples);
     const std::int64_t stride = network->stride_multiple;

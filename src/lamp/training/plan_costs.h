@@ -2,7 +2,7 @@
 // from shapes for devices that are not here.
 #pragma once
 
-#include <cstdint>
+#include <memory>
 
 #include "lamp/nets/network.h"
 #include "lamp/planner/plan.h"
@@ -10,10 +10,13 @@
 
 namespace lamp {
 
-// Both hold a network of their own. Measured ones run on the first of the options' devices, with
-// the threads that a stage will have.
+// A network of its own, measured on the first of the options' devices with the threads that a stage
+// will have.
 CostProvider measured_costs_of(const PlanOptions& options);
-CostProvider shape_costs_of(const PlanOptions& options);
+
+// A network without memory, and its costs for the options' input; it may serve several of those.
+std::shared_ptr<Network> shapes_of(const PlanOptions& options);
+CostProvider shape_costs_of(const PlanOptions& options, std::shared_ptr<Network> network);
 
 // The optimizer's step and the gradients' norm, for each byte of parameters.
 double update_s_per_byte(const PlanOptions& options);

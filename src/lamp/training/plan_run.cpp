@@ -61,7 +61,9 @@ std::vector<PlanDevice> devices_of(const PlanOptions& options) {
 }
 
 // Inputs that would need less, the largest first.
-std::vector<Alternative> smaller_inputs(const PlanOptions& options, std::int64_t stride) {
+std::vector<Alternative> smaller_inputs(const PlanOptions& options,
+                                        const std::shared_ptr<Network>& shapes) {
+  const std::int64_t stride = shapes->stride_multiple;
   std::vector<Alternative> alternatives;
   PlanOptions smaller = options;
   while (true) {
@@ -69,11 +71,13 @@ std::vector<Alternative> smaller_inputs(const PlanOptions& options, std::int64_t
     const std::int64_t step = std::max(stride, *longest / 8 / stride * stride);
     if (*longest <= step || *longest - step < stride) return alternatives;
     *longest = (*longest - step + stride - 1) / stride * stride;
-    alternatives.push_back({"--input " + size_text(smaller.input), shape_costs_of(smaller)});
+    alternatives.push_back(
+        {"--input " + size_text(smaller.input), shape_costs_of(smaller, shapes)});
   }
 }
 
-PlanRequest request_of(const PlanOptions& options, const Network& network) {
+PlanRequest request_of(const PlanOptions& options, const std::shared_ptr<Network>& shapes) {
+  const Network& network = *shapes;
   const ExecutionConfig& execution = options.execution;
   PlanRequest request{.devices = devices_of(options), .batch = options.batch};
   request.all_devices = !options.absent_devices && execution.device != "auto";
@@ -100,17 +104,18 @@ PlanRequest request_of(const PlanOptions& options, const Network& network) {
   else if (execution.partition != "auto")
     throw UsageError("plan: --partition takes auto or the layers of each stage, found \"" +
                      execution.partition + "\"");
-  request.alternatives = smaller_inputs(options, network.stride_multiple);
+  request.alternatives = smaller_inputs(options, shapes);
   return request;
 }
 
 }  // namespace
 
 Plan plan_network(const PlanOptions& options) {
-  const Network network = make_network(options.net);
-  check(options, network.stride_multiple);
-  return make_plan(request_of(options, network),
-                   options.absent_devices ? shape_costs_of(options) : measured_costs_of(options));
+  const auto shapes = shapes_of(options);
+  check(options, shapes->stride_multiple);
+  return make_plan(request_of(options, shapes), options.absent_devices
+                                                    ? shape_costs_of(options, shapes)
+                                                    : measured_costs_of(options));
 }
 
 ExecutionConfig resolved(ExecutionConfig execution, const Plan& plan) {
