@@ -37,6 +37,16 @@ TEST(TextTest, ParsesBinaryAndDecimalSizes) {
   EXPECT_EQ(parse_bytes("4096", "x"), 4096);
 }
 
+TEST(TextTest, ParsesRates) {
+  EXPECT_EQ(parse_rate("100T", "x"), 100e12);
+  EXPECT_EQ(parse_rate("19.5 TFLOPS", "x"), 19.5e12);
+  EXPECT_EQ(parse_rate("50GB/s", "x"), 50e9);
+  EXPECT_EQ(parse_rate("2 GiB/s", "x"), 2.0 * (1 << 30));
+  EXPECT_EQ(parse_rate("1e12", "x"), 1e12);
+  for (const char* text : {"", "fast", "0", "-1T", "1X", "1Tx/s", "inf", "nan"})
+    EXPECT_THROW(parse_rate(text, "--flops"), UsageError) << text;
+}
+
 TEST(TextTest, RefusesSizesThatAreNone) {
   for (const char* text : {"", "GiB", "-1GiB", "0", "8XiB", "8GiBs", "nan", "inf", "1e30", "8 8"})
     EXPECT_THROW(parse_bytes(text, "--memory"), UsageError) << text;

@@ -9,6 +9,7 @@
 #include "lamp/base/errors.h"
 #include "lamp/base/random.h"
 #include "lamp/sequence/module_layer.h"
+#include "lamp/sequence/sequence.h"
 #include "lamp/sequence/skip_layers.h"
 
 namespace lamp {

@@ -54,6 +54,25 @@ std::int64_t parse_bytes(const std::string& text, const std::string& what) {
   return static_cast<std::int64_t>(value * factor);
 }
 
+double parse_rate(const std::string& text, const std::string& what) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  std::string unit;
+  for (const char* c = end; c != text.data() + text.size(); ++c)
+    if (*c != ' ') unit += static_cast<char>(std::tolower(static_cast<unsigned char>(*c)));
+  for (const std::string suffix : {"/s", "flops", "flop", "b"})
+    if (unit.ends_with(suffix)) unit.resize(unit.size() - suffix.size());
+  const bool binary = unit.size() == 2 && unit[1] == 'i';
+  const std::string prefixes = "kmgtp";
+  const auto power = unit.empty() ? std::string::npos : prefixes.find(unit[0]);
+  const bool known = unit.empty() || (power != std::string::npos && (unit.size() == 1 || binary));
+  const double factor =
+      unit.empty() ? 1 : std::pow(binary ? 1024.0 : 1000.0, static_cast<double>(power) + 1);
+  if (error != std::errc() || !known || !(value > 0) || !std::isfinite(value * factor))
+    throw UsageError(what + ": found \"" + text + "\", expected a rate such as 100T or 50GB/s");
+  return value * factor;
+}
+
 std::string clock_text(double seconds) {
   const auto whole = static_cast<long>(seconds + 0.5);
   char buffer[64];

@@ -15,6 +15,9 @@ std::string shortest(double value);
 std::string bytes_text(std::int64_t bytes);
 // Bytes of "8GiB", "500MB", "1.5g" or a plain number. Throws UsageError that names `what`.
 std::int64_t parse_bytes(const std::string& text, const std::string& what);
+// A rate such as "100T", "19.5TFLOPS", "50GB/s" or "1e12", in units a second. Throws UsageError
+// that names `what`.
+double parse_rate(const std::string& text, const std::string& what);
 // "1:05" or "2:00:09".
 std::string clock_text(double seconds);
 

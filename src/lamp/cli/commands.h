@@ -29,6 +29,7 @@ void add_bench_command(CLI::App& app, const GlobalOptions& globals);
 void add_check_command(CLI::App& app, const GlobalOptions& globals);
 void add_evaluate_command(CLI::App& app, const GlobalOptions& globals);
 void add_info_command(CLI::App& app, const GlobalOptions& globals);
+void add_plan_command(CLI::App& app, const GlobalOptions& globals);
 void add_segment_command(CLI::App& app, const GlobalOptions& globals);
 void add_simulate_command(CLI::App& app, const GlobalOptions& globals);
 void add_synth_command(CLI::App& app, const GlobalOptions& globals);

@@ -70,6 +70,7 @@ int run(int argc, char** argv) {
   add_segment_command(app, globals);
   add_evaluate_command(app, globals);
   add_info_command(app, globals);
+  add_plan_command(app, globals);
   add_bench_command(app, globals);
   add_simulate_command(app, globals);
   app.parse_complete_callback([&globals] { apply(globals); });

@@ -10,10 +10,10 @@
 #include "lamp/base/files.h"
 #include "lamp/base/text.h"
 #include "lamp/cli/commands.h"
+#include "lamp/cli/timeline_picture.h"
 #include "lamp/planner/block_stream.h"
 #include "lamp/planner/simulate.h"
 #include "lamp/planner/timetable.h"
-#include "lamp/report/timeline.h"
 
 namespace lamp {
 namespace {
@@ -80,16 +80,12 @@ PipelineCosts costs_of(const Options& options, const Schedule& schedule) {
 }
 
 TimelinePicture picture_of(const Options& options, const Simulation& simulation) {
-  TimelinePicture picture{
-      .title = options.schedule + ", " + std::to_string(options.stages) + " stages, " +
-               std::to_string(options.microbatches) + " micro-batches: makespan " +
-               shortest(simulation.makespan),
-      .stages = options.stages,
-      .unit = options.forward.empty() && options.backward.empty() ? "forward times" : "s"};
-  for (const TimelineEntry& entry : simulation.timeline)
-    picture.bars.push_back({entry.stage, to_string(entry.kind), entry.microbatch, entry.start,
-                            entry.end, entry.to_stage});
-  return picture;
+  return timeline_picture(
+      simulation,
+      options.schedule + ", " + std::to_string(options.stages) + " stages, " +
+          std::to_string(options.microbatches) + " micro-batches: makespan " +
+          shortest(simulation.makespan),
+      options.forward.empty() && options.backward.empty() ? "forward times" : "s");
 }
 
 Json timeline_json(const Simulation& simulation) {

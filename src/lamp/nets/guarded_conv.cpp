@@ -7,6 +7,7 @@
 #include "lamp/nets/precision.h"
 #include "lamp/nets/split_conv.h"
 #include "lamp/sequence/run_context.h"
+#include "lamp/sequence/shape_result.h"
 
 namespace lamp {
 namespace {
@@ -48,9 +49,23 @@ torch::Tensor exact_convolution(const Conv& conv, const torch::Tensor& input,
       .to(shape.dtype);
 }
 
+template <typename Conv>
+torch::Tensor shape_only(const Conv& conv, const torch::Tensor& input, bool transposed) {
+  const KernelShape shape = kernel_shape(conv, input, transposed, input.scalar_type());
+  std::vector<std::int64_t> sizes = {input.size(0), conv.weight.size(transposed ? 1 : 0)};
+  for (std::size_t axis = 0; axis < 3; ++axis) {
+    const std::int64_t length = shape.input[axis + 2], kernel = shape.weight[axis + 2];
+    sizes.push_back(transposed
+                        ? (length - 1) * shape.stride[axis] + kernel
+                        : (length + 2 * shape.padding[axis] - kernel) / shape.stride[axis] + 1);
+  }
+  return shape_result(input, conv.weight, sizes);
+}
+
 // What replaces torch's own convolution here and now; undefined where nothing has to.
 template <typename Conv>
 torch::Tensor special_convolution(const Conv& conv, const torch::Tensor& input, bool transposed) {
+  if (input.is_meta()) return shape_only(conv, input, transposed);
   const auto dtype = kernel_dtype(input, conv.weight);
   const RunContext* run = RunContext::current();
   const bool split = run != nullptr && run->weight_tasks != nullptr &&

@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "lamp/base/errors.h"
+#include "lamp/sequence/sequence.h"
 
 namespace lamp {
 namespace {
@@ -38,12 +39,6 @@ Partition ranges(const std::vector<std::size_t>& ends) {
     first = end;
   }
   return partition;
-}
-
-std::size_t stage_of(const Partition& partition, std::size_t link) {
-  const auto found = std::find_if(partition.begin(), partition.end(),
-                                  [link](const StageRange& range) { return link < range.last; });
-  return static_cast<std::size_t>(found - partition.begin());
 }
 
 }  // namespace
@@ -102,6 +97,12 @@ Partition partition_by_costs(const std::vector<double>& costs, std::size_t stage
     return greedy_cuts(costs, stages, limit).empty();
   });
   return ranges(greedy_cuts(costs, stages, best == candidates.end() ? candidates.back() : *best));
+}
+
+std::size_t stage_of(const Partition& partition, std::size_t link) {
+  const auto found = std::find_if(partition.begin(), partition.end(),
+                                  [link](const StageRange& range) { return link < range.last; });
+  return static_cast<std::size_t>(found - partition.begin());
 }
 
 std::vector<double> parameter_bytes(const Sequence& chain) {

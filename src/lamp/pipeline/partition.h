@@ -1,13 +1,15 @@
-// Where a chain is cut: K contiguous, non-empty stages, by hand or by a cost for each link.
+// Where a chain is cut: K contiguous, non-empty stages, by hand or by a cost for each link. No
+// torch here, so that the planner can compare cuts by the million.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
 
-#include "lamp/sequence/sequence.h"
-
 namespace lamp {
+
+class Sequence;
 
 // Links [first, last) of the chain.
 struct StageRange {
@@ -29,6 +31,9 @@ Partition partition_by_counts(const std::vector<std::int64_t>& counts, std::size
 // bottlenecks), ties broken towards earlier cuts. costs: one non-negative number a link. Throws
 // UsageError if there are fewer links than stages.
 Partition partition_by_costs(const std::vector<double>& costs, std::size_t stages);
+
+// The stage that the link lies on.
+std::size_t stage_of(const Partition& partition, std::size_t link);
 
 std::vector<double> parameter_bytes(const Sequence& chain);
 

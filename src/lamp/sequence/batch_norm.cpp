@@ -5,9 +5,12 @@
 
 #include <map>
 
+#include "lamp/sequence/shape_result.h"
+
 namespace lamp {
 
 torch::Tensor DeferrableBatchNorm3dImpl::forward(const torch::Tensor& input) {
+  if (input.is_meta()) return shape_result(input, weight, input.sizes().vec());
   RunContext* run = RunContext::current();
   if (run == nullptr || run->statistics == nullptr || !is_training() || !running_mean.defined())
     return BatchNorm3dImpl::forward(input);

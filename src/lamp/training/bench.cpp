@@ -111,7 +111,7 @@ class StepBench {
     labels_ = setting.labels.to(devices_.back());
     loss_ = make_loss({}, torch::ones({options.net.classes}, devices_.back()));
     parameters_ = named_parameters(setting.network);
-    optimizer_ = make_optimizer({}, parameters_);
+    optimizer_ = make_optimizer(options.optimizer, parameters_);
   }
 
   Figures round() {
@@ -152,10 +152,19 @@ class StepBench {
             {"partition", describe(*pipeline_, {})["stages"]},
             {"schedule", to_string(pipeline_->options().schedule)},
             {"microbatches", microbatches_},
-            {"recompute", to_string(pipeline_->options().recompute.front())}};
+            {"recompute", rules()}};
   }
 
  private:
+  // One name where all stages follow the same rule.
+  Json rules() const {
+    const auto& rules = pipeline_->options().recompute;
+    Json names = Json::array();
+    for (const RecomputeRule rule : rules) names.push_back(to_string(rule));
+    const bool same = std::count(rules.begin(), rules.end(), rules.front()) == std::ssize(rules);
+    return same ? names.front() : names;
+  }
+
   Setting& setting_;
   std::vector<c10::Device> devices_;
   Precision precision_;

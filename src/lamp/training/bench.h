@@ -13,6 +13,7 @@
 #include "lamp/inference/sliding_window.h"
 #include "lamp/nets/network.h"
 #include "lamp/training/execution.h"
+#include "lamp/training/train_config.h"
 
 namespace lamp {
 
@@ -20,6 +21,7 @@ struct BenchOptions {
   NetConfig net;
   std::array<std::int64_t, 3> input = {64, 64, 64};  // x, y, z
   std::int64_t batch = 1;
+  OptimizerConfig optimizer;
   ExecutionConfig execution;  // segment: one device, and of the others only the precision
   int rounds = 3;             // counted, after one warm-up
   std::uint64_t seed = 0;
@@ -27,7 +29,7 @@ struct BenchOptions {
 };
 
 // The contract's fields, and how the last round went: "timeline" and bytes sent. A round is one
-// optimizer step (RMSProp) on noise with random labels; loss and gradient norm are the last
+// optimizer step on noise with random labels; loss and gradient norm are the last
 // round's.
 Json bench_step(const BenchOptions& options);
 // A round is the logits of one volume. The folded network (inference_form.h) and the one it was

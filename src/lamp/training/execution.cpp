@@ -32,6 +32,40 @@ void parse_partition(ObjectReader& reader, ExecutionConfig& config) {
   }
 }
 
+void parse_recompute(ObjectReader& reader, ExecutionConfig& config) {
+  const Json& rules = reader.at("recompute");
+  if (!rules.is_array()) {
+    config.recompute =
+        reader.choice("recompute", config.recompute, {"auto", "never", "always", "except_last"});
+    return;
+  }
+  config.recompute = "stages";
+  for (const Json& rule : rules) {
+    if (!rule.is_string())
+      throw_wrong_type(reader.where("recompute"), rules,
+                       "\"auto\", a rule, or one for each stage such as [\"always\", \"never\"]");
+    config.recompute_stages.push_back(parse_recompute_rule(rule.get<std::string>()));
+  }
+}
+
+std::vector<RecomputeRule> rules_for(const ExecutionConfig& config, std::size_t stages) {
+  if (config.recompute == "stages") {
+    if (config.recompute_stages.size() != stages)
+      throw UsageError("--recompute: found " + std::to_string(config.recompute_stages.size()) +
+                       " rules for " + std::to_string(stages) + " stages");
+    return config.recompute_stages;
+  }
+  const bool is_auto = config.recompute == "auto";
+  return std::vector(stages,
+                     is_auto ? RecomputeRule::kNever : parse_recompute_rule(config.recompute));
+}
+
+Json to_json(const std::vector<RecomputeRule>& rules) {
+  Json names = Json::array();
+  for (const RecomputeRule rule : rules) names.push_back(to_string(rule));
+  return names;
+}
+
 Partition partition_for(const Network& network, const ExecutionConfig& config, std::size_t stages,
                         const torch::Tensor& sample) {
   Sequence& chain = *network.chain;
@@ -66,9 +100,8 @@ ExecutionConfig parse_execution_config(const Json& json) {
     config.microbatches = count.get<std::int64_t>();
   }
   config.schedule =
-      reader.choice("schedule", config.schedule, {"naive", "gpipe", "1f1b", "zero-bubble"});
-  config.recompute =
-      reader.choice("recompute", config.recompute, {"auto", "never", "always", "except_last"});
+      reader.choice("schedule", config.schedule, {"auto", "naive", "gpipe", "1f1b", "zero-bubble"});
+  parse_recompute(reader, config);
   reader.finish();
   return config;
 }
@@ -80,7 +113,8 @@ Json to_json(const ExecutionConfig& config) {
            config.partition == "counts" ? Json(config.partition_counts) : Json(config.partition)},
           {"microbatches", config.microbatches == 0 ? Json("auto") : Json(config.microbatches)},
           {"schedule", config.schedule},
-          {"recompute", config.recompute}};
+          {"recompute", config.recompute == "stages" ? to_json(config.recompute_stages)
+                                                     : Json(config.recompute)}};
 }
 
 std::unique_ptr<Pipeline> make_pipeline(const Network& network, const ExecutionConfig& config,
@@ -88,11 +122,11 @@ std::unique_ptr<Pipeline> make_pipeline(const Network& network, const ExecutionC
                                         const torch::Tensor& sample, std::uint64_t seed) {
   PipelineOptions options{.devices = devices,
                           .partition = partition_for(network, config, devices.size(), sample),
-                          .schedule = parse_schedule_kind(config.schedule),
+                          .schedule = config.schedule == "auto"
+                                          ? ScheduleKind::kGPipe
+                                          : parse_schedule_kind(config.schedule),
+                          .recompute = rules_for(config, devices.size()),
                           .seed = seed};
-  const RecomputeRule rule =
-      config.recompute == "auto" ? RecomputeRule::kNever : parse_recompute_rule(config.recompute);
-  options.recompute.assign(devices.size(), rule);
   return std::make_unique<Pipeline>(network.chain, options);
 }
 
@@ -129,7 +163,7 @@ Json describe(const Pipeline& pipeline, const ExecutionConfig& config) {
           {"precision", config.precision},
           {"stages", std::move(stages)},
           {"schedule", to_string(pipeline.options().schedule)},
-          {"recompute", to_string(pipeline.options().recompute.front())}};
+          {"recompute", to_json(pipeline.options().recompute)}};
 }
 
 }  // namespace lamp

@@ -26,8 +26,10 @@ struct ExecutionConfig {
   // 0 = auto: 4 a stage of 2 samples or more; 1 where all stages are on one device, whose cores one
   // stage after another can have all to itself.
   std::int64_t microbatches = 0;
-  std::string schedule = "gpipe";  // naive | gpipe | 1f1b | zero-bubble
-  std::string recompute = "auto";  // auto (= never) | never | always | except_last
+  std::string schedule = "gpipe";  // auto | naive | gpipe | 1f1b | zero-bubble
+  // auto | never | always | except_last, or one of the latter three for each stage.
+  std::string recompute = "auto";
+  std::vector<RecomputeRule> recompute_stages;
 };
 
 // The "execution" object; null gives the defaults. Throws UsageError.

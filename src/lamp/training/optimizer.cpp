@@ -80,6 +80,12 @@ std::unique_ptr<torch::optim::Optimizer> make_optimizer(const OptimizerConfig& c
       tensors, torch::optim::AdamWOptions(config.lr).weight_decay(config.weight_decay));
 }
 
+double optimizer_state_factor(const OptimizerConfig& config) {
+  const double momentum = config.momentum > 0 ? 1 : 0;
+  if (config.name == "sgd") return momentum;
+  return config.name == "rmsprop" ? 1 + momentum : 2;
+}
+
 double learning_rate(const OptimizerConfig& config, std::int64_t step, std::int64_t steps) {
   if (config.schedule == "constant") return config.lr;
   const double progress = static_cast<double>(step) / static_cast<double>(steps);

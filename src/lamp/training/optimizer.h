@@ -20,6 +20,9 @@ using NamedParameters = std::vector<std::pair<std::string, torch::Tensor>>;
 std::unique_ptr<torch::optim::Optimizer> make_optimizer(const OptimizerConfig& config,
                                                         const NamedParameters& parameters);
 
+// Bytes of what the optimizer remembers, in units of the parameters' bytes: 0, 1 or 2.
+double optimizer_state_factor(const OptimizerConfig& config);
+
 // The learning rate of step `step` of `steps` in a stage.
 double learning_rate(const OptimizerConfig& config, std::int64_t step, std::int64_t steps);
 void set_learning_rate(torch::optim::Optimizer& optimizer, double lr);

@@ -19,19 +19,6 @@ T positive(ObjectReader& reader, const std::string& key, T fallback, bool zero_a
   return value;
 }
 
-OptimizerConfig parse_optimizer(const Json& json, const std::string& where) {
-  ObjectReader reader(json, where);
-  OptimizerConfig config;
-  config.name = reader.choice("name", config.name, {"rmsprop", "sgd", "adamw"});
-  config.lr = positive(reader, "lr", config.lr);
-  config.momentum = positive(reader, "momentum", config.name == "sgd" ? 0.9 : 0.0, true);
-  config.weight_decay = positive(reader, "weight_decay", config.name == "adamw" ? 0.01 : 0.0, true);
-  config.schedule = reader.choice("schedule", config.schedule, {"constant", "cosine"});
-  config.clip_norm = positive(reader, "clip_norm", config.clip_norm, true);
-  reader.finish();
-  return config;
-}
-
 Json to_json(const OptimizerConfig& config) {
   return {{"name", config.name},         {"lr", config.lr},
           {"momentum", config.momentum}, {"weight_decay", config.weight_decay},
@@ -68,7 +55,7 @@ StageConfig parse_stage(const Json& json, const std::string& where, const Json& 
   } else if (!own.is_null()) {
     throw_wrong_type(reader.where("optimizer"), own, "an object {...}");
   }
-  stage.optimizer = parse_optimizer(merged, reader.where("optimizer"));
+  stage.optimizer = parse_optimizer_config(merged, reader.where("optimizer"));
   reader.finish();
   return stage;
 }
@@ -97,6 +84,19 @@ LoaderConfig parse_loader(const Json& json) {
 
 }  // namespace
 
+OptimizerConfig parse_optimizer_config(const Json& json, const std::string& where) {
+  ObjectReader reader(json, where);
+  OptimizerConfig config;
+  config.name = reader.choice("name", config.name, {"rmsprop", "sgd", "adamw"});
+  config.lr = positive(reader, "lr", config.lr);
+  config.momentum = positive(reader, "momentum", config.name == "sgd" ? 0.9 : 0.0, true);
+  config.weight_decay = positive(reader, "weight_decay", config.name == "adamw" ? 0.01 : 0.0, true);
+  config.schedule = reader.choice("schedule", config.schedule, {"constant", "cosine"});
+  config.clip_norm = positive(reader, "clip_norm", config.clip_norm, true);
+  reader.finish();
+  return config;
+}
+
 std::string StageConfig::describe() const {
   std::string text = "whole volumes";
   if (patch)
@@ -118,7 +118,7 @@ TrainConfig parse_train_config(const Json& json) {
   config.augment = parse_augment_config(reader.at("augment"));
   config.loss = parse_loss_config(reader.at("loss"));
   const Json& optimizer = reader.at("optimizer");
-  parse_optimizer(optimizer, "optimizer");  // its own errors, before any stage's
+  parse_optimizer_config(optimizer, "optimizer");  // its own errors, before any stage's
   const Json& curriculum = reader.at("curriculum");
   if (!curriculum.is_array() || curriculum.empty())
     throw_wrong_type("curriculum", curriculum,

@@ -63,6 +63,9 @@ struct TrainConfig {
   std::uint64_t seed = 0;
 };
 
+// The "optimizer" object, with its name's defaults. Throws UsageError.
+OptimizerConfig parse_optimizer_config(const Json& json, const std::string& where = "optimizer");
+
 // Throws UsageError for unknown keys (naming the nearest), wrong types and values that cannot work.
 TrainConfig parse_train_config(const Json& json);
 Json to_json(const TrainConfig& config);

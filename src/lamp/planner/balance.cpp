@@ -1,0 +1,386 @@
+// Tables by stage and range first, then two tables over open ends, then the search.
+#include "lamp/planner/balance.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <utility>
+
+#include "lamp/base/errors.h"
+#include "lamp/planner/memory_model.h"
+#include "lamp/planner/stage_bounds.h"
+
+namespace lamp {
+namespace {
+
+constexpr double kNever = std::numeric_limits<double>::infinity();
+constexpr std::array kRules = {RecomputeRule::kNever, RecomputeRule::kExceptLast,
+                               RecomputeRule::kAlways};
+
+std::vector<RecomputeRule> rules_from(const std::optional<RecomputeRule>& fixed) {
+  return fixed ? std::vector{*fixed} : std::vector(kRules.begin(), kRules.end());
+}
+
+// Partitions into numbers: rules, memory, simulated time.
+class Scorer {
+ public:
+  Scorer(const NetworkCosts& costs, const PipelineSetup& setup,
+         const std::optional<RecomputeRule>& fixed)
+      : costs_(costs),
+        setup_(setup),
+        rules_(rules_from(fixed)),
+        memory_(costs, setup),
+        schedule_(
+            make_schedule(setup.schedule, static_cast<int>(setup.stages()), setup.microbatches)),
+        devices_(setup.distinct_devices()),
+        device_of_(setup.device_of_stages()) {}
+
+  bool has_own_device(std::size_t stage) const {
+    return std::count(device_of_.begin(), device_of_.end(), device_of_[stage]) == 1;
+  }
+  // The first rule under which a stage alone on its device fits, and its bytes.
+  std::optional<std::pair<RecomputeRule, std::int64_t>> fitting(std::size_t stage,
+                                                                const StageRange& links) const {
+    if (!has_own_device(stage)) return std::pair(rules_.front(), std::int64_t{0});
+    for (const RecomputeRule rule : rules_) {
+      const std::int64_t bytes = memory_.stage_peak_bytes(stage, links, rule);
+      if (bytes <= setup_.devices[stage].memory_bytes) return std::pair(rule, bytes);
+    }
+    return std::nullopt;
+  }
+  double step_s(const Partition& partition, const std::vector<RecomputeRule>& recompute) const {
+    return simulate(schedule_, pipeline_costs(costs_, setup_, partition, recompute), false)
+        .makespan;
+  }
+  // Rules under which everything fits, if there are any; fills all figures but the bound.
+  std::optional<Balance> score(const Partition& partition,
+                               std::vector<RecomputeRule> recompute) const;
+  const std::vector<RecomputeRule>& rules() const { return rules_; }
+
+ private:
+  std::size_t fullest(const std::vector<std::int64_t>& peaks) const;
+  bool relieve(std::size_t device, const Partition& partition,
+               std::vector<RecomputeRule>& recompute, std::vector<std::int64_t>& peaks) const;
+
+  const NetworkCosts& costs_;
+  const PipelineSetup& setup_;
+  std::vector<RecomputeRule> rules_;
+  MemoryModel memory_;
+  Schedule schedule_;
+  std::vector<PlanDevice> devices_;
+  std::vector<std::size_t> device_of_;
+};
+
+// A device over its limit, or the number of devices.
+std::size_t Scorer::fullest(const std::vector<std::int64_t>& peaks) const {
+  std::size_t device = 0;
+  while (device < devices_.size() && peaks[device] <= devices_[device].memory_bytes) ++device;
+  return device;
+}
+
+// One stage of the device recomputes more: the one that frees most.
+bool Scorer::relieve(std::size_t device, const Partition& partition,
+                     std::vector<RecomputeRule>& recompute,
+                     std::vector<std::int64_t>& peaks) const {
+  const auto before = recompute;
+  const std::int64_t peak = peaks[device];
+  std::int64_t least = peak;
+  for (std::size_t j = 0; j < before.size(); ++j) {
+    const auto at = std::find(rules_.begin(), rules_.end(), before[j]);
+    if (device_of_[j] != device) continue;
+    for (auto next = at; next != rules_.end() && ++next != rules_.end();) {
+      auto changed = before;
+      changed[j] = *next;
+      const auto now = memory_.device_peak_bytes(partition, changed);
+      if (now[device] >= least) continue;
+      least = now[device];
+      recompute = changed;
+      peaks = now;
+      break;
+    }
+  }
+  return least < peak;
+}
+
+std::optional<Balance> Scorer::score(const Partition& partition,
+                                     std::vector<RecomputeRule> recompute) const {
+  Balance result{.partition = partition};
+  result.peak_bytes = memory_.device_peak_bytes(partition, recompute);
+  for (std::size_t over; (over = fullest(result.peak_bytes)) < devices_.size();) {
+    result.proven = false;  // that no other choice of rules would be faster
+    if (!relieve(over, partition, recompute, result.peak_bytes)) return std::nullopt;
+  }
+  result.step_s = step_s(partition, recompute);
+  result.recompute = std::move(recompute);
+  result.largest_peak_bytes = *std::max_element(result.peak_bytes.begin(), result.peak_bytes.end());
+  return result;
+}
+
+class Search {
+ public:
+  Search(const NetworkCosts& costs, const PipelineSetup& setup, const BalanceOptions& options);
+  std::optional<Balance> run();
+
+ private:
+  struct Cell {
+    bool fits = false;
+    RecomputeRule rule = RecomputeRule::kNever;
+    std::int64_t bytes = 0;
+    StageBound bound;
+  };
+  // The least that stages from here to the end of the chain can do.
+  struct Open {
+    double bound = kNever;  // round trips; never = nothing fits
+    double one_way = kNever;
+    double transfers = kNever;                                      // their sum
+    std::int64_t bytes = std::numeric_limits<std::int64_t>::max();  // of the fullest
+  };
+  struct Node {
+    std::size_t stage = 0;
+    std::size_t first = 0;
+    double bound = 0;      // of the stages before
+    double transfers = 0;  // into this one
+    std::int64_t bytes = 0;
+  };
+  struct Child {
+    double bound;
+    Node node;
+  };
+
+  const Cell& cell(std::size_t stage, const StageRange& links) const {
+    return cells_[(stage * links_ + links.first) * (links_ + 1) + links.last];
+  }
+  const Open& open(std::size_t stage, std::size_t first) const {
+    return open_[stage * (links_ + 1) + first];
+  }
+  void fill_cells();
+  void fill_open(double longest);
+  double whole_chain(double transfers) const;
+  double bound_of(const Node& node) const;
+  bool hopeless(double bound, std::int64_t bytes) const;
+  void consider(const Partition& partition);
+  void consider_known_cuts();
+  void improve();
+  void descend(const Node& node);
+  std::vector<Child> children(const Node& node) const;
+  std::vector<RecomputeRule> rules_of(const Partition& partition) const;
+
+  const NetworkCosts& costs_;
+  const PipelineSetup& setup_;
+  const BalanceOptions& options_;
+  std::size_t links_, stages_;
+  Scorer scorer_;
+  StageBounds bounds_;
+  std::vector<Cell> cells_;  // [K][links][links + 1]
+  std::vector<Open> open_;   // [K + 1][links + 1]
+  Partition partial_;
+  std::optional<Balance> best_;
+  double fastest_s_;  // of all considered, or the upper bound
+  int simulations_ = 0;
+  bool complete_ = true;
+};
+
+Search::Search(const NetworkCosts& costs, const PipelineSetup& setup, const BalanceOptions& options)
+    : costs_(costs),
+      setup_(setup),
+      options_(options),
+      links_(costs.layers.size()),
+      stages_(setup.stages()),
+      scorer_(costs, setup, options.recompute),
+      bounds_(costs, setup),
+      fastest_s_(options.upper_bound_s) {
+  fill_cells();
+}
+
+void Search::fill_cells() {
+  cells_.resize(stages_ * links_ * (links_ + 1));
+  for (std::size_t j = 0; j < stages_; ++j) {
+    for (std::size_t first = j; first < links_; ++first) {
+      for (std::size_t last = first + 1; last + (stages_ - 1 - j) <= links_; ++last) {
+        if ((j == 0) != (first == 0) || (j + 1 == stages_) != (last == links_)) continue;
+        const auto fitting = scorer_.fitting(j, {first, last});
+        if (!fitting) continue;
+        const auto [rule, bytes] = *fitting;
+        cells_[(j * links_ + first) * (links_ + 1) + last] = {
+            true, rule, bytes, bounds_.seconds(j, {first, last}, rule)};
+      }
+    }
+  }
+}
+
+// Only with stages whose bound is at most `longest`.
+void Search::fill_open(double longest) {
+  open_.assign((stages_ + 1) * (links_ + 1), Open{});
+  open_[stages_ * (links_ + 1) + links_] = {0, 0, 0, 0};
+  for (std::size_t j = stages_; j-- > 0;) {
+    for (std::size_t first = 0; first < links_; ++first) {
+      Open& here = open_[j * (links_ + 1) + first];
+      for (std::size_t last = first + 1; last <= links_; ++last) {
+        const Cell& stage = cell(j, {first, last});
+        const Open& rest = open(j + 1, last);
+        if (!stage.fits || rest.bound == kNever) continue;
+        if (std::max(stage.bound.round_trip, stage.bound.one_way) > longest) continue;
+        const double transfer = j + 1 < stages_ ? bounds_.transfer_s(j, last) : 0;
+        here.bound =
+            std::min(here.bound, std::max(stage.bound.round_trip, 2 * transfer + rest.bound));
+        here.one_way = std::min(here.one_way, std::max(stage.bound.one_way, rest.one_way));
+        here.transfers = std::min(here.transfers, transfer + rest.transfers);
+        here.bytes = std::min(here.bytes, std::max(stage.bytes, rest.bytes));
+      }
+    }
+  }
+}
+
+double Search::whole_chain(double transfers) const {
+  const double rounds = setup_.schedule == ScheduleKind::kNaive ? setup_.microbatches : 1;
+  return rounds * (bounds_.chain_s() + 2 * transfers);
+}
+
+double Search::bound_of(const Node& node) const {
+  const Open& rest = open(node.stage, node.first);
+  return std::max(
+      {node.bound, 2 * node.transfers + rest.bound, whole_chain(node.transfers + rest.transfers)});
+}
+
+// Neither faster than what is known, nor as fast with less memory.
+bool Search::hopeless(double bound, std::int64_t bytes) const {
+  if (bound > fastest_s_ * (1 + kTimeTolerance)) return true;
+  if (bound < fastest_s_ * (1 - kTimeTolerance)) return false;
+  return !best_ || bytes >= best_->largest_peak_bytes;
+}
+
+std::vector<RecomputeRule> Search::rules_of(const Partition& partition) const {
+  std::vector<RecomputeRule> rules;
+  for (std::size_t j = 0; j < stages_; ++j) rules.push_back(cell(j, partition[j]).rule);
+  return rules;
+}
+
+void Search::consider(const Partition& partition) {
+  for (std::size_t j = 0; j < stages_; ++j)
+    if (!cell(j, partition[j]).fits) return;
+  ++simulations_;
+  const auto rules = rules_of(partition);
+  if (scorer_.step_s(partition, rules) > fastest_s_ * (1 + kTimeTolerance)) return;
+  const auto score = scorer_.score(partition, rules);
+  if (!score || score->step_s > fastest_s_ * (1 + kTimeTolerance)) return;
+  const bool faster = score->step_s < fastest_s_ * (1 - kTimeTolerance);
+  if (faster || (best_ && score->largest_peak_bytes < best_->largest_peak_bytes)) best_ = score;
+  if (best_) fastest_s_ = std::min(fastest_s_, score->step_s);
+}
+
+// What others would cut by, as a start: seconds, and bytes.
+void Search::consider_known_cuts() {
+  std::vector<double> seconds, bytes;
+  for (const LayerCosts& layer : costs_.layers) {
+    seconds.push_back(layer.forward_s + layer.backward_s);
+    bytes.push_back(static_cast<double>(layer.saved_bytes + 3 * layer.parameter_bytes));
+  }
+  consider(partition_by_costs(seconds, stages_));
+  consider(partition_by_costs(bytes, stages_));
+}
+
+// Moves one cut at a time while that helps.
+void Search::improve() {
+  constexpr int kFarthest = 3;
+  for (bool moved = best_.has_value(); moved;) {
+    moved = false;
+    for (std::size_t j = 0; j + 1 < stages_; ++j) {
+      for (int by = -kFarthest; by <= kFarthest; ++by) {
+        Partition changed = best_->partition;
+        const auto cut = static_cast<std::ptrdiff_t>(changed[j].last) + by;
+        if (by == 0 || cut <= static_cast<std::ptrdiff_t>(changed[j].first) ||
+            cut >= static_cast<std::ptrdiff_t>(changed[j + 1].last))
+          continue;
+        changed[j].last = changed[j + 1].first = static_cast<std::size_t>(cut);
+        const double before = best_->step_s;
+        consider(changed);
+        moved = moved || best_->step_s < before * (1 - kTimeTolerance);
+      }
+    }
+  }
+}
+
+std::vector<Search::Child> Search::children(const Node& node) const {
+  std::vector<Child> result;
+  for (std::size_t last = node.first + 1; last <= links_; ++last) {
+    const Cell& stage = cell(node.stage, {node.first, last});
+    if (!stage.fits) continue;
+    Node next{.stage = node.stage + 1,
+              .first = last,
+              .bound = std::max(
+                  {node.bound, 2 * node.transfers + stage.bound.round_trip, stage.bound.one_way}),
+              .transfers = node.transfers,
+              .bytes = std::max(node.bytes, stage.bytes)};
+    if (next.stage < stages_) next.transfers += bounds_.transfer_s(node.stage, last);
+    if (open(next.stage, last).bound == kNever) continue;
+    result.push_back({bound_of(next), next});
+  }
+  std::stable_sort(result.begin(), result.end(), [](const Child& a, const Child& b) {
+    return std::pair(a.bound, a.node.bytes) < std::pair(b.bound, b.node.bytes);
+  });
+  return result;
+}
+
+void Search::descend(const Node& node) {
+  if (node.stage == stages_) {
+    consider(partial_);
+    return;
+  }
+  for (const auto& [bound, next] : children(node)) {
+    if (bound > fastest_s_ * (1 + kTimeTolerance)) return;  // so are all that follow
+    if (hopeless(bound, std::max(next.bytes, open(next.stage, next.first).bytes))) continue;
+    if (simulations_ >= options_.most_simulations) {
+      complete_ = false;
+      return;
+    }
+    partial_.push_back({node.first, next.first});
+    descend(next);
+    partial_.pop_back();
+  }
+}
+
+std::optional<Balance> Search::run() {
+  fill_open(kNever);
+  const double bound = bound_of({});
+  if (bound == kNever || bound > fastest_s_) return std::nullopt;
+  consider_known_cuts();
+  improve();
+  if (best_) fill_open(fastest_s_ * (1 + kTimeTolerance));
+  descend({});
+  if (!best_) return std::nullopt;
+  best_->lower_bound_s = complete_ && best_->proven ? best_->step_s : bound;
+  best_->proven = best_->proven && complete_;
+  best_->simulations = simulations_;
+  return best_;
+}
+
+}  // namespace
+
+std::optional<Balance> balance(const NetworkCosts& costs, const PipelineSetup& setup,
+                               const BalanceOptions& options) {
+  if (setup.stages() < 1 || setup.stages() > costs.layers.size())
+    throw UsageError("cannot cut " + std::to_string(costs.layers.size()) + " layers into " +
+                     std::to_string(setup.stages()) + " stages; use at most one device a layer");
+  return Search(costs, setup, options).run();
+}
+
+std::optional<Balance> evaluate_partition(const NetworkCosts& costs, const PipelineSetup& setup,
+                                          const Partition& partition,
+                                          const std::optional<RecomputeRule>& recompute) {
+  const Scorer scorer(costs, setup, recompute);
+  std::vector<RecomputeRule> rules;
+  for (std::size_t j = 0; j < partition.size(); ++j) {
+    const auto fitting = scorer.fitting(j, partition[j]);
+    if (!fitting) return std::nullopt;
+    rules.push_back(fitting->first);
+  }
+  auto result = scorer.score(partition, rules);
+  if (result) {
+    result->lower_bound_s = result->step_s;
+    result->simulations = 1;
+    result->proven = true;
+  }
+  return result;
+}
+
+}  // namespace lamp

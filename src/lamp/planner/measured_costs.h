@@ -1,0 +1,25 @@
+// What every link of a chain costs on the device it lies on, by running each one alone: seconds of
+// both passes, and bytes counted by the allocator. Never holds more than one link's graph, so that
+// a network can be measured that does not fit the device as a whole.
+#pragma once
+
+#include <torch/types.h>
+
+#include <functional>
+
+#include "lamp/planner/network_costs.h"
+#include "lamp/sequence/sequence.h"
+
+namespace lamp {
+
+// Logits of a micro-batch -> its loss.
+using OutputLoss = std::function<torch::Tensor(const torch::Tensor& output)>;
+
+// input [n, ...]: a micro-batch on the chain's device. Seconds are the least of the rounds, after
+// one round of warm-up. Gradients, buffers and training mode are afterwards what they were. Without
+// a loss its costs are 0. Nothing else may allocate on the device meanwhile; not thread-safe for
+// one chain.
+NetworkCosts measure_costs(Sequence& chain, const torch::Tensor& input, const OutputLoss& loss = {},
+                           int rounds = 2);
+
+}  // namespace lamp

@@ -1,0 +1,242 @@
+// Each stage's bytes, link by link within an action and action by action within a step.
+#include "lamp/planner/memory_model.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+namespace lamp {
+namespace {
+
+struct Change {
+  double time;
+  bool is_start;
+  std::size_t stage;
+  std::int64_t bytes;  // of the stage from now on
+};
+
+std::vector<bool> only(const StageRange& links, std::size_t count) {
+  std::vector<bool> here(count, false);
+  for (std::size_t link = links.first; link < links.last; ++link) here[link] = true;
+  return here;
+}
+
+bool contains(const StageRange& links, std::size_t link) {
+  return link >= links.first && link < links.last;
+}
+
+}  // namespace
+
+MemoryModel::MemoryModel(NetworkCosts costs, PipelineSetup setup)
+    : costs_(std::move(costs)),
+      setup_(std::move(setup)),
+      schedule_(
+          make_schedule(setup_.schedule, static_cast<int>(setup_.stages()), setup_.microbatches)) {
+  const std::size_t links = costs_.layers.size();
+  alone_.resize(links * (links + 1));
+  for (std::size_t first = 0; first < links; ++first)
+    for (std::size_t last = first + 1; last <= links; ++last)
+      alone_[first * (links + 1) + last] = micro_batch({first, last}, only({first, last}, links));
+}
+
+std::int64_t MemoryModel::input_bytes(std::size_t link) const {
+  return link == 0 ? costs_.input_bytes : costs_.layers[link - 1].output_bytes;
+}
+
+// here: which links lie on the stage's device and keep what they save.
+MemoryModel::MicroBatchBytes MemoryModel::micro_batch(const StageRange& links,
+                                                      const std::vector<bool>& here) const {
+  MicroBatchBytes bytes;
+  for (std::size_t link = links.first; link < links.last; ++link) {
+    const LayerCosts& layer = costs_.layers[link];
+    bytes.saved += layer.saved_bytes;
+    bytes.parameters += layer.parameter_bytes;
+    bytes.largest_layer = std::max(bytes.largest_layer, layer.parameter_bytes);
+    bytes.buffers += layer.buffer_bytes;
+    if (layer.weight_s > 0) bytes.deferred += input_bytes(link) + layer.output_bytes;
+  }
+  if (links.last < here.size() && !here[links.last])
+    bytes.saved -= costs_.layers[links.last - 1].handed_bytes;
+  for (const SkipBytes& skip : costs_.skips)
+    if (contains(links, skip.from) && skip.to >= links.last) bytes.sent_skips += skip.bytes;
+  add_forward(links, here, bytes);
+  add_backward(links, here, bytes);
+  return bytes;
+}
+
+// Whether a tensor handed to link `link` is counted in what earlier links of the stage save.
+bool MemoryModel::is_saved(const StageRange& links, std::size_t link) const {
+  return link == links.first ||
+         costs_.layers[link - 1].saved_bytes >= costs_.layers[link - 1].output_bytes;
+}
+
+void MemoryModel::add_forward(const StageRange& links, const std::vector<bool>& here,
+                              MicroBatchBytes& bytes) const {
+  // The first stage's input is a view of the mini-batch.
+  if (links.first > 0 && !here[links.first - 1]) bytes.kept = input_bytes(links.first);
+  std::int64_t saved = 0;
+  for (std::size_t link = links.first; link < links.last; ++link) {
+    const LayerCosts& layer = costs_.layers[link];
+    std::int64_t passing = 0;  // skips on their way inside the stage
+    for (const SkipBytes& skip : costs_.skips) {
+      if (skip.to == link && skip.from < links.first && !here[skip.from]) bytes.kept += skip.bytes;
+      if (contains(links, skip.from) && skip.from < link && skip.to >= link) passing += skip.bytes;
+    }
+    std::int64_t now = bytes.kept + saved + layer.forward_workspace_bytes;
+    saved += layer.saved_bytes;
+    now += std::max(layer.saved_bytes, layer.output_bytes);
+    if (!is_saved(links, link)) now += input_bytes(link);
+    bytes.forward = std::max(bytes.forward, now);
+    const std::int64_t input = link == links.first ? 0 : input_bytes(link);
+    bytes.plain_forward =
+        std::max(bytes.plain_forward,
+                 bytes.kept + passing + input + layer.output_bytes + layer.forward_workspace_bytes);
+  }
+}
+
+void MemoryModel::add_backward(const StageRange& links, const std::vector<bool>& here,
+                               MicroBatchBytes& bytes) const {
+  const bool is_last = links.last == costs_.layers.size();
+  std::int64_t waiting = 0;  // gradients that arrived together and stay to the end
+  if (!is_last) waiting += costs_.layers[links.last - 1].output_bytes;
+  for (const SkipBytes& skip : costs_.skips)
+    if (contains(links, skip.from) && skip.to >= links.last && !here[skip.to])
+      waiting += skip.bytes;
+  std::int64_t saved = bytes.saved;
+  if (is_last) {
+    bytes.first_backward = bytes.kept + saved + costs_.loss_workspace_bytes;
+    saved -= costs_.layers.back().handed_bytes;  // the loss has let go of the output
+  }
+  bytes.later_backward = bytes.first_backward;
+  std::int64_t gradients = 0;  // of parameters, from this micro-batch
+  for (std::size_t link = links.last; link-- > links.first;) {
+    const LayerCosts& layer = costs_.layers[link];
+    std::int64_t skips = 0;  // gradients of skips that wait for their stash, or to be sent
+    for (const SkipBytes& skip : costs_.skips)
+      if (skip.to > link && skip.to < links.last && (skip.from <= link || skip.from < links.first))
+        skips += skip.bytes;
+    const std::int64_t arrived = link + 1 == links.last && !is_last ? 0 : layer.output_bytes;
+    const std::int64_t sent = link == 0 ? 0 : input_bytes(link);
+    const std::int64_t now = bytes.kept + waiting + skips + saved + arrived + sent +
+                             layer.parameter_bytes + layer.backward_workspace_bytes;
+    saved -= layer.saved_bytes;
+    if (is_last && link + 1 == links.last) saved += layer.handed_bytes;
+    bytes.first_backward = std::max(bytes.first_backward, now + gradients);
+    bytes.later_backward = std::max(bytes.later_backward, now);
+    gradients += layer.parameter_bytes;
+  }
+}
+
+std::int64_t MemoryModel::resident(std::size_t stage, const MicroBatchBytes& bytes) const {
+  const auto state = static_cast<std::int64_t>(static_cast<double>(bytes.parameters) *
+                                               (1 + setup_.optimizer_factor));
+  std::int64_t batch = 0;
+  if (stage == 0) batch += setup_.first_device_bytes + setup_.microbatches * costs_.input_bytes;
+  if (stage + 1 == setup_.stages()) batch += setup_.last_device_bytes;
+  return state + 2 * bytes.buffers + batch;
+}
+
+std::vector<MemoryModel::ActionBytes> MemoryModel::replay(std::size_t stage,
+                                                          const MicroBatchBytes& bytes,
+                                                          RecomputeRule rule) const {
+  // Skips of a stage that keeps nothing wait at the sender while later stages catch up.
+  const auto waiting = static_cast<std::int64_t>(std::min<std::size_t>(
+      setup_.stages() - 1 - stage, static_cast<std::size_t>(setup_.microbatches)));
+  std::int64_t held = resident(stage, bytes);
+  bool has_gradients = false, has_sent = false;
+  std::vector<ActionBytes> result;
+  const std::int64_t full = bytes.kept + bytes.saved;
+  for (const Action& action : schedule_.actions[stage]) {
+    const bool again = recomputes(rule, action.microbatch, setup_.microbatches);
+    if (action.kind == ActionKind::kForward) {
+      if (again && !std::exchange(has_sent, true)) held += waiting * bytes.sent_skips;
+      const std::int64_t during = held + (again ? bytes.plain_forward : bytes.forward);
+      held += again ? bytes.kept : full;
+      result.push_back({std::max(during, held), held});
+    } else if (action.kind == ActionKind::kBackward) {
+      if (again) {
+        const std::int64_t during = held - bytes.kept + bytes.forward;
+        held += bytes.saved;
+        result.push_back({std::max(during, held), held});
+      }
+      const std::int64_t during =
+          held - full + (has_gradients ? bytes.later_backward : bytes.first_backward);
+      if (!std::exchange(has_gradients, true)) held += bytes.parameters;
+      held += (schedule_.splits_backward() ? bytes.deferred : 0) - full;
+      result.push_back({std::max(during, held), held});
+    } else {
+      result.push_back({held + bytes.largest_layer, held - bytes.deferred});
+      held -= bytes.deferred;
+    }
+  }
+  return result;
+}
+
+// The optimizer's step: no activations, one temporary as large as the largest parameter.
+std::int64_t MemoryModel::update_bytes(std::size_t stage, const MicroBatchBytes& bytes) const {
+  return resident(stage, bytes) + bytes.parameters + bytes.largest_layer;
+}
+
+std::int64_t MemoryModel::stage_peak_bytes(std::size_t stage, const StageRange& links,
+                                           RecomputeRule rule) const {
+  const MicroBatchBytes& bytes = alone_[links.first * (costs_.layers.size() + 1) + links.last];
+  std::int64_t peak = update_bytes(stage, bytes);
+  for (const ActionBytes& action : replay(stage, bytes, rule)) peak = std::max(peak, action.during);
+  return peak;
+}
+
+std::int64_t MemoryModel::shared_peak(std::size_t device, const std::vector<std::size_t>& device_of,
+                                      const Partition& partition,
+                                      const std::vector<RecomputeRule>& recompute,
+                                      const Simulation& simulation) const {
+  std::vector<Change> changes;
+  std::vector<std::int64_t> level(partition.size(), 0);
+  std::int64_t sum = 0, update = 0;
+  for (std::size_t j = 0; j < partition.size(); ++j) {
+    if (device_of[j] != device) continue;
+    std::vector<bool> here(costs_.layers.size(), false);
+    for (std::size_t other = 0; other < partition.size(); ++other)
+      for (std::size_t link = partition[other].first; link < partition[other].last; ++link)
+        here[link] = device_of[other] == device &&
+                     (other == j || other > j || recompute[other] == RecomputeRule::kNever);
+    const MicroBatchBytes bytes = micro_batch(partition[j], here);
+    sum += level[j] = resident(j, bytes);
+    update += update_bytes(j, bytes);
+    std::size_t position = 0;
+    const auto actions = replay(j, bytes, recompute[j]);
+    for (const TimelineEntry& entry : simulation.timeline) {
+      if (entry.stage != static_cast<int>(j) || entry.kind == WorkKind::kTransfer) continue;
+      if (entry.end > entry.start)
+        changes.push_back({entry.start, true, j, actions[position].during});
+      changes.push_back({entry.end, false, j, actions[position++].after});
+    }
+  }
+  std::stable_sort(changes.begin(), changes.end(), [](const Change& a, const Change& b) {
+    return std::pair(a.time, a.is_start) < std::pair(b.time, b.is_start);
+  });
+  std::int64_t peak = update;
+  for (const Change& change : changes) {
+    sum += change.bytes - std::exchange(level[change.stage], change.bytes);
+    peak = std::max(peak, sum);
+  }
+  return peak;
+}
+
+std::vector<std::int64_t> MemoryModel::device_peak_bytes(
+    const Partition& partition, const std::vector<RecomputeRule>& recompute) const {
+  const auto device_of = setup_.device_of_stages();
+  const std::size_t devices = setup_.distinct_devices().size();
+  std::vector<std::int64_t> peaks(devices, 0);
+  if (devices == setup_.stages()) {
+    for (std::size_t j = 0; j < partition.size(); ++j)
+      peaks[j] = stage_peak_bytes(j, partition[j], recompute[j]);
+    return peaks;
+  }
+  const Simulation simulation =
+      simulate(schedule_, pipeline_costs(costs_, setup_, partition, recompute));
+  for (std::size_t device = 0; device < devices; ++device)
+    peaks[device] = shared_peak(device, device_of, partition, recompute, simulation);
+  return peaks;
+}
+
+}  // namespace lamp

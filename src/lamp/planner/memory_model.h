@@ -1,0 +1,79 @@
+// How many bytes a stage of a pipeline holds at most during a training step, from the links' costs
+// alone. The stage's actions are replayed in their order with what each leaves behind:
+//
+//   all the time   parameters, optimizer state, buffers (twice: a failed step gives them back);
+//                  the mini-batch on the first device
+//   gradients      as large as the parameters, from the first backward on
+//   in flight      of every micro-batch that is forward and not yet back: the stage's input and the
+//                  skips from other devices, and what the links save; under recomputation the
+//                  latter is there for one micro-batch only, while it is run again and back
+//   weight halves  of a schedule that puts them off: inputs and output gradients of those links
+//   on top         the workspace of the link at work, the gradients on their way
+//
+// No torch here. Source: engine.md, section 5; docs/engine.md.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "lamp/planner/pipeline_setup.h"
+
+namespace lamp {
+
+class MemoryModel {
+ public:
+  // Both are copied.
+  MemoryModel(NetworkCosts costs, PipelineSetup setup);
+
+  // Of the stage if it has its device to itself. Takes constant time for each of the 2 M or 3 M
+  // actions.
+  std::int64_t stage_peak_bytes(std::size_t stage, const StageRange& links,
+                                RecomputeRule rule) const;
+  // By distinct device. Stages that share one are laid over each other as the simulator times
+  // them; tensors that they hand to each other are there once.
+  std::vector<std::int64_t> device_peak_bytes(const Partition& partition,
+                                              const std::vector<RecomputeRule>& recompute) const;
+
+ private:
+  // Of one micro-batch on one stage; all in bytes.
+  struct MicroBatchBytes {
+    std::int64_t kept = 0;            // input and skips from elsewhere, until the backward's end
+    std::int64_t saved = 0;           // by the links
+    std::int64_t sent_skips = 0;      // one copy each, until taken
+    std::int64_t forward = 0;         // peak on top of what is held before, recording
+    std::int64_t plain_forward = 0;   // the same without a graph
+    std::int64_t first_backward = 0;  // peak in place of kept + saved, parameter gradients new
+    std::int64_t later_backward = 0;  // the same, added to those that are there
+    std::int64_t deferred = 0;        // of weight halves, between backward and weight action
+    std::int64_t parameters = 0;      // once
+    std::int64_t largest_layer = 0;   // parameters of one link
+    std::int64_t buffers = 0;         // once
+  };
+  // What an action holds at most, with everything else on the stage, and what is there after it.
+  struct ActionBytes {
+    std::int64_t during;
+    std::int64_t after;
+  };
+
+  MicroBatchBytes micro_batch(const StageRange& links, const std::vector<bool>& here) const;
+  void add_forward(const StageRange& links, const std::vector<bool>& here,
+                   MicroBatchBytes& bytes) const;
+  void add_backward(const StageRange& links, const std::vector<bool>& here,
+                    MicroBatchBytes& bytes) const;
+  std::int64_t input_bytes(std::size_t link) const;  // of the tensor handed to it
+  bool is_saved(const StageRange& links, std::size_t link) const;
+  std::int64_t resident(std::size_t stage, const MicroBatchBytes& bytes) const;
+  std::vector<ActionBytes> replay(std::size_t stage, const MicroBatchBytes& bytes,
+                                  RecomputeRule rule) const;
+  std::int64_t update_bytes(std::size_t stage, const MicroBatchBytes& bytes) const;
+  std::int64_t shared_peak(std::size_t device, const std::vector<std::size_t>& device_of,
+                           const Partition& partition, const std::vector<RecomputeRule>& recompute,
+                           const Simulation& simulation) const;
+
+  NetworkCosts costs_;
+  PipelineSetup setup_;
+  Schedule schedule_;
+  std::vector<MicroBatchBytes> alone_;  // by first * (links + 1) + last
+};
+
+}  // namespace lamp

@@ -1,0 +1,51 @@
+// What every layer of a network costs for one micro-batch, as plain numbers: written by the profile
+// (measured) and by the analytic model (from shapes alone), read by the memory model, the balance
+// and the plan. No torch here.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace lamp {
+
+// Of one link of the chain. Bytes and seconds of one micro-batch unless said otherwise.
+struct LayerCosts {
+  std::string name;
+  double forward_s = 0;
+  double backward_s = 0;             // both halves
+  double weight_s = 0;               // the part of backward_s that zero-bubble may put off
+  std::int64_t parameter_bytes = 0;  // once, whatever the micro-batch; gradients are as large
+  std::int64_t buffer_bytes = 0;     // once
+  std::int64_t output_bytes = 0;     // of the tensor handed to the next link
+  // Growth of allocated memory through the link's forward with autograd recording, once the handle
+  // on its input is let go: what stays until its backward, its own output included if anything
+  // behind it keeps that. Additive over links.
+  std::int64_t saved_bytes = 0;
+  // Of those, its output where only what is behind keeps it: a cut hands that over. 0 = not known.
+  std::int64_t handed_bytes = 0;
+  // The most that the forward holds beyond its input, its output and what it saves, and the
+  // backward beyond what was saved, the gradients of both and of the parameters. Negative where
+  // those are never all there together.
+  std::int64_t forward_workspace_bytes = 0;
+  std::int64_t backward_workspace_bytes = 0;
+};
+
+struct SkipBytes {
+  std::string name;
+  std::size_t from;  // links
+  std::size_t to;
+  std::int64_t bytes;
+};
+
+struct NetworkCosts {
+  std::vector<LayerCosts> layers;
+  std::vector<SkipBytes> skips;
+  std::int64_t samples = 1;      // N of the micro-batch
+  std::int64_t input_bytes = 0;  // of the micro-batch, after Network::prepare
+  double loss_s = 0;             // forward and backward of the loss, on the last stage
+  std::int64_t loss_workspace_bytes = 0;
+};
+
+}  // namespace lamp

@@ -1,0 +1,67 @@
+// From links to stages.
+#include "lamp/planner/pipeline_setup.h"
+
+#include <algorithm>
+
+namespace lamp {
+namespace {
+
+double transfer_s(const PipelineSetup& setup, std::size_t from, std::size_t to,
+                  std::int64_t bytes) {
+  if (setup.shares_device(from, to)) return 0;
+  return setup.latency_s + static_cast<double>(bytes) / setup.bytes_per_s;
+}
+
+}  // namespace
+
+std::vector<PlanDevice> PipelineSetup::distinct_devices() const {
+  std::vector<PlanDevice> distinct;
+  for (const PlanDevice& device : devices)
+    if (std::none_of(distinct.begin(), distinct.end(),
+                     [&](const PlanDevice& known) { return known.name == device.name; }))
+      distinct.push_back(device);
+  return distinct;
+}
+
+std::vector<std::size_t> PipelineSetup::device_of_stages() const {
+  const auto distinct = distinct_devices();
+  std::vector<std::size_t> indices;
+  for (const PlanDevice& device : devices)
+    indices.push_back(static_cast<std::size_t>(
+        std::find_if(distinct.begin(), distinct.end(),
+                     [&](const PlanDevice& known) { return known.name == device.name; }) -
+        distinct.begin()));
+  return indices;
+}
+
+PipelineCosts pipeline_costs(const NetworkCosts& costs, const PipelineSetup& setup,
+                             const Partition& partition,
+                             const std::vector<RecomputeRule>& recompute) {
+  const bool splits = setup.schedule == ScheduleKind::kZeroBubble;
+  PipelineCosts result{.recompute = recompute};
+  for (std::size_t j = 0; j < partition.size(); ++j) {
+    StageCosts stage{0, 0, 0};
+    for (std::size_t link = partition[j].first; link < partition[j].last; ++link) {
+      const LayerCosts& layer = costs.layers[link];
+      stage.forward += layer.forward_s;
+      stage.backward += layer.backward_s - (splits ? layer.weight_s : 0);
+      stage.weight += splits ? layer.weight_s : 0;
+    }
+    const bool is_last = j + 1 == partition.size();
+    if (is_last) stage.backward += costs.loss_s;
+    result.stages.push_back(stage);
+    if (!is_last)
+      result.transfers.push_back(
+          transfer_s(setup, j, j + 1, costs.layers[partition[j].last - 1].output_bytes));
+  }
+  for (const SkipBytes& skip : costs.skips) {
+    const std::size_t from = stage_of(partition, skip.from);
+    const std::size_t to = stage_of(partition, skip.to);
+    if (from != to)
+      result.skips.push_back(
+          {static_cast<int>(from), static_cast<int>(to), transfer_s(setup, from, to, skip.bytes)});
+  }
+  return result;
+}
+
+}  // namespace lamp

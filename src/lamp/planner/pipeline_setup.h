@@ -1,0 +1,49 @@
+// Where and how a network is to run, as plain numbers: what the memory model, the balance and the
+// plan share. No torch here.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "lamp/pipeline/partition.h"
+#include "lamp/pipeline/recompute.h"
+#include "lamp/pipeline/schedule.h"
+#include "lamp/planner/network_costs.h"
+#include "lamp/planner/simulate.h"
+
+namespace lamp {
+
+struct PlanDevice {
+  std::string name;
+  std::int64_t memory_bytes = std::numeric_limits<std::int64_t>::max();
+};
+
+struct PipelineSetup {
+  ScheduleKind schedule = ScheduleKind::kGPipe;
+  int microbatches = 1;
+  std::vector<PlanDevice> devices;  // one a stage; stages of the same name share device and memory
+  // Between two devices; stages of one device hand tensors over for nothing.
+  double bytes_per_s = std::numeric_limits<double>::infinity();
+  double latency_s = 0;
+  double optimizer_factor = 1;  // optimizer state in units of the parameters: optimizer.h
+  // Beside the network's input: the caller's own copy of the mini-batch, its labels.
+  std::int64_t first_device_bytes = 0;
+  std::int64_t last_device_bytes = 0;
+
+  std::size_t stages() const { return devices.size(); }
+  bool shares_device(std::size_t a, std::size_t b) const {
+    return devices[a].name == devices[b].name;
+  }
+  // One a name, in order of appearance, and which of them each stage lies on.
+  std::vector<PlanDevice> distinct_devices() const;
+  std::vector<std::size_t> device_of_stages() const;
+};
+
+// Forward and backward of a micro-batch by stage, transfers and skips, as the simulator takes them.
+PipelineCosts pipeline_costs(const NetworkCosts& costs, const PipelineSetup& setup,
+                             const Partition& partition,
+                             const std::vector<RecomputeRule>& recompute);
+
+}  // namespace lamp

@@ -1,0 +1,107 @@
+// Every candidate under the best time so far.
+#include "lamp/planner/plan.h"
+
+#include <algorithm>
+#include <tuple>
+#include <utility>
+
+#include "lamp/planner/least_memory.h"
+#include "lamp/planner/memory_model.h"
+#include "lamp/planner/plan_candidates.h"
+#include "lamp/planner/plan_words.h"
+
+namespace lamp {
+namespace {
+
+struct Found {
+  Candidate candidate;
+  Balance balance;
+  double total_s = 0;       // with the update
+  double recomputed_s = 0;  // of all stages
+};
+
+double recomputed_s(const NetworkCosts& costs, const Candidate& candidate, const Balance& balance) {
+  double seconds = 0;
+  for (std::size_t j = 0; j < balance.partition.size(); ++j) {
+    double forward = 0;
+    for (std::size_t link = balance.partition[j].first; link < balance.partition[j].last; ++link)
+      forward += costs.layers[link].forward_s;
+    for (int i = 0; i < candidate.microbatches; ++i)
+      if (recomputes(balance.recompute[j], i, candidate.microbatches)) seconds += forward;
+  }
+  return seconds;
+}
+
+bool better(const Found& a, const Found& b) {
+  if (a.total_s < b.total_s * (1 - kTimeTolerance)) return true;
+  if (a.total_s > b.total_s * (1 + kTimeTolerance)) return false;
+  return std::tuple(a.recomputed_s, a.candidate.stages, a.balance.largest_peak_bytes) <
+         std::tuple(b.recomputed_s, b.candidate.stages, b.balance.largest_peak_bytes);
+}
+
+std::optional<Found> fastest(Candidates& candidates) {
+  std::optional<Found> best;
+  for (const Candidate& candidate : candidates.all()) {
+    const double update = candidates.update_s(candidate);
+    const double bound = best ? (best->total_s - update) * (1 + 2 * kTimeTolerance)
+                              : std::numeric_limits<double>::infinity();
+    auto cut = candidates.best_cut(candidate, bound);
+    if (!cut) continue;
+    Found found{candidate, std::move(*cut), 0, 0};
+    found.total_s = found.balance.step_s + update;
+    found.recomputed_s = recomputed_s(candidates.costs(candidate), candidate, found.balance);
+    if (!best || better(found, *best)) best = std::move(found);
+  }
+  return best;
+}
+
+// The candidate and cut whose fullest device holds the least.
+Found smallest(Candidates& candidates) {
+  std::optional<Found> best;
+  const PlanRequest& request = candidates.request();
+  for (const Candidate& candidate : candidates.all()) {
+    PipelineSetup setup = candidates.setup(candidate);
+    for (PlanDevice& device : setup.devices) device.memory_bytes = PlanDevice{}.memory_bytes;
+    const NetworkCosts& costs = candidates.costs(candidate);
+    Balance cut = request.partition
+                      ? *evaluate_partition(costs, setup, *request.partition,
+                                            request.recompute.value_or(RecomputeRule::kAlways))
+                      : least_memory_balance(costs, setup, request.recompute);
+    if (!best || cut.largest_peak_bytes < best->balance.largest_peak_bytes)
+      best = {candidate, std::move(cut), 0, 0};
+  }
+  return *best;
+}
+
+Plan plan_of(const Found& found, Candidates& candidates) {
+  Plan plan{.setup = candidates.setup(found.candidate),
+            .costs = candidates.costs(found.candidate),
+            .balance = found.balance};
+  plan.simulation = simulate(
+      make_schedule(found.candidate.schedule, static_cast<int>(found.candidate.stages),
+                    found.candidate.microbatches),
+      pipeline_costs(plan.costs, plan.setup, plan.balance.partition, plan.balance.recompute));
+  const MemoryModel memory(plan.costs, plan.setup);
+  for (std::size_t j = 0; j < found.candidate.stages; ++j)
+    plan.stage_peak_bytes.push_back(
+        memory.stage_peak_bytes(j, plan.balance.partition[j], plan.balance.recompute[j]));
+  plan.update_s = candidates.update_s(found.candidate);
+  return plan;
+}
+
+}  // namespace
+
+Plan make_plan(const PlanRequest& request, const CostProvider& costs) {
+  Candidates candidates(request, costs);
+  if (const auto best = fastest(candidates)) {
+    Plan plan = plan_of(*best, candidates);
+    plan.fits = true;
+    plan.reasons = reasons_for(plan, candidates);
+    return plan;
+  }
+  Plan plan = plan_of(smallest(candidates), candidates);
+  plan.reasons = advice_for(plan, candidates, costs);
+  return plan;
+}
+
+}  // namespace lamp

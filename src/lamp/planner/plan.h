@@ -1,0 +1,69 @@
+// The answer to what users ask first: will this network train on these devices, how fast, and how
+// should it be cut? Chooses the number of stages, micro-batches, the schedule and what to
+// recompute: the fastest that fits, among equals the one that recomputes least, then the one that
+// holds least; and says why. Costs come from a function, so that they may be measured or worked out
+// from shapes. No torch here.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lamp/planner/balance.h"
+#include "lamp/planner/pipeline_setup.h"
+#include "lamp/planner/simulate.h"
+
+namespace lamp {
+
+struct CostQuery {
+  std::int64_t samples = 1;  // of a micro-batch
+  int sharing = 1;           // stages that are at work on one device at the same time
+};
+using CostProvider = std::function<NetworkCosts(const CostQuery&)>;
+
+// What the plan does not choose itself but may advise where nothing fits, such as a smaller input.
+struct Alternative {
+  std::string advice;  // "--input 96,96,96"
+  CostProvider costs;
+};
+
+struct PlanRequest {
+  std::vector<PlanDevice> devices;  // a stage each, at most; the first K are used
+  bool all_devices = false;         // K is their number
+  std::int64_t batch = 1;           // samples of a mini-batch
+  double bytes_per_s = std::numeric_limits<double>::infinity();  // between devices
+  double latency_s = 0;
+  double optimizer_factor = 1;    // optimizer.h
+  double update_s_per_byte = 0;   // the optimizer's step, for each byte of parameters
+  std::int64_t sample_bytes = 0;  // a sample's own image, beside what the network takes
+  std::int64_t label_bytes = 0;   // a sample's labels, on the last device
+  // Micro-batches of fewer are left to the user: batch norm is unsteady on a single sample.
+  std::int64_t least_samples = 2;
+  bool loss_is_sum = true;  // over samples; if not, a batch is one micro-batch
+  // What the user has fixed.
+  std::optional<ScheduleKind> schedule;
+  std::optional<int> microbatches;
+  std::optional<RecomputeRule> recompute;
+  std::optional<Partition> partition;
+  std::vector<Alternative> alternatives;  // the nearest first
+};
+
+struct Plan {
+  bool fits = false;
+  PipelineSetup setup;  // K devices, schedule, M
+  NetworkCosts costs;   // of its micro-batches
+  Balance balance;      // the cut and recomputation; step_s without the update
+  Simulation simulation;
+  std::vector<std::int64_t> stage_peak_bytes;  // [K], each as if alone on its device
+  double update_s = 0;
+  std::vector<std::string> reasons;  // whole sentences
+
+  double step_s() const { return simulation.makespan + update_s; }
+};
+
+// Where nothing fits: `fits` is false, the cut is the one that holds least, and the reasons say
+// what would fit. Throws UsageError for a request that contradicts itself.
+Plan make_plan(const PlanRequest& request, const CostProvider& costs);
+
+}  // namespace lamp

@@ -1,0 +1,144 @@
+// What the user has fixed leaves one choice; the rest is tried.
+#include "lamp/planner/plan_candidates.h"
+
+#include <algorithm>
+
+#include "lamp/base/errors.h"
+
+namespace lamp {
+namespace {
+
+void check(const PlanRequest& request) {
+  if (request.devices.empty()) throw UsageError("plan: found 0 devices, expected 1 or more");
+  for (const PlanDevice& device : request.devices)
+    if (device.memory_bytes <= 0)
+      throw UsageError("plan: device " + device.name + " has " +
+                       std::to_string(device.memory_bytes) + " bytes, expected more than 0");
+  if (request.batch < 1)
+    throw UsageError("plan: found a batch of " + std::to_string(request.batch) +
+                     ", expected 1 or more");
+  if (request.microbatches && *request.microbatches < 1)
+    throw UsageError("--microbatches: found " + std::to_string(*request.microbatches) +
+                     ", expected 1 or more");
+  if (!(request.bytes_per_s > 0))
+    throw UsageError("--bandwidth: expected more than 0 bytes a second");
+  if (request.partition && request.partition->size() > request.devices.size())
+    throw UsageError("--partition: found " + std::to_string(request.partition->size()) +
+                     " stages for " + std::to_string(request.devices.size()) + " devices");
+}
+
+void scale_seconds(NetworkCosts& costs, double factor) {
+  for (LayerCosts& layer : costs.layers) {
+    layer.forward_s *= factor;
+    layer.backward_s *= factor;
+    layer.weight_s *= factor;
+  }
+  costs.loss_s *= factor;
+}
+
+}  // namespace
+
+Candidates::Candidates(const PlanRequest& request, const CostProvider& provider)
+    : request_(request), provider_(provider) {
+  check(request);
+}
+
+std::vector<std::size_t> Candidates::stage_counts() const {
+  if (request_.partition) return {request_.partition->size()};
+  std::vector<std::size_t> counts;
+  for (std::size_t k = request_.all_devices ? request_.devices.size() : 1;
+       k <= request_.devices.size(); ++k)
+    counts.push_back(k);
+  return counts;
+}
+
+// Divisors of the batch, so that all micro-batches are equal.
+std::vector<int> Candidates::microbatch_counts() const {
+  const auto batch = static_cast<int>(request_.batch);
+  if (!request_.loss_is_sum) return {1};
+  if (request_.microbatches) return {std::min(*request_.microbatches, batch)};
+  std::vector<int> counts;
+  for (int m = 1; m <= batch; ++m)
+    if (batch % m == 0 && (m == 1 || batch / m >= request_.least_samples)) counts.push_back(m);
+  return counts;
+}
+
+// One stage runs its micro-batches one after another: naive. One micro-batch leaves no choice.
+std::vector<ScheduleKind> Candidates::schedules(std::size_t stages, int microbatches) const {
+  if (request_.schedule) return {*request_.schedule};
+  if (stages == 1) return {ScheduleKind::k1F1B};
+  if (microbatches == 1) return {ScheduleKind::kGPipe};
+  return {ScheduleKind::kGPipe, ScheduleKind::k1F1B, ScheduleKind::kZeroBubble,
+          ScheduleKind::kNaive};
+}
+
+std::vector<Candidate> Candidates::all() const {
+  std::vector<Candidate> result;
+  for (const std::size_t stages : stage_counts())
+    for (const int microbatches : microbatch_counts())
+      for (const ScheduleKind schedule : schedules(stages, microbatches))
+        result.push_back({stages, microbatches, schedule});
+  return result;
+}
+
+PipelineSetup Candidates::setup(const Candidate& candidate) const {
+  PipelineSetup setup{.schedule = candidate.schedule, .microbatches = candidate.microbatches};
+  setup.devices.assign(request_.devices.begin(),
+                       request_.devices.begin() + static_cast<std::ptrdiff_t>(std::min(
+                                                      candidate.stages, request_.devices.size())));
+  // More than there are, for advice: like the last one.
+  while (setup.devices.size() < candidate.stages) {
+    PlanDevice another = request_.devices.back();
+    another.name += " +" + std::to_string(setup.devices.size());
+    setup.devices.push_back(another);
+  }
+  setup.bytes_per_s = request_.bytes_per_s;
+  setup.latency_s = request_.latency_s;
+  setup.optimizer_factor = request_.optimizer_factor;
+  setup.first_device_bytes = request_.batch * request_.sample_bytes;
+  setup.last_device_bytes = request_.batch * request_.label_bytes;
+  return setup;
+}
+
+// The most stages of one device that may be at work together.
+int Candidates::sharing(const Candidate& candidate) const {
+  if (candidate.microbatches == 1 || candidate.schedule == ScheduleKind::kNaive) return 1;
+  const PipelineSetup chosen = setup(candidate);
+  std::ptrdiff_t most = 1;
+  for (const PlanDevice& device : chosen.devices)
+    most = std::max(
+        most, std::count_if(chosen.devices.begin(), chosen.devices.end(),
+                            [&](const PlanDevice& other) { return other.name == device.name; }));
+  return static_cast<int>(most);
+}
+
+const NetworkCosts& Candidates::costs(const Candidate& candidate) {
+  const std::pair key(candidate.microbatches, sharing(candidate));
+  if (const auto found = known_.find(key); found != known_.end()) return found->second;
+  const std::int64_t m = candidate.microbatches;
+  const std::int64_t samples = (request_.batch + m - 1) / m;
+  NetworkCosts costs = provider_({.samples = samples, .sharing = key.second});
+  scale_seconds(costs, static_cast<double>(request_.batch) / static_cast<double>(m * samples));
+  return known_.emplace(key, std::move(costs)).first->second;
+}
+
+std::optional<Balance> Candidates::best_cut(const Candidate& candidate, double upper_bound_s) {
+  const NetworkCosts& network = costs(candidate);
+  const PipelineSetup chosen = setup(candidate);
+  if (!request_.partition)
+    return balance(network, chosen,
+                   {.recompute = request_.recompute, .upper_bound_s = upper_bound_s});
+  const auto given = evaluate_partition(network, chosen, *request_.partition, request_.recompute);
+  return given && given->step_s < upper_bound_s ? given : std::nullopt;
+}
+
+// Devices update what they hold at the same time.
+double Candidates::update_s(const Candidate& candidate) {
+  double bytes = 0;
+  for (const LayerCosts& layer : costs(candidate).layers)
+    bytes += static_cast<double>(layer.parameter_bytes);
+  return bytes * request_.update_s_per_byte /
+         static_cast<double>(setup(candidate).distinct_devices().size());
+}
+
+}  // namespace lamp

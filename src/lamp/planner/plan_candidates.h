@@ -1,0 +1,47 @@
+// The combinations of devices, micro-batches and schedule that a request leaves open, and the best
+// cut for one of them. Shared by the choice of a plan and by what it says about the others.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "lamp/planner/plan.h"
+
+namespace lamp {
+
+struct Candidate {
+  std::size_t stages;
+  int microbatches;
+  ScheduleKind schedule;
+};
+
+class Candidates {
+ public:
+  // Both must outlive it. Throws UsageError for a request that contradicts itself.
+  Candidates(const PlanRequest& request, const CostProvider& provider);
+
+  // Those to choose from, the simplest first.
+  std::vector<Candidate> all() const;
+  PipelineSetup setup(const Candidate& candidate) const;
+  // Of one micro-batch; asked for once for each size. Where the parts of a batch differ in size,
+  // the bytes are the largest's, the seconds the mean's.
+  const NetworkCosts& costs(const Candidate& candidate);
+  // The best cut that takes less than `upper_bound_s`; nothing where none fits.
+  std::optional<Balance> best_cut(const Candidate& candidate, double upper_bound_s);
+  double update_s(const Candidate& candidate);
+  const PlanRequest& request() const { return request_; }
+
+ private:
+  std::vector<std::size_t> stage_counts() const;
+  std::vector<int> microbatch_counts() const;
+  std::vector<ScheduleKind> schedules(std::size_t stages, int microbatches) const;
+  int sharing(const Candidate& candidate) const;
+
+  const PlanRequest& request_;
+  const CostProvider& provider_;
+  std::map<std::pair<int, int>, NetworkCosts> known_;  // by M and sharing
+};
+
+}  // namespace lamp

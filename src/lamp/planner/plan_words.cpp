@@ -1,0 +1,221 @@
+// Sentences and the comparisons behind them.
+#include "lamp/planner/plan_words.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "lamp/base/text.h"
+#include "lamp/planner/least_memory.h"
+
+namespace lamp {
+namespace {
+
+constexpr double kAny = std::numeric_limits<double>::infinity();
+constexpr std::size_t kMostDevices = 64;  // that advice looks at
+
+std::string times(double ratio) { return fixed(ratio, 2) + " times"; }
+std::string percent(double share) { return fixed(100 * share, 0) + " %"; }
+std::string seconds_text(double seconds) {
+  return seconds < 0.1 ? fixed(1e3 * seconds, 2) + " ms" : fixed(seconds, 3) + " s";
+}
+std::string counted(std::size_t count, const std::string& noun) {
+  return std::to_string(count) + " " + noun + (count == 1 ? "" : "s");
+}
+
+// The fastest step with so many stages; infinity where none fits.
+double best_step_s(Candidates& candidates, std::size_t stages) {
+  double best = kAny;
+  for (const Candidate& candidate : candidates.all()) {
+    if (candidate.stages != stages) continue;
+    const double update = candidates.update_s(candidate);
+    if (const auto cut = candidates.best_cut(candidate, best - update)) best = cut->step_s + update;
+  }
+  return best;
+}
+
+double work_s(const LayerCosts& layer) { return layer.forward_s + layer.backward_s; }
+
+std::string devices_reason(const Plan& plan, Candidates& candidates) {
+  const PlanRequest& request = candidates.request();
+  const std::size_t stages = plan.setup.stages();
+  std::string text = counted(stages, "device") + ": " + seconds_text(plan.step_s()) + " a step";
+  const auto compare = [&](std::size_t other, const std::string& name) {
+    const double step = best_step_s(candidates, other);
+    text += step == kAny ? "; " + name + " would not do"
+                         : "; " + name + " would take " + seconds_text(step) + " (" +
+                               times(step / plan.step_s()) + " as long)";
+  };
+  if (request.all_devices || request.partition) return text + ", as asked";
+  if (stages > 1) compare(1, "one");
+  if (stages > 2) compare(stages - 1, std::to_string(stages - 1));
+  if (stages < request.devices.size()) compare(stages + 1, std::to_string(stages + 1));
+  return text;
+}
+
+std::string microbatch_reason(const Plan& plan, const PlanRequest& request) {
+  const int m = plan.setup.microbatches;
+  if (request.batch == 1)
+    return plan.setup.stages() == 1
+               ? "a batch of one sample has no micro-batches"
+               : "a batch of one sample has no micro-batches, so that stages work one after "
+                 "another: the cut saves memory, not time";
+  std::string text = (m == 1 ? "one micro-batch" : std::to_string(m) + " micro-batches") + " of " +
+                     counted(static_cast<std::size_t>((request.batch + m - 1) / m), "sample");
+  if (plan.setup.stages() > 1)
+    text += ": stages wait " + percent(plan.simulation.bubble) + " of the time";
+  if (request.microbatches) return text + ", as asked";
+  if (!request.loss_is_sum) return text + ": the loss needs the whole batch";
+  return text;
+}
+
+std::string schedule_reason(const Plan& plan, Candidates& candidates) {
+  std::string text = "schedule " + to_string(plan.setup.schedule);
+  if (candidates.request().schedule) return text + ", as asked";
+  const Candidate chosen{plan.setup.stages(), plan.setup.microbatches, plan.setup.schedule};
+  for (Candidate other : candidates.all()) {
+    if (other.stages != chosen.stages || other.microbatches != chosen.microbatches ||
+        other.schedule == chosen.schedule)
+      continue;
+    const auto cut = candidates.best_cut(other, kAny);
+    text += "; " + to_string(other.schedule);
+    if (!cut)
+      text += " would not fit";
+    else if (cut->step_s > plan.simulation.makespan * 1.0005)
+      text += " would take " + fixed(100 * (cut->step_s / plan.simulation.makespan - 1), 1) +
+              " % longer";
+    else
+      text += " is as fast and holds " + bytes_text(cut->largest_peak_bytes);
+  }
+  return text;
+}
+
+std::string recompute_reason(const Plan& plan, Candidates& candidates) {
+  std::string text;
+  PipelineSetup unlimited = plan.setup;
+  for (PlanDevice& device : unlimited.devices) device.memory_bytes = PlanDevice{}.memory_bytes;
+  const auto without =
+      evaluate_partition(plan.costs, unlimited, plan.balance.partition, RecomputeRule::kNever);
+  const auto device_of = plan.setup.device_of_stages();
+  for (std::size_t j = 0; j < plan.setup.stages(); ++j) {
+    if (plan.balance.recompute[j] == RecomputeRule::kNever) continue;
+    text += (text.empty() ? "" : "; ") + std::string("stage ") + std::to_string(j) +
+            " recomputes (" + to_string(plan.balance.recompute[j]) + ")";
+    if (!candidates.request().recompute)
+      text += ": without, " + plan.setup.devices[j].name + " would hold " +
+              bytes_text(without->peak_bytes[device_of[j]]) + " of " +
+              bytes_text(plan.setup.devices[j].memory_bytes);
+  }
+  if (candidates.request().recompute)
+    return (text.empty() ? "no recomputation" : text) + ", as asked";
+  return text.empty() ? "nothing needs to be recomputed: the fullest device holds " +
+                            bytes_text(plan.balance.largest_peak_bytes)
+                      : text;
+}
+
+// One layer cannot be cut, so a pipeline is never faster than its heaviest one.
+std::string heaviest_reason(const NetworkCosts& costs) {
+  double whole = costs.loss_s;
+  const LayerCosts* heaviest = &costs.layers.front();
+  for (const LayerCosts& layer : costs.layers) {
+    whole += work_s(layer);
+    if (work_s(layer) > work_s(*heaviest)) heaviest = &layer;
+  }
+  if (whole <= 0) return "";
+  const double share = work_s(*heaviest) / whole;
+  return "layer " + heaviest->name + " is " + percent(share) +
+         " of the work, so that no cut between layers gets beyond " + times(1 / share) +
+         " the speed of one device";
+}
+
+std::string search_reason(const Balance& balance) {
+  if (balance.proven)
+    return "the cut is the fastest there is under the simulated costs (" +
+           counted(static_cast<std::size_t>(balance.simulations), "partition") + " simulated)";
+  return "the search for the cut stopped after " + std::to_string(balance.simulations) +
+         " simulations; no cut takes less than " + seconds_text(balance.lower_bound_s);
+}
+
+// The least that any candidate of a changed request needs of one device, and whether that fits.
+struct Trial {
+  std::int64_t bytes = std::numeric_limits<std::int64_t>::max();
+  Candidate candidate{};
+  bool fits = false;
+};
+
+Trial least_of(const PlanRequest& request, const CostProvider& provider) {
+  Trial trial;
+  Candidates candidates(request, provider);
+  for (const Candidate& candidate : candidates.all()) {
+    const PipelineSetup setup = candidates.setup(candidate);
+    const Balance cut = least_memory_balance(candidates.costs(candidate), setup, request.recompute);
+    const auto devices = setup.distinct_devices();
+    bool fits = true;
+    for (std::size_t d = 0; d < devices.size(); ++d)
+      fits = fits && cut.peak_bytes[d] <= devices[d].memory_bytes;
+    if (std::pair(!fits, cut.largest_peak_bytes) >= std::pair(!trial.fits, trial.bytes)) continue;
+    trial = {cut.largest_peak_bytes, candidate, fits};
+  }
+  return trial;
+}
+
+}  // namespace
+
+std::vector<std::string> reasons_for(const Plan& plan, Candidates& candidates) {
+  std::vector<std::string> reasons = {devices_reason(plan, candidates),
+                                      microbatch_reason(plan, candidates.request())};
+  if (plan.setup.stages() > 1) reasons.push_back(schedule_reason(plan, candidates));
+  reasons.push_back(recompute_reason(plan, candidates));
+  if (plan.setup.stages() > 1) {
+    reasons.push_back(heaviest_reason(plan.costs));
+    reasons.push_back(candidates.request().partition ? "the cut is as asked"
+                                                     : search_reason(plan.balance));
+  }
+  return reasons;
+}
+
+std::vector<std::string> advice_for(const Plan& least, Candidates& candidates,
+                                    const CostProvider& provider) {
+  const PlanRequest& request = candidates.request();
+  std::vector<std::string> advice = {
+      "nothing fits: " + counted(least.setup.stages(), "device") + " with " +
+      bytes_text(request.devices.front().memory_bytes) + " would need " +
+      bytes_text(least.balance.largest_peak_bytes) + " at the least (" +
+      to_string(least.setup.schedule) +
+      ", micro-batches: " + std::to_string(least.setup.microbatches) + ")"};
+  const auto offer = [&](const PlanRequest& changed, const std::string& words,
+                         const CostProvider& costs) {
+    const Trial trial = least_of(changed, costs);
+    if (trial.fits) advice.push_back(words + " would fit (" + bytes_text(trial.bytes) + ")");
+    return trial.fits;
+  };
+  PlanRequest changed = request;
+  changed.recompute.reset();
+  if (request.recompute) offer(changed, "--recompute auto", provider);
+  changed = request;
+  changed.schedule.reset();
+  if (request.schedule) offer(changed, "--schedule auto", provider);
+  changed = request;
+  changed.partition.reset();
+  if (request.partition) offer(changed, "--partition auto", provider);
+  changed = request;
+  changed.microbatches = static_cast<int>(request.batch);
+  if (request.batch > 1 && request.loss_is_sum && request.microbatches != changed.microbatches)
+    offer(changed, "--microbatches " + std::to_string(request.batch), provider);
+  changed = request;
+  changed.partition.reset();
+  changed.all_devices = true;
+  const std::size_t most = std::min(kMostDevices, least.costs.layers.size());
+  for (std::size_t k = request.devices.size() + 1; k <= most; ++k) {
+    PlanDevice another = request.devices.back();
+    another.name += " +" + std::to_string(k);
+    changed.devices.push_back(another);
+    if (offer(changed, std::to_string(k) + " such devices", provider)) break;
+  }
+  for (const Alternative& alternative : request.alternatives)
+    if (offer(request, alternative.advice, alternative.costs)) break;
+  if (advice.size() == 1 || request.devices.size() == 1)
+    advice.push_back("devices of " + bytes_text(least.balance.largest_peak_bytes) + " would fit");
+  return advice;
+}
+
+}  // namespace lamp

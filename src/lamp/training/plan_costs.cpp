@@ -1,0 +1,127 @@
+// Networks with random weights on random input: speed and memory do not depend on values.
+#include "lamp/training/plan_costs.h"
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/Parallel.h>
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <chrono>
+#include <memory>
+
+#include "lamp/base/device.h"
+#include "lamp/nets/net_factory.h"
+#include "lamp/nets/precision.h"
+#include "lamp/objective/losses.h"
+#include "lamp/planner/measured_costs.h"
+#include "lamp/planner/shape_costs.h"
+#include "lamp/training/numeric_guard.h"
+#include "lamp/training/optimizer.h"
+#include "lamp/training/run_state.h"
+
+namespace lamp {
+namespace {
+
+constexpr double kAbsentFlopsPerS = 20e12;
+constexpr double kFlopsPerByte = 20;  // of devices that are not here: arithmetic to memory
+constexpr double kUpdateMoves = 8;    // reads and writes of an optimizer's step and a norm
+
+// Threads for as long as it lives.
+class Threads {
+ public:
+  explicit Threads(int count) { at::set_num_threads(std::max(1, count)); }
+  ~Threads() { at::set_num_threads(before_); }
+  Threads(const Threads&) = delete;
+  Threads& operator=(const Threads&) = delete;
+
+ private:
+  int before_ = at::get_num_threads();
+};
+
+DeviceSpeed speed_of(const PlanOptions& options) {
+  const double flops = options.flops_per_s.value_or(kAbsentFlopsPerS);
+  return {.flops_per_s = flops, .memory_bytes_per_s = flops / kFlopsPerByte};
+}
+
+Network network_on(const PlanOptions& options, c10::Device device) {
+  Network network = make_network(options.net);
+  network.initialise(options.seed);
+  network.chain->to(device);
+  if (device.is_cpu()) network.use_channels_last();
+  network.chain->train();
+  return network;
+}
+
+std::vector<std::int64_t> image_sizes(const PlanOptions& options, std::int64_t samples) {
+  return {samples, options.net.in_channels, options.input[2], options.input[1], options.input[0]};
+}
+
+NetworkCosts measure(const PlanOptions& options, const Network& network, std::int64_t samples) {
+  const c10::Device device = network.chain->parameters().front().device();
+  const auto generator = at::make_generator<at::CPUGeneratorImpl>(options.seed);
+  const torch::Tensor image = torch::randn(image_sizes(options, samples), generator).to(device);
+  const torch::Tensor labels =
+      torch::randint(options.net.classes,
+                     {samples, options.input[2], options.input[1], options.input[0]}, generator)
+          .to(torch::kUInt8)
+          .to(device);
+  const auto loss = make_loss({}, torch::ones({options.net.classes}, device));
+  const PrecisionScope scope(parse_precision(options.execution.precision, device.type()), device);
+  return measure_costs(*network.chain, network.prepare(image), [&](const torch::Tensor& output) {
+    const torch::Tensor logits = network.crop(output, image);
+    return (*loss)(logits, labels, torch::ones({logits.size(0), logits.size(1)}, device));
+  });
+}
+
+}  // namespace
+
+CostProvider measured_costs_of(const PlanOptions& options) {
+  const c10::Device device = parse_devices(options.execution.device).front();
+  const auto network = std::make_shared<Network>(network_on(options, device));
+  return [options, network](const CostQuery& query) {
+    const Threads threads(at::get_num_threads() / query.sharing);
+    return measure(options, *network, query.samples);
+  };
+}
+
+std::shared_ptr<Network> shapes_of(const PlanOptions& options) {
+  auto network = std::make_shared<Network>(make_network(options.net));
+  network->chain->train();
+  keep_shapes_only(*network->chain);
+  return network;
+}
+
+CostProvider shape_costs_of(const PlanOptions& options, std::shared_ptr<Network> network) {
+  return [options, network](const CostQuery& query) {
+    std::vector<std::int64_t> sizes = image_sizes(options, query.samples);
+    const std::int64_t stride = network->stride_multiple;
+    for (std::size_t axis = 2; axis < 5; ++axis)
+      sizes[axis] = (sizes[axis] + stride - 1) / stride * stride;
+    return shape_costs(*network->chain, sizes, speed_of(options));
+  };
+}
+
+double update_s_per_byte(const PlanOptions& options) {
+  if (options.absent_devices) return kUpdateMoves / speed_of(options).memory_bytes_per_s;
+  const c10::Device device = parse_devices(options.execution.device).front();
+  const Network network = network_on(options, device);
+  const NamedParameters parameters = named_parameters(network);
+  double bytes = 0;
+  for (const auto& [name, parameter] : parameters) {
+    parameter.mutable_grad() = torch::ones_like(parameter);
+    bytes += static_cast<double>(parameter.nbytes());
+  }
+  const auto optimizer = make_optimizer(options.optimizer, parameters);
+  double least = std::numeric_limits<double>::max();
+  for (int round = 0; round < 3; ++round) {
+    const auto start = std::chrono::steady_clock::now();
+    gradient_norm(parameters);
+    optimizer->step();
+    gradient_norm(parameters);  // waits for the device
+    least = std::min(
+        least, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  }
+  return least / bytes;
+}
+
+}  // namespace lamp

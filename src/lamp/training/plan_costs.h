@@ -1,0 +1,24 @@
+// Where a plan's numbers come from: the network's layers measured on this machine, or worked out
+// from shapes for devices that are not here.
+#pragma once
+
+#include <memory>
+
+#include "lamp/nets/network.h"
+#include "lamp/planner/plan.h"
+#include "lamp/training/plan_run.h"
+
+namespace lamp {
+
+// A network of its own, measured on the first of the options' devices with the threads that a stage
+// will have.
+CostProvider measured_costs_of(const PlanOptions& options);
+
+// A network without memory, and its costs for the options' input; it may serve several of those.
+std::shared_ptr<Network> shapes_of(const PlanOptions& options);
+CostProvider shape_costs_of(const PlanOptions& options, std::shared_ptr<Network> network);
+
+// The optimizer's step and the gradients' norm, for each byte of parameters.
+double update_s_per_byte(const PlanOptions& options);
+
+}  // namespace lamp

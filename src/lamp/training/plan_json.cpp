@@ -1,0 +1,61 @@
+// A plan for programs to read.
+#include "lamp/training/plan_run.h"
+
+namespace lamp {
+namespace {
+
+Json layers_json(const NetworkCosts& costs) {
+  Json layers = Json::array();
+  for (const LayerCosts& layer : costs.layers)
+    layers.push_back({{"name", layer.name},
+                      {"forward_s", layer.forward_s},
+                      {"backward_s", layer.backward_s},
+                      {"parameter_bytes", layer.parameter_bytes},
+                      {"activation_bytes", layer.saved_bytes},
+                      {"output_bytes", layer.output_bytes}});
+  return layers;
+}
+
+Json stages_json(const Plan& plan) {
+  Json stages = Json::array();
+  for (std::size_t j = 0; j < plan.setup.stages(); ++j)
+    stages.push_back({{"device", plan.setup.devices[j].name},
+                      {"first", plan.balance.partition[j].first},
+                      {"last", plan.balance.partition[j].last - 1},
+                      {"step_s", plan.simulation.busy[j]},
+                      {"peak_bytes", plan.stage_peak_bytes[j]}});
+  return stages;
+}
+
+Json devices_json(const Plan& plan) {
+  Json devices = Json::array();
+  const auto distinct = plan.setup.distinct_devices();
+  for (std::size_t d = 0; d < distinct.size(); ++d)
+    devices.push_back({{"name", distinct[d].name},
+                       {"memory_bytes", distinct[d].memory_bytes},
+                       {"peak_bytes", plan.balance.peak_bytes[d]}});
+  return devices;
+}
+
+}  // namespace
+
+Json to_json(const Plan& plan) {
+  Json rules = Json::array();
+  for (const RecomputeRule rule : plan.balance.recompute) rules.push_back(to_string(rule));
+  return {{"layers", layers_json(plan.costs)},
+          {"stages", stages_json(plan)},
+          {"devices", devices_json(plan)},
+          {"schedule", to_string(plan.setup.schedule)},
+          {"microbatches", plan.setup.microbatches},
+          {"recompute", rules},
+          {"step_s", plan.step_s()},
+          {"update_s", plan.update_s},
+          {"lower_bound_s", plan.balance.lower_bound_s + plan.update_s},
+          {"proven", plan.balance.proven},
+          {"bubble", plan.simulation.bubble},
+          {"utilisation", plan.simulation.utilisation},
+          {"fits", plan.fits},
+          {"reasons", plan.reasons}};
+}
+
+}  // namespace lamp

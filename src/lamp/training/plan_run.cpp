@@ -1,0 +1,148 @@
+// From options to a request, from a plan to settings.
+#include "lamp/training/plan_run.h"
+
+#include <algorithm>
+
+#include "lamp/base/device.h"
+#include "lamp/base/errors.h"
+#include "lamp/inference/memory_estimate.h"
+#include "lamp/nets/net_factory.h"
+#include "lamp/training/bench.h"
+#include "lamp/training/optimizer.h"
+#include "lamp/training/plan_costs.h"
+
+namespace lamp {
+namespace {
+
+constexpr double kAbsentBytesPerS = 25e9;  // PCIe 4.0 x16 less its overhead
+constexpr std::int64_t kMostDevices = 1024;
+
+std::string size_text(const std::array<std::int64_t, 3>& size) {
+  return std::to_string(size[0]) + "," + std::to_string(size[1]) + "," + std::to_string(size[2]);
+}
+
+void check(const PlanOptions& options, std::int64_t stride) {
+  for (const std::int64_t side : options.input)
+    if (side < stride)
+      throw UsageError("--input: found " + size_text(options.input) + ", but " + options.net.name +
+                       " of depth " + std::to_string(options.net.depth) + " halves its input to " +
+                       std::to_string(stride) +
+                       " voxels a side or more; use a larger input or a "
+                       "smaller --depth");
+  if (options.batch < 1)
+    throw UsageError("--batch: found " + std::to_string(options.batch) + ", expected 1 or more");
+  if (!options.absent_devices) {
+    if (options.flops_per_s)
+      throw UsageError(
+          "--flops describes devices that are not here: give their number too, "
+          "--devices N, or leave it out to have this machine measured");
+    return;
+  }
+  const std::int64_t count = *options.absent_devices;
+  if (count < 1 || count > kMostDevices)
+    throw UsageError("--devices: found " + std::to_string(count) + ", expected 1 to " +
+                     std::to_string(kMostDevices));
+  if (!options.device_memory_bytes)
+    throw UsageError("--devices " + std::to_string(count) +
+                     ": these devices are not here, so say how large they are: "
+                     "--device-memory 16GiB");
+}
+
+// Stages by their names; for those that are not here "0", "1", ...
+std::vector<PlanDevice> devices_of(const PlanOptions& options) {
+  std::vector<PlanDevice> devices;
+  for (std::int64_t d = 0; d < options.absent_devices.value_or(0); ++d)
+    devices.push_back({std::to_string(d), *options.device_memory_bytes});
+  if (options.absent_devices) return devices;
+  for (const c10::Device device : parse_devices(options.execution.device))
+    devices.push_back({device.str(), options.device_memory_bytes ? *options.device_memory_bytes
+                                                                 : available_bytes(device)});
+  return devices;
+}
+
+// Inputs that would need less, the largest first.
+std::vector<Alternative> smaller_inputs(const PlanOptions& options,
+                                        const std::shared_ptr<Network>& shapes) {
+  const std::int64_t stride = shapes->stride_multiple;
+  std::vector<Alternative> alternatives;
+  PlanOptions smaller = options;
+  while (true) {
+    const auto longest = std::max_element(smaller.input.begin(), smaller.input.end());
+    const std::int64_t step = std::max(stride, *longest / 8 / stride * stride);
+    if (*longest <= step || *longest - step < stride) return alternatives;
+    *longest = (*longest - step + stride - 1) / stride * stride;
+    alternatives.push_back(
+        {"--input " + size_text(smaller.input), shape_costs_of(smaller, shapes)});
+  }
+}
+
+PlanRequest request_of(const PlanOptions& options, const std::shared_ptr<Network>& shapes) {
+  const Network& network = *shapes;
+  const ExecutionConfig& execution = options.execution;
+  PlanRequest request{.devices = devices_of(options), .batch = options.batch};
+  request.all_devices = !options.absent_devices && execution.device != "auto";
+  const bool on_host = request.devices.front().name == "cpu";
+  if (!on_host || options.bytes_per_s)
+    request.bytes_per_s = options.bytes_per_s.value_or(kAbsentBytesPerS);
+  request.optimizer_factor = optimizer_state_factor(options.optimizer);
+  request.update_s_per_byte = update_s_per_byte(options);
+  const std::int64_t voxels = options.input[0] * options.input[1] * options.input[2];
+  // On the CPU the network takes a copy in another layout; elsewhere only a padded one.
+  const bool is_padded = std::any_of(options.input.begin(), options.input.end(), [&](auto side) {
+    return side % network.stride_multiple != 0;
+  });
+  if (on_host || is_padded) request.sample_bytes = 4 * options.net.in_channels * voxels;
+  request.label_bytes = voxels;
+  request.loss_is_sum = options.loss_is_sum;
+  if (execution.schedule != "auto") request.schedule = parse_schedule_kind(execution.schedule);
+  if (execution.microbatches > 0) request.microbatches = static_cast<int>(execution.microbatches);
+  if (execution.recompute == "stages")
+    throw UsageError("plan: --recompute takes auto or one rule for all stages");
+  if (execution.recompute != "auto") request.recompute = parse_recompute_rule(execution.recompute);
+  if (execution.partition == "counts")
+    request.partition = partition_by_counts(execution.partition_counts, network.chain->size());
+  else if (execution.partition != "auto")
+    throw UsageError("plan: --partition takes auto or the layers of each stage, found \"" +
+                     execution.partition + "\"");
+  request.alternatives = smaller_inputs(options, shapes);
+  return request;
+}
+
+}  // namespace
+
+Plan plan_network(const PlanOptions& options) {
+  const auto shapes = shapes_of(options);
+  check(options, shapes->stride_multiple);
+  return make_plan(request_of(options, shapes), options.absent_devices
+                                                    ? shape_costs_of(options, shapes)
+                                                    : measured_costs_of(options));
+}
+
+ExecutionConfig resolved(ExecutionConfig execution, const Plan& plan) {
+  execution.partition = "counts";
+  execution.partition_counts.clear();
+  for (const StageRange& range : plan.balance.partition)
+    execution.partition_counts.push_back(static_cast<std::int64_t>(range.last - range.first));
+  execution.microbatches = plan.setup.microbatches;
+  execution.schedule = to_string(plan.setup.schedule);
+  execution.recompute = "stages";
+  execution.recompute_stages = plan.balance.recompute;
+  execution.device.clear();
+  for (const PlanDevice& device : plan.setup.devices)
+    execution.device += (execution.device.empty() ? "" : ",") + device.name;
+  return execution;
+}
+
+Json measure_plan(const PlanOptions& options, const Plan& plan, int rounds) {
+  if (options.absent_devices)
+    throw UsageError("--measure: these devices are not here; leave it out, or plan for --device");
+  return bench_step({.net = options.net,
+                     .input = options.input,
+                     .batch = options.batch,
+                     .optimizer = options.optimizer,
+                     .execution = resolved(options.execution, plan),
+                     .rounds = rounds,
+                     .seed = options.seed});
+}
+
+}  // namespace lamp

@@ -1,0 +1,46 @@
+// `lamp plan`, and what "auto" in a configuration means: a network, an input and devices turned
+// into numbers, a plan made of them, and the plan turned into the settings of a run.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "lamp/base/json.h"
+#include "lamp/nets/network.h"
+#include "lamp/planner/plan.h"
+#include "lamp/training/execution.h"
+#include "lamp/training/train_config.h"
+
+namespace lamp {
+
+struct PlanOptions {
+  NetConfig net;
+  std::array<std::int64_t, 3> input = {64, 64, 64};  // x, y, z
+  std::int64_t batch = 1;
+  ExecutionConfig execution;  // .device: what is here; what is "auto" is planned
+  OptimizerConfig optimizer;
+  bool loss_is_sum = true;  // over samples
+  // Devices that are not here: their number, at most; their costs come from shapes alone.
+  std::optional<std::int64_t> absent_devices;
+  std::optional<std::int64_t> device_memory_bytes;  // none = what is free
+  std::optional<double> flops_per_s;                // of absent devices
+  std::optional<double> bytes_per_s;                // between devices
+  std::uint64_t seed = 0;
+};
+
+// Measures the network's layers on the first device, or works them out for absent ones; then
+// make_plan(). Throws UsageError for options that contradict each other.
+Plan plan_network(const PlanOptions& options);
+
+// The configuration with everything that was "auto" as the plan has it.
+ExecutionConfig resolved(ExecutionConfig execution, const Plan& plan);
+
+// bench_step() of the plan: the measured counterpart.
+Json measure_plan(const PlanOptions& options, const Plan& plan, int rounds);
+
+// The contract's fields.
+Json to_json(const Plan& plan);
+
+}  // namespace lamp

@@ -1,0 +1,230 @@
+#include "lamp/planner/balance.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <functional>
+
+#include "lamp/base/errors.h"
+#include "lamp/planner/memory_model.h"
+#include "lamp/planner/stage_bounds.h"
+#include "support/made_up_costs.h"
+
+namespace lamp {
+namespace {
+
+using testing::made_up_setup;
+using testing::random_network_costs;
+using testing::unet_like_costs;
+
+constexpr ScheduleKind kAll[] = {ScheduleKind::kNaive, ScheduleKind::kGPipe, ScheduleKind::k1F1B,
+                                 ScheduleKind::kZeroBubble};
+
+void for_each_partition(std::size_t links, std::size_t stages,
+                        const std::function<void(const Partition&)>& visit) {
+  Partition partition;
+  const std::function<void(std::size_t)> extend = [&](std::size_t first) {
+    const std::size_t left = stages - partition.size();
+    if (left == 1) {
+      partition.push_back({first, links});
+      visit(partition);
+      partition.pop_back();
+      return;
+    }
+    for (std::size_t last = first + 1; last + left - 1 <= links; ++last) {
+      partition.push_back({first, last});
+      extend(last);
+      partition.pop_back();
+    }
+  };
+  extend(0);
+}
+
+std::optional<Balance> brute_force(const NetworkCosts& costs, const PipelineSetup& setup,
+                                   const std::optional<RecomputeRule>& rule) {
+  std::optional<Balance> best;
+  for_each_partition(costs.layers.size(), setup.stages(), [&](const Partition& partition) {
+    const auto found = evaluate_partition(costs, setup, partition, rule);
+    if (!found) return;
+    const bool faster = !best || found->step_s < best->step_s * (1 - kTimeTolerance);
+    const bool equal = best && found->step_s <= best->step_s * (1 + kTimeTolerance);
+    if (faster || (equal && found->largest_peak_bytes < best->largest_peak_bytes)) best = found;
+  });
+  return best;
+}
+
+std::vector<double> seconds_of(const NetworkCosts& costs) {
+  std::vector<double> seconds;
+  for (const LayerCosts& layer : costs.layers)
+    seconds.push_back(layer.forward_s + layer.backward_s);
+  return seconds;
+}
+
+// Random costs, sometimes a third stage's device shared or memory that not every cut fits.
+PipelineSetup random_setup(Random& random, const NetworkCosts& costs, ScheduleKind kind) {
+  const int stages =
+      1 + static_cast<int>(random.below(std::min<std::int64_t>(4, std::ssize(costs.layers))));
+  PipelineSetup setup = made_up_setup(kind, stages, 1 + static_cast<int>(random.below(5)));
+  if (random.below(2) == 0) setup.bytes_per_s = 300;
+  setup.latency_s = random.uniform(0, 0.1);
+  if (random.below(2) == 0) return setup;
+  const auto first =
+      evaluate_partition(costs, setup, partition_by_costs(seconds_of(costs), setup.stages()));
+  for (PlanDevice& device : setup.devices)
+    device.memory_bytes = static_cast<std::int64_t>(random.uniform(0.4, 1.1) *
+                                                    static_cast<double>(first->largest_peak_bytes));
+  return setup;
+}
+
+TEST(BalanceTest, EqualsBruteForceForEveryScheduleWithAndWithoutMemoryLimits) {
+  Random random({1});
+  int without = 0;
+  for (int trial = 0; trial < 320; ++trial) {
+    const ScheduleKind kind = kAll[trial % 4];
+    const NetworkCosts costs = random_network_costs(random, 1 + static_cast<int>(random.below(9)));
+    const PipelineSetup setup = random_setup(random, costs, kind);
+    std::optional<RecomputeRule> rule;
+    if (random.below(3) == 0) rule = static_cast<RecomputeRule>(random.below(3));
+    const auto best = brute_force(costs, setup, rule);
+    const auto found = balance(costs, setup, {.recompute = rule});
+    ASSERT_EQ(found.has_value(), best.has_value()) << trial;
+    if (!found) {
+      ++without;
+      continue;
+    }
+    EXPECT_TRUE(found->proven);
+    EXPECT_NEAR(found->step_s, best->step_s, best->step_s * 2 * kTimeTolerance)
+        << trial << " " << to_string(kind);
+    EXPECT_EQ(found->largest_peak_bytes, best->largest_peak_bytes)
+        << trial << " " << to_string(kind);
+  }
+  EXPECT_GT(without, 5);
+  EXPECT_LT(without, 150);
+}
+
+TEST(BalanceTest, EqualStagesShareTheLinksEvenly) {
+  NetworkCosts costs;
+  costs.layers.assign(12, {.name = "l", .forward_s = 1, .backward_s = 2, .saved_bytes = 10});
+  for (const ScheduleKind kind : {ScheduleKind::kGPipe, ScheduleKind::k1F1B}) {
+    const auto found = balance(costs, made_up_setup(kind, 4, 8));
+    EXPECT_EQ(found->partition, (Partition{{0, 3}, {3, 6}, {6, 9}, {9, 12}}));
+    EXPECT_DOUBLE_EQ(found->step_s, 9 * (8 + 3));
+  }
+}
+
+TEST(BalanceTest, BoundsOfStagesNeverExceedTheSimulation) {
+  Random random({2});
+  for (int trial = 0; trial < 400; ++trial) {
+    const NetworkCosts costs = random_network_costs(random, 2 + static_cast<int>(random.below(8)));
+    const int stages =
+        1 + static_cast<int>(random.below(std::min<std::int64_t>(4, std::ssize(costs.layers))));
+    PipelineSetup setup =
+        made_up_setup(kAll[random.below(4)], stages, 1 + static_cast<int>(random.below(6)));
+    setup.latency_s = random.uniform(0, 0.5);
+    std::vector<double> random_costs;
+    for (std::size_t i = 0; i < costs.layers.size(); ++i)
+      random_costs.push_back(random.uniform(0, 1));
+    const Partition partition = partition_by_costs(random_costs, setup.stages());
+    std::vector<RecomputeRule> rules;
+    for (int j = 0; j < stages; ++j) rules.push_back(static_cast<RecomputeRule>(random.below(3)));
+    const double step = simulate(make_schedule(setup.schedule, stages, setup.microbatches),
+                                 pipeline_costs(costs, setup, partition, rules), false)
+                            .makespan;
+    const StageBounds bounds(costs, setup);
+    double transfers = 0;
+    for (std::size_t j = 0; j < partition.size(); ++j) {
+      const StageBound bound = bounds.seconds(j, partition[j], rules[j]);
+      EXPECT_LE(bound.round_trip + 2 * transfers, step * (1 + 1e-12))
+          << to_string(setup.schedule) << " " << j;
+      EXPECT_LE(bound.one_way, step * (1 + 1e-12)) << to_string(setup.schedule) << " " << j;
+      if (j + 1 < partition.size()) transfers += bounds.transfer_s(j, partition[j].last);
+    }
+    EXPECT_LE(bounds.chain_s() + 2 * transfers, step * (1 + 1e-12));
+  }
+}
+
+TEST(BalanceTest, NeverSlowerThanABalanceByTimeOrBySize) {
+  const NetworkCosts costs = unet_like_costs(5);
+  std::vector<double> bytes;
+  for (const LayerCosts& layer : costs.layers)
+    bytes.push_back(static_cast<double>(layer.saved_bytes + 2 * layer.parameter_bytes));
+  for (const ScheduleKind kind : kAll) {
+    for (int stages = 2; stages <= 8; ++stages) {
+      PipelineSetup setup = made_up_setup(kind, stages, 8);
+      setup.bytes_per_s = 20e9;
+      const auto found = balance(costs, setup);
+      for (const auto& cost : {seconds_of(costs), bytes}) {
+        const auto other =
+            evaluate_partition(costs, setup, partition_by_costs(cost, setup.stages()));
+        EXPECT_LE(found->step_s, other->step_s * (1 + kTimeTolerance)) << to_string(kind) << stages;
+      }
+    }
+  }
+}
+
+TEST(BalanceTest, MoreMemoryNeverGivesASlowerPlan) {
+  const NetworkCosts costs = unet_like_costs(4);
+  for (const ScheduleKind kind : kAll) {
+    PipelineSetup setup = made_up_setup(kind, 3, 4);
+    double before = std::numeric_limits<double>::infinity();
+    int fitted = 0, recomputed = 0;
+    for (std::int64_t gib = 2; gib <= 24; gib += 1) {
+      for (PlanDevice& device : setup.devices) device.memory_bytes = gib << 30;
+      const auto found = balance(costs, setup);
+      if (!found) {
+        EXPECT_EQ(fitted, 0) << "what fits a smaller device fits a larger one";
+        continue;
+      }
+      ++fitted;
+      recomputed +=
+          std::count(found->recompute.begin(), found->recompute.end(), RecomputeRule::kNever) < 3;
+      EXPECT_LE(found->step_s, before * (1 + kTimeTolerance)) << to_string(kind) << gib;
+      for (const std::int64_t peak : found->peak_bytes) EXPECT_LE(peak, gib << 30);
+      before = found->step_s;
+    }
+    EXPECT_GT(fitted, 3) << to_string(kind);
+    EXPECT_TRUE(recomputed > 0 || kind == ScheduleKind::kNaive) << to_string(kind);
+  }
+}
+
+TEST(BalanceTest, ASlowLinkMovesTheCutToWhereTensorsAreSmall) {
+  NetworkCosts costs;
+  for (int i = 0; i < 4; ++i)
+    costs.layers.push_back(
+        {.name = "l", .forward_s = 1, .backward_s = 2, .output_bytes = i == 0 ? 1 : 1000});
+  PipelineSetup setup = made_up_setup(ScheduleKind::kGPipe, 2, 2);
+  EXPECT_EQ(balance(costs, setup)->partition, (Partition{{0, 2}, {2, 4}}));
+  setup.bytes_per_s = 10;
+  EXPECT_EQ(balance(costs, setup)->partition, (Partition{{0, 1}, {1, 4}}));
+}
+
+TEST(BalanceTest, StagesOfOneDeviceMustFitItTogether) {
+  const NetworkCosts costs = unet_like_costs(3);
+  PipelineSetup setup = made_up_setup(ScheduleKind::k1F1B, 2, 4);
+  setup.devices[1].name = setup.devices[0].name;
+  const auto free_choice = balance(costs, setup);
+  ASSERT_EQ(free_choice->peak_bytes.size(), 1U);
+  for (PlanDevice& device : setup.devices)
+    device.memory_bytes = free_choice->largest_peak_bytes * 3 / 4;
+  const auto pressed = balance(costs, setup);
+  ASSERT_TRUE(pressed.has_value());
+  EXPECT_LE(pressed->largest_peak_bytes, setup.devices[0].memory_bytes);
+  EXPECT_GE(pressed->step_s, free_choice->step_s);
+}
+
+TEST(BalanceTest, AnUpperBoundLeavesOnlyWhatIsFaster) {
+  const NetworkCosts costs = unet_like_costs(3);
+  const PipelineSetup setup = made_up_setup(ScheduleKind::kGPipe, 3, 4);
+  const double best = balance(costs, setup)->step_s;
+  EXPECT_FALSE(balance(costs, setup, {.upper_bound_s = best}).has_value());
+  EXPECT_DOUBLE_EQ(balance(costs, setup, {.upper_bound_s = best * 1.001})->step_s, best);
+}
+
+TEST(BalanceTest, RefusesMoreStagesThanLinks) {
+  Random random({4});
+  const NetworkCosts costs = random_network_costs(random, 2);
+  EXPECT_THROW(balance(costs, made_up_setup(ScheduleKind::kGPipe, 3, 1)), UsageError);
+}
+
+}  // namespace
+}  // namespace lamp

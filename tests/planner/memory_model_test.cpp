@@ -1,0 +1,129 @@
+#include "lamp/planner/memory_model.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "support/made_up_costs.h"
+
+namespace lamp {
+namespace {
+
+using testing::made_up_setup;
+using testing::random_network_costs;
+using testing::unet_like_costs;
+
+constexpr ScheduleKind kAll[] = {ScheduleKind::kNaive, ScheduleKind::kGPipe, ScheduleKind::k1F1B,
+                                 ScheduleKind::kZeroBubble};
+
+// Links that only save: what a stage holds is micro-batches times bytes.
+NetworkCosts saving_links(int links) {
+  NetworkCosts costs;
+  costs.layers.assign(static_cast<std::size_t>(links), {.name = "l", .saved_bytes = 1000});
+  return costs;
+}
+
+TEST(MemoryModelTest, HoldsAsManyMicroBatchesAsTheScheduleHasInFlight) {
+  const NetworkCosts costs = saving_links(4);
+  for (const ScheduleKind kind : kAll) {
+    for (const int m : {1, 3, 9}) {
+      const MemoryModel memory(costs, made_up_setup(kind, 4, m));
+      const auto in_flight = peak_in_flight(make_schedule(kind, 4, m));
+      for (std::size_t j = 0; j < 4; ++j)
+        EXPECT_EQ(memory.stage_peak_bytes(j, {j, j + 1}, RecomputeRule::kNever),
+                  1000 * in_flight[j])
+            << to_string(kind) << " " << m << " " << j;
+    }
+  }
+}
+
+TEST(MemoryModelTest, RecomputationHoldsInputsAndOneMicroBatch) {
+  NetworkCosts costs = saving_links(4);
+  for (LayerCosts& layer : costs.layers) layer.output_bytes = 10;
+  const MemoryModel memory(costs, made_up_setup(ScheduleKind::kGPipe, 2, 6));
+  // Six inputs, one micro-batch of two links, the gradient that arrived, that of the first link's
+  // output or of the input.
+  const StageRange last{2, 4};
+  const std::int64_t always = memory.stage_peak_bytes(1, last, RecomputeRule::kAlways);
+  EXPECT_EQ(always, 6 * 10 + 2000 + 10);
+  // The last micro-batch is kept beside the one that is run again.
+  EXPECT_EQ(memory.stage_peak_bytes(1, last, RecomputeRule::kExceptLast), always + 2000);
+  EXPECT_EQ(memory.stage_peak_bytes(1, last, RecomputeRule::kNever), 6 * 2010 + 10);
+}
+
+TEST(MemoryModelTest, CountsParametersGradientsStateAndTheUpdate) {
+  NetworkCosts costs;
+  costs.layers = {{.name = "a", .parameter_bytes = 600, .buffer_bytes = 10, .saved_bytes = 5},
+                  {.name = "b", .parameter_bytes = 400, .saved_bytes = 5}};
+  PipelineSetup setup = made_up_setup(ScheduleKind::k1F1B, 1, 1);
+  setup.optimizer_factor = 2;
+  // Parameters, gradients, two moments, buffers and their copy; a temporary of the largest layer.
+  EXPECT_EQ(MemoryModel(costs, setup).stage_peak_bytes(0, {0, 2}, RecomputeRule::kNever),
+            4 * 1000 + 20 + 600);
+  setup.first_device_bytes = 7;
+  setup.last_device_bytes = 30;
+  EXPECT_EQ(MemoryModel(costs, setup).stage_peak_bytes(0, {0, 2}, RecomputeRule::kNever),
+            4 * 1000 + 20 + 600 + 37);
+}
+
+TEST(MemoryModelTest, ASkipFromAnotherDeviceStaysUntilItsMicroBatchIsBack) {
+  NetworkCosts costs = saving_links(3);
+  costs.skips = {{"s", 0, 2, 70}};
+  const MemoryModel memory(costs, made_up_setup(ScheduleKind::kGPipe, 3, 4));
+  EXPECT_EQ(memory.stage_peak_bytes(2, {2, 3}, RecomputeRule::kNever), 4 * 1070);
+  // Its gradient waits on the first stage for the whole backward.
+  EXPECT_EQ(memory.stage_peak_bytes(0, {0, 1}, RecomputeRule::kNever), 4 * 1000 + 70);
+  EXPECT_EQ(memory.stage_peak_bytes(1, {1, 2}, RecomputeRule::kNever), 4 * 1000);
+}
+
+TEST(MemoryModelTest, WeightHalvesKeepWhatTheyNeed) {
+  NetworkCosts costs = saving_links(2);
+  for (LayerCosts& layer : costs.layers) {
+    layer.output_bytes = 100;
+    layer.weight_s = 1;
+  }
+  // The second stage puts one weight half off behind the next backward.
+  const MemoryModel memory(costs, made_up_setup(ScheduleKind::kZeroBubble, 2, 3));
+  const MemoryModel plain(costs, made_up_setup(ScheduleKind::k1F1B, 2, 3));
+  EXPECT_EQ(memory.stage_peak_bytes(1, {1, 2}, RecomputeRule::kNever) -
+                plain.stage_peak_bytes(1, {1, 2}, RecomputeRule::kNever),
+            200);
+}
+
+TEST(MemoryModelTest, StagesOfOneDeviceHoldLessThanTheirSumAndMoreThanEach) {
+  Random random({5});
+  for (int trial = 0; trial < 100; ++trial) {
+    const NetworkCosts costs = random_network_costs(random, 6);
+    PipelineSetup setup = made_up_setup(kAll[trial % 4], 3, 1 + trial % 5);
+    const Partition partition = {{0, 2}, {2, 4}, {4, 6}};
+    const std::vector<RecomputeRule> rules(3, static_cast<RecomputeRule>(random.below(3)));
+    const auto apart = MemoryModel(costs, setup).device_peak_bytes(partition, rules);
+    for (PlanDevice& device : setup.devices) device.name = "cpu";
+    const auto together = MemoryModel(costs, setup).device_peak_bytes(partition, rules);
+    ASSERT_EQ(apart.size(), 3U);
+    ASSERT_EQ(together.size(), 1U);
+    EXPECT_LE(together[0], std::accumulate(apart.begin(), apart.end(), std::int64_t{0}));
+    std::int64_t saved = 0;
+    for (const LayerCosts& layer : costs.layers) saved += layer.saved_bytes;
+    if (rules[0] == RecomputeRule::kNever) {
+      EXPECT_GE(together[0], saved);
+    }
+  }
+}
+
+TEST(MemoryModelTest, RecomputationNeverHoldsMoreOnANetworkThatSavesItsOutputs) {
+  const NetworkCosts costs = unet_like_costs(4);
+  for (const ScheduleKind kind : {ScheduleKind::kGPipe, ScheduleKind::k1F1B}) {
+    const MemoryModel memory(costs, made_up_setup(kind, 3, 6));
+    for (std::size_t first = 1; first < 20; ++first) {
+      const StageRange links{first, first + 4};
+      EXPECT_LT(memory.stage_peak_bytes(1, links, RecomputeRule::kAlways),
+                memory.stage_peak_bytes(1, links, RecomputeRule::kNever))
+          << first;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace lamp
