@@ -328,6 +328,7 @@ TEST_F(SegmenterTest, OptionsThatMakeNoSenseAreUsageErrors) {
   EXPECT_THROW(segment(small_model(kKeep), {input}, {.overlap = 1}), UsageError);
   EXPECT_THROW(segment(small_model(kKeep), {input}, {.format = "png"}), UsageError);
   EXPECT_THROW(segment(small_model(kKeep), {input}, {.device = "cpu,gpu"}), UsageError);
+  EXPECT_THROW(segment(small_model(kKeep), {input}, {.patch = parse_patch("16,16,2")}), UsageError);
   EXPECT_THROW(segment(small_model(kKeep), {input}, {.device = "cpu", .precision = "fp16"}),
                UsageError);
 }

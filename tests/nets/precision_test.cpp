@@ -55,6 +55,39 @@ TEST(PrecisionTest, TheShapeWithTheKnownFaultIsNeverTrusted) {
   EXPECT_FALSE(kernel_agrees(shape));
 }
 
+TEST(PrecisionTest, PredictionLooksAtTheOutputOnly) {
+  KernelShape shape = shape_of(12);
+  shape.forward_only = true;
+  EXPECT_TRUE(check_kernel(shape));
+  EXPECT_FALSE(check_kernel(shape, 500));
+  EXPECT_FALSE(check_kernel(shape, std::numeric_limits<double>::quiet_NaN()));
+  // The shape whose weight gradient is wrong serves well for predicting.
+  KernelShape bottleneck{.input = {1, 64, 2, 2, 2},
+                         .weight = {64, 64, 3, 3, 3},
+                         .stride = {1, 1, 1},
+                         .padding = {1, 1, 1},
+                         .channels_last = true,
+                         .forward_only = true};
+  EXPECT_TRUE(kernel_agrees(bottleneck));
+}
+
+TEST(PrecisionTest, VolumesOfManySizesShareTheirChecksInPrediction) {
+  Network network = make_network({.width = 8, .depth = 2, .classes = 3});
+  network.initialise(1);
+  network.use_channels_last();
+  network.chain->eval();
+  const torch::InferenceMode no_gradients;
+  const PrecisionScope scope(Precision::kBf16, c10::kCPU);
+  const auto checks_of = [&](std::int64_t length) {
+    const std::int64_t before = kernel_checks_done();
+    network.forward(torch::zeros({1, 1, 128, 128, length}));
+    return kernel_checks_done() - before;
+  };
+  EXPECT_GT(checks_of(128), 0);
+  EXPECT_EQ(checks_of(160), 0);
+  EXPECT_EQ(checks_of(256), 0);
+}
+
 TEST(PrecisionTest, Bf16LogitsAreCloseToFp32AndGradientsStayFinite) {
   set_log_level(LogLevel::kError);
   Network network = make_network({.width = 8, .depth = 3, .classes = 3});

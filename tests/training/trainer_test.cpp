@@ -20,6 +20,7 @@
 namespace lamp {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 namespace fs = std::filesystem;
 
@@ -163,6 +164,23 @@ TEST_F(TrainerTest, RefusesToResumeWithAnotherNetworkOrDataSet) {
   EXPECT_THAT(message_of("run", wider, true), HasSubstr("\"net\""));
   testing::write_ball_dataset(folder_ / "data", 6);
   EXPECT_THAT(message_of("run", config, true), HasSubstr("data set has changed"));
+}
+
+TEST_F(TrainerTest, RefusesANetworkOrPatchThatDoesNotFitTheData) {
+  Json config = testing::ball_config();
+  config["net"]["classes"] = 5;
+  EXPECT_THAT(message_of("a", config),
+              AllOf(HasSubstr("net.classes: found 5"), HasSubstr("has 2")));
+  config["net"]["classes"] = 2;
+  config["net"]["in_channels"] = 3;
+  EXPECT_THAT(message_of("a", config),
+              AllOf(HasSubstr("net.in_channels: found 3"), HasSubstr("has 1")));
+  config["net"]["in_channels"] = 1;
+  config["curriculum"][0]["patch"] = {12, 3, 12};
+  EXPECT_THAT(message_of("a", config), AllOf(HasSubstr("12,3,12"), HasSubstr("4 voxels or more")));
+  config["curriculum"][0]["patch"] = {12, 12, 12};
+  config["loss"]["class_weights"] = {1, 2, 3};
+  EXPECT_THAT(message_of("b", config), AllOf(HasSubstr("class_weights"), HasSubstr("expected 2")));
 }
 
 TEST_F(TrainerTest, AFinishedRunMayBeResumedAndExtended) {

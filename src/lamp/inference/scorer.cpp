@@ -85,6 +85,8 @@ Scorer::Scorer(const std::vector<SegmentModel>& models, const SegmentOptions& op
 // Measured on the first device before the layers move to their stages.
 void Scorer::place(const Network& form, c10::ScalarType dtype, const PredictorFactory& factory) {
   const c10::Device first = devices_.front();
+  if (options_.patch.kind == PatchRequest::kFixed)
+    form.check_window("--patch", options_.patch.size);
   place_network(form, first, dtype);
   multiple_ = std::max(multiple_, form.stride_multiple);
   const bool bounded = options_.patch.kind != PatchRequest::kFixed || options_.memory_bytes;

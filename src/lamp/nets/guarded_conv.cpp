@@ -71,7 +71,8 @@ torch::Tensor special_convolution(const Conv& conv, const torch::Tensor& input, 
   const bool split = run != nullptr && run->weight_tasks != nullptr &&
                      torch::GradMode::is_enabled() && conv.weight.requires_grad();
   if (!split && !is_reduced(dtype)) return {};
-  const KernelShape shape = kernel_shape(conv, input, transposed, dtype);
+  KernelShape shape = kernel_shape(conv, input, transposed, dtype);
+  shape.forward_only = !torch::GradMode::is_enabled() && (run == nullptr || !run->training);
   const bool trusted = !is_reduced(dtype) || kernel_agrees(shape);
   if (split) {
     const SplitShape sizes{shape.stride, shape.padding, transposed};

@@ -4,6 +4,7 @@
 
 #include <torch/types.h>
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -45,6 +46,10 @@ struct Network {
   // Repeats the last slices of D, H and W up to the next multiple; crop() undoes it on the output.
   torch::Tensor pad(const torch::Tensor& input) const;
   torch::Tensor crop(const torch::Tensor& output, const torch::Tensor& input) const;
+
+  // Throws UsageError that begins with `what` ("--patch") if an axis of a window x, y, z is shorter
+  // than the network's stride: most of what the network would see is padding.
+  void check_window(const std::string& what, const std::array<std::int64_t, 3>& size) const;
 
   // Lays convolution weights out as D, H, W, C and brings inputs into that order: on CPUs 1.3 to 2
   // times as fast. Values stay the same up to rounding.

@@ -46,16 +46,22 @@ struct KernelShape {
   at::ScalarType dtype = torch::kBFloat16;
   c10::Device device = c10::kCPU;
   bool channels_last = false;
+  bool forward_only = false;  // prediction: gradients do not matter
 };
 
 // Whether output, input gradient and weight gradient in reduced precision agree with fp32 on random
 // data (relative L2 error of at most 2 %, all finite). Small shapes are tried many times, because
 // the known fault comes and goes; shapes over 2^22 voxels x channels are checked at a smaller size
-// of the same parity. Remembered for the process; a shape that fails is said once in the log.
-// Thread-safe.
+// of the same parity. For prediction only the output is compared, and volumes of all sizes share
+// their checks: an axis counts as its length up to 16 voxels (8 where there are more than 32
+// channels), beyond that as even or odd. Remembered for the process; a shape that fails is said
+// once in the log. Thread-safe.
 bool kernel_agrees(const KernelShape& shape);
 
-// For tests: the check itself, not remembered, with a kernel that may be replaced by a faulty one.
-bool check_kernel(const KernelShape& shape, double weight_gradient_fault = 0);
+// For tests: the check itself, not remembered, with a kernel whose last result (the weight
+// gradient, or the output where only that counts) is off by `fault` in one place.
+bool check_kernel(const KernelShape& shape, double fault = 0);
+// Of kernel_agrees() in this process.
+std::int64_t kernel_checks_done();
 
 }  // namespace lamp

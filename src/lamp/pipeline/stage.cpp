@@ -205,7 +205,10 @@ torch::Tensor Stage::run_links(InFlight& state, int microbatch, bool first_time)
   const torch::AutoGradMode gradients(step_->training &&
                                       !(first_time && recomputes_now(microbatch)));
   std::vector<NormStatistics> ignored;
-  RunContext context{.seed = step_->seed, .step = step_->step, .microbatch = microbatch};
+  RunContext context{.seed = step_->seed,
+                     .step = step_->step,
+                     .microbatch = microbatch,
+                     .training = step_->training};
   if (step_->deferred_batch_norm) context.statistics = first_time ? &statistics_ : &ignored;
   if (options_.split_backward && step_->training) {
     state.weight_tasks = std::make_shared<WeightTasks>();

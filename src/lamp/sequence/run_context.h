@@ -27,6 +27,9 @@ struct RunContext {
   std::uint64_t seed = 0;
   std::int64_t step = 0;
   int microbatch = 0;
+  // There will be a backward pass, even if this forward pass is without gradients because it will
+  // be run again.
+  bool training = false;
   // Where batch norms leave their statistics; null = they update their running ones themselves.
   std::vector<NormStatistics>* statistics = nullptr;
   // Where convolutions leave their weight gradients; null = the backward pass computes them.

@@ -35,12 +35,22 @@ Json fingerprint(const Dataset& dataset) {
   return json;
 }
 
-void complete_net(TrainConfig& config, const Dataset& dataset) {
+// `given`: the configuration's "net".
+void complete_net(TrainConfig& config, const Json& given, const Dataset& dataset) {
   config.net.classes = dataset.labels.rbegin()->first + 1;
   const Case& first = dataset.training.front();
   config.net.in_channels = first.images.size() > 1
                                ? static_cast<std::int64_t>(first.images.size())
                                : read_volume_header(first.images.front()).channels;
+  const auto agree = [&](const char* key, std::int64_t found) {
+    const Json asked = given.is_object() ? given.value(key, Json()) : Json();
+    if (!asked.is_null() && asked != found)
+      throw UsageError(std::string("configuration: net.") + key + ": found " + asked.dump() +
+                       ", but the data set " + dataset.root.string() + " has " +
+                       std::to_string(found) + "; leave it out and it follows from the data");
+  };
+  agree("classes", config.net.classes);
+  agree("in_channels", config.net.in_channels);
 }
 
 // Keys whose change would make the saved state meaningless.
@@ -87,13 +97,14 @@ RunFolder open_run_folder(const TrainRequest& request) {
     throw UsageError("train: " + request.run.string() +
                      " already holds a run: go on with --resume or choose another folder");
   }
-  folder.config = parse_train_config(config_of(request));
+  const Json given = config_of(request);
+  folder.config = parse_train_config(given);
   folder.dataset = read_dataset(dataset_of(request));
   if (folder.dataset.training.empty())
     throw InputError("no training cases", folder.dataset.root.string(),
                      "its \"training\" list is empty");
   check_augment(folder.config.augment, folder.dataset.labels);
-  complete_net(folder.config, folder.dataset);
+  complete_net(folder.config, given.value("net", Json()), folder.dataset);
   const Json config = to_json(folder.config);
   const Json dataset = fingerprint(folder.dataset);
   if (folder.has_state) refuse_other_run(request.run, config, dataset);

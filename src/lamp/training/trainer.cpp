@@ -101,6 +101,8 @@ Trainer::Trainer(RunFolder folder)
       network_(make_network(config().net)),
       precision_(parse_precision(config().execution.precision, devices_.front().type())),
       scaler_(precision_ == Precision::kFp16) {
+  for (const StageConfig& stage : config().curriculum)
+    if (stage.patch) network_.check_window("configuration: curriculum.patch", *stage.patch);
   network_.initialise(config().seed);
   torch::manual_seed(
       config().seed);  // for layers that draw from torch's own generator, such as dropout
