@@ -42,14 +42,13 @@ TEST(MemoryModelTest, RecomputationHoldsInputsAndOneMicroBatch) {
   NetworkCosts costs = saving_links(4);
   for (LayerCosts& layer : costs.layers) layer.output_bytes = 10;
   const MemoryModel memory(costs, made_up_setup(ScheduleKind::kGPipe, 2, 6));
-  // Six inputs, one micro-batch of two links, the gradient that arrived, that of the first link's
-  // output or of the input.
+  // Six inputs, one micro-batch of two links, the gradients of a link's output and input.
   const StageRange last{2, 4};
   const std::int64_t always = memory.stage_peak_bytes(1, last, RecomputeRule::kAlways);
-  EXPECT_EQ(always, 6 * 10 + 2000 + 10);
+  EXPECT_EQ(always, 6 * 10 + 2000 + 2 * 10);
   // The last micro-batch is kept beside the one that is run again.
   EXPECT_EQ(memory.stage_peak_bytes(1, last, RecomputeRule::kExceptLast), always + 2000);
-  EXPECT_EQ(memory.stage_peak_bytes(1, last, RecomputeRule::kNever), 6 * 2010 + 10);
+  EXPECT_EQ(memory.stage_peak_bytes(1, last, RecomputeRule::kNever), 6 * 2010 + 2 * 10);
 }
 
 TEST(MemoryModelTest, CountsParametersGradientsStateAndTheUpdate) {

@@ -160,6 +160,7 @@ class Search {
   bool hopeless(double bound, std::int64_t bytes) const;
   void consider(const Partition& partition);
   void consider_known_cuts();
+  bool move_cuts(std::size_t j, std::size_t other, int by, int other_by);
   void improve();
   void descend(const Node& node);
   std::vector<Child> children(const Node& node) const;
@@ -279,24 +280,33 @@ void Search::consider_known_cuts() {
   consider(partition_by_costs(bytes, stages_));
 }
 
-// Moves one cut at a time while that helps.
+// Whether the cuts behind stages j and other may stand elsewhere to advantage.
+bool Search::move_cuts(std::size_t j, std::size_t other, int by, int other_by) {
+  Partition changed = best_->partition;
+  const auto move = [&](std::size_t stage, int links) {
+    changed[stage].last += static_cast<std::size_t>(links);
+    changed[stage + 1].first = changed[stage].last;
+  };
+  move(j, by);
+  if (other != j) move(other, other_by);
+  for (const StageRange& range : changed)
+    if (range.first >= range.last || range.last > links_) return false;
+  const double before = best_->step_s;
+  consider(changed);
+  return best_->step_s < before * (1 - kTimeTolerance);
+}
+
+// Moves one cut or two at a time while that helps: where the search is too long to finish, its
+// result is at least that good.
 void Search::improve() {
-  constexpr int kFarthest = 3;
+  constexpr int kFarthest = 4;
   for (bool moved = best_.has_value(); moved;) {
     moved = false;
-    for (std::size_t j = 0; j + 1 < stages_; ++j) {
-      for (int by = -kFarthest; by <= kFarthest; ++by) {
-        Partition changed = best_->partition;
-        const auto cut = static_cast<std::ptrdiff_t>(changed[j].last) + by;
-        if (by == 0 || cut <= static_cast<std::ptrdiff_t>(changed[j].first) ||
-            cut >= static_cast<std::ptrdiff_t>(changed[j + 1].last))
-          continue;
-        changed[j].last = changed[j + 1].first = static_cast<std::size_t>(cut);
-        const double before = best_->step_s;
-        consider(changed);
-        moved = moved || best_->step_s < before * (1 - kTimeTolerance);
-      }
-    }
+    for (std::size_t j = 0; j + 1 < stages_; ++j)
+      for (std::size_t other = j; other + 1 < stages_; ++other)
+        for (int by = -kFarthest; by <= kFarthest; ++by)
+          for (int other_by = -kFarthest; other_by <= kFarthest; ++other_by)
+            if (other != j || other_by == 0) moved = move_cuts(j, other, by, other_by) || moved;
   }
 }
 
@@ -348,6 +358,7 @@ std::optional<Balance> Search::run() {
   if (best_) fill_open(fastest_s_ * (1 + kTimeTolerance));
   descend({});
   if (!best_) return std::nullopt;
+  if (!complete_) improve();
   best_->lower_bound_s = complete_ && best_->proven ? best_->step_s : bound;
   best_->proven = best_->proven && complete_;
   best_->simulations = simulations_;

@@ -15,7 +15,11 @@ namespace {
 constexpr double kBackwardPasses = 2;  // of convolutions: gradients of input and weights
 constexpr double kForwardMoves = 3;    // reads and writes of a tensor in a norm or sum
 constexpr double kBackwardMoves = 5;
-constexpr std::int64_t kLossTensors = 6;  // as large as the output, alive at once in the loss
+constexpr double kLossMoves = 8;
+// The loss works on so many voxels at once and holds so many numbers for each class and besides
+// (objective/lamp_loss.cpp; measured for 2 to 30 classes).
+constexpr std::int64_t kLossVoxels = std::int64_t{1} << 20;
+constexpr std::int64_t kLossOfClass = 2, kLossBesides = 7;
 
 class MetaSkips : public SkipPort {
  public:
@@ -156,9 +160,12 @@ NetworkCosts shape_costs(Sequence& chain, const std::vector<std::int64_t>& sizes
     if (!links[i].keeps_output && behind) layer.handed_bytes = layer.output_bytes;
     behind = links[i].keeps_input;
   }
-  costs.loss_workspace_bytes = kLossTensors * costs.layers.back().output_bytes;
-  costs.loss_s = static_cast<double>(kLossTensors) *
-                 static_cast<double>(costs.layers.back().output_bytes) / speed.memory_bytes_per_s;
+  // The gradient of the output, and one sample's slab.
+  const std::int64_t voxels = tensor.numel() / tensor.size(0) / tensor.size(1);
+  costs.loss_workspace_bytes =
+      bytes_of(tensor) +
+      4 * std::min(voxels, kLossVoxels) * (kLossOfClass * tensor.size(1) + kLossBesides);
+  costs.loss_s = kLossMoves * static_cast<double>(bytes_of(tensor)) / speed.memory_bytes_per_s;
   return costs;
 }
 

@@ -106,8 +106,12 @@ class StepBench {
     microbatches_ = choose_microbatches(options.execution, setting.network, prepared_, devices_,
                                         /*loss_is_sum=*/true);
     const auto parts = split_batch(prepared_.size(0), microbatches_);
-    pipeline_ = make_pipeline(setting.network, options.execution, devices_,
-                              prepared_.narrow(0, 0, parts.front().count), options.seed);
+    pipeline_ = make_pipeline(setting.network, options.execution,
+                              {.devices = devices_,
+                               .sample = prepared_.narrow(0, 0, parts.front().count),
+                               .microbatches = microbatches_,
+                               .optimizer_factor = optimizer_state_factor(options.optimizer)},
+                              options.seed);
     labels_ = setting.labels.to(devices_.back());
     loss_ = make_loss({}, torch::ones({options.net.classes}, devices_.back()));
     parameters_ = named_parameters(setting.network);

@@ -2,11 +2,19 @@
 #include "lamp/training/execution.h"
 
 #include <algorithm>
+#include <optional>
+#include <utility>
 
 #include "lamp/base/device.h"
 #include "lamp/base/errors.h"
 #include "lamp/base/log.h"
+#include "lamp/base/text.h"
+#include "lamp/inference/memory_estimate.h"
+#include "lamp/nets/net_factory.h"
 #include "lamp/pipeline/link_costs.h"
+#include "lamp/planner/balance.h"
+#include "lamp/planner/least_memory.h"
+#include "lamp/planner/shape_costs.h"
 
 namespace lamp {
 namespace {
@@ -15,6 +23,11 @@ constexpr std::int64_t kMicroBatchesPerStage = 4;  // gpipe's bubble is then at 
 // Batch norm is steadier with two samples, and torch takes its slow convolution for a single small
 // one (N x C x D x H up to 20480): 0.70 s against 0.15 s for one step of the demo's network.
 constexpr std::int64_t kLeastSamples = 2;
+constexpr double kDeviceBytesPerS = 25e9;  // between GPUs: PCIe 4.0 x16 less its overhead
+
+ScheduleKind schedule_of(const ExecutionConfig& config) {
+  return config.schedule == "auto" ? ScheduleKind::kGPipe : parse_schedule_kind(config.schedule);
+}
 
 void parse_partition(ObjectReader& reader, ExecutionConfig& config) {
   const Json& partition = reader.at("partition");
@@ -48,16 +61,15 @@ void parse_recompute(ObjectReader& reader, ExecutionConfig& config) {
   }
 }
 
+// The rules that the configuration names; none for "auto".
 std::vector<RecomputeRule> rules_for(const ExecutionConfig& config, std::size_t stages) {
-  if (config.recompute == "stages") {
-    if (config.recompute_stages.size() != stages)
-      throw UsageError("--recompute: found " + std::to_string(config.recompute_stages.size()) +
-                       " rules for " + std::to_string(stages) + " stages");
-    return config.recompute_stages;
-  }
-  const bool is_auto = config.recompute == "auto";
-  return std::vector(stages,
-                     is_auto ? RecomputeRule::kNever : parse_recompute_rule(config.recompute));
+  if (config.recompute == "auto") return {};
+  if (config.recompute != "stages")
+    return std::vector(stages, parse_recompute_rule(config.recompute));
+  if (config.recompute_stages.size() != stages)
+    throw UsageError("--recompute: found " + std::to_string(config.recompute_stages.size()) +
+                     " rules for " + std::to_string(stages) + " stages");
+  return config.recompute_stages;
 }
 
 Json to_json(const std::vector<RecomputeRule>& rules) {
@@ -66,23 +78,93 @@ Json to_json(const std::vector<RecomputeRule>& rules) {
   return names;
 }
 
-Partition partition_for(const Network& network, const ExecutionConfig& config, std::size_t stages,
-                        const torch::Tensor& sample) {
-  Sequence& chain = *network.chain;
+struct Cut {
+  Partition partition;
+  std::vector<RecomputeRule> recompute;  // [K]
+};
+
+// What the configuration says without any measurement; nothing for "auto" and the like.
+std::optional<Partition> partition_from(const Sequence& chain, const ExecutionConfig& config,
+                                        std::size_t stages) {
   if (config.partition == "counts") {
     if (config.partition_counts.size() != stages)
       throw UsageError("--partition: found " + std::to_string(config.partition_counts.size()) +
                        " stages for " + std::to_string(stages) + " devices");
     return partition_by_counts(config.partition_counts, chain.size());
   }
-  if (stages == 1) return {{0, chain.size()}};
+  if (stages == 1) return Partition{{0, chain.size()}};
   if (config.partition == "layers")
     return partition_by_costs(std::vector<double>(chain.size(), 1), stages);
-  if (config.partition == "parameters") return partition_by_costs(parameter_bytes(chain), stages);
-  if (stages > chain.size()) return partition_by_costs(parameter_bytes(chain), stages);  // throws
-  const LinkCosts costs = measure_links(chain, sample);
-  return partition_by_costs(config.partition == "activations" ? costs.output_bytes : costs.seconds,
-                            stages);
+  if (config.partition == "parameters" || stages > chain.size())  // the latter throws
+    return partition_by_costs(parameter_bytes(chain), stages);
+  return std::nullopt;
+}
+
+// Bytes from shapes, since loader threads may allocate meanwhile; seconds as measured.
+NetworkCosts costs_of(const Network& network, const torch::Tensor& sample,
+                      const std::vector<double>& seconds) {
+  const Network shapes = make_network(network.config);
+  shapes.chain->train();
+  keep_shapes_only(*shapes.chain);
+  NetworkCosts costs = shape_costs(*shapes.chain, sample.sizes().vec(), {});
+  for (std::size_t link = 0; link < costs.layers.size(); ++link) {
+    LayerCosts& layer = costs.layers[link];
+    layer.forward_s = seconds[link] / 3;
+    layer.backward_s = 2 * layer.forward_s;
+    layer.weight_s = layer.weight_s > 0 ? layer.forward_s : 0;
+  }
+  costs.loss_s = 0;
+  return costs;
+}
+
+// The planner's cut for this schedule and number of micro-batches. Neither it nor what is computed
+// again changes a result, so that measured times may decide.
+Cut planned_cut(const NetworkCosts& costs, const ExecutionConfig& config,
+                const PipelineLoad& load) {
+  PipelineSetup setup{.schedule = schedule_of(config),
+                      .microbatches = static_cast<int>(load.microbatches),
+                      .bytes_per_s = kDeviceBytesPerS,
+                      .optimizer_factor = load.optimizer_factor};
+  for (const c10::Device device : load.devices)
+    setup.devices.push_back({device.str(), available_bytes(device)});
+  const auto rules = rules_for(config, load.devices.size());
+  std::optional<RecomputeRule> rule;
+  if (!rules.empty()) rule = rules.front();
+  auto found = balance(costs, setup, {.recompute = rule, .most_simulations = 20000});
+  if (!found) {
+    found = least_memory_balance(costs, setup, rule);
+    log_warning("the network may not fit: a device would hold " +
+                bytes_text(found->largest_peak_bytes) + "; see lamp plan for what would fit");
+  }
+  return {found->partition, rules.empty() ? found->recompute : rules};
+}
+
+// Where the cut is given, the planner still says what must be computed again.
+std::vector<RecomputeRule> planned_rules(const Network& network, const ExecutionConfig& config,
+                                         const PipelineLoad& load, const Partition& partition) {
+  if (load.devices.size() == 1) return {RecomputeRule::kNever};
+  PipelineSetup setup{.schedule = schedule_of(config),
+                      .microbatches = static_cast<int>(load.microbatches),
+                      .optimizer_factor = load.optimizer_factor};
+  for (const c10::Device device : load.devices)
+    setup.devices.push_back({device.str(), available_bytes(device)});
+  const std::vector<double> seconds(network.chain->size(), 1);
+  const auto found = evaluate_partition(costs_of(network, load.sample, seconds), setup, partition);
+  return found ? found->recompute : std::vector(load.devices.size(), RecomputeRule::kAlways);
+}
+
+Cut cut_for(const Network& network, const ExecutionConfig& config, const PipelineLoad& load) {
+  const std::size_t stages = load.devices.size();
+  auto partition = partition_from(*network.chain, config, stages);
+  if (!partition) {
+    const LinkCosts costs = measure_links(*network.chain, load.sample);
+    if (config.partition == "auto")
+      return planned_cut(costs_of(network, load.sample, costs.seconds), config, load);
+    partition = partition_by_costs(
+        config.partition == "activations" ? costs.output_bytes : costs.seconds, stages);
+  }
+  const auto rules = rules_for(config, stages);
+  return {*partition, rules.empty() ? planned_rules(network, config, load, *partition) : rules};
 }
 
 }  // namespace
@@ -118,16 +200,14 @@ Json to_json(const ExecutionConfig& config) {
 }
 
 std::unique_ptr<Pipeline> make_pipeline(const Network& network, const ExecutionConfig& config,
-                                        const std::vector<c10::Device>& devices,
-                                        const torch::Tensor& sample, std::uint64_t seed) {
-  PipelineOptions options{.devices = devices,
-                          .partition = partition_for(network, config, devices.size(), sample),
-                          .schedule = config.schedule == "auto"
-                                          ? ScheduleKind::kGPipe
-                                          : parse_schedule_kind(config.schedule),
-                          .recompute = rules_for(config, devices.size()),
-                          .seed = seed};
-  return std::make_unique<Pipeline>(network.chain, options);
+                                        const PipelineLoad& load, std::uint64_t seed) {
+  Cut cut = cut_for(network, config, load);
+  return std::make_unique<Pipeline>(network.chain,
+                                    PipelineOptions{.devices = load.devices,
+                                                    .partition = std::move(cut.partition),
+                                                    .schedule = schedule_of(config),
+                                                    .recompute = std::move(cut.recompute),
+                                                    .seed = seed});
 }
 
 std::int64_t choose_microbatches(const ExecutionConfig& config, const Network& network,

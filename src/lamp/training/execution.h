@@ -19,15 +19,15 @@ namespace lamp {
 struct ExecutionConfig {
   std::string device = "auto";     // several with commas = pipeline stages
   std::string precision = "fp32";  // fp32 | bf16 | fp16 (GPU)
-  // auto and time: stages that take equally long, as measured; layers, parameters, activations:
-  // equally many, or equally many bytes; or the layers of each stage, such as [5, 7, 9].
+  // auto: the planner's; time: stages that take equally long, as measured; layers, parameters,
+  // activations: equally many, or equally many bytes; or the layers of each stage: [5, 7, 9].
   std::string partition = "auto";
   std::vector<std::int64_t> partition_counts;
   // 0 = auto: 4 a stage of 2 samples or more; 1 where all stages are on one device, whose cores one
   // stage after another can have all to itself.
   std::int64_t microbatches = 0;
-  std::string schedule = "gpipe";  // auto | naive | gpipe | 1f1b | zero-bubble
-  // auto | never | always | except_last, or one of the latter three for each stage.
+  std::string schedule = "gpipe";  // auto (a run: gpipe) | naive | gpipe | 1f1b | zero-bubble
+  // auto (the least that fits) | never | always | except_last, or one of the latter for each stage.
   std::string recompute = "auto";
   std::vector<RecomputeRule> recompute_stages;
 };
@@ -36,12 +36,19 @@ struct ExecutionConfig {
 ExecutionConfig parse_execution_config(const Json& json);
 Json to_json(const ExecutionConfig& config);
 
-// A pipeline for the network, cut by `sample`, a prepared input [n, C, D, H, W] (Network::prepare)
-// as large as a micro-batch will be. Throws UsageError where there are more stages than layers or
-// the counts do not fit.
+// What a pipeline will have to carry.
+struct PipelineLoad {
+  std::vector<c10::Device> devices;
+  torch::Tensor sample;  // a prepared micro-batch [n, C, D, H, W] (Network::prepare)
+  std::int64_t microbatches = 1;
+  double optimizer_factor = 2;  // optimizer_state_factor(); the largest where it is not known
+};
+
+// A pipeline for the network; "auto" is the planner's cut for this load, with the least
+// recomputation that fits what is free. Throws UsageError where there are more stages than layers
+// or the counts do not fit.
 std::unique_ptr<Pipeline> make_pipeline(const Network& network, const ExecutionConfig& config,
-                                        const std::vector<c10::Device>& devices,
-                                        const torch::Tensor& sample, std::uint64_t seed);
+                                        const PipelineLoad& load, std::uint64_t seed);
 
 // M for one batch: what the configuration asks for, at most one for each sample, fewer where a
 // micro-batch would leave batch norm a single value, and 1 where the loss needs the whole batch.

@@ -43,6 +43,7 @@ Json to_json(const Plan& plan) {
   Json rules = Json::array();
   for (const RecomputeRule rule : plan.balance.recompute) rules.push_back(to_string(rule));
   return {{"layers", layers_json(plan.costs)},
+          {"loss", {{"step_s", plan.costs.loss_s}, {"bytes", plan.costs.loss_workspace_bytes}}},
           {"stages", stages_json(plan)},
           {"devices", devices_json(plan)},
           {"schedule", to_string(plan.setup.schedule)},

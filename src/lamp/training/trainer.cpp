@@ -206,7 +206,12 @@ void Trainer::run_epochs(const BatchPlan& plan, Prefetcher<Batch>& batches) {
 void Trainer::start_pipeline(const torch::Tensor& prepared, std::int64_t microbatches) {
   const torch::Tensor sample =
       prepared.narrow(0, 0, split_batch(prepared.size(0), microbatches).front().count);
-  pipeline_ = make_pipeline(network_, config().execution, devices_, sample, config().seed);
+  pipeline_ = make_pipeline(network_, config().execution,
+                            {.devices = devices_,
+                             .sample = sample,
+                             .microbatches = microbatches,
+                             .optimizer_factor = optimizer_state_factor(stage().optimizer)},
+                            config().seed);
   write_file(folder_.path / "plan.json",
              dump_json(describe(*pipeline_, config().execution)) + "\n");
 }

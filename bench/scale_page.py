@@ -1,0 +1,76 @@
+#!/usr/bin/env python3
+"""How far networks, inputs and devices go together: a Markdown table from `lamp plan --json`.
+
+Usage: bench/scale_page.py build/lamp > table.md
+"""
+import json
+import subprocess
+import sys
+
+NETS = [(net, width) for net in ("unet", "seunet") for width in (32, 64, 128)]
+INPUTS = [(128, 128, 128), (192, 192, 192), (256, 352, 288), (512, 512, 704)]
+MEMORY_GIB = [16, 32, 80, 141]
+MOST_DEVICES = 8
+
+
+def plan(lamp, net, width, size, batch, gib, devices):
+    command = [lamp, "--json", "plan", "--net", net, "--width", str(width), "--classes", "10",
+               "--input", ",".join(map(str, size)), "--batch", str(batch),
+               "--devices", str(devices), "--device-memory", f"{gib}GiB",
+               "--flops", "50T", "--bandwidth", "25GB/s"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    if result.returncode not in (0, 5):
+        raise SystemExit(f"{' '.join(command)}: {result.stderr}")
+    return json.loads(result.stdout)
+
+
+def least_devices(lamp, net, width, size, batch, gib):
+    """The fewest of 1, 2, 4, 8 devices that hold it, and the plan."""
+    devices = 1
+    while devices <= MOST_DEVICES:
+        found = plan(lamp, net, width, size, batch, gib, devices)
+        if found["fits"]:
+            return found
+        devices *= 2
+    return None
+
+
+def cell(found):
+    if found is None:
+        return "no"
+    stages = len(found["stages"])
+    again = sum(rule != "never" for rule in found["recompute"])
+    text = f"{stages} dev" + (f", {again} recompute" if again else "")
+    peak = max(device["peak_bytes"] for device in found["devices"]) / 2**30
+    return f"{text}, {peak:.0f} GiB, {found['step_s']:.2f} s"
+
+
+def main():
+    lamp = sys.argv[1]
+    print("Batch 1: fewest devices that hold a training step (of 1, 2, 4, 8), fullest device, "
+          "simulated step.\n")
+    print("| network | input | " + " | ".join(f"{gib} GiB" for gib in MEMORY_GIB) + " |")
+    print("|---|---|" + "---|" * len(MEMORY_GIB))
+    for net, width in NETS:
+        for size in INPUTS:
+            row = [cell(least_devices(lamp, net, width, size, 1, gib)) for gib in MEMORY_GIB]
+            print(f"| {net} {width} | {'x'.join(map(str, size))} | " + " | ".join(row) + " |",
+                  flush=True)
+    print("\nBatch 16, 80 GiB: volumes a second in simulation on up to K devices "
+          "(stages used, schedule, micro-batches).\n")
+    counts = [1, 2, 4, 8]
+    print("| network | input | " + " | ".join(f"K = {k}" for k in counts) + " |")
+    print("|---|---|" + "---|" * len(counts))
+    for net, width in NETS:
+        for size in INPUTS[:2]:
+            row = []
+            for k in counts:
+                found = plan(lamp, net, width, size, 16, 80, k)
+                row.append(f"{16 / found['step_s']:.1f} ({len(found['stages'])}, "
+                           f"{found['schedule']}, {found['microbatches']})"
+                           if found["fits"] else "no")
+            print(f"| {net} {width} | {'x'.join(map(str, size))} | " + " | ".join(row) + " |",
+                  flush=True)
+
+
+main()

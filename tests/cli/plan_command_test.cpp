@@ -1,0 +1,129 @@
+// `lamp plan` as users and scripts meet it.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "lamp/base/json.h"
+#include "support/run_program.h"
+
+namespace lamp::testing {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr const char* kAbsent =
+    "--net unet --width 16 --input 128,128,128 --batch 8 --devices 4 --device-memory 16GiB "
+    "--flops 10T --bandwidth 50GB/s ";
+
+Json json_of(const std::string& arguments, int exit_code = 0) {
+  const ProgramResult result = run_lamp("--json plan " + arguments);
+  EXPECT_EQ(result.exit_code, exit_code) << result.err;
+  return parse_json(result.out, "stdout");
+}
+
+TEST(PlanCommandTest, PrintsTheContractsFields) {
+  const Json json = json_of(kAbsent);
+  for (const char* field : {"layers", "stages", "schedule", "microbatches", "recompute", "step_s",
+                            "bubble", "utilisation", "fits", "reasons"})
+    EXPECT_TRUE(json.contains(field)) << field;
+  for (const char* field :
+       {"name", "forward_s", "backward_s", "parameter_bytes", "activation_bytes", "output_bytes"})
+    EXPECT_TRUE(json["layers"][0].contains(field)) << field;
+  EXPECT_EQ(json["fits"], true);
+  EXPECT_EQ(json["recompute"].size(), json["stages"].size());
+  std::size_t next = 0;
+  for (const Json& stage : json["stages"]) {
+    EXPECT_EQ(stage["first"], next);
+    next = stage["last"].get<std::size_t>() + 1;
+    EXPECT_LE(stage["peak_bytes"], std::int64_t{16} << 30);
+    EXPECT_LE(stage["step_s"], json["step_s"]);
+  }
+  EXPECT_EQ(next, json["layers"].size());
+}
+
+TEST(PlanCommandTest, PrintsATableAndReasonsForPeople) {
+  const ProgramResult result = run_lamp(std::string("plan ") + kAbsent);
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.out, HasSubstr("stage"));
+  EXPECT_THAT(result.out, HasSubstr("decoder_4_out"));
+  EXPECT_THAT(result.out, HasSubstr("one would take"));
+}
+
+TEST(PlanCommandTest, HonoursWhatIsFixed) {
+  const Json json = json_of(std::string(kAbsent) +
+                            "--schedule gpipe --microbatches 2 --recompute always "
+                            "--partition [20,14,10]");
+  EXPECT_EQ(json["schedule"], "gpipe");
+  EXPECT_EQ(json["microbatches"], 2);
+  EXPECT_EQ(json["recompute"], Json({"always", "always", "always"}));
+  EXPECT_EQ(json["stages"][1]["first"], 20);
+}
+
+TEST(PlanCommandTest, WhatDoesNotFitExitsWithFiveAndSaysWhatWould) {
+  const std::string arguments =
+      "--net unet --width 32 --input 256,256,256 --devices 1 --device-memory 4GiB";
+  EXPECT_EQ(json_of(arguments, 5)["fits"], false);
+  const ProgramResult result = run_lamp("plan " + arguments);
+  EXPECT_EQ(result.exit_code, 5);
+  EXPECT_THAT(result.err, HasSubstr("nothing fits"));
+  EXPECT_THAT(result.err, HasSubstr("would fit"));
+}
+
+TEST(PlanCommandTest, WritesPlanAndPictures) {
+  const TemporaryFolder folder;
+  const std::string plan = (folder / "plan.json").string(), svg = (folder / "a.svg").string(),
+                    trace = (folder / "a.json").string();
+  const ProgramResult result = run_lamp(std::string("plan ") + kAbsent + "-o '" + plan +
+                                        "' --svg '" + svg + "' --trace '" + trace + "'");
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(parse_json(text_of(plan), plan)["fits"], true);
+  EXPECT_THAT(text_of(svg), HasSubstr("</svg>"));
+  EXPECT_NO_THROW(parse_json(text_of(trace), trace));
+}
+
+TEST(PlanCommandTest, MeasuresThePlanBesideThePrediction) {
+  const Json json = json_of(
+      "--net unet --width 4 --depth 2 --input 32,32,32 --batch 2 --device cpu,cpu "
+      "--microbatches 2 --schedule 1f1b --measure --rounds 1");
+  EXPECT_EQ(json["stages"].size(), 2U);
+  ASSERT_TRUE(json.contains("measured"));
+  EXPECT_GT(json["measured"]["step_s"], 0);
+  const double predicted = json["devices"][0]["peak_bytes"];
+  EXPECT_NEAR(predicted / json["measured"]["peak_bytes"][0].get<double>(), 1, 0.1);
+}
+
+TEST(PlanCommandTest, TakesNetworkAndInputFromAConfiguration) {
+  const Json json = json_of("-c demo --devices 2 --device-memory 8GiB");
+  EXPECT_EQ(json["layers"].back()["name"], "decoder_3_out");
+}
+
+TEST(PlanCommandTest, RefusesBadInputWithTwoAndAReason) {
+  const std::string four = "--devices 4 --device-memory 16GiB ";
+  for (const auto& [arguments, part] : std::vector<std::pair<std::string, std::string>>{
+           {"--devices 0 --device-memory 16GiB", "--devices: found 0"},
+           {"--devices -3 --device-memory 16GiB", "--devices: found -3"},
+           {"--devices 4", "--device-memory"},
+           {"--devices 4 --device-memory -16GiB", "--device-memory"},
+           {"--devices 4 --device-memory 0", "--device-memory"},
+           {four + "--device cpu,cpu", "--device"},
+           {four + "--measure", "--measure"},
+           {four + "--input 16,64,64", "--input"},
+           {four + "--input 64,64", "64,64"},
+           {four + "--batch -1", "--batch"},
+           {four + "--flops 0", "--flops"},
+           {four + "--bandwidth fast", "--bandwidth"},
+           {four + "--schedule 1f2b", "1f2b"},
+           {four + "--microbatches 0", "microbatches"},
+           {four + "--partition [1,2]", "--partition"},
+           {four + "--net yolo", "yolo"},
+           {"--flops 10T --device cpu", "--flops"},
+           {"--device cpu,gpu", "--device"}}) {
+    const ProgramResult result = run_lamp("plan " + arguments);
+    EXPECT_EQ(result.exit_code, 2) << arguments << result.err;
+    EXPECT_THAT(result.err, HasSubstr(part)) << arguments;
+  }
+}
+
+}  // namespace
+}  // namespace lamp::testing

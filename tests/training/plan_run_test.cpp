@@ -1,0 +1,102 @@
+// Measured and worked-out costs agree on bytes, and a plan's prediction with the run.
+#include "lamp/training/plan_run.h"
+
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <cstdlib>
+
+#include "lamp/base/errors.h"
+#include "lamp/base/log.h"
+#include "lamp/training/plan_costs.h"
+
+namespace lamp {
+namespace {
+
+PlanOptions small(const std::string& net) {
+  PlanOptions options{.input = {32, 32, 32}, .batch = 2, .execution = {.device = "cpu"}};
+  options.net = parse_net_config({{"name", net}, {"classes", 5}});
+  if (net == "anatomynet") {
+    options.input = {16, 16, 16};
+  } else {
+    options.net.width = 4;
+    options.net.depth = 2;
+  }
+  return options;
+}
+
+class PlanRunTest : public ::testing::TestWithParam<std::string> {
+ protected:
+  PlanRunTest() {
+    set_log_level(LogLevel::kWarning);
+    at::set_num_threads(1);  // small tensors gain nothing from more
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Networks, PlanRunTest, ::testing::Values("unet", "seunet", "anatomynet"));
+
+TEST_P(PlanRunTest, MeasuredAndWorkedOutBytesAgree) {
+  const PlanOptions options = small(GetParam());
+  const NetworkCosts measured = measured_costs_of(options)({.samples = 2});
+  const NetworkCosts shapes = shape_costs_of(options, shapes_of(options))({.samples = 2});
+  ASSERT_EQ(measured.layers.size(), shapes.layers.size());
+  std::int64_t saved = 0, saved_by_shape = 0;
+  for (std::size_t i = 0; i < measured.layers.size(); ++i) {
+    const LayerCosts& a = measured.layers[i];
+    const LayerCosts& b = shapes.layers[i];
+    EXPECT_EQ(a.name, b.name);
+    EXPECT_EQ(a.output_bytes, b.output_bytes) << a.name;
+    EXPECT_EQ(a.parameter_bytes, b.parameter_bytes) << a.name;
+    EXPECT_EQ(a.buffer_bytes, b.buffer_bytes) << a.name;
+    saved += a.saved_bytes;
+    saved_by_shape += b.saved_bytes;
+  }
+  EXPECT_NEAR(static_cast<double>(saved_by_shape) / static_cast<double>(saved), 1, 0.03);
+  ASSERT_EQ(measured.skips.size(), shapes.skips.size());
+  for (std::size_t i = 0; i < measured.skips.size(); ++i)
+    EXPECT_EQ(measured.skips[i].bytes, shapes.skips[i].bytes) << measured.skips[i].name;
+  EXPECT_NEAR(static_cast<double>(shapes.loss_workspace_bytes) /
+                  static_cast<double>(measured.loss_workspace_bytes),
+              1, 0.03);
+}
+
+// The costs are measured, the rest is the memory model's.
+TEST_P(PlanRunTest, ThePredictedPeakIsTheMeasuredOne) {
+  PlanOptions options = small(GetParam());
+  options.input = {16, 16, 16};
+  options.batch = 4;
+  options.execution.microbatches = 2;
+  for (const auto& [devices, schedule, recompute] :
+       std::vector<std::array<const char*, 3>>{{"cpu", "1f1b", "never"},
+                                               {"cpu,cpu", "gpipe", "never"},
+                                               {"cpu,cpu", "naive", "always"}}) {
+    options.execution.device = devices;
+    options.execution.schedule = schedule;
+    options.execution.recompute = recompute;
+    const Plan plan = plan_network(options);
+    ASSERT_TRUE(plan.fits);
+    const auto peak = measure_plan(options, plan, 1)["peak_bytes"][0].get<double>();
+    EXPECT_NEAR(static_cast<double>(plan.balance.peak_bytes[0]) / peak, 1, 0.1)
+        << devices << " " << schedule << " " << recompute;
+  }
+}
+
+TEST(PlanRunOptionsTest, ThePlansSettingsAreRunAsTheyAre) {
+  PlanOptions options = small("unet");
+  options.execution.device = "cpu,cpu";
+  options.execution.schedule = "auto";
+  options.batch = 4;
+  const Plan plan = plan_network(options);
+  const ExecutionConfig execution = resolved(options.execution, plan);
+  const ExecutionConfig again = parse_execution_config(to_json(execution));
+  EXPECT_EQ(again.partition_counts, execution.partition_counts);
+  EXPECT_EQ(again.recompute_stages, execution.recompute_stages);
+  const Json measured = measure_plan(options, plan, 1);
+  EXPECT_EQ(measured["microbatches"], plan.setup.microbatches);
+  EXPECT_EQ(measured["schedule"], to_string(plan.setup.schedule));
+  for (std::size_t j = 0; j < 2; ++j)
+    EXPECT_EQ(measured["partition"][j]["first"], plan.balance.partition[j].first);
+}
+
+}  // namespace
+}  // namespace lamp
