@@ -225,8 +225,8 @@ TEST_F(SegmenterTest, AutoKeepsBelowTheMemoryAndSaysSo) {
   EXPECT_EQ(exit_code(segment(model, {input}, {.memory_bytes = 1 << 20})), 5);
 }
 
-TEST_F(SegmenterTest, WrongChannelsAreInvalidInput) {
-  EXPECT_EQ(exit_code(segment(small_model(kKeep, 1, 2), {image("a.nii.gz")})), 3);
+TEST_F(SegmenterTest, AModelForOtherChannelsIsTheWrongOne) {
+  EXPECT_EQ(exit_code(segment(small_model(kKeep, 1, 2), {image("a.nii.gz")})), 2);
 }
 
 TEST_F(SegmenterTest, AnInputIsNeverReplaced) {

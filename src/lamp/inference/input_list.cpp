@@ -121,8 +121,9 @@ std::vector<InputCase> group_channels(const std::vector<fs::path>& files) {
   if (in_channels > 1 && input.channels.size() > 1)
     advice += ", in files " + input.name + "_0000 to " + input.name + "_" +
               (in_channels > 10 ? "00" : "000") + std::to_string(in_channels - 1);
-  throw InputError("wrong number of channels", input.channels.front().string(),
-                   "found " + std::to_string(found) + ", " + advice + " as the network takes");
+  throw UsageError("wrong number of channels: " + input.channels.front().string() + ": found " +
+                   std::to_string(found) + ", " + advice +
+                   " as the network takes; use a model that was trained on such images");
 }
 
 }  // namespace

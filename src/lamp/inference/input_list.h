@@ -28,8 +28,8 @@ struct InputCase {
 std::vector<InputCase> expand_inputs(const std::vector<std::string>& inputs,
                                      std::int64_t in_channels);
 
-// The case's image, its channels stacked in order. Throws InputError if the files' grids differ or
-// the number of channels is not the network's.
+// The case's image, its channels stacked in order. Throws InputError if the files' grids differ,
+// UsageError if the number of channels is not the network's.
 Volume read_case(const InputCase& input, std::int64_t in_channels, const ReadOptions& options);
 
 }  // namespace lamp
