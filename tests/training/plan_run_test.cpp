@@ -8,6 +8,7 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/base/log.h"
+#include "lamp/nets/net_factory.h"
 #include "lamp/training/plan_costs.h"
 
 namespace lamp {
@@ -60,28 +61,41 @@ TEST_P(PlanRunTest, MeasuredAndWorkedOutBytesAgree) {
               1, 0.03);
 }
 
-// The costs are measured, the rest is the memory model's.
+// The costs are measured, the rest is the memory model's. Where stages overlap in time the peak
+// depends on the moment, so these are settings where they hardly do.
 TEST_P(PlanRunTest, ThePredictedPeakIsTheMeasuredOne) {
   PlanOptions options = small(GetParam());
   options.input = {16, 16, 16};
   options.batch = 4;
   options.execution.microbatches = 2;
-  for (const auto& [devices, schedule, recompute] :
-       std::vector<std::array<const char*, 3>>{{"cpu", "1f1b", "never"},
-                                               {"cpu,cpu", "gpipe", "never"},
-                                               {"cpu,cpu", "naive", "always"}}) {
-    options.execution.device = devices;
-    options.execution.schedule = schedule;
-    options.execution.recompute = recompute;
+  const auto links = static_cast<std::int64_t>(make_network(options.net).chain->size());
+  struct Setting {
+    const char* devices;
+    const char* schedule;
+    const char* recompute;
+    double tolerance;
+  };
+  for (const Setting& setting :
+       {Setting{"cpu", "1f1b", "never", 0.01}, Setting{"cpu,cpu", "gpipe", "never", 0.03},
+        Setting{"cpu,cpu", "naive", "always", 0.1}}) {
+    options.execution.device = setting.devices;
+    options.execution.schedule = setting.schedule;
+    options.execution.recompute = setting.recompute;
+    const bool is_cut = std::string(setting.devices) != "cpu";
+    options.execution.partition = is_cut ? "counts" : "auto";
+    options.execution.partition_counts = {links / 2, links - links / 2};
     const Plan plan = plan_network(options);
     ASSERT_TRUE(plan.fits);
     const auto peak = measure_plan(options, plan, 1)["peak_bytes"][0].get<double>();
-    EXPECT_NEAR(static_cast<double>(plan.balance.peak_bytes[0]) / peak, 1, 0.1)
-        << devices << " " << schedule << " " << recompute;
+    // engine.md's standard; without recomputation the U-Net's are exact but for a few bytes.
+    const bool is_exact = GetParam() == "unet" && std::string(setting.recompute) == "never";
+    EXPECT_NEAR(static_cast<double>(plan.balance.peak_bytes[0]) / peak, 1, is_exact ? 0.001 : 0.1)
+        << setting.devices << " " << setting.schedule << " " << setting.recompute;
   }
 }
 
 TEST(PlanRunOptionsTest, ThePlansSettingsAreRunAsTheyAre) {
+  at::set_num_threads(1);
   PlanOptions options = small("unet");
   options.execution.device = "cpu,cpu";
   options.execution.schedule = "auto";

@@ -58,7 +58,8 @@ MemoryModel::MicroBatchBytes MemoryModel::micro_batch(const StageRange& links,
   if (links.last < here.size() && !here[links.last])
     bytes.saved -= costs_.layers[links.last - 1].handed_bytes;
   for (const SkipBytes& skip : costs_.skips)
-    if (contains(links, skip.from) && skip.to >= links.last) bytes.sent_skips += skip.bytes;
+    if (contains(links, skip.from) && skip.to >= links.last && !here[skip.to])
+      bytes.sent_skips += skip.bytes;
   add_forward(links, here, bytes);
   add_backward(links, here, bytes);
   return bytes;
