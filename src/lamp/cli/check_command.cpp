@@ -15,8 +15,11 @@ namespace {
 CheckReport check_all(const std::vector<std::string>& paths) {
   std::vector<std::filesystem::path> images;
   std::vector<std::filesystem::path> datasets;
-  for (const std::string& path : paths)
+  for (const std::string& path : paths) {
+    if (path.empty())
+      throw UsageError("check: found an empty name, expected a data set, an image or a folder");
     (looks_like_dataset(path) ? datasets : images).emplace_back(path);
+  }
   if (datasets.empty()) return check_images(images);
   if (datasets.size() == 1 && images.empty()) return check_dataset(datasets.front());
   throw UsageError("check: found " + std::to_string(datasets.size()) + " data sets and " +
