@@ -98,6 +98,24 @@ TEST_P(PipelineNetsTest, EqualsThePlainRunInDouble) {
   }
 }
 
+// Batches that M does not divide, or that have fewer samples; every schedule and rule in turn.
+TEST_P(PipelineNetsTest, EqualsThePlainRunForUnevenMicroBatches) {
+  start(torch::kFloat64);
+  torch::manual_seed(3);
+  batch_ = torch::randn({7, 1, 8, 16, 8}, torch::kFloat64).requires_grad_();
+  for (int microbatches = 1; microbatches <= 8; ++microbatches) {
+    const Outcome expected = plain(microbatches);
+    const int stages = 1 + 5 * microbatches % 6;
+    for (int kind = 0; kind < 4; ++kind) {
+      PipelineOptions how = options(stages, microbatches, static_cast<ScheduleKind>(kind));
+      how.recompute.assign(static_cast<std::size_t>(stages),
+                           static_cast<RecomputeRule>((kind + microbatches) % 3));
+      SCOPED_TRACE(c10::str("K ", stages, " M ", microbatches, " ", to_string(how.schedule)));
+      expect_equal(pipelined(how), expected, 1e-12);
+    }
+  }
+}
+
 TEST_P(PipelineNetsTest, EqualsThePlainRunInFp32) {
   start(torch::kFloat32);
   network_.use_channels_last();
