@@ -134,5 +134,26 @@ TEST(ScheduleTest, BufferLimitsCountAsDependencies) {
     EXPECT_NO_THROW(validate(make_schedule(kind, 4, 6), {.boundary_slots = 1})) << to_string(kind);
 }
 
+TEST(ScheduleTest, OneAtATimeRunsEveryActionAfterThoseItWaitsFor) {
+  for (const ScheduleKind kind : {ScheduleKind::kNaive, ScheduleKind::kGPipe, ScheduleKind::k1F1B,
+                                  ScheduleKind::kZeroBubble}) {
+    const Schedule schedule = make_schedule(kind, 3, 4);
+    std::vector<std::vector<Action>> found(3);
+    for (const auto& [stage, action] : one_at_a_time(schedule)) {
+      const auto was_done = [&](std::size_t other) {
+        return std::find(found[other].begin(), found[other].end(), action) != found[other].end();
+      };
+      if (action.kind == ActionKind::kForward && stage > 0) {
+        EXPECT_TRUE(was_done(stage - 1));
+      }
+      if (action.kind == ActionKind::kBackward && stage < 2) {
+        EXPECT_TRUE(was_done(stage + 1));
+      }
+      found[stage].push_back(action);
+    }
+    EXPECT_EQ(found, schedule.actions) << to_string(kind);
+  }
+}
+
 }  // namespace
 }  // namespace lamp

@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <map>
-#include <set>
 #include <unordered_map>
 #include <utility>
 
@@ -44,33 +43,6 @@ Schedule forwards_only(int stages, int inputs) {
 std::vector<StageAction> of_stage(const Schedule& schedule, std::size_t stage) {
   std::vector<StageAction> actions;
   for (const Action& action : schedule.actions[stage]) actions.push_back({stage, action});
-  return actions;
-}
-
-// All stages' actions one after another, each after those it waits for: one thread runs them, whose
-// OpenMP team does not compete with that of another stage's thread.
-std::vector<StageAction> in_turn(const Schedule& schedule) {
-  const std::size_t stages = schedule.actions.size();
-  std::vector<std::size_t> next(stages, 0);
-  std::vector<std::set<std::pair<ActionKind, int>>> done(stages);
-  const auto can_go_on = [&](std::size_t j) {
-    if (next[j] == schedule.actions[j].size()) return false;
-    const Action& action = schedule.actions[j][next[j]];
-    const std::pair what{action.kind, action.microbatch};
-    if (action.kind == ActionKind::kForward) return j == 0 || done[j - 1].contains(what);
-    return action.kind == ActionKind::kWeight || j + 1 == stages || done[j + 1].contains(what);
-  };
-  std::vector<StageAction> actions;
-  for (bool moved = true; moved;) {
-    moved = false;
-    for (std::size_t j = 0; j < stages; ++j) {
-      for (; can_go_on(j); moved = true) {
-        const Action& action = schedule.actions[j][next[j]++];
-        done[j].emplace(action.kind, action.microbatch);
-        actions.push_back({j, action});
-      }
-    }
-  }
   return actions;
 }
 
@@ -209,7 +181,7 @@ void Pipeline::run_stages(StepState& state, const Schedule& schedule) {
     stage->begin(state);
   }
   if (workers_.empty() || take_turns(schedule)) {
-    run_actions(in_turn(schedule), state, threads);
+    run_actions(one_at_a_time(schedule), state, threads);
   } else {
     const at::ThreadLocalState caller;
     for (std::size_t j = 0; j < workers_.size(); ++j) {

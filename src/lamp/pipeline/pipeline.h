@@ -68,11 +68,6 @@ struct StepResult {
   std::vector<RunEvent> timeline;
 };
 
-struct StageAction {
-  std::size_t stage;
-  Action action;
-};
-
 // One caller at a time. The chain belongs to the pipeline while it lives: its layers lie on their
 // stages' devices.
 class Pipeline {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <set>
 #include <utility>
 
 #include "lamp/base/errors.h"
@@ -109,6 +110,31 @@ std::vector<int> peak_in_flight(const Schedule& schedule) {
 std::vector<int> peak_weight_inputs(const Schedule& schedule) {
   return peak_between(schedule,
                       schedule.splits_backward() ? ActionKind::kWeight : ActionKind::kBackward);
+}
+
+std::vector<StageAction> one_at_a_time(const Schedule& schedule) {
+  const std::size_t stages = schedule.actions.size();
+  std::vector<std::size_t> next(stages, 0);
+  std::vector<std::set<std::pair<ActionKind, int>>> done(stages);
+  const auto can_go_on = [&](std::size_t j) {
+    if (next[j] == schedule.actions[j].size()) return false;
+    const Action& action = schedule.actions[j][next[j]];
+    const std::pair what{action.kind, action.microbatch};
+    if (action.kind == ActionKind::kForward) return j == 0 || done[j - 1].contains(what);
+    return action.kind == ActionKind::kWeight || j + 1 == stages || done[j + 1].contains(what);
+  };
+  std::vector<StageAction> actions;
+  for (bool moved = true; moved;) {
+    moved = false;
+    for (std::size_t j = 0; j < stages; ++j) {
+      for (; can_go_on(j); moved = true) {
+        const Action& action = schedule.actions[j][next[j]++];
+        done[j].emplace(action.kind, action.microbatch);
+        actions.push_back({j, action});
+      }
+    }
+  }
+  return actions;
 }
 
 }  // namespace lamp

@@ -15,6 +15,7 @@
 //           2  .  .  F0 B0 B0 F1 B1 B1 F2 B2 B2 F3 B3 B3 .  .  .  .
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -56,6 +57,15 @@ struct Schedule {
 //   zero-bubble  ZB-H1: 1f1b's memory; weight halves fill the waiting: a third of its bubble where
 //   M >= K (Qi et al. 2023)
 Schedule make_schedule(ScheduleKind kind, int stages, int microbatches);
+
+struct StageAction {
+  std::size_t stage;
+  Action action;
+};
+
+// All stages' actions one after another, each after those it waits for: how one thread runs a
+// pipeline whose stages never have work at the same time. Also for forwards alone.
+std::vector<StageAction> one_at_a_time(const Schedule& schedule);
 
 // What a schedule may assume about the executor.
 struct BufferLimits {

@@ -186,6 +186,28 @@ std::int64_t MemoryModel::stage_peak_bytes(std::size_t stage, const StageRange& 
   return peak;
 }
 
+// Of stages that one thread of their device runs in turn (pipeline.h): nothing overlaps, not even a
+// recomputation.
+Simulation MemoryModel::in_turn(const std::vector<RecomputeRule>& recompute) const {
+  Simulation simulation;
+  const auto add = [&](std::size_t stage, WorkKind kind, int microbatch) {
+    const auto tick = static_cast<double>(simulation.timeline.size());
+    simulation.timeline.push_back(
+        {static_cast<int>(stage), kind, microbatch, tick, tick + 1, static_cast<int>(stage)});
+  };
+  for (const auto& [stage, action] : one_at_a_time(schedule_)) {
+    const bool is_backward = action.kind == ActionKind::kBackward;
+    if (is_backward && recomputes(recompute[stage], action.microbatch, schedule_.microbatches))
+      add(stage, WorkKind::kRecompute, action.microbatch);
+    add(stage,
+        is_backward                           ? WorkKind::kBackward
+        : action.kind == ActionKind::kForward ? WorkKind::kForward
+                                              : WorkKind::kWeight,
+        action.microbatch);
+  }
+  return simulation;
+}
+
 std::int64_t MemoryModel::shared_peak(std::size_t device, const std::vector<std::size_t>& device_of,
                                       const Partition& partition,
                                       const std::vector<RecomputeRule>& recompute,
@@ -233,8 +255,11 @@ std::vector<std::int64_t> MemoryModel::device_peak_bytes(
       peaks[j] = stage_peak_bytes(j, partition[j], recompute[j]);
     return peaks;
   }
+  const bool takes_turns =
+      devices == 1 && (schedule_.microbatches == 1 || schedule_.kind == ScheduleKind::kNaive);
   const Simulation simulation =
-      simulate(schedule_, pipeline_costs(costs_, setup_, partition, recompute));
+      takes_turns ? in_turn(recompute)
+                  : simulate(schedule_, pipeline_costs(costs_, setup_, partition, recompute));
   for (std::size_t device = 0; device < devices; ++device)
     peaks[device] = shared_peak(device, device_of, partition, recompute, simulation);
   return peaks;

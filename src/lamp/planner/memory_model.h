@@ -66,6 +66,7 @@ class MemoryModel {
   std::vector<ActionBytes> replay(std::size_t stage, const MicroBatchBytes& bytes,
                                   RecomputeRule rule) const;
   std::int64_t update_bytes(std::size_t stage, const MicroBatchBytes& bytes) const;
+  Simulation in_turn(const std::vector<RecomputeRule>& recompute) const;
   std::int64_t shared_peak(std::size_t device, const std::vector<std::size_t>& device_of,
                            const Partition& partition, const std::vector<RecomputeRule>& recompute,
                            const Simulation& simulation) const;
