@@ -45,8 +45,7 @@ class MeasuredSkips : public LocalSkips {
 
 // One pass over zeros of D, H, W voxels.
 std::vector<LinkPeak> peaks_per_link(const Network& network, const torch::TensorOptions& options,
-                                     const std::array<std::int64_t, 3>& shape,
-                                     MeasuredSkips&& skips = {}) {
+                                     const std::array<std::int64_t, 3>& shape, LocalSkips& skips) {
   const c10::Device device = options.device();
   const std::int64_t before = allocated_bytes(device);
   torch::Tensor tensor =
@@ -65,6 +64,12 @@ std::vector<LinkPeak> peaks_per_link(const Network& network, const torch::Tensor
   peaks.push_back({.bytes = static_cast<double>(peak_bytes(device) - before),
                    .slice_share = peaks.back().slice_share});
   return peaks;
+}
+
+std::vector<LinkPeak> peaks_per_link(const Network& network, const torch::TensorOptions& options,
+                                     const std::array<std::int64_t, 3>& shape) {
+  LocalSkips skips;
+  return peaks_per_link(network, options, shape, skips);
 }
 
 struct TwoPasses {
@@ -95,7 +100,7 @@ ForwardMemory::ForwardMemory(const Network& network, c10::Device device, c10::Sc
   if (device.is_cpu()) count_cpu_memory();
   const auto options = torch::TensorOptions().device(device).dtype(dtype);
   MeasuredSkips skips;  // the kernels' first use, too
-  peaks_per_link(network, options, {multiple_, multiple_, multiple_}, std::move(skips));
+  peaks_per_link(network, options, {multiple_, multiple_, multiple_}, skips);
   const auto voxels = static_cast<double>(multiple_ * multiple_ * multiple_);
   for (const Skip& skip : network.chain->skips())
     skips_.push_back({skip.from, skip.to, skips.bytes.at(skip.name) / voxels});
