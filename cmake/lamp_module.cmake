@@ -48,3 +48,17 @@ function(lamp_test file)
   gtest_discover_tests(${stem} DISCOVERY_TIMEOUT 60
                        PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}" ENVIRONMENT OMP_NUM_THREADS=2)
 endfunction()
+
+# lamp_embed_presets(<folder>): writes presets.cpp, made from this folder's presets.cpp.in and the JSON files of <folder>,
+# each a name and its text.
+function(lamp_embed_presets folder)
+  set(LAMP_PRESET_ROWS "")
+  file(GLOB presets CONFIGURE_DEPENDS ${folder}/*.json)
+  foreach(preset IN LISTS presets)
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${preset})
+    cmake_path(GET preset STEM name)
+    file(READ ${preset} text)
+    string(APPEND LAMP_PRESET_ROWS "    {\"${name}\", R\"preset(${text})preset\"},\n")
+  endforeach()
+  configure_file(presets.cpp.in presets.cpp @ONLY)
+endfunction()

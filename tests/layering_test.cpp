@@ -29,6 +29,7 @@ const std::map<std::string, Modules> kTable = {
     {"report", {"pipeline", "data"}},
     {"inference", {"pipeline", "nets", "data"}},
     {"training", {"inference", "planner", "objective"}},
+    {"experiment", {"training", "evaluation", "report"}},
 };
 
 Modules reachable(const std::string& module) {

@@ -28,6 +28,7 @@ void print_json(const Json& value);
 void add_bench_command(CLI::App& app, const GlobalOptions& globals);
 void add_check_command(CLI::App& app, const GlobalOptions& globals);
 void add_evaluate_command(CLI::App& app, const GlobalOptions& globals);
+void add_experiment_command(CLI::App& app, const GlobalOptions& globals);
 void add_info_command(CLI::App& app, const GlobalOptions& globals);
 void add_plan_command(CLI::App& app, const GlobalOptions& globals);
 void add_segment_command(CLI::App& app, const GlobalOptions& globals);

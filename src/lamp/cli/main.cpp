@@ -73,6 +73,7 @@ int run(int argc, char** argv) {
   add_plan_command(app, globals);
   add_bench_command(app, globals);
   add_simulate_command(app, globals);
+  add_experiment_command(app, globals);
   app.parse_complete_callback([&globals] { apply(globals); });
   try {
     app.parse(argc, argv);

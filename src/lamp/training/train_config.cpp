@@ -166,22 +166,7 @@ Json to_json(const TrainConfig& config) {
   return json;
 }
 
-Json read_config(const std::string& name_or_file, const std::vector<std::string>& settings) {
-  Json json;
-  if (const auto preset = preset_text(name_or_file)) {
-    json = parse_json(*preset, "preset " + name_or_file);
-  } else if (std::filesystem::exists(name_or_file)) {
-    try {
-      json = read_json(name_or_file);
-    } catch (const InputError& error) {
-      throw UsageError(error.what());  // a broken configuration is a usage error, not damaged data
-    }
-  } else {
-    std::string names;
-    for (const auto& name : preset_names()) names += (names.empty() ? "" : ", ") + name;
-    throw UsageError("configuration: " + name_or_file + ": no such file, nor a preset (" + names +
-                     ")");
-  }
+void apply_settings(Json& json, const std::vector<std::string>& settings) {
   for (const std::string& setting : settings) {
     const auto equals = setting.find('=');
     if (equals == 0 || equals == std::string::npos)
@@ -198,6 +183,25 @@ Json read_config(const std::string& name_or_file, const std::vector<std::string>
       throw UsageError("--set: " + setting + ": there is no such place in the configuration");
     }
   }
+}
+
+Json read_config(const std::string& name_or_file, const std::vector<std::string>& settings) {
+  Json json;
+  if (const auto preset = preset_text(name_or_file)) {
+    json = parse_json(*preset, "preset " + name_or_file);
+  } else if (std::filesystem::exists(name_or_file)) {
+    try {
+      json = read_json(name_or_file);
+    } catch (const InputError& error) {
+      throw UsageError(error.what());  // a broken configuration is a usage error, not damaged data
+    }
+  } else {
+    std::string names;
+    for (const auto& name : preset_names()) names += (names.empty() ? "" : ", ") + name;
+    throw UsageError("configuration: " + name_or_file + ": no such file, nor a preset (" + names +
+                     ")");
+  }
+  apply_settings(json, settings);
   return json;
 }
 

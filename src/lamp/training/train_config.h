@@ -74,8 +74,11 @@ Json to_json(const TrainConfig& config);
 std::optional<std::string> preset_text(const std::string& name);
 std::vector<std::string> preset_names();
 
-// A preset's name or a JSON file, with `settings` ("optimizer.lr=1e-4": dotted path, JSON value or
-// bare string) applied on top.
+// Puts "optimizer.lr=1e-4" and the like (dotted path, JSON value or bare string) into the document.
+// Throws UsageError.
+void apply_settings(Json& json, const std::vector<std::string>& settings);
+
+// A preset's name or a JSON file, with `settings` applied on top.
 Json read_config(const std::string& name_or_file, const std::vector<std::string>& settings);
 
 }  // namespace lamp

@@ -1,0 +1,27 @@
+// Copies of a data set with annotations taken away, to measure what missing annotations cost and
+// what it helps to tell the loss of them (the paper's section 2.3).
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+
+#include "lamp/data/datalist.h"
+
+namespace lamp {
+
+struct HideOptions {
+  double share = 0;  // each label of a training case is hidden with this probability, [0, 1)
+  std::uint64_t seed = 0;
+  // Whether the copy says what was hidden ("annotated"); if not, it passes for background.
+  bool declared = true;
+  std::filesystem::path folder;  // new, or what an earlier call wrote
+};
+
+// Writes dataset.json (Decathlon) and labelsTr into the folder; images and test labels stay where
+// they are and are referred to. The same (seed, case, label) is hidden whatever `declared` says,
+// and what is hidden at a smaller share is hidden at a larger one too. At least one label of a case
+// stays. Returns the JSON. Throws InputError for cases that cannot be read and Error if the disk
+// refuses.
+std::filesystem::path hide_annotations(const Dataset& dataset, const HideOptions& options);
+
+}  // namespace lamp

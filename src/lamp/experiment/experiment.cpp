@@ -1,0 +1,274 @@
+// Data first, then cell after cell; the tables are written after each.
+#include "lamp/experiment/experiment.h"
+
+#include <ATen/Parallel.h>
+#include <torch/version.h>
+
+#include <ctime>
+#include <fstream>
+#include <map>
+#include <utility>
+
+#include "lamp/base/device.h"
+#include "lamp/base/errors.h"
+#include "lamp/base/files.h"
+#include "lamp/base/interrupt.h"
+#include "lamp/base/log.h"
+#include "lamp/base/text.h"
+#include "lamp/data/datalist.h"
+#include "lamp/data/hidden_annotations.h"
+#include "lamp/data/preprocess.h"
+#include "lamp/experiment/cell_store.h"
+#include "lamp/experiment/dice_cell.h"
+#include "lamp/experiment/experiment_spec.h"
+#include "lamp/experiment/patch_probe.h"
+#include "lamp/experiment/results.h"
+#include "lamp/training/bench.h"
+#include "lamp/training/train_config.h"
+
+namespace lamp {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string processor_name() {
+  std::ifstream info("/proc/cpuinfo");
+  for (std::string line; std::getline(info, line);)
+    if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
+  return "unknown processor";
+}
+
+std::string today() {
+  const std::time_t now = std::time(nullptr);
+  char text[16];
+  std::strftime(text, sizeof text, "%Y-%m-%d", std::gmtime(&now));
+  return text;
+}
+
+// Phantoms, or what the user has; and where the test cases' labels are.
+struct ExperimentData {
+  fs::path json;
+  fs::path references;
+  Json key;  // what the cells depend on
+};
+
+class Runner {
+ public:
+  Runner(const ExperimentRequest& request, Experiment experiment)
+      : request_(request),
+        experiment_(std::move(experiment)),
+        cells_(request.folder),
+        results_{.experiment = experiment_} {
+    results_.provenance = {
+        {"machine", processor_name() + ", " + std::to_string(at::get_num_threads()) +
+                        " threads, device " + request.device},
+        {"torch", TORCH_VERSION},
+        {"date", today()},
+        {"seeds", experiment_.seeds}};
+  }
+
+  Json run() {
+    publish();
+    if (experiment_.control) run_controls();
+    for (const Timing& timing : experiment_.timings) run_timing(timing);
+    if (!experiment_.conditions.empty()) {
+      prepare_data();
+      // Seed after seed, so that an early look shows every row.
+      for (const std::uint64_t seed : experiment_.seeds)
+        for (const Condition& condition : experiment_.conditions) run_condition(condition, seed);
+    }
+    return results_json(results_);
+  }
+
+ private:
+  // The cell's result, kept or new.
+  template <typename Work>
+  Json cell(const std::string& name, const Json& settings, const Work& work) {
+    if (auto kept = cells_.find(name, settings)) {
+      log_info(name + ": kept");
+      return *kept;
+    }
+    throw_if_interrupted("finished cells are kept: run it again to go on");
+    log_info(name);
+    const Json result = work();
+    cells_.save(name, settings, result);
+    return result;
+  }
+
+  void prepare_data() {
+    if (!request_.dataset.empty()) {
+      const Dataset dataset = read_dataset(request_.dataset);
+      data_ = {dataset.file, dataset.root / "labelsTs", fs::absolute(dataset.file).string()};
+      if (!fs::is_directory(data_.references))
+        throw InputError("no labels of test cases", data_.references.string(),
+                         "an experiment compares its segmentations with them; lamp prepare puts "
+                         "them there");
+      return;
+    }
+    if (!experiment_.phantoms)
+      throw UsageError("experiment: this one needs real data: name a data set with -d");
+    PhantomOptions phantoms = *experiment_.phantoms;
+    phantoms.folder = request_.folder / "data" / "phantoms";
+    data_ = {phantoms.folder / "dataset.json", phantoms.folder / "labelsTs", key_of(phantoms)};
+    const fs::path mark = request_.folder / "data" / "phantoms.json";
+    if (fs::exists(mark) && fs::exists(data_.json) && read_json(mark) == data_.key) return;
+    std::error_code error;
+    fs::remove_all(request_.folder / "data", error);
+    write_phantoms(phantoms);
+    write_file(mark, dump_json(data_.key) + "\n");
+  }
+
+  static Json key_of(const PhantomOptions& phantoms) {
+    return {{"kind", phantoms.kind},
+            {"size", phantoms.size},
+            {"train", phantoms.train},
+            {"test", phantoms.test},
+            {"seed", phantoms.seed}};
+  }
+
+  // The data set of a condition: the experiment's own, or a copy with annotations taken away.
+  fs::path dataset_of(const Condition& condition) const {
+    if (condition.hide == 0) return data_.json;
+    const std::string name =
+        "hidden-" + shortest(condition.hide) + (condition.as_missing ? "-missing" : "-background");
+    const fs::path folder = request_.folder / "data" / name;
+    const fs::path mark = folder / "source.json";
+    if (!fs::exists(mark) || read_json(mark) != data_.key) {
+      hide_annotations(
+          read_dataset(data_.json),
+          {.share = condition.hide, .declared = condition.as_missing, .folder = folder});
+      write_file(mark, dump_json(data_.key) + "\n");
+    }
+    return folder / "dataset.json";
+  }
+
+  static std::string cell_name(const std::string& row, std::uint64_t seed) {
+    return row + ", seed " + std::to_string(seed);
+  }
+
+  fs::path run_of(const std::string& row, std::uint64_t seed) const {
+    return request_.folder / "runs" / file_stem(cell_name(row, seed));
+  }
+
+  // All that a result depends on. The device is left out, as results do not depend on it.
+  Json settings_of(const Condition& condition, std::uint64_t seed) const {
+    Json settings = {{"data", data_.key},
+                     {"train", condition.train},
+                     {"patch", condition.patch},
+                     {"overlap", condition.overlap},
+                     {"hide", condition.hide},
+                     {"as_missing", condition.as_missing},
+                     {"seed", seed}};
+    settings["train"].erase("execution");
+    for (const Condition& other : experiment_.conditions)
+      if (other.name == condition.starts_from) settings["starts_from"] = settings_of(other, seed);
+    return settings;
+  }
+
+  void run_condition(const Condition& condition, std::uint64_t seed) {
+    const std::string name = cell_name(condition.name, seed);
+    Json result = cell(name, settings_of(condition, seed), [&] {
+      return run_dice_cell({.name = name,
+                            .condition = condition,
+                            .seed = seed,
+                            .dataset = dataset_of(condition),
+                            .references = data_.references,
+                            .run = run_of(condition.name, seed),
+                            .starts_run = condition.starts_from.empty()
+                                              ? fs::path()
+                                              : run_of(condition.starts_from, seed),
+                            .predictions = request_.folder / "predictions" / file_stem(name),
+                            .device = request_.device});
+    });
+    result["seed"] = seed;
+    results_.dice[condition.name].push_back(std::move(result));
+    publish();
+  }
+
+  void run_timing(const Timing& timing) {
+    const Json settings = {{"net", to_json(timing.net)},
+                           {"input", timing.input},
+                           {"patch", timing.patch ? triple_text(*timing.patch) : "whole"},
+                           {"overlap", timing.overlap},
+                           {"rounds", experiment_.rounds},
+                           {"device", request_.device},
+                           {"machine", results_.provenance["machine"]}};
+    results_.timings[timing.name] = cell(timing.name, settings, [&] {
+      BenchOptions options{.net = timing.net, .input = timing.input, .rounds = experiment_.rounds};
+      options.execution.device = request_.device;
+      if (timing.patch)
+        options.window = WindowOptions{.size = *timing.patch, .overlap = timing.overlap};
+      const Json bench = bench_segment(options);
+      return Json{{"seconds", bench["seconds"]}, {"peak_bytes", bench["peak_bytes"]}};
+    });
+    publish();
+  }
+
+  void run_controls() {
+    if (!experiment_.phantoms || experiment_.conditions.empty())
+      throw UsageError("experiment: a control needs phantoms and a condition");
+    const Json data = experiment_.conditions.front().train["data"];
+    for (const auto& patch : experiment_.control->patches) {
+      const Control& control = *experiment_.control;
+      const std::string text = triple_text(patch);
+      const Json settings = {{"phantoms", key_of(*experiment_.phantoms)},
+                             {"data", data},
+                             {"patch", text},
+                             {"train", control.train_cases},
+                             {"test", control.test_cases},
+                             {"steps", control.steps}};
+      results_.control[text] = cell("control " + text, settings, [&] {
+        const ProbeResult probe = probe_patches({.phantoms = *experiment_.phantoms,
+                                                 .data = parse_data_config(data),
+                                                 .patch = patch,
+                                                 .train_cases = control.train_cases,
+                                                 .test_cases = control.test_cases,
+                                                 .steps = control.steps});
+        return Json{{"accuracy", probe.accuracy}, {"train_accuracy", probe.train_accuracy},
+                    {"chance", probe.chance},     {"standard_error", probe.standard_error},
+                    {"patches", probe.patches},   {"at_chance", probe.at_chance()}};
+      });
+      publish();
+    }
+  }
+
+  void publish() const {
+    write_file(request_.folder / "results.md", results_markdown(results_));
+    write_file(request_.folder / "results.csv", results_csv(results_));
+    write_file(request_.folder / "results.json", dump_json(results_json(results_)) + "\n");
+    for (const auto& [file, plot] : results_plots(results_))
+      write_file(request_.folder / file, bar_plot_svg(plot));
+  }
+
+  const ExperimentRequest& request_;
+  const Experiment experiment_;
+  CellStore cells_;
+  ExperimentData data_;
+  Results results_;
+};
+
+Json document_of(const ExperimentRequest& request) {
+  const std::string preset = request.preset + "-" + request.scale;
+  if (const auto text = experiment_text(preset)) return parse_json(*text, "preset " + preset);
+  if (request.preset.ends_with(".json")) {
+    if (!fs::exists(request.preset))
+      throw UsageError("experiment: " + request.preset + ": no such file");
+    return read_json(request.preset);
+  }
+  std::string names;
+  for (const std::string& name : experiment_names()) names += (names.empty() ? "" : ", ") + name;
+  throw UsageError("experiment: found no preset \"" + request.preset + "\" of scale \"" +
+                   request.scale + "\", expected one of " + names + ", or a JSON file");
+}
+
+}  // namespace
+
+Json run_experiment(const ExperimentRequest& request) {
+  if (request.folder.empty()) throw UsageError("experiment: -o is needed: the folder to write");
+  parse_devices(request.device);  // its own error, before anything is written
+  Json document = document_of(request);
+  apply_settings(document, request.settings);
+  return Runner(request, parse_experiment(document)).run();
+}
+
+}  // namespace lamp

@@ -1,0 +1,117 @@
+#include "lamp/experiment/experiment.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <csignal>
+#include <thread>
+
+#include "lamp/base/errors.h"
+#include "lamp/base/files.h"
+#include "lamp/base/interrupt.h"
+#include "support/temporary_folder.h"
+
+namespace lamp {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+
+// Two conditions of a few steps on tiny phantoms; the second goes on with the first's run.
+constexpr const char* kTiny = R"({
+  "title": "tiny", "phantoms": {"kind": "twins", "size": [40, 40, 40], "train": 3, "test": 2, "seed": 1},
+  "seeds": [0, 1],
+  "train": {"net": {"width": 4, "depth": 2},
+            "data": {"spacing_mm": "keep", "window": [-100, 200], "orientation": "keep"},
+            "optimizer": {"name": "adamw", "lr": 1e-3}, "validation": {"fraction": 0},
+            "curriculum": [{"patch": [16, 16, 16], "batch": 2, "epochs": 2}]},
+  "conditions": [
+    {"name": "patches", "segment": {"patch": [16, 16, 16]}},
+    {"name": "whole", "starts_from": "patches", "hide": 0.5, "hidden_as": "missing",
+     "train": {"curriculum": [{"patch": [16, 16, 16], "batch": 2, "epochs": 2},
+                              {"patch": "whole", "batch": 1, "epochs": 1}]}}],
+  "timings": {"input": [32, 32, 32], "classes": 3, "rounds": 2,
+              "rows": [{"name": "timed", "net": {"width": 4, "depth": 2}, "patch": [16, 16, 16]}]},
+  "claims": [{"claim": "c", "better": "whole", "than": "patches"}]})";
+
+class ExperimentTest : public ::testing::Test {
+ protected:
+  ExperimentTest() { write_file(folder_ / "tiny.json", kTiny); }
+  ~ExperimentTest() override { set_caught_signal(0); }
+
+  ExperimentRequest request(const std::string& out) const {
+    return {.preset = (folder_ / "tiny.json").string(), .folder = folder_ / out, .device = "cpu"};
+  }
+
+  testing::TemporaryFolder folder_;
+};
+
+TEST_F(ExperimentTest, EveryCellIsRunAndTheTablesAreWritten) {
+  const Json results = run_experiment(request("out"));
+  ASSERT_EQ(results["dice"]["patches"].size(), 2U);
+  ASSERT_EQ(results["dice"]["whole"].size(), 2U);
+  EXPECT_TRUE(results["dice"]["whole"][1]["average"].is_number());
+  EXPECT_EQ(results["seconds"]["timed"]["seconds"].size(), 2U);
+  EXPECT_TRUE(results["claims"][0]["holds"].is_boolean());
+  const std::string text = read_file(folder_ / "out" / "results.md");
+  EXPECT_THAT(text, HasSubstr("| patches |"));
+  EXPECT_THAT(text, HasSubstr("reproduced"));
+  EXPECT_THAT(read_file(folder_ / "out" / "dice.svg"), HasSubstr("whole"));
+}
+
+TEST_F(ExperimentTest, FinishedCellsAreKept) {
+  run_experiment(request("out"));
+  std::map<fs::path, fs::file_time_type> written;
+  for (const auto& file : fs::directory_iterator(folder_ / "out" / "cells"))
+    written[file.path()] = file.last_write_time();
+  ASSERT_EQ(written.size(), 5U);
+  run_experiment(request("out"));
+  for (const auto& file : fs::directory_iterator(folder_ / "out" / "cells"))
+    EXPECT_EQ(file.last_write_time(), written[file.path()]) << file.path();
+}
+
+TEST_F(ExperimentTest, AChangedSettingRepeatsOnlyWhatDependsOnIt) {
+  run_experiment(request("out"));
+  ExperimentRequest changed = request("out");
+  changed.settings = {"timings.rounds=3"};
+  const Json results = run_experiment(changed);
+  EXPECT_EQ(results["seconds"]["timed"]["seconds"].size(), 3U);
+  changed.settings = {"train.optimizer.lr=5e-3"};
+  EXPECT_NE(run_experiment(changed)["dice"], results["dice"]);
+}
+
+TEST_F(ExperimentTest, StoppedAnywhereItEndsWithTheSameDice) {
+  const Json expected = run_experiment(request("whole"));
+  bool finished = false;
+  for (int stops = 0; !finished && stops < 200; ++stops) {
+    std::thread stopper([stops] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(30 + 37 * (stops % 11)));
+      set_caught_signal(SIGTERM);
+    });
+    try {
+      const Json results = run_experiment(request("stopped"));
+      finished = true;
+      for (const char* row : {"patches", "whole"})
+        for (std::size_t seed = 0; seed < 2; ++seed)
+          EXPECT_EQ(results["dice"][row][seed]["dice"], expected["dice"][row][seed]["dice"]) << row;
+    } catch (const Interrupted&) {
+    }
+    stopper.join();
+    set_caught_signal(0);
+  }
+  EXPECT_TRUE(finished);
+}
+
+TEST_F(ExperimentTest, RefusesWhatIsNotThere) {
+  ExperimentRequest unknown = request("out");
+  unknown.preset = "contexts";
+  EXPECT_THROW(run_experiment(unknown), UsageError);
+  unknown.preset = "context";
+  unknown.scale = "medium";
+  EXPECT_THROW(run_experiment(unknown), UsageError);
+  unknown.scale = "full";  // needs real data
+  EXPECT_THROW(run_experiment(unknown), UsageError);
+}
+
+}  // namespace
+}  // namespace lamp
