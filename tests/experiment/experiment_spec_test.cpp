@@ -76,7 +76,7 @@ TEST(ExperimentSpecTest, SmallPresetsUseThreeSeedsAndTheSameStepsForEveryInputSi
       const int batch = stage["batch"].get<int>();
       steps += stage["epochs"].get<int>() * ((context.phantoms->train + batch - 1) / batch);
     }
-    EXPECT_EQ(steps, 512) << condition.name;
+    EXPECT_EQ(steps, 384) << condition.name;
   }
 }
 
@@ -93,6 +93,10 @@ TEST(ExperimentSpecTest, RefusesWhatCannotBeMeant) {
   json = small();
   json["conditions"][0]["starts_from"] = "b";
   EXPECT_THAT(message_of(json), HasSubstr("no condition before it"));
+  json = small();
+  json["conditions"][1]["starts_from"] = "a";
+  json["conditions"][1]["hide"] = 0.5;
+  EXPECT_THAT(message_of(json), HasSubstr("hides other annotations"));
   json = small();
   json["conditions"][0]["hide"] = 1.5;
   EXPECT_THAT(message_of(json), HasSubstr("hide"));

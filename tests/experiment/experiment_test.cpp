@@ -26,8 +26,8 @@ constexpr const char* kTiny = R"({
             "optimizer": {"name": "adamw", "lr": 1e-3}, "validation": {"fraction": 0},
             "curriculum": [{"patch": [16, 16, 16], "batch": 2, "epochs": 2}]},
   "conditions": [
-    {"name": "patches", "segment": {"patch": [16, 16, 16]}},
-    {"name": "whole", "starts_from": "patches", "hide": 0.5, "hidden_as": "missing",
+    {"name": "patches", "segment": {"patch": [16, 16, 16]}, "hide": 0.5},
+    {"name": "whole", "starts_from": "patches", "hide": 0.5,
      "train": {"curriculum": [{"patch": [16, 16, 16], "batch": 2, "epochs": 2},
                               {"patch": "whole", "batch": 1, "epochs": 1}]}}],
   "timings": {"input": [32, 32, 32], "classes": 3, "rounds": 2,
@@ -83,9 +83,9 @@ TEST_F(ExperimentTest, AChangedSettingRepeatsOnlyWhatDependsOnIt) {
 TEST_F(ExperimentTest, StoppedAnywhereItEndsWithTheSameDice) {
   const Json expected = run_experiment(request("whole"));
   bool finished = false;
-  for (int stops = 0; !finished && stops < 200; ++stops) {
+  for (int stops = 0; !finished && stops < 300; ++stops) {
     std::thread stopper([stops] {
-      std::this_thread::sleep_for(std::chrono::milliseconds(30 + 37 * (stops % 11)));
+      std::this_thread::sleep_for(std::chrono::milliseconds(60 * (stops + 1)));
       set_caught_signal(SIGTERM);
     });
     try {

@@ -211,14 +211,17 @@ class Runner {
     for (const auto& patch : experiment_.control->patches) {
       const Control& control = *experiment_.control;
       const std::string text = triple_text(patch);
-      const Json settings = {{"phantoms", key_of(*experiment_.phantoms)},
+      const PhantomOptions& phantoms = *experiment_.phantoms;
+      const Json settings = {{"kind", phantoms.kind},
+                             {"size", phantoms.size},
+                             {"phantom_seed", phantoms.seed},
                              {"data", data},
                              {"patch", text},
                              {"train", control.train_cases},
                              {"test", control.test_cases},
                              {"steps", control.steps}};
       results_.control[text] = cell("control " + text, settings, [&] {
-        const ProbeResult probe = probe_patches({.phantoms = *experiment_.phantoms,
+        const ProbeResult probe = probe_patches({.phantoms = phantoms,
                                                  .data = parse_data_config(data),
                                                  .patch = patch,
                                                  .train_cases = control.train_cases,

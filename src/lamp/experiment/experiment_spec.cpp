@@ -174,15 +174,26 @@ PaperTable parse_paper(const Json& json) {
   return table;
 }
 
+// A run goes on only with the data that it began with.
+void check_start(const Experiment& experiment, const Condition& condition,
+                 const std::set<std::string>& before) {
+  if (condition.starts_from.empty()) return;
+  const std::string what =
+      "experiment: " + condition.name + " starts from \"" + condition.starts_from + "\", which ";
+  if (!before.contains(condition.starts_from)) throw UsageError(what + "is no condition before it");
+  for (const Condition& other : experiment.conditions)
+    if (other.name == condition.starts_from &&
+        (other.hide != condition.hide || other.as_missing != condition.as_missing))
+      throw UsageError(what + "hides other annotations; give both the same \"hide\"");
+}
+
 // Names are keys of files and of claims.
 void check_names(const Experiment& experiment) {
   std::set<std::string> names;
   const auto known = [&](const std::string& name) { return names.contains(name); };
   const auto list = [&] { return std::vector<std::string>(names.begin(), names.end()); };
   for (const Condition& condition : experiment.conditions) {
-    if (!condition.starts_from.empty() && !known(condition.starts_from))
-      throw UsageError("experiment: " + condition.name + " starts from \"" + condition.starts_from +
-                       "\", which is no condition before it");
+    check_start(experiment, condition, names);
     if (!names.insert(condition.name).second)
       throw UsageError("experiment: two conditions are named " + condition.name);
   }

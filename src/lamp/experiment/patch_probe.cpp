@@ -1,4 +1,4 @@
-// Three convolutions and a linear layer, trained with Adam.
+// Four convolutions and a linear layer, trained with Adam.
 #include "lamp/experiment/patch_probe.h"
 
 #include <torch/torch.h>
@@ -69,12 +69,14 @@ torch::nn::Sequential make_classifier(const torch::Tensor& images, int labels) {
   nn::Sequential net;
   std::int64_t channels = images.size(1);
   for (const int width : {kWidth, 2 * kWidth, 4 * kWidth}) {
-    net->push_back(nn::Conv3d(nn::Conv3dOptions(channels, width, 3).padding(1)));
+    net->push_back(nn::Conv3d(nn::Conv3dOptions(channels, width, 3).stride(2).padding(1)));
     net->push_back(nn::BatchNorm3d(width));
     net->push_back(nn::ReLU());
-    net->push_back(nn::MaxPool3d(nn::MaxPool3dOptions(2).ceil_mode(true)));
     channels = width;
   }
+  net->push_back(nn::Conv3d(nn::Conv3dOptions(channels, channels, 3).padding(1)));
+  net->push_back(nn::BatchNorm3d(channels));
+  net->push_back(nn::ReLU());
   net->push_back(nn::AdaptiveAvgPool3d(nn::AdaptiveAvgPool3dOptions({kGrid, kGrid, kGrid})));
   net->push_back(nn::Flatten());
   net->push_back(nn::Linear(channels * kGrid * kGrid * kGrid, labels));
