@@ -49,7 +49,8 @@ TEST(PrepareCommandTest, ExitCodesTellWhatWentWrong) {
   EXPECT_EQ(run_lamp("prepare --from han-npy /no/such/folder -o " + quoted(folder / "x")).exit_code,
             3);
   written(folder / "han" / "a" / "structures" / "Chiasm_crp_v2.npy", "no array");
-  const ProgramResult some = run_lamp(from + quoted(folder / "out") + " --json --test-cases b");
+  const ProgramResult some = run_lamp("prepare --json --test-cases b --from han-npy " +
+                                      quoted(folder / "han") + " -o " + quoted(folder / "out"));
   EXPECT_EQ(some.exit_code, 4);
   EXPECT_THAT(some.err, HasSubstr("1 x 1 x 1 mm is written"));
   EXPECT_THAT(some.err, HasSubstr("Chiasm_crp_v2.npy"));

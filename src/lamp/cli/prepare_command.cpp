@@ -25,7 +25,8 @@ void add_prepare_command(CLI::App& app, const GlobalOptions& globals) {
   command->add_option("--test", options->test,
                       "number of test cases, drawn by --seed among the fully annotated ones");
   command->add_option("--test-cases", options->test_cases, "names of the test cases: a,b,c")
-      ->delimiter(',');
+      ->delimiter(',')
+      ->allow_extra_args(false);  // or the source behind it would be taken for a name
   command->callback([options, spacing, &globals] {
     if (!spacing->empty()) options->spacing_mm = parse_spacing(*spacing);
     options->seed = globals.seed_or_zero();

@@ -2,6 +2,7 @@
 #include "lamp/data/prepare.h"
 
 #include <algorithm>
+#include <set>
 #include <system_error>
 #include <utility>
 
@@ -26,7 +27,7 @@ bool is_within(const fs::path& inner, const fs::path& outer) {
   return end == outer.end();
 }
 
-fs::path canonical(const fs::path& path) {
+fs::path resolved(const fs::path& path) {
   std::error_code error;
   fs::path result = fs::weakly_canonical(path, error);
   if (error) result = fs::absolute(path).lexically_normal();
@@ -44,7 +45,7 @@ void validate(const PrepareOptions& options) {
   if (options.spacing_mm && options.from != "han-npy")
     throw UsageError("prepare --spacing: found it with --from " + options.from +
                      ", expected it with han-npy only: the other layouts say their spacing");
-  const fs::path source = canonical(options.source), folder = canonical(options.folder);
+  const fs::path source = resolved(options.source), folder = resolved(options.folder);
   if (is_within(folder, source) || is_within(source, folder))
     throw UsageError("prepare -o: found " + options.folder.string() + " and the source " +
                      options.source.string() +
@@ -67,11 +68,12 @@ SourceSet open_source(const PrepareOptions& options) {
 }
 
 Json settings_of(const PrepareOptions& options) {
+  const std::set<std::string> test_cases(options.test_cases.begin(), options.test_cases.end());
   return {{"from", options.from},
-          {"source", canonical(options.source).string()},
+          {"source", resolved(options.source).string()},
           {"spacing", options.spacing_mm ? Json(*options.spacing_mm) : Json()},
           {"test", options.test ? Json(*options.test) : Json()},
-          {"test-cases", options.test_cases},
+          {"test-cases", test_cases},
           {"seed", options.seed}};
 }
 

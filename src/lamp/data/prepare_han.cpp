@@ -9,7 +9,7 @@
 #include <system_error>
 #include <utility>
 
-#include "lamp/base/log.h"
+#include "lamp/base/errors.h"
 #include "lamp/data/grid_check.h"
 #include "lamp/data/npy.h"
 #include "lamp/data/prepare_source.h"
