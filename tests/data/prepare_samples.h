@@ -71,7 +71,7 @@ inline void write_liver_task(const std::filesystem::path& folder, int cases) {
                {"modality", {{"0", "CT"}}},
                {"labels", {{"0", "background"}, {"1", "liver"}, {"2", "cancer"}}},
                {"training", Json::array()},
-               {"test", {"./imagesTs/liver_999.nii.gz"}}};
+               {"test", Json::array({"./imagesTs/liver_999.nii.gz"})}};
   const Geometry grid{.size = {5, 4, 3}, .spacing_mm = {0.7, 0.7, 5}, .origin_mm = {-10, 5, 3}};
   for (int i = 0; i < cases; ++i) {
     const std::string file = liver_name(i) + ".nii.gz";
