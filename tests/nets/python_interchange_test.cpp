@@ -2,27 +2,18 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
-#include <cstdlib>
-#include <fstream>
 #include <string>
 
 #include "lamp/nets/model_file.h"
 #include "lamp/nets/net_factory.h"
+#include "support/run_python.h"
 #include "support/temporary_folder.h"
 
 namespace lamp {
 namespace {
 
+using lamp::testing::run_python;
 using lamp::testing::TemporaryFolder;
-
-// Runs the script with `arguments`; its exit status is 0 only if its assertions hold.
-int run_python(const TemporaryFolder& folder, const std::string& script,
-               const std::string& arguments) {
-  std::ofstream(folder / "script.py") << script;
-  const std::string command =
-      std::string(LAMP_PYTHON) + " " + (folder / "script.py").string() + " " + arguments;
-  return std::system(command.c_str());
-}
 
 Model small_model() {
   Model model{.network = make_network({.width = 2, .depth = 1, .classes = 2}),

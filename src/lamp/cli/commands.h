@@ -31,6 +31,7 @@ void add_evaluate_command(CLI::App& app, const GlobalOptions& globals);
 void add_experiment_command(CLI::App& app, const GlobalOptions& globals);
 void add_info_command(CLI::App& app, const GlobalOptions& globals);
 void add_plan_command(CLI::App& app, const GlobalOptions& globals);
+void add_prepare_command(CLI::App& app, const GlobalOptions& globals);
 void add_segment_command(CLI::App& app, const GlobalOptions& globals);
 void add_simulate_command(CLI::App& app, const GlobalOptions& globals);
 void add_synth_command(CLI::App& app, const GlobalOptions& globals);

@@ -65,6 +65,7 @@ int run(int argc, char** argv) {
   app.require_subcommand(1);
   app.fallthrough();
   add_synth_command(app, globals);
+  add_prepare_command(app, globals);
   add_check_command(app, globals);
   add_train_command(app, globals);
   add_segment_command(app, globals);

@@ -1,22 +1,11 @@
 // Reading the volumes of one case, and refusing those that do not belong together.
 #include <torch/torch.h>
 
-#include "lamp/base/text.h"
 #include "lamp/data/datalist.h"
+#include "lamp/data/grid_check.h"
 
 namespace lamp {
 namespace {
-
-InputError other_grid(const std::filesystem::path& file, const Geometry& found,
-                      const std::filesystem::path& reference, const Geometry& expected) {
-  const bool same_size = found.size == expected.size;
-  const std::string distance =
-      same_size ? ", up to " + fixed(corner_distance_voxels(expected, found), 3) + " voxels away"
-                : "";
-  return InputError("another grid than its image", file.string(),
-                    "found " + found.describe() + distance + ", expected " + expected.describe() +
-                        " as in " + reference.string() + "; resample it onto that grid");
-}
 
 template <typename T>
 void count_runs(const torch::Tensor& label, std::map<std::int64_t, std::int64_t>& counts) {
@@ -39,8 +28,7 @@ Volume read_case_image(const Case& entry, const ReadOptions& options) {
   std::vector<torch::Tensor> channels = {image.voxels};
   for (std::size_t c = 1; c < entry.images.size(); ++c) {
     const Volume next = read_image(entry.images[c], options);
-    if (!(corner_distance_voxels(image.geometry, next.geometry) <= kSameGridVoxels))
-      throw other_grid(entry.images[c], next.geometry, entry.images.front(), image.geometry);
+    check_same_grid({next.geometry, entry.images[c]}, {image.geometry, entry.images.front()});
     channels.push_back(next.voxels);
   }
   image.voxels = torch::cat(channels, 0);
@@ -51,8 +39,7 @@ Volume read_case_label(const Case& entry, const Dataset& dataset, const ReadOpti
   TORCH_CHECK(!entry.label.empty(), "case ", entry.name, " has no label");
   Volume label = read_label(entry.label, options);
   const Geometry expected = read_volume_header(entry.images.front(), options).geometry;
-  if (!(corner_distance_voxels(expected, label.geometry) <= kSameGridVoxels))
-    throw other_grid(entry.label, label.geometry, entry.images.front(), expected);
+  check_same_grid({label.geometry, entry.label}, {expected, entry.images.front()});
   const std::string unknown = undeclared_values(count_values(label.voxels), dataset.labels);
   if (!unknown.empty())
     throw InputError(

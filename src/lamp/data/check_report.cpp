@@ -102,17 +102,20 @@ Json case_json(const CaseFacts& facts) {
 
 }  // namespace
 
+Json to_json(const DatasetFault& fault) {
+  return {{"file", fault.file},
+          {"what", fault.what},
+          {"found", fault.found},
+          {"expected", fault.expected},
+          {"fix", fault.fix}};
+}
+
 Json to_json(const CheckReport& report) {
   Json json = {{"ok", report.ok()},
                {"faults", Json::array()},
                {"cases", report.cases.size()},
                {"labels", Json::object()}};
-  for (const DatasetFault& fault : report.faults)
-    json["faults"].push_back({{"file", fault.file},
-                              {"what", fault.what},
-                              {"found", fault.found},
-                              {"expected", fault.expected},
-                              {"fix", fault.fix}});
+  for (const DatasetFault& fault : report.faults) json["faults"].push_back(to_json(fault));
   for (const auto& [id, name] : report.labels) json["labels"][std::to_string(id)] = name;
   json["notes"] = report.notes;
   json["case_facts"] = Json::array();

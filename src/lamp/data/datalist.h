@@ -41,6 +41,8 @@ struct DatasetFault {
 
 // "<what>: <file>: found ..., expected ...; <fix>".
 InputError to_error(const DatasetFault& fault);
+// Takes a message of that form apart.
+DatasetFault to_fault(const InputError& error);
 
 // Reads `folder`/dataset.json (or the only JSON in the folder), or the JSON given. Opens no volume,
 // with one exception: a MONAI datalist without "labels" gets them from its label files. Faults of

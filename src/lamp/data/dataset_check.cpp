@@ -25,27 +25,6 @@ struct CaseResult {
   std::vector<std::string> notes;
 };
 
-// Takes a message of the house's form apart: "<what>: <file>: found ..., expected ...; <fix>".
-DatasetFault to_fault(const InputError& error) {
-  const std::string text = error.what();
-  const std::string file = ": " + error.file() + ": ";
-  const auto at = text.find(file);
-  if (at == std::string::npos)
-    return {error.file(), "unreadable", text, "a sound file", "replace the file"};
-  DatasetFault fault{error.file(), text.substr(0, at), text.substr(at + file.size()),
-                     "a sound file", "replace or repair the file"};
-  if (const auto fix = fault.found.find("; "); fix != std::string::npos) {
-    fault.fix = fault.found.substr(fix + 2);
-    fault.found.resize(fix);
-  }
-  if (const auto expected = fault.found.find(", expected "); expected != std::string::npos) {
-    fault.expected = fault.found.substr(expected + 11);
-    fault.found.resize(expected);
-  }
-  if (fault.found.starts_with("found ")) fault.found.erase(0, 6);
-  return fault;
-}
-
 // One case's files, each looked at once.
 class CaseChecker {
  public:

@@ -49,6 +49,8 @@ CheckReport check_images(const std::vector<std::filesystem::path>& paths);
 // are meant.
 bool looks_like_dataset(const std::filesystem::path& path);
 
+// {file, what, found, expected, fix}.
+Json to_json(const DatasetFault& fault);
 // {ok, faults [{file, what, found, expected, fix}], cases (their number), labels {id: name}, notes,
 // case_facts []}.
 Json to_json(const CheckReport& report);

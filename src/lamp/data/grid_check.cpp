@@ -6,6 +6,7 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/base/log.h"
+#include "lamp/base/text.h"
 #include "lamp/data/matrix3.h"
 
 namespace lamp {
@@ -67,6 +68,17 @@ void check_grid(Geometry& grid, const ReadOptions& options, const std::string& f
                          " off right angles, as from a tilted gantry); resample it to a "
                          "rectangular grid, or set data.shear to \"resample\"");
   }
+}
+
+void check_same_grid(const FileGrid& found, const FileGrid& image) {
+  const double distance = corner_distance_voxels(image.grid, found.grid);
+  if (distance <= kSameGridVoxels) return;
+  const bool same_size = found.grid.size == image.grid.size;
+  throw InputError("another grid than its image", found.file.string(),
+                   "found " + found.grid.describe() +
+                       (same_size ? ", up to " + fixed(distance, 3) + " voxels away" : "") +
+                       ", expected " + image.grid.describe() + " as in " + image.file.string() +
+                       "; resample it onto that grid");
 }
 
 std::optional<std::int64_t> checked_product(const std::vector<std::int64_t>& factors) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
@@ -21,6 +22,16 @@ inline constexpr double kSilentRoundingError = 1e-5;
 // (or sheared, if `options` allow it). Makes a rounded direction exactly orthonormal, with a
 // warning.
 void check_grid(Geometry& grid, const ReadOptions& options, const std::string& file);
+
+// A grid and the file that says so.
+struct FileGrid {
+  const Geometry& grid;
+  std::filesystem::path file;
+};
+
+// Throws InputError, naming the files and both grids, if `found` lies more than kSameGridVoxels off
+// its image's grid.
+void check_same_grid(const FileGrid& found, const FileGrid& image);
 
 // The product of counts, or nothing if one is negative or the product passes 2^62.
 std::optional<std::int64_t> checked_product(const std::vector<std::int64_t>& factors);

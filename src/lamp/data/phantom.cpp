@@ -6,16 +6,15 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <set>
 
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
 #include "lamp/base/interrupt.h"
-#include "lamp/base/json.h"
 #include "lamp/base/log.h"
 #include "lamp/base/progress.h"
 #include "lamp/base/random.h"
 #include "lamp/base/text.h"
+#include "lamp/data/decathlon_folder.h"
 #include "lamp/data/orientation.h"
 #include "lamp/data/phantom_scenes.h"
 #include "lamp/data/volume_io.h"
@@ -129,12 +128,8 @@ void warn_of_short_reach(const PhantomOptions& options) {
 }
 
 struct Entry {
-  bool training;
-  int index;
-  std::string file;  // han_001.nii.gz
-
-  std::string image() const { return std::string(training ? "imagesTr/" : "imagesTs/") + file; }
-  std::string label() const { return std::string(training ? "labelsTr/" : "labelsTs/") + file; }
+  int index;  // within its split
+  DecathlonEntry files;
 };
 
 std::vector<Entry> list_entries(const PhantomOptions& options) {
@@ -143,48 +138,17 @@ std::vector<Entry> list_entries(const PhantomOptions& options) {
     std::string number = std::to_string(i + 1);
     number.insert(0, number.size() < 3 ? 3 - number.size() : 0, '0');
     const bool training = i < options.train;
-    entries.push_back(
-        {training, training ? i : i - options.train, options.kind + "_" + number + ".nii.gz"});
+    const std::string file = options.kind + "_" + number + ".nii.gz";  // han_001.nii.gz
+    entries.push_back({.index = training ? i : i - options.train,
+                       .files = {.training = training, .image_file = file, .label_file = file}});
   }
   return entries;
 }
 
-bool is_own_dataset(const fs::path& json) {
-  try {
-    const Json found = read_json(json);
-    return found.is_object() && found.value("description", Json()) == Json(kDescription);
-  } catch (const InputError&) {
-    return false;
-  }
-}
-
-// Overwriting is fine for what this very command wrote before, never for anything else.
-void refuse_other_content(const fs::path& folder, const std::vector<Entry>& entries) {
-  std::error_code error;
-  if (fs::exists(folder, error) && !fs::is_directory(folder, error))
-    throw UsageError("synth -o: found a file at " + folder.string() +
-                     ", expected a new or empty folder");
-  std::set<fs::path> own = {folder / "dataset.json"};
-  for (const Entry& entry : entries) own.insert({folder / entry.image(), folder / entry.label()});
-  for (const auto& file : fs::recursive_directory_iterator(folder, error)) {
-    if (file.is_directory(error) || file.path().filename().string().starts_with('.')) continue;
-    const bool foreign_json =
-        file.path().filename() == "dataset.json" && !is_own_dataset(file.path());
-    if (!own.contains(file.path()) || foreign_json)
-      throw UsageError("synth -o: found " + file.path().string() +
-                       ", expected an empty folder or the same phantoms; choose another folder");
-  }
-}
-
-Json dataset_json(const PhantomOptions& options) {
-  Json json = {{"name", "lamp_" + options.kind}, {"description", kDescription},
-               {"tensorImageSize", "3D"},        {"modality", {{"0", "CT"}}},
-               {"labels", Json::object()},       {"numTraining", options.train},
-               {"numTest", options.test},        {"training", Json::array()},
-               {"test", Json::array()}};
-  for (const auto& [id, name] : phantom_labels(options.kind))
-    json["labels"][std::to_string(id)] = name;
-  return json;
+std::vector<DecathlonEntry> files_of(const std::vector<Entry>& entries) {
+  std::vector<DecathlonEntry> files;
+  for (const Entry& entry : entries) files.push_back(entry.files);
+  return files;
 }
 
 }  // namespace
@@ -231,31 +195,29 @@ PhantomCase draw_phantom(const PhantomOptions& options, bool training, int index
 
 void write_phantoms(const PhantomOptions& options) {
   validate(options);
-  const std::vector<Entry> entries = list_entries(options);
-  refuse_other_content(options.folder, entries);
+  std::vector<Entry> entries = list_entries(options);
+  refuse_other_content(options.folder, {.option = "synth -o",
+                                        .expected = "the same phantoms",
+                                        .description = kDescription,
+                                        .entries = files_of(entries)});
   warn_of_short_reach(options);
-  for (const char* folder : {"imagesTr", "labelsTr", "imagesTs", "labelsTs"})
-    make_output_folder(options.folder / folder);
+  make_decathlon_folders(options.folder);
   std::error_code error;
   fs::remove(options.folder / "dataset.json", error);  // until all is written there is no data set
-  Json json = dataset_json(options);
+  const DecathlonInfo info{.name = "lamp_" + options.kind,
+                           .description = kDescription,
+                           .labels = phantom_labels(options.kind)};
   Progress progress("phantoms", static_cast<std::int64_t>(entries.size()));
-  for (const Entry& entry : entries) {
+  for (Entry& entry : entries) {
     throw_if_interrupted("finished phantoms are kept");
-    const PhantomCase drawn = draw_phantom(options, entry.training, entry.index);
-    write_volume(options.folder / entry.image(), drawn.image);
-    write_volume(options.folder / entry.label(), drawn.label);
-    if (entry.training) {
-      Json row = {{"image", "./" + entry.image()}, {"label", "./" + entry.label()}};
-      if (drawn.annotated.size() + 1 < phantom_labels(options.kind).size())
-        row["annotated"] = drawn.annotated;
-      json["training"].push_back(std::move(row));
-    } else {
-      json["test"].push_back("./" + entry.image());
-    }
-    progress.advance(entry.file);
+    const PhantomCase drawn = draw_phantom(options, entry.files.training, entry.index);
+    write_volume(options.folder / entry.files.image(), drawn.image);
+    write_volume(options.folder / entry.files.label(), drawn.label);
+    if (drawn.annotated.size() + 1 < info.labels.size()) entry.files.annotated = drawn.annotated;
+    progress.advance(entry.files.image_file);
   }
-  write_file(options.folder / "dataset.json", dump_json(json) + "\n");
+  write_file(options.folder / "dataset.json",
+             dump_json(decathlon_json(info, files_of(entries))) + "\n");
 }
 
 }  // namespace lamp

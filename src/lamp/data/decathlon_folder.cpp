@@ -1,0 +1,85 @@
+// The keys of dataset.json stand in the order that the Decathlon's own files have.
+#include "lamp/data/decathlon_folder.h"
+
+#include <algorithm>
+#include <set>
+#include <system_error>
+
+#include "lamp/base/errors.h"
+#include "lamp/base/files.h"
+
+namespace lamp {
+namespace fs = std::filesystem;
+namespace {
+
+Json row(const DecathlonEntry& entry) {
+  if (!entry.training && !entry.annotated && entry.image_file == entry.label_file)
+    return "./" + entry.image();
+  Json row = {{"image", "./" + entry.image()}, {"label", "./" + entry.label()}};
+  if (entry.annotated) row["annotated"] = *entry.annotated;
+  return row;
+}
+
+bool has_description(const fs::path& json, const std::string& description) {
+  try {
+    const Json found = read_json(json);
+    return found.is_object() && found.value("description", Json()) == Json(description);
+  } catch (const InputError&) {
+    return false;
+  }
+}
+
+}  // namespace
+
+std::string DecathlonEntry::image() const {
+  return (training ? "imagesTr/" : "imagesTs/") + image_file;
+}
+
+std::string DecathlonEntry::label() const {
+  return (training ? "labelsTr/" : "labelsTs/") + label_file;
+}
+
+Json decathlon_json(const DecathlonInfo& info, const std::vector<DecathlonEntry>& entries) {
+  const auto training = std::count_if(entries.begin(), entries.end(),
+                                      [](const DecathlonEntry& entry) { return entry.training; });
+  Json json = {{"name", info.name},
+               {"description", info.description},
+               {"tensorImageSize", info.modality.size() > 1 ? "4D" : "3D"},
+               {"modality", Json::object()},
+               {"labels", Json::object()},
+               {"numTraining", training},
+               {"numTest", static_cast<std::int64_t>(entries.size()) - training},
+               {"training", Json::array()},
+               {"test", Json::array()}};
+  for (std::size_t c = 0; c < info.modality.size(); ++c)
+    json["modality"][std::to_string(c)] = info.modality[c];
+  for (const auto& [id, name] : info.labels) json["labels"][std::to_string(id)] = name;
+  for (const DecathlonEntry& entry : entries)
+    json[entry.training ? "training" : "test"].push_back(row(entry));
+  return json;
+}
+
+void make_decathlon_folders(const fs::path& folder) {
+  for (const char* part : {"imagesTr", "labelsTr", "imagesTs", "labelsTs"})
+    make_output_folder(folder / part);
+}
+
+void refuse_other_content(const fs::path& folder, const OwnContent& own) {
+  std::error_code error;
+  if (fs::exists(folder, error) && !fs::is_directory(folder, error))
+    throw UsageError(own.option + ": found a file at " + folder.string() +
+                     ", expected a new or empty folder");
+  std::set<fs::path> files = {folder / "dataset.json"};
+  for (const DecathlonEntry& entry : own.entries)
+    files.insert({folder / entry.image(), folder / entry.label()});
+  for (const auto& file : fs::recursive_directory_iterator(folder, error)) {
+    if (file.is_directory(error) || file.path().filename().string().starts_with('.')) continue;
+    const bool foreign_json =
+        file.path().filename() == "dataset.json" && !has_description(file.path(), own.description);
+    if (!files.contains(file.path()) || foreign_json)
+      throw UsageError(own.option + ": found " + file.path().string() +
+                       ", expected an empty folder or " + own.expected + "; choose another folder");
+  }
+}
+
+}  // namespace lamp

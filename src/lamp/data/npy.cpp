@@ -1,0 +1,178 @@
+// Checks the header's claims against the file's length, then brings the values to C order.
+#include "lamp/data/npy.h"
+
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <optional>
+#include <utility>
+
+#include "lamp/base/errors.h"
+#include "lamp/base/files.h"
+#include "lamp/data/grid_check.h"
+#include "lamp/data/npy_header.h"
+
+namespace lamp {
+namespace fs = std::filesystem;
+namespace {
+
+struct NumberType {
+  std::string_view code;  // numpy's letter and number of bytes
+  VoxelType type;
+};
+
+constexpr std::array<NumberType, 11> kTypes = {{{"b1", VoxelType::kUInt8},
+                                                {"u1", VoxelType::kUInt8},
+                                                {"i1", VoxelType::kInt8},
+                                                {"u2", VoxelType::kUInt16},
+                                                {"i2", VoxelType::kInt16},
+                                                {"u4", VoxelType::kUInt32},
+                                                {"i4", VoxelType::kInt32},
+                                                {"u8", VoxelType::kUInt64},
+                                                {"i8", VoxelType::kInt64},
+                                                {"f4", VoxelType::kFloat32},
+                                                {"f8", VoxelType::kFloat64}}};
+constexpr std::string_view kHalf = "f2";
+constexpr std::int64_t kHalfBytes = 2;
+
+struct Stored {
+  std::string_view code;
+  std::int64_t item_bytes = 1;
+  bool big_endian = false;
+};
+
+[[noreturn]] void refuse(const std::string& file, const std::string& detail) {
+  throw InputError("cannot read", file, detail);
+}
+
+std::optional<VoxelType> find_type(std::string_view code) {
+  for (const NumberType& known : kTypes)
+    if (known.code == code) return known.type;
+  return std::nullopt;
+}
+
+Stored stored_type(const NpyHeader& header, const std::string& file) {
+  std::string_view descr = header.descr;
+  Stored stored;
+  if (!descr.empty() && std::string_view("<>=|").find(descr.front()) != descr.npos) {
+    const bool native_big = std::endian::native == std::endian::big;
+    stored.big_endian = descr.front() == '>' || (descr.front() == '=' && native_big);
+    descr.remove_prefix(1);
+  }
+  if (descr.starts_with('O'))
+    refuse(file,
+           "found Python objects, which are never opened because they may run code, expected "
+           "numbers; save it as an array of numbers");
+  for (const NumberType& known : kTypes)
+    if (known.code == descr) stored.code = known.code;
+  if (descr == kHalf) stored.code = kHalf;
+  if (stored.code.empty()) {
+    std::string printable = header.descr.substr(0, 20);
+    for (char& c : printable)
+      if (c < ' ' || c > '~') c = '?';
+    refuse(file, "found values of type \"" + printable +
+                     "\", expected bool, integers of 1 to 8 bytes or floats of 2 to 8");
+  }
+  stored.item_bytes = stored.code == kHalf ? kHalfBytes : bytes_of(*find_type(stored.code));
+  return stored;
+}
+
+std::string shape_text(const std::vector<std::int64_t>& shape) {
+  std::string text;
+  for (const std::int64_t size : shape) text += (text.empty() ? "" : ", ") + std::to_string(size);
+  return "(" + text + ")";
+}
+
+// The claim of the header must be the file's length to the byte.
+void check_length(const NpyHeader& header, const Stored& stored, std::size_t file_bytes,
+                  const std::string& file) {
+  std::vector<std::int64_t> factors = header.shape;
+  factors.push_back(stored.item_bytes);
+  // A factor 0 must not hide an overflow from those behind it.
+  std::vector<std::int64_t> nonzero = factors;
+  std::erase(nonzero, 0);
+  const auto claim = checked_product(nonzero) ? checked_product(factors) : std::nullopt;
+  const auto found = static_cast<std::int64_t>(file_bytes - header.data_offset);
+  if (claim && *claim == found) return;
+  refuse(file, "its shape " + shape_text(header.shape) + " of " +
+                   std::to_string(stored.item_bytes) + "-byte values needs " +
+                   (claim ? std::to_string(*claim) : "more than 2^62") + " bytes, found " +
+                   std::to_string(found) + ": it is " +
+                   (claim && *claim < found ? "followed by other data or its header is damaged"
+                                            : "cut short or its header is damaged") +
+                   "; get the file again");
+}
+
+// Fortran order is C order of the reversed shape: values as opaque groups of bytes, axes turned.
+void to_c_order(NpyArray& array, std::int64_t item_bytes) {
+  std::vector<std::int64_t> reversed(array.shape.rbegin(), array.shape.rend());
+  std::vector<std::int64_t> axes;
+  for (std::size_t a = array.shape.size(); a-- > 0;) axes.push_back(static_cast<std::int64_t>(a));
+  reversed.push_back(item_bytes);
+  axes.push_back(static_cast<std::int64_t>(array.shape.size()));
+  const torch::Tensor turned =
+      torch::from_blob(array.bytes.data() + array.offset, reversed, torch::kUInt8)
+          .permute(axes)
+          .contiguous();
+  std::string bytes(static_cast<const char*>(turned.data_ptr()), turned.nbytes());
+  array.bytes = std::move(bytes);
+  array.offset = 0;
+}
+
+void halves_to_floats(NpyArray& array) {
+  std::string halves = array.bytes.substr(array.offset);
+  if (array.swap_bytes)
+    for (std::size_t i = 0; i + 1 < halves.size(); i += 2) std::swap(halves[i], halves[i + 1]);
+  const auto count = static_cast<std::int64_t>(halves.size()) / kHalfBytes;
+  const torch::Tensor values =
+      torch::from_blob(halves.data(), {count}, torch::kFloat16).to(torch::kFloat32);
+  array.bytes.assign(static_cast<const char*>(values.data_ptr()), values.nbytes());
+  array.offset = 0;
+  array.swap_bytes = false;
+}
+
+void check_booleans(const NpyArray& array, const std::string& file) {
+  for (std::size_t i = array.offset; i < array.bytes.size(); ++i)
+    if (static_cast<unsigned char>(array.bytes[i]) > 1)
+      refuse(file, "found the byte " + std::to_string(static_cast<unsigned char>(array.bytes[i])) +
+                       " in an array of bool, expected 0 and 1; it is damaged, get it again");
+}
+
+}  // namespace
+
+NpyArray read_npy(const fs::path& path) {
+  const std::string file = path.string();
+  NpyArray array{.bytes = read_file(path)};
+  const NpyHeader header = parse_npy_header(array.bytes, file);
+  const Stored stored = stored_type(header, file);
+  check_length(header, stored, array.bytes.size(), file);
+  array.shape = header.shape;
+  array.offset = header.data_offset;
+  array.swap_bytes = stored.big_endian != (std::endian::native == std::endian::big);
+  if (stored.item_bytes == 1) array.swap_bytes = false;
+  if (stored.code == "b1") check_booleans(array, file);
+  if (header.fortran_order && array.shape.size() > 1) to_c_order(array, stored.item_bytes);
+  if (stored.code == kHalf) halves_to_floats(array);
+  array.type = stored.code == kHalf ? VoxelType::kFloat32 : *find_type(stored.code);
+  return array;
+}
+
+RawVolume read_npy_volume(const fs::path& path, const std::array<double, 3>& spacing_mm) {
+  NpyArray array = read_npy(path);
+  const std::string file = path.string();
+  if (array.shape.size() != 3)
+    refuse(file, "found an array of " + std::to_string(array.shape.size()) + " axes, shape " +
+                     shape_text(array.shape) + ", expected three: z, y, x");
+  RawVolume raw{.geometry = {.size = {array.shape[2], array.shape[1], array.shape[0]},
+                             .spacing_mm = spacing_mm},
+                .type = array.type,
+                .swap_bytes = array.swap_bytes,
+                .bytes = std::move(array.bytes),
+                .offset = array.offset};
+  check_grid(raw.geometry, {}, file);
+  return raw;
+}
+
+}  // namespace lamp
