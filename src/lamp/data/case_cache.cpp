@@ -112,6 +112,7 @@ CaseCache::CaseCache(CaseCacheOptions options, const DataConfig& config, int cla
 }
 
 TrainingCase CaseCache::get(const Case& entry, const std::function<TrainingCase()>& prepare) {
+  if (std::error_code error; !fs::is_directory(options_.folder, error)) return prepare();
   CaseSources sources;
   const fs::path stamp = stamp_path(options_.folder, entry);
   try {

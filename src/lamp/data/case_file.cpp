@@ -9,10 +9,12 @@
 #include <torch/torch.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -28,6 +30,7 @@ namespace {
 static_assert(std::endian::native == std::endian::little);
 
 constexpr std::uint64_t kPage = 4096;
+constexpr std::uint64_t kFirstSection = 4 * kPage;  // the header ends before
 constexpr std::uint64_t kMostHeaderBytes = 1 << 24;
 constexpr std::array<char, 8> kMagic = {'L', 'A', 'M', 'P', 'C', 'A', 'S', 'E'};
 constexpr std::pair<const char*, torch::ScalarType> kTypes[] = {{"uint8", torch::kUInt8},
@@ -47,9 +50,10 @@ static_assert(sizeof(Preamble) == 32);
 std::uint64_t page_after(std::uint64_t bytes) { return (bytes + kPage - 1) / kPage * kPage; }
 
 std::string name_of(torch::ScalarType type) {
-  for (const auto& [name, candidate] : kTypes)
-    if (candidate == type) return name;
-  TORCH_CHECK(false, "a case file holds no ", type);
+  const auto* found = std::find_if(std::begin(kTypes), std::end(kTypes),
+                                   [&](const auto& entry) { return entry.second == type; });
+  TORCH_CHECK(found != std::end(kTypes), "a case file holds no ", type);
+  return found->first;
 }
 
 std::uint32_t crc_of(const void* bytes, std::size_t count, std::uint32_t before = 0) {
@@ -218,7 +222,7 @@ void write_case_file(const fs::path& path, const std::string& key, const Trainin
                  {"voxel_counts", sample.voxel_counts},
                  {"foreground", counts},
                  {"sections", Json::array()}};
-  std::uint64_t at = 4 * kPage;  // after the header, which is short; checked below
+  std::uint64_t at = kFirstSection;
   for (const torch::Tensor& part : parts) {
     header["sections"].push_back({{"type", name_of(part.scalar_type())},
                                   {"shape", part.sizes().vec()},
@@ -227,7 +231,7 @@ void write_case_file(const fs::path& path, const std::string& key, const Trainin
     at = page_after(at + part.nbytes());
   }
   const std::string text = header.dump();
-  if (sizeof(Preamble) + text.size() > 4 * kPage)
+  if (sizeof(Preamble) + text.size() > kFirstSection)
     throw Error("cannot write: " + path.string() + ": too many labels for a case file");
   const Preamble preamble{.header_crc = crc_of(text.data(), text.size()),
                           .header_bytes = text.size(),
@@ -244,7 +248,7 @@ void write_case_file(const fs::path& path, const std::string& key, const Trainin
   };
   add(&preamble, sizeof(preamble));
   add(text.data(), text.size());
-  fill_to(4 * kPage);
+  fill_to(kFirstSection);
   for (const torch::Tensor& part : parts) {
     add(part.const_data_ptr(), part.nbytes());
     fill_to(page_after(written));
@@ -272,9 +276,10 @@ TrainingCase map_case_file(const fs::path& path, const std::string& key) {
 }
 
 std::int64_t case_file_bytes(const TrainingCase& sample) {
-  std::size_t total = 7 * kPage + sample.stored.nbytes() + sample.label.nbytes();
-  for (const torch::Tensor& voxels : sample.foreground) total += voxels.nbytes();
-  return static_cast<std::int64_t>(total);
+  std::size_t indices = 0;
+  for (const torch::Tensor& voxels : sample.foreground) indices += voxels.nbytes();
+  return static_cast<std::int64_t>(kFirstSection + page_after(sample.stored.nbytes()) +
+                                   page_after(sample.label.nbytes()) + page_after(indices));
 }
 
 }  // namespace lamp

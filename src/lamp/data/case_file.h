@@ -27,7 +27,7 @@ void write_case_file(const std::filesystem::path& path, const std::string& key,
 // damaged, of another version or of another key.
 TrainingCase map_case_file(const std::filesystem::path& path, const std::string& key);
 
-// The size that the file of this case will have, to within some kilobytes.
+// The size that the file of this case will have.
 std::int64_t case_file_bytes(const TrainingCase& sample);
 
 }  // namespace lamp

@@ -8,7 +8,7 @@
 namespace lamp {
 
 CaseStore::CaseStore(Dataset dataset, DataConfig config, const CaseStoreOptions& options)
-    : dataset_(std::move(dataset)), config_(config), limit_bytes_(options.limit_bytes) {
+    : dataset_(std::move(dataset)), config_(std::move(config)), limit_bytes_(options.limit_bytes) {
   if (options.cache) cache_.emplace(*options.cache, config_, classes());
   for (std::size_t i = 0; i < dataset_.training.size(); ++i)
     slots_.push_back(std::make_unique<Slot>());
