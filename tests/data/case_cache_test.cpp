@@ -219,6 +219,11 @@ TEST_F(CaseCacheTest, CasesAreMappedAtOnceAndHoldNoMemory) {
   EXPECT_EQ(sample->stored.scalar_type(), torch::kUInt8) << "whole numbers in a narrow window";
 }
 
+TEST_F(CaseCacheTest, OnlyItsOwnerMayEnterTheFolder) {
+  store();
+  EXPECT_EQ(fs::status(cache_).permissions(), fs::perms::owner_all);
+}
+
 TEST_F(CaseCacheTest, OtherSettingsAreOtherCases) {
   EXPECT_EQ(prepared(), 3);
   config_.window = std::array<double, 2>{0, 101};

@@ -74,11 +74,13 @@ std::string settings_text(const DataConfig& config, int classes) {
          to_json(config).dump() + "\n";
 }
 
+// Parents that are missing are made for this user alone, too.
 void make_private_folder(const fs::path& folder) {
   std::error_code error;
   if (fs::is_directory(folder, error)) return;
-  fs::create_directories(folder, error);
-  if (!error) fs::permissions(folder, fs::perms::owner_all, error);
+  const fs::path parent = folder.parent_path();
+  if (!parent.empty() && parent != folder) make_private_folder(parent);
+  if (fs::create_directory(folder, error)) fs::permissions(folder, fs::perms::owner_all, error);
   if (error) throw Error("cannot create: " + folder.string() + ": " + error.message());
 }
 

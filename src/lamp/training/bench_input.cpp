@@ -71,7 +71,6 @@ struct Input {
   TrainConfig config;
   Dataset dataset;
   std::vector<std::size_t> cases;
-  CaseStoreOptions store;
 
   const StageConfig& stage(std::int64_t number) const {
     return config.curriculum[static_cast<std::size_t>(number - 1)];
