@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <fstream>
 #include <string>
 
 #include "lamp/base/json.h"
@@ -78,6 +79,25 @@ TEST(JsonOutputTest, EvaluateGoesOnWithoutAMissingPredictionAndExitsWithFour) {
   EXPECT_EQ(result.exit_code, 4) << result.err;
   EXPECT_THAT(result.err, HasSubstr("ball_1"));
   EXPECT_EQ(parse_json(result.out, "stdout")["metric_per_case"].size(), 1U);
+}
+
+TEST(JsonOutputTest, BenchInputTellsRatesAndWhetherTheDeviceWaits) {
+  const TemporaryFolder folder;
+  write_ball_dataset(folder / "data", 3);
+  std::ofstream(folder / "config.json") << ball_config();
+  const std::string input =
+      "bench input -d " + quoted(folder / "data") + " -c " + quoted(folder / "config.json");
+  const ProgramResult result =
+      run_lamp("--json " + input + " --rounds 2 --set loader.cache=" + quoted(folder / "cache"));
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const Json json = parse_json(result.out, "stdout");
+  EXPECT_GT(json["patches_per_second"].get<double>(), 0);
+  EXPECT_GT(json["volumes_per_second"].get<double>(), 0);
+  EXPECT_GT(json["peak_bytes"][0].get<std::int64_t>(), 0);
+  EXPECT_EQ(json["rounds"].size(), 2U);
+  EXPECT_TRUE(json["device"].contains("wait_share"));
+  EXPECT_EQ(run_lamp(input + " --stage 3").exit_code, 2);
+  EXPECT_EQ(run_lamp("bench input -c demo -d " + quoted(folder / "none")).exit_code, 3);
 }
 
 TEST(JsonOutputTest, InfoCountsTheParametersOfANetworkThatIsNotThereYet) {

@@ -41,6 +41,7 @@ struct Statistics {
   double whole = 0;   // standard deviation over the whole volume
   double inside = 0;  // at least 3 sigma from every border
   double face = 0;    // in the outermost slice along z, away from other borders
+  double length = 0;  // of smoothness: the sigma of exp(-d^2 / (4 sigma^2)) between neighbours
   std::vector<double> correlation =
       std::vector<double>(4);  // over sigma, 2 sigma, 3 sigma, 4 sigma along z, inside
 };
@@ -52,13 +53,15 @@ Statistics statistics(const Draw& draw) {
   constexpr std::int64_t inner = kSize - 2 * margin;
   Statistics sum;
   std::vector<double> lag_products(4);
-  double variance = 0, whole = 0, face = 0;
+  double variance = 0, whole = 0, face = 0, differences = 0;
   for (int i = 0; i < kFields; ++i) {
     const torch::Tensor field = draw(i + 1);
     const torch::Tensor column = field.narrow(2, margin, inner).narrow(3, margin, inner);
     const torch::Tensor inside = column.narrow(1, margin, inner);
     whole += field.square().mean().template item<double>();
     variance += inside.square().mean().template item<double>();
+    for (std::int64_t axis = 1; axis <= 3; ++axis)
+      differences += inside.diff(1, axis).square().mean().template item<double>() / 3;
     face += column.narrow(1, 0, 1).square().mean().template item<double>();
     for (std::size_t lag = 0; lag < 4; ++lag) {
       const auto distance = static_cast<std::int64_t>(static_cast<double>(lag + 1) * kSigma);
@@ -71,6 +74,7 @@ Statistics statistics(const Draw& draw) {
   sum.whole = std::sqrt(whole / kFields);
   sum.inside = std::sqrt(variance / kFields);
   sum.face = std::sqrt(face / kFields);
+  sum.length = std::sqrt(-0.25 / std::log(1 - differences / (2 * variance)));
   for (std::size_t lag = 0; lag < 4; ++lag) sum.correlation[lag] = lag_products[lag] / variance;
   return sum;
 }
@@ -79,6 +83,7 @@ TEST(ElasticFieldTest, DisplacementsFollowTheDerivedDeviationAndCorrelation) {
   const Statistics coarse = statistics(coarse_field);
   const double expected = elastic_stddev({.sigma_voxels = kSigma, .magnitude = kMagnitude});
   EXPECT_NEAR(coarse.inside, expected, 0.1 * expected);
+  EXPECT_NEAR(coarse.length, kSigma, 0.1 * kSigma);
   // Half of the kernel's square lies outside at a face.
   EXPECT_NEAR(coarse.face, expected / std::sqrt(2), 0.1 * expected);
   for (std::size_t lag = 0; lag < 4; ++lag) {
@@ -93,6 +98,7 @@ TEST(ElasticFieldTest, DisplacementsMatchThePlainOnesEverywhere) {
   EXPECT_NEAR(coarse.whole / plain.whole, 1, 0.1);
   EXPECT_NEAR(coarse.inside / plain.inside, 1, 0.1);
   EXPECT_NEAR(coarse.face / plain.face, 1, 0.1);
+  EXPECT_NEAR(coarse.length / plain.length, 1, 0.1);
   for (std::size_t lag = 0; lag < 4; ++lag)
     EXPECT_NEAR(coarse.correlation[lag], plain.correlation[lag], 0.1);
 }

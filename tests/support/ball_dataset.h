@@ -49,6 +49,7 @@ inline Json ball_config() {
     "optimizer": {"name": "rmsprop", "lr": 0.005},
     "curriculum": [{"patch": [12, 12, 12], "batch": 3, "epochs": 2}, {"patch": "whole", "batch": 1, "epochs": 2}],
     "validation": {"every_epochs": 1, "fraction": 0.2},
+    "loader": {"cache": "off"},
     "execution": {"device": "cpu"},
     "checkpoint": {"every_seconds": 0}})",
                     "test");

@@ -47,7 +47,8 @@ TEST(BatchPlanTest, ABatchLargerThanTheDataSetDrawsCasesAgain) {
 
 TEST(BatchPlanTest, AugmentationHasAStreamOfItsOwnAndLeavesTheChoiceOfPatchesAlone) {
   const testing::TemporaryFolder folder;
-  CaseStore store(read_dataset(testing::write_ball_dataset(folder.path(), 3)), {}, 1 << 26);
+  CaseStore store(read_dataset(testing::write_ball_dataset(folder.path(), 3)), {},
+                  {.limit_bytes = 1 << 26});
   const StageConfig stage = {.patch = std::array<std::int64_t, 3>{9, 10, 11}, .batch = 3};
   const Json mirror = {{"flip", {{"probability", 1}, {"axes", {"x"}}}}};
   const Batch plain = BatchPlan(stage, 0, false, 1, {0, 1, 2}).make(4, store);
@@ -63,7 +64,7 @@ TrainingCase ball_case(std::int64_t size, int classes) {
   sample.label = torch::zeros({size, size + 3, size + 5}, torch::kUInt8);
   sample.label.narrow(0, 2, 4).narrow(1, 9, 4).narrow(2, 14, 4).fill_(1);
   sample.label[size - 1][1][1] = 2;
-  sample.image = sample.label.unsqueeze(0).to(torch::kFloat32);
+  sample.stored = sample.label.unsqueeze(0).to(torch::kFloat32);
   index_foreground(sample, classes);
   return sample;
 }

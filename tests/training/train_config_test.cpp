@@ -100,6 +100,20 @@ TEST(TrainConfigTest, SettingsReachIntoTheConfiguration) {
   EXPECT_THROW(read_config("no-such-preset", {}), UsageError);
 }
 
+TEST(TrainConfigTest, TheCacheIsAutomaticOffOrAFolder) {
+  const Json demo = read_config("demo", {});
+  EXPECT_EQ(parse_train_config(demo).loader.cache, "auto");
+  EXPECT_FALSE(parse_train_config(demo).loader.cache_limit);
+  const TrainConfig config = parse_train_config(
+      read_config("demo", {"loader.cache=/scratch/cases", "loader.cache_limit=3GiB"}));
+  EXPECT_EQ(config.loader.cache, "/scratch/cases");
+  EXPECT_EQ(config.loader.cache_limit, std::int64_t{3} << 30);
+  EXPECT_EQ(to_json(parse_train_config(to_json(config))), to_json(config));
+  EXPECT_THROW(parse_train_config(read_config("demo", {"loader.cache=true"})), UsageError);
+  EXPECT_THROW(parse_train_config(read_config("demo", {"loader.cache="})), UsageError);
+  EXPECT_THROW(parse_train_config(read_config("demo", {"loader.cache_limit=much"})), UsageError);
+}
+
 TEST(TrainConfigTest, AStageMayHaveItsOwnOptimizer) {
   Json json = minimal();
   json["optimizer"] = {{"name", "rmsprop"}, {"lr", 0.001}, {"weight_decay", 0.5}};

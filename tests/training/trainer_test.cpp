@@ -114,6 +114,28 @@ TEST_F(TrainerTest, TheNumberOfLoaderThreadsChangesNothing) {
   EXPECT_EQ(bytes("one/last.safetensors"), bytes("four/last.safetensors"));
 }
 
+// The first run with the cache fills it, the second only reads it.
+TEST_F(TrainerTest, TheCacheOfPreparedCasesChangesNothing) {
+  Json config = testing::ball_config();
+  for (const Json& spacing : {Json("keep"), Json({1.5, 1, 1.5})}) {
+    config["data"]["spacing_mm"] = spacing;
+    const std::string grid = spacing.is_array() ? "resampled-" : "kept-";
+    config["loader"]["cache"] = "off";
+    run(grid + "off", config);
+    config["loader"]["cache"] = (folder_ / "cache").string();
+    run(grid + "cold", config);
+    run(grid + "warm", config);
+    for (const char* file : {"/last.safetensors", "/best.safetensors"}) {
+      EXPECT_EQ(bytes(grid + "off" + file), bytes(grid + "cold" + file));
+      EXPECT_EQ(bytes(grid + "off" + file), bytes(grid + "warm" + file));
+    }
+  }
+  int cases = 0;
+  for (const auto& entry : fs::directory_iterator(folder_ / "cache"))
+    cases += entry.path().extension() == ".case";
+  EXPECT_EQ(cases, 2 * 5);
+}
+
 TEST_F(TrainerTest, MetricsRowsPastTheSavedStateAreDroppedAtAResume) {
   const Json config = testing::ball_config();
   set_caught_signal(SIGINT);

@@ -60,8 +60,8 @@ void AtomicFile::write(const void* bytes, std::size_t count) {
   }
 }
 
-void AtomicFile::commit() {
-  if (fsync(descriptor_) != 0) fail("cannot write");
+void AtomicFile::commit(Durability durability) {
+  if (durability == kSynced && fsync(descriptor_) != 0) fail("cannot write");
   if (close(std::exchange(descriptor_, -1)) != 0 ||
       rename(temporary_.c_str(), path_.c_str()) != 0) {
     const int cause = errno;
@@ -69,7 +69,7 @@ void AtomicFile::commit() {
     errno = cause;
     fail("cannot write");
   }
-  sync_folder(path_.parent_path());
+  if (durability == kSynced) sync_folder(path_.parent_path());
 }
 
 void AtomicFile::fail(const char* what) const {

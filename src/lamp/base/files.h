@@ -22,8 +22,11 @@ class AtomicFile {
 
   void write(const void* bytes, std::size_t count);
   void write(std::string_view text) { write(text.data(), text.size()); }
-  // Syncs, renames over the final path and syncs the folder. No write may follow.
-  void commit();
+  // Syncs, renames over the final path and syncs the folder. No write may follow. Without the sync
+  // (for what can be made again and carries checksums) a crash of the machine may leave a damaged
+  // file.
+  enum Durability { kSynced, kWithoutSync };
+  void commit(Durability durability = kSynced);
   // For libraries that insist on writing by name (ITK): the temporary path, whose extension is the
   // final one's.
   const std::filesystem::path& temporary() const { return temporary_; }

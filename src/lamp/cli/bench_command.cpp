@@ -1,4 +1,5 @@
-// `lamp bench step|segment`: one measurement, printed as JSON.
+// `lamp bench step|segment`: one measurement, printed as JSON. `lamp bench input` has a file of its
+// own.
 #include <iostream>
 #include <memory>
 #include <string>
@@ -78,8 +79,8 @@ void add_common_options(CLI::App* command, BenchCommand& bench) {
 }  // namespace
 
 void add_bench_command(CLI::App& app, const GlobalOptions& globals) {
-  CLI::App* command =
-      app.add_subcommand("bench", "measure one training step or one inference; prints JSON");
+  CLI::App* command = app.add_subcommand(
+      "bench", "measure one training step, one inference or the input; prints JSON");
   command->require_subcommand(1);
   auto bench = std::make_shared<BenchCommand>();
   CLI::App* step = command->add_subcommand("step", "seconds and peak bytes of an optimizer step");
@@ -99,6 +100,7 @@ void add_bench_command(CLI::App& app, const GlobalOptions& globals) {
   segment->add_option("--overlap", bench->overlap, "of windows, from 0 to below 1");
   segment->add_option("--blend", bench->blend, "gaussian or constant");
   segment->callback([bench, &globals] { print_json(bench_segment(bench->resolved(globals))); });
+  add_bench_input_command(*command, globals);
 }
 
 }  // namespace lamp

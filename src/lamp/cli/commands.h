@@ -26,6 +26,7 @@ void print_json(const Json& value);
 // Each adds one subcommand whose callback does the work; `globals` outlives the parse and is filled
 // before it runs.
 void add_bench_command(CLI::App& app, const GlobalOptions& globals);
+void add_bench_input_command(CLI::App& bench, const GlobalOptions& globals);  // below `bench`
 void add_check_command(CLI::App& app, const GlobalOptions& globals);
 void add_evaluate_command(CLI::App& app, const GlobalOptions& globals);
 void add_experiment_command(CLI::App& app, const GlobalOptions& globals);

@@ -7,8 +7,9 @@
 
 namespace lamp {
 
-CaseStore::CaseStore(Dataset dataset, DataConfig config, std::int64_t limit_bytes)
-    : dataset_(std::move(dataset)), config_(std::move(config)), limit_bytes_(limit_bytes) {
+CaseStore::CaseStore(Dataset dataset, DataConfig config, const CaseStoreOptions& options)
+    : dataset_(std::move(dataset)), config_(std::move(config)), limit_bytes_(options.limit_bytes) {
+  if (options.cache) cache_.emplace(*options.cache, config_, classes());
   for (std::size_t i = 0; i < dataset_.training.size(); ++i)
     slots_.push_back(std::make_unique<Slot>());
 }
@@ -29,17 +30,23 @@ std::shared_ptr<const TrainingCase> CaseStore::get(std::size_t index) {
   return sample;
 }
 
-std::shared_ptr<const TrainingCase> CaseStore::load(std::size_t index) const {
+std::shared_ptr<const TrainingCase> CaseStore::load(std::size_t index) {
   const Case& entry = dataset_.training[index];
-  const PreparedImage image =
-      prepare_image(read_case_image(entry, config_.read_options()), config_);
-  auto sample = std::make_shared<TrainingCase>();
+  auto sample = std::make_shared<TrainingCase>(
+      cache_ ? cache_->get(entry, [&] { return prepare(entry); }) : prepare(entry));
   sample->name = entry.name;
-  sample->image = image.voxels;
-  sample->label =
-      prepare_label(read_case_label(entry, dataset_, config_.read_options()), image.path);
   sample->annotated = entry.annotated.value_or(std::vector<int>{});
-  index_foreground(*sample, static_cast<int>(dataset_.labels.rbegin()->first) + 1);
+  return sample;
+}
+
+TrainingCase CaseStore::prepare(const Case& entry) {
+  ++prepared_;
+  const PreparedImage image = place_image(read_case_image(entry, config_.read_options()), config_);
+  CodedImage coded = encode_image(image.voxels, config_.window);
+  TrainingCase sample{.stored = std::move(coded.stored), .code = coded.code};
+  sample.label =
+      prepare_label(read_case_label(entry, dataset_, config_.read_options()), image.path);
+  index_foreground(sample, classes());
   return sample;
 }
 

@@ -33,7 +33,7 @@ std::int64_t draw_centre(const TrainingCase& sample, bool by_class, Random& rand
   std::vector<std::size_t> present;
   std::int64_t total = 0;
   for (std::size_t label = 1; label < sample.foreground.size(); ++label) {
-    if (sample.foreground[label].empty()) continue;
+    if (sample.foreground[label].numel() == 0) continue;
     present.push_back(label);
     total += sample.voxel_counts[label];
   }
@@ -52,17 +52,17 @@ std::int64_t draw_centre(const TrainingCase& sample, bool by_class, Random& rand
       nth -= sample.voxel_counts[label];
     }
   }
-  const auto& voxels = sample.foreground[chosen];
-  return voxels[static_cast<std::size_t>(random.below(static_cast<std::int64_t>(voxels.size())))];
+  const torch::Tensor& voxels = sample.foreground[chosen];
+  return voxels.const_data_ptr<std::int64_t>()[random.below(voxels.numel())];
 }
 
 }  // namespace
 
 std::int64_t TrainingCase::bytes() const {
-  std::int64_t total = static_cast<std::int64_t>(image.nbytes() + label.nbytes());
-  for (const auto& voxels : foreground)
-    total += static_cast<std::int64_t>(voxels.size() * sizeof(std::int64_t));
-  return total;
+  if (mapped) return 0;
+  std::size_t total = stored.nbytes() + label.nbytes();
+  for (const torch::Tensor& voxels : foreground) total += voxels.nbytes();
+  return static_cast<std::int64_t>(total);
 }
 
 void index_foreground(TrainingCase& sample, int classes) {
@@ -75,23 +75,26 @@ void index_foreground(TrainingCase& sample, int classes) {
                 classes - 1);
     ++sample.voxel_counts[static_cast<std::size_t>(values[i])];
   }
-  sample.foreground.assign(static_cast<std::size_t>(classes), {});
+  std::vector<std::vector<std::int64_t>> voxels(static_cast<std::size_t>(classes));
   std::vector<std::int64_t> seen(static_cast<std::size_t>(classes), 0);
   for (std::int64_t i = 0; i < count; ++i) {
     if (values[i] == 0) continue;
     const auto c = static_cast<std::size_t>(values[i]);
     const std::int64_t step = (sample.voxel_counts[c] + kIndexedVoxels - 1) / kIndexedVoxels;
-    if (seen[c]++ % step == 0) sample.foreground[c].push_back(i);
+    if (seen[c]++ % step == 0) voxels[c].push_back(i);
   }
+  sample.foreground.clear();
+  for (const auto& indices : voxels)
+    sample.foreground.push_back(torch::tensor(indices, torch::kLong));
 }
 
 Patch draw_patch(const TrainingCase& sample, const PatchOptions& options, Random& random) {
-  if (!options.size) return {sample.image, sample.label};
+  if (!options.size) return {sample.image(), sample.label};
   const Zyx size = {(*options.size)[2], (*options.size)[1], (*options.size)[0]};
   const Zyx whole = spatial(sample.label);
   const std::int64_t centre = draw_centre(sample, options.by_class, random);
   const Zyx at = {centre / (whole[1] * whole[2]), centre / whole[2] % whole[1], centre % whole[2]};
-  torch::Tensor image = sample.image;
+  torch::Tensor image = sample.stored;
   torch::Tensor label = sample.label;
   for (int axis = 0; axis < 3; ++axis) {
     const std::int64_t room = std::max<std::int64_t>(whole[axis] - size[axis], 0);
@@ -101,7 +104,7 @@ Patch draw_patch(const TrainingCase& sample, const PatchOptions& options, Random
     image = image.narrow(axis + 1, start, std::min(size[axis], whole[axis]));
     label = label.narrow(axis, start, std::min(size[axis], whole[axis]));
   }
-  return {pad_image(image, size), pad_label(label, size)};
+  return {pad_image(decode_image(image, sample.code), size), pad_label(label, size)};
 }
 
 Batch collate(const std::vector<Patch>& patches, std::vector<std::vector<int>> annotated) {

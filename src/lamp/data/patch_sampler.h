@@ -12,21 +12,26 @@
 #include <vector>
 
 #include "lamp/base/random.h"
+#include "lamp/data/image_code.h"
 
 namespace lamp {
 
-// One case on the network's grid.
+// One case on the network's grid. The tensors may be views of a cache file that is read as they are
+// touched (case_file.h), so they must not be written to.
 struct TrainingCase {
   std::string name;
-  torch::Tensor image;         // [C, D, H, W] float32
+  torch::Tensor stored;  // [C, D, H, W]: the image, as `code` says
+  ImageCode code;
   torch::Tensor label;         // [D, H, W] uint8 or int16
   std::vector<int> annotated;  // label ids that were looked for in this case; empty = all
-  // Linear indices into the volume of foreground voxels, by label: all of them, or an even sample
-  // of at most kIndexedVoxels of a large structure.
-  std::vector<std::vector<std::int64_t>> foreground;
+  // Linear indices (int64) into the volume of foreground voxels, by label: all of them, or an even
+  // sample of at most kIndexedVoxels of a large structure.
+  std::vector<torch::Tensor> foreground;
   std::vector<std::int64_t> voxel_counts;  // by label, all voxels
+  bool mapped = false;                     // the tensors are views of a file
 
-  std::int64_t bytes() const;
+  torch::Tensor image() const { return decode_image(stored, code); }  // float32
+  std::int64_t bytes() const;  // of memory; what is mapped counts nothing
 };
 
 inline constexpr std::int64_t kIndexedVoxels = 1 << 16;
@@ -46,8 +51,8 @@ struct Patch {
   torch::Tensor label;  // [d, h, w]
 };
 
-// Volumes smaller than the patch are padded: image by replication, label by background. A case
-// without foreground gives a patch at a random place.
+// Touches only the patch's own part of the case. Volumes smaller than the patch are padded: image
+// by replication, label by background. A case without foreground gives a patch at a random place.
 Patch draw_patch(const TrainingCase& sample, const PatchOptions& options, Random& random);
 
 // The mini-batch of several patches, whose cases may differ in annotation.

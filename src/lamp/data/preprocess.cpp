@@ -77,18 +77,25 @@ GridPath plan_grid(const Volume& volume, const DataConfig& config) {
 }
 
 PreparedImage prepare_image(const Volume& image, const DataConfig& config) {
-  PreparedImage prepared{.path = plan_grid(image, config)};
-  torch::Tensor voxels = reorient(image.voxels.to(torch::kFloat32), prepared.path.axes);
-  if (prepared.path.resampled()) {
-    voxels = resample(voxels, prepared.path.canonical, prepared.path.network,
-                      config.cubic ? Interpolation::kCubic : Interpolation::kLinear);
-  }
-  if (config.window) {
-    const auto [low, high] = *config.window;
-    voxels = voxels.clamp(low, high).sub_(low).div_(high - low);
-  }
-  prepared.voxels = voxels.contiguous();
+  PreparedImage prepared = place_image(image, config);
+  if (config.window) prepared.voxels = apply_window(prepared.voxels, *config.window);
+  prepared.voxels = prepared.voxels.contiguous();
   return prepared;
+}
+
+PreparedImage place_image(const Volume& image, const DataConfig& config) {
+  PreparedImage prepared{.path = plan_grid(image, config)};
+  prepared.voxels = reorient(image.voxels.to(torch::kFloat32), prepared.path.axes);
+  if (prepared.path.resampled()) {
+    prepared.voxels = resample(prepared.voxels, prepared.path.canonical, prepared.path.network,
+                               config.cubic ? Interpolation::kCubic : Interpolation::kLinear);
+  }
+  return prepared;
+}
+
+torch::Tensor apply_window(const torch::Tensor& values, const std::array<double, 2>& window) {
+  const auto [low, high] = window;
+  return values.clamp(low, high).sub_(low).div_(high - low);
 }
 
 torch::Tensor prepare_label(const Volume& label, const GridPath& path) {

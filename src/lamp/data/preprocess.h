@@ -48,8 +48,18 @@ struct PreparedImage {
   GridPath path;
 };
 
+// Counts the ways in which images and labels have been prepared: raise it with every change of
+// their values, so that nothing prepared in another way is used again (case_cache.h).
+inline constexpr int kPreparingVersion = 1;
+
 GridPath plan_grid(const Volume& volume, const DataConfig& config);
+// place_image, then the window.
 PreparedImage prepare_image(const Volume& image, const DataConfig& config);
+// On the network's grid, with the values of the file; not always contiguous.
+PreparedImage place_image(const Volume& image, const DataConfig& config);
+// Clips to [low, high] and maps to [0, 1], each voxel alone, so that cutting before or after it
+// gives the same bits. `values` are left alone.
+torch::Tensor apply_window(const torch::Tensor& values, const std::array<double, 2>& window);
 // [D, H, W], dtype kept: the labels brought to the network's grid, no new values appear.
 torch::Tensor prepare_label(const Volume& label, const GridPath& path);
 

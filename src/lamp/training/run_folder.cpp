@@ -8,7 +8,6 @@
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
 #include "lamp/base/log.h"
-#include "lamp/inference/host_memory.h"
 #include "lamp/training/run_state.h"
 
 namespace lamp {
@@ -33,24 +32,6 @@ Json fingerprint(const Dataset& dataset) {
     json["training"].push_back(std::move(row));
   }
   return json;
-}
-
-// `given`: the configuration's "net".
-void complete_net(TrainConfig& config, const Json& given, const Dataset& dataset) {
-  config.net.classes = dataset.labels.rbegin()->first + 1;
-  const Case& first = dataset.training.front();
-  config.net.in_channels = first.images.size() > 1
-                               ? static_cast<std::int64_t>(first.images.size())
-                               : read_volume_header(first.images.front()).channels;
-  const auto agree = [&](const char* key, std::int64_t found) {
-    const Json asked = given.is_object() ? given.value(key, Json()) : Json();
-    if (!asked.is_null() && asked != found)
-      throw UsageError(std::string("configuration: net.") + key + ": found " + asked.dump() +
-                       ", but the data set " + dataset.root.string() + " has " +
-                       std::to_string(found) + "; leave it out and it follows from the data");
-  };
-  agree("classes", config.net.classes);
-  agree("in_channels", config.net.in_channels);
 }
 
 // Keys whose change would make the saved state meaningless.
@@ -90,6 +71,23 @@ Json config_of(const TrainRequest& request) {
 
 }  // namespace
 
+void complete_net(TrainConfig& config, const Json& given, const Dataset& dataset) {
+  config.net.classes = dataset.labels.rbegin()->first + 1;
+  const Case& first = dataset.training.front();
+  config.net.in_channels = first.images.size() > 1
+                               ? static_cast<std::int64_t>(first.images.size())
+                               : read_volume_header(first.images.front()).channels;
+  const auto agree = [&](const char* key, std::int64_t found) {
+    const Json asked = given.is_object() ? given.value(key, Json()) : Json();
+    if (!asked.is_null() && asked != found)
+      throw UsageError(std::string("configuration: net.") + key + ": found " + asked.dump() +
+                       ", but the data set " + dataset.root.string() + " has " +
+                       std::to_string(found) + "; leave it out and it follows from the data");
+  };
+  agree("classes", config.net.classes);
+  agree("in_channels", config.net.in_channels);
+}
+
 RunFolder open_run_folder(const TrainRequest& request) {
   RunFolder folder{.path = request.run};
   folder.has_state = fs::exists(state_file(request.run));
@@ -113,7 +111,6 @@ RunFolder open_run_folder(const TrainRequest& request) {
   make_output_folder(request.run / "state");
   write_file(request.run / "config.json", dump_json(config) + "\n");
   write_file(request.run / "dataset.json", dump_json(dataset) + "\n");
-  folder.cache_bytes = folder.config.loader.memory.value_or(available_memory_bytes() / 4);
   return folder;
 }
 

@@ -19,13 +19,16 @@ struct RunFolder {
   TrainConfig config;  // net.in_channels and net.classes follow from the data set
   Dataset dataset;
   bool has_state = false;  // a state to go on from
-  std::int64_t cache_bytes = 0;
 };
 
 // Reads configuration and data set, refuses what cannot work (a run that is there without resume; a
 // resume with another network, data set or preprocessing), and writes config.json, dataset.json and
 // plan.json.
 RunFolder open_run_folder(const TrainRequest& request);
+
+// Sets net.in_channels and net.classes from the data set; throws UsageError if `given`, the
+// configuration's "net", says otherwise.
+void complete_net(TrainConfig& config, const Json& given, const Dataset& dataset);
 
 // [C] for the loss: the configuration's numbers, ones, or inverse frequencies counted over the
 // training cases.

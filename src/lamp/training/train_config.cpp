@@ -78,6 +78,11 @@ LoaderConfig parse_loader(const Json& json) {
   config.threads = positive(reader, "threads", config.threads);
   const std::string memory = reader.get<std::string>("memory", "auto");
   if (memory != "auto") config.memory = parse_bytes(memory, "configuration: loader.memory");
+  config.cache = reader.get<std::string>("cache", config.cache);
+  if (config.cache.empty())
+    throw_wrong_type(reader.where("cache"), reader.at("cache"), "\"auto\", \"off\" or a folder");
+  const std::string limit = reader.get<std::string>("cache_limit", "auto");
+  if (limit != "auto") config.cache_limit = parse_bytes(limit, "configuration: loader.cache_limit");
   reader.finish();
   return config;
 }
@@ -157,9 +162,13 @@ Json to_json(const TrainConfig& config) {
   json["validation"] = {{"every_epochs", config.validation.every_epochs},
                         {"fraction", config.validation.fraction}};
   if (config.validation.fold) json["validation"]["fold"] = *config.validation.fold;
-  json["loader"] = {
-      {"threads", config.loader.threads},
-      {"memory", config.loader.memory ? std::to_string(*config.loader.memory) : "auto"}};
+  const auto bytes_or_auto = [](const std::optional<std::int64_t>& bytes) {
+    return bytes ? std::to_string(*bytes) : "auto";
+  };
+  json["loader"] = {{"threads", config.loader.threads},
+                    {"memory", bytes_or_auto(config.loader.memory)},
+                    {"cache", config.loader.cache},
+                    {"cache_limit", bytes_or_auto(config.loader.cache_limit)}};
   json["execution"] = to_json(config.execution);
   json["checkpoint"] = {{"every_seconds", config.checkpoint_seconds}};
   json["seed"] = config.seed;

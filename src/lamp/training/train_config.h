@@ -46,6 +46,10 @@ struct LoaderConfig {
   int threads = 2;  // read, prepare and cut in the background
   std::optional<std::int64_t>
       memory;  // bytes of prepared cases kept; none ("auto") = a quarter of what is free
+  // Prepared cases on disk: "auto" (the user's cache folder) | "off" | a folder.
+  std::string cache = "auto";
+  std::optional<std::int64_t>
+      cache_limit;  // bytes; none ("auto") = half of what cache and free space make together
 };
 
 struct TrainConfig {

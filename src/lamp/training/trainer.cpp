@@ -1,7 +1,6 @@
 // The loop: batch, loss, backward, checks, step, and at the right moments validation and saving.
 #include "lamp/training/trainer.h"
 
-#include <omp.h>
 #include <torch/torch.h>
 
 #include <chrono>
@@ -16,12 +15,12 @@
 #include "lamp/base/log.h"
 #include "lamp/base/progress.h"
 #include "lamp/base/text.h"
-#include "lamp/data/prefetcher.h"
 #include "lamp/nets/model_file.h"
 #include "lamp/nets/net_factory.h"
 #include "lamp/nets/precision.h"
 #include "lamp/pipeline/microbatch.h"
 #include "lamp/training/batch_plan.h"
+#include "lamp/training/batch_source.h"
 #include "lamp/training/execution.h"
 #include "lamp/training/loss_scaler.h"
 #include "lamp/training/numeric_guard.h"
@@ -97,7 +96,7 @@ Trainer::Trainer(RunFolder folder)
     : folder_(std::move(folder)),
       devices_(parse_devices(config().execution.device)),
       split_(split_dataset(folder_.dataset, config().validation, config().seed)),
-      store_(folder_.dataset, config().data, folder_.cache_bytes),
+      store_(folder_.dataset, config().data, store_options(config().loader)),
       network_(make_network(config().net)),
       precision_(parse_precision(config().execution.precision, devices_.front().type())),
       scaler_(precision_ == Precision::kFp16) {
@@ -131,6 +130,9 @@ TrainSummary Trainer::run() {
            (devices_.size() == 1 ? devices_.front().str() : config().execution.device) + ": " +
            std::to_string(split_.training.size()) + " cases, " +
            std::to_string(split_.validation.size()) + " held out for validation");
+  if (const auto cache = cache_options(config().loader))
+    log_info("prepared cases are kept in " + cache->folder.string() +
+             " for other runs (loader.cache)");
   while (go_to_open_stage()) run_stage();
   if (split_.validation.empty()) save_model(folder_.path / "best.safetensors", model());
   return {cursor_.epochs_done, last_loss_, cursor_.best_dice, folder_.path / "best.safetensors"};
@@ -162,12 +164,7 @@ void Trainer::run_stage() {
                 ? ", going on at step " + std::to_string(done + 1) + " of " + std::to_string(steps)
                 : ""));
   progress_ = std::make_unique<Progress>("stage " + std::to_string(cursor_.stage + 1), steps, done);
-  Prefetcher<Batch> batches(
-      {.first = done, .last = steps, .threads = config().loader.threads, .ahead = 2},
-      [&](std::int64_t step) {
-        omp_set_num_threads(1);  // this loader thread's share; the network has the rest
-        return plan.make(step, store_);
-      });
+  Prefetcher<Batch> batches = prefetch_batches(plan, store_, config().loader, done, steps);
   run_epochs(plan, batches);
   progress_.reset();
 }

@@ -83,7 +83,7 @@ std::vector<double> validate(Network& network, CaseStore& store,
   std::vector<std::vector<double>> columns(static_cast<std::size_t>(classes - 1));
   for (const std::size_t index : cases) {
     const auto sample = store.get(index);
-    const torch::Tensor scores = predict(sample->image.unsqueeze(0));
+    const torch::Tensor scores = predict(sample->image().unsqueeze(0));
     const auto dice =
         dice_per_label(scores[0].argmax(0).cpu(), sample->label, classes, sample->annotated);
     for (std::size_t i = 0; i < dice.size(); ++i) columns[i].push_back(dice[i]);

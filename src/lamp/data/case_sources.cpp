@@ -1,0 +1,162 @@
+// Stat first, digest second, so that a change in between shows at the next stat.
+#include "lamp/data/case_sources.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+
+#include "lamp/base/files.h"
+#include "lamp/data/sha256.h"
+#include "lamp/data/stored_data.h"
+
+namespace lamp {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr std::int64_t kSettledNs = 2'000'000'000;
+
+std::int64_t nanoseconds(const timespec& time) {
+  return static_cast<std::int64_t>(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
+}
+
+FileState state_of(const std::string& path) {
+  struct stat status {};
+  if (stat(path.c_str(), &status) != 0) throw InputError("cannot read", path, std::strerror(errno));
+  return {.path = path,
+          .bytes = static_cast<std::uint64_t>(status.st_size),
+          .inode = status.st_ino,
+          .mtime_ns = nanoseconds(status.st_mtim),
+          .ctime_ns = nanoseconds(status.st_ctim)};
+}
+
+std::string digest_of(const std::string& path) {
+  const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) throw InputError("cannot read", path, std::strerror(errno));
+  Sha256 hash;
+  std::string buffer(1 << 20, '\0');
+  ssize_t got = 0;
+  while ((got = read(descriptor, buffer.data(), buffer.size())) != 0) {
+    if (got > 0) hash.add({buffer.data(), static_cast<std::size_t>(got)});
+    if (got < 0 && errno != EINTR) break;
+  }
+  const int cause = errno;
+  close(descriptor);
+  if (got < 0) throw InputError("cannot read", path, std::strerror(cause));
+  return hash.hex();
+}
+
+std::vector<fs::path> files_of(const fs::path& path) {
+  std::vector<fs::path> files;
+  if (std::error_code error; fs::is_directory(path, error)) {
+    for (const auto& entry : fs::directory_iterator(path))
+      if (entry.is_regular_file()) files.push_back(entry.path());
+    std::sort(files.begin(), files.end());
+    return files;
+  }
+  std::string extension = path.extension().string();
+  for (char& c : extension) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  files.push_back(path);
+  fs::path data = path;
+  if (extension == ".nrrd" || extension == ".nhdr") data = locate_nrrd_data(path).file;
+  if (extension == ".mha" || extension == ".mhd") data = locate_meta_data(path).file;
+  if (data != path) files.push_back(data);
+  return files;
+}
+
+Json to_json(const FileState& file, const std::string& digest) {
+  return {{"path", file.path},         {"bytes", file.bytes},       {"inode", file.inode},
+          {"mtime_ns", file.mtime_ns}, {"ctime_ns", file.ctime_ns}, {"sha256", digest}};
+}
+
+// Digests of the stamp's files that have not changed; empty where they have or there is no stamp.
+std::vector<std::string> remembered(const std::vector<FileState>& files, const fs::path& stamp) {
+  std::vector<std::string> digests(files.size());
+  std::error_code error;
+  if (!fs::is_regular_file(stamp, error)) return digests;
+  try {
+    const Json rows = parse_json(read_file(stamp), stamp.string());
+    for (std::size_t i = 0; i < files.size() && i < rows.size(); ++i) {
+      const auto digest = rows[i].at("sha256").get<std::string>();
+      if (rows[i] == to_json(files[i], digest)) digests[i] = digest;
+    }
+  } catch (const std::exception&) {
+    digests.assign(files.size(), "");  // a damaged stamp is no stamp
+  }
+  return digests;
+}
+
+void write_stamp(const fs::path& stamp, const std::string& text) {
+  try {
+    AtomicFile file(stamp);
+    file.write(text);
+    file.commit(AtomicFile::kWithoutSync);
+  } catch (const Error&) {  // the next start will read the files again
+  }
+}
+
+bool settled(const FileState& file, std::int64_t now_ns) {
+  return std::max(file.mtime_ns, file.ctime_ns) + kSettledNs < now_ns;
+}
+
+}  // namespace
+
+bool CaseSources::unchanged() const {
+  try {
+    return std::all_of(files.begin(), files.end(),
+                       [](const FileState& file) { return state_of(file.path) == file; });
+  } catch (const InputError&) {  // gone
+    return false;
+  }
+}
+
+std::vector<std::vector<fs::path>> source_files(const Case& entry) {
+  std::vector<std::vector<fs::path>> files;
+  for (const fs::path& image : entry.images) files.push_back(files_of(image));
+  files.push_back(files_of(entry.label));
+  return files;
+}
+
+fs::path stamp_path(const fs::path& folder, const Case& entry) {
+  std::string names;
+  for (const fs::path& image : entry.images) names += fs::absolute(image).string() + "\n";
+  return folder / (sha256(names + fs::absolute(entry.label).string()).substr(0, 32) + ".stamp");
+}
+
+CaseSources read_case_sources(const Case& entry, const fs::path& stamp) {
+  CaseSources sources;
+  std::vector<std::size_t> roles;
+  const auto parts = source_files(entry);
+  for (std::size_t role = 0; role < parts.size(); ++role) {
+    for (const fs::path& file : parts[role]) {
+      sources.files.push_back(state_of(fs::absolute(file).string()));
+      roles.push_back(role);
+    }
+  }
+  const std::int64_t now_ns = std::chrono::duration_cast<std::chrono::nanoseconds>(
+                                  std::chrono::system_clock::now().time_since_epoch())
+                                  .count();
+  std::vector<std::string> digests = remembered(sources.files, stamp);
+  Json rows = Json::array();
+  std::string text;
+  bool fresh = false, all_settled = true;
+  for (std::size_t i = 0; i < digests.size(); ++i) {
+    all_settled &= settled(sources.files[i], now_ns);
+    if (digests[i].empty()) {
+      digests[i] = digest_of(sources.files[i].path);
+      fresh = true;
+    }
+    text += std::to_string(roles[i]) + " " + digests[i] + "\n";
+    rows.push_back(to_json(sources.files[i], digests[i]));
+  }
+  sources.digest = sha256(text);
+  if (fresh && all_settled && sources.unchanged()) write_stamp(stamp, rows.dump());
+  return sources;
+}
+
+}  // namespace lamp
