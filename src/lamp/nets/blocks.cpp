@@ -13,6 +13,21 @@ namespace {
 
 constexpr double kSlope = 0.01;
 
+// Convolution and activation as one kernel where there is one.
+template <typename Conv>
+class ActivatedConv : public Layer {
+ public:
+  explicit ActivatedConv(const Conv& conv) : conv_(register_module("conv", conv)) {}
+
+  torch::Tensor forward(torch::Tensor input, SkipPort&) override {
+    return conv_->forward_activated(input, kSlope);
+  }
+  std::shared_ptr<torch::nn::Module> named_module() override { return conv_.ptr(); }
+
+ private:
+  Conv conv_;
+};
+
 // A shortcut whose norm is folded into its convolution.
 class FoldedShortcut : public Layer {
  public:
@@ -60,6 +75,23 @@ class Shortcut : public Layer {
   torch::nn::Sequential path_;
 };
 
+// ResidualEnd with excitation in one pass over the volume less.
+class FoldedResidualEnd : public Layer {
+ public:
+  FoldedResidualEnd(std::string skip, SqueezeExcitation excitation)
+      : skip_(std::move(skip)), excitation_(register_module("excitation", std::move(excitation))) {}
+
+  torch::Tensor forward(torch::Tensor input, SkipPort& skips) override {
+    const torch::Tensor shortcut = skips.pop(skip_);
+    return activate(torch::addcmul(shortcut, input, excitation_->scale(input)));
+  }
+  std::vector<std::string> pops() const override { return {skip_}; }
+
+ private:
+  std::string skip_;
+  SqueezeExcitation excitation_;
+};
+
 // The end of a residual block: excitation (where there is one), sum with the shortcut, activation.
 class ResidualEnd : public Layer {
  public:
@@ -77,6 +109,10 @@ class ResidualEnd : public Layer {
   std::vector<std::string> pops() const override { return {skip_}; }
   std::shared_ptr<torch::nn::Module> named_module() override {
     return excitation_.is_empty() ? shared_from_this() : excitation_.ptr();
+  }
+  std::shared_ptr<Layer> inference_form() override {
+    if (excitation_.is_empty()) return nullptr;
+    return std::make_shared<FoldedResidualEnd>(skip_, excitation_);
   }
 
  private:
@@ -122,6 +158,19 @@ GuardedConv3d fold_norm(const torch::nn::Conv3dImpl& conv, const torch::nn::Batc
 
 torch::Tensor activate(torch::Tensor fresh) { return torch::leaky_relu_(fresh, kSlope); }
 
+std::shared_ptr<Layer> activated_layer(const GuardedConv3d& conv) {
+  return std::make_shared<ActivatedConv<GuardedConv3d>>(conv);
+}
+
+std::shared_ptr<Layer> activated_layer(const GuardedConvTranspose3d& conv) {
+  return std::make_shared<ActivatedConv<GuardedConvTranspose3d>>(conv);
+}
+
+bool is_activation(const TensorFunction& function) {
+  const auto* plain = function.target<torch::Tensor (*)(torch::Tensor)>();
+  return plain != nullptr && *plain == &activate;
+}
+
 Link conv_link(std::string name, const ConvShape& shape) {
   return {std::move(name), as_layer(make_conv(shape))};
 }
@@ -156,10 +205,11 @@ SqueezeExcitationImpl::SqueezeExcitationImpl(std::int64_t channels, std::int64_t
                     torch::nn::LeakyReLU(torch::nn::LeakyReLUOptions().negative_slope(kSlope)),
                     torch::nn::Linear(squeezed, channels), torch::nn::Sigmoid()))) {}
 
-torch::Tensor SqueezeExcitationImpl::forward(torch::Tensor input) {
-  const torch::Tensor scale = fc_->forward(input.mean({2, 3, 4}));
-  return input * scale.view({input.size(0), input.size(1), 1, 1, 1});
+torch::Tensor SqueezeExcitationImpl::scale(const torch::Tensor& input) {
+  return fc_->forward(input.mean({2, 3, 4})).view({input.size(0), input.size(1), 1, 1, 1});
 }
+
+torch::Tensor SqueezeExcitationImpl::forward(torch::Tensor input) { return input * scale(input); }
 
 void append_residual_block(Links& links, const std::string& name, const ResidualShape& shape) {
   const std::string skip = name + ".shortcut";

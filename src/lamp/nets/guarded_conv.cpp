@@ -4,6 +4,7 @@
 #include <ATen/autocast_mode.h>
 #include <torch/torch.h>
 
+#include "lamp/nets/conv_kernel.h"
 #include "lamp/nets/precision.h"
 #include "lamp/nets/split_conv.h"
 #include "lamp/sequence/run_context.h"
@@ -37,15 +38,18 @@ KernelShape kernel_shape(const Conv& conv, const torch::Tensor& input, bool tran
                            conv.weight.suggest_memory_format() == at::MemoryFormat::ChannelsLast3d};
 }
 
+ConvGeometry geometry_of(const KernelShape& shape) {
+  return {shape.stride, shape.padding, shape.transposed};
+}
+
 // The convolution in fp32, rounded to `shape.dtype`.
 template <typename Conv>
 torch::Tensor exact_convolution(const Conv& conv, const torch::Tensor& input,
                                 const KernelShape& shape) {
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
-  const std::vector<std::int64_t> ones(3, 1), zeros(3, 0);
   const torch::Tensor bias = conv.bias.defined() ? conv.bias.to(torch::kFloat32) : torch::Tensor();
-  return torch::convolution(input.to(torch::kFloat32), conv.weight.to(torch::kFloat32), bias,
-                            shape.stride, shape.padding, ones, shape.transposed, zeros, 1)
+  return convolution(input.to(torch::kFloat32), conv.weight.to(torch::kFloat32), bias,
+                     geometry_of(shape))
       .to(shape.dtype);
 }
 
@@ -70,17 +74,25 @@ torch::Tensor special_convolution(const Conv& conv, const torch::Tensor& input, 
   const RunContext* run = RunContext::current();
   const bool split = run != nullptr && run->weight_tasks != nullptr &&
                      torch::GradMode::is_enabled() && conv.weight.requires_grad();
-  if (!split && !is_reduced(dtype)) return {};
   KernelShape shape = kernel_shape(conv, input, transposed, dtype);
+  if (!split && !is_reduced(dtype))
+    return convolution(input, conv.weight, conv.bias, geometry_of(shape));
   shape.forward_only = !torch::GradMode::is_enabled() && (run == nullptr || !run->training);
   const bool trusted = !is_reduced(dtype) || kernel_agrees(shape);
   if (split) {
-    const SplitShape sizes{shape.stride, shape.padding, transposed};
     return split_convolution(input.to(trusted ? dtype : torch::kFloat32), conv.weight, conv.bias,
-                             sizes, run->weight_tasks)
+                             geometry_of(shape), run->weight_tasks)
         .to(dtype);
   }
   return trusted ? torch::Tensor() : exact_convolution(conv, input, shape);
+}
+
+template <typename Conv>
+torch::Tensor activated(Conv& conv, const torch::Tensor& input, bool transposed, double slope) {
+  const auto dtype = kernel_dtype(input, conv.weight);
+  if (input.is_meta() || is_reduced(dtype)) return torch::leaky_relu_(conv.forward(input), slope);
+  return activated_convolution(input, conv.weight, conv.bias,
+                               geometry_of(kernel_shape(conv, input, transposed, dtype)), slope);
 }
 
 }  // namespace
@@ -88,6 +100,15 @@ torch::Tensor special_convolution(const Conv& conv, const torch::Tensor& input, 
 torch::Tensor GuardedConv3dImpl::forward(const torch::Tensor& input) {
   const torch::Tensor special = special_convolution(*this, input, false);
   return special.defined() ? special : Conv3dImpl::forward(input);
+}
+
+torch::Tensor GuardedConv3dImpl::forward_activated(const torch::Tensor& input, double slope) {
+  return activated(*this, input, false, slope);
+}
+
+torch::Tensor GuardedConvTranspose3dImpl::forward_activated(const torch::Tensor& input,
+                                                            double slope) {
+  return activated(*this, input, true, slope);
 }
 
 torch::Tensor GuardedConvTranspose3dImpl::forward(const torch::Tensor& input) {

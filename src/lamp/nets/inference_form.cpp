@@ -11,6 +11,7 @@ namespace lamp {
 namespace {
 
 using ConvLayer = ModuleLayer<GuardedConv3dImpl>;
+using UpsamplingLayer = ModuleLayer<GuardedConvTranspose3dImpl>;
 using NormLayer = ModuleLayer<DeferrableBatchNorm3dImpl>;
 
 std::shared_ptr<Layer> joined(Layer& conv_layer, Layer& norm_layer) {
@@ -20,7 +21,16 @@ std::shared_ptr<Layer> joined(Layer& conv_layer, Layer& norm_layer) {
   const auto module = std::dynamic_pointer_cast<GuardedConv3dImpl>(conv->named_module());
   const auto statistics =
       std::dynamic_pointer_cast<torch::nn::BatchNorm3dImpl>(norm->named_module());
-  return as_layer(fold_norm(*module, *statistics), norm->then());
+  const GuardedConv3d folded = fold_norm(*module, *statistics);
+  return is_activation(norm->then()) ? activated_layer(folded) : as_layer(folded, norm->then());
+}
+
+// A transposed convolution with its activation.
+std::shared_ptr<Layer> fused(Layer& layer) {
+  auto* up = dynamic_cast<UpsamplingLayer*>(&layer);
+  if (up == nullptr || !is_activation(up->then())) return nullptr;
+  return activated_layer(GuardedConvTranspose3d(
+      std::dynamic_pointer_cast<GuardedConvTranspose3dImpl>(up->named_module())));
 }
 
 }  // namespace
@@ -34,6 +44,7 @@ Network inference_form(const Network& network) {
         i + 1 < layers.size() ? joined(*layers[i], *layers[i + 1]) : nullptr;
     const std::size_t used = next ? 2 : 1;
     if (!next) next = layers[i]->inference_form();
+    if (!next) next = fused(*layers[i]);
     if (!next) next = layers[i];
     links.push_back({names[i], std::move(next)});
     i += used - 1;
