@@ -24,17 +24,17 @@ class Program:
         self.lamp = lamp
         self.prefix = shlex.split(prefix)
 
-    def run(self, *arguments):
-        return subprocess.run([*self.prefix, self.lamp, *map(str, arguments)],
-                              stdout=subprocess.DEVNULL).returncode
-
-    def finish(self, *arguments):
-        """Again until it is not stopped any more; training then goes on where it was."""
-        code = self.run(*arguments)
-        while code in STOPPED and self.prefix:
-            code = self.run(*arguments)
+    def run(self, *arguments, prefix=()):
+        command = [*prefix, self.lamp, *map(str, arguments)]
+        code = subprocess.run(command, stdout=subprocess.DEVNULL).returncode
+        while code in STOPPED and prefix:
+            code = subprocess.run(command, stdout=subprocess.DEVNULL).returncode
         if code != 0:
             sys.exit(f"exit {code}: lamp {' '.join(map(str, arguments))}")
+
+    def train(self, *arguments):
+        """Again until the prefix does not stop it any more; it goes on where it was."""
+        self.run("train", *arguments, "--resume", prefix=self.prefix)
 
 
 def train_and_score(program, folder, phantoms, run, options):
@@ -42,15 +42,14 @@ def train_and_score(program, folder, phantoms, run, options):
     seed, precision = run
     here = folder / f"seed{seed}_{precision}"
     if not (here / "trained").exists():
-        program.finish("train", "-d", phantoms, "-c", "demo", "-o", here / "run", "--device",
-                       options.device, "--set", f"seed={seed}", "--set",
-                       f"execution.precision={precision}", "--resume")
+        program.train("-d", phantoms, "-c", "demo", "-o", here / "run", "--device", options.device,
+                      "--set", f"seed={seed}", "--set", f"execution.precision={precision}")
         (here / "trained").touch()
     if not (here / "summary.json").exists():
-        program.finish("segment", "-m", here / "run", "-i", phantoms / "imagesTs", "-o",
-                       here / "segmented", "--patch", "whole", "--precision", precision)
-        program.finish("evaluate", "-p", here / "segmented", "-r", phantoms / "labelsTs", "-d",
-                       phantoms / "dataset.json", "-o", here / "summary.json")
+        program.run("segment", "-m", here / "run", "-i", phantoms / "imagesTs", "-o",
+                    here / "segmented", "--patch", "whole", "--precision", precision)
+        program.run("evaluate", "-p", here / "segmented", "-r", phantoms / "labelsTs", "-d",
+                    phantoms / "dataset.json", "-o", here / "summary.json")
     return json.loads((here / "summary.json").read_text())
 
 
@@ -88,15 +87,15 @@ def main():
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--prefix", default="",
-                        help='each program runs under it, such as "nice" or "timeout -s INT 200"')
+                        help='each training runs under it, such as "nice" or "timeout -s INT 200"')
     parser.add_argument("--table", action="store_true", help="Markdown instead of JSON")
     options = parser.parse_args()
     program = Program(options.lamp, options.prefix)
     phantoms = options.folder / "phantoms"
     options.folder.mkdir(parents=True, exist_ok=True)
     if not (phantoms / "dataset.json").exists():
-        program.finish("synth", "--kind", "han", "-o", phantoms, "--train", "16", "--test", "4",
-                       "--seed", "1")
+        program.run("synth", "--kind", "han", "-o", phantoms, "--train", "16", "--test", "4",
+                    "--seed", "1")
     result = {"seeds": []}
     for seed in map(int, options.seeds.split(",")):
         row = {"seed": seed}

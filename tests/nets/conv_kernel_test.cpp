@@ -4,8 +4,10 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
+#include <optional>
 #include <string>
 
+#include "lamp/nets/packed_conv.h"
 #include "support/relative_error.h"
 
 namespace lamp {
@@ -37,8 +39,9 @@ class ConvKernelTest : public ::testing::TestWithParam<Case> {
   }
   // Fresh leaves in a layout and dtype.
   std::vector<torch::Tensor> leaves(at::MemoryFormat layout, at::ScalarType dtype) const {
-    std::vector<torch::Tensor> found = {input_.to(dtype).contiguous(layout).clone(),
-                                        weight_.to(dtype).contiguous(layout).clone()};
+    // to(), not contiguous(), which leaves a single channel as it is.
+    std::vector<torch::Tensor> found = {input_.to(dtype).to(layout).clone(),
+                                        weight_.to(dtype).to(layout).clone()};
     if (bias_.defined()) found.push_back(bias_.to(dtype).clone());
     for (torch::Tensor& leaf : found) leaf.requires_grad_();
     return found;
@@ -100,16 +103,28 @@ TEST_P(ConvKernelTest, GradientsWithoutAGraphAreTheSame) {
   }
 }
 
-TEST_P(ConvKernelTest, ActivationInTheKernelChangesNothing) {
+TEST_P(ConvKernelTest, PackedWeightsAndAnActivationInTheKernelChangeNothing) {
+  const auto layout = at::MemoryFormat::ChannelsLast3d;
+  const auto with = leaves(layout, torch::kFloat32);
+  const torch::Tensor bias = with.size() > 2 ? with[2] : torch::Tensor();
+  PackedConvolution packed;
+  const auto run_packed = [&](const torch::Tensor& input, std::optional<double> slope) {
+    return packed.run(input, with[1], bias, GetParam().geometry, slope);
+  };
+  EXPECT_FALSE(run_packed(with[0], {}).defined()) << "there would be a graph";
   const torch::NoGradGuard no_graph;
-  for (const auto layout : {at::MemoryFormat::Contiguous, at::MemoryFormat::ChannelsLast3d}) {
-    const auto with = leaves(layout, torch::kFloat32);
-    const torch::Tensor bias = with.size() > 2 ? with[2] : torch::Tensor();
-    const torch::Tensor expected = torch::leaky_relu(run(with), 0.01);
-    const torch::Tensor found =
-        activated_convolution(with[0], with[1], bias, GetParam().geometry, 0.01);
-    EXPECT_LT(relative_error(found, expected), 1e-6);
+  // The weights were packed for the first size; the second must be right with them, too.
+  for (const torch::Tensor& input :
+       {with[0], torch::cat({with[0], with[0], with[0]}, 4).to(layout)}) {
+    const torch::Tensor expected = convolution(input, with[1], bias, GetParam().geometry);
+    EXPECT_LT(relative_error(run_packed(input, {}), expected), 1e-6);
+    EXPECT_LT(relative_error(run_packed(input, 0.01), torch::leaky_relu(expected, 0.01)), 1e-6);
   }
+  with[1].set_data(torch::randn_like(with[1]));
+  EXPECT_LT(relative_error(run_packed(with[0], {}),
+                           convolution(with[0], with[1], bias, GetParam().geometry)),
+            1e-6)
+      << "other weights";
 }
 
 INSTANTIATE_TEST_SUITE_P(

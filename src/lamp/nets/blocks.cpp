@@ -4,8 +4,10 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
+#include "lamp/nets/packed_conv.h"
 #include "lamp/sequence/skip_layers.h"
 
 namespace lamp {
@@ -13,36 +15,45 @@ namespace {
 
 constexpr double kSlope = 0.01;
 
-// Convolution and activation as one kernel where there is one.
+// A convolution that is only run, with its activation if it has one.
 template <typename Conv>
-class ActivatedConv : public Layer {
+class InferenceConv : public Layer {
  public:
-  explicit ActivatedConv(const Conv& conv) : conv_(register_module("conv", conv)) {}
+  InferenceConv(const Conv& conv, bool activated)
+      : conv_(register_module("conv", conv)), activated_(activated) {}
 
-  torch::Tensor forward(torch::Tensor input, SkipPort&) override {
-    return conv_->forward_activated(input, kSlope);
+  torch::Tensor forward(torch::Tensor input, SkipPort&) override { return run(input); }
+  torch::Tensor run(const torch::Tensor& input) {
+    const torch::Tensor result = packed_.run(input, conv_->weight, conv_->bias, conv_->geometry(),
+                                             activated_ ? std::optional(kSlope) : std::nullopt);
+    if (result.defined()) return result;
+    return activated_ ? activate(conv_->forward(input)) : conv_->forward(input);
   }
   std::shared_ptr<torch::nn::Module> named_module() override { return conv_.ptr(); }
 
  private:
   Conv conv_;
+  bool activated_;
+  PackedConvolution packed_;
 };
 
 // A shortcut whose norm is folded into its convolution.
 class FoldedShortcut : public Layer {
  public:
   FoldedShortcut(std::string skip, const GuardedConv3d& conv)
-      : skip_(std::move(skip)), conv_(register_module("conv", conv)) {}
+      : skip_(std::move(skip)),
+        conv_(
+            register_module("conv", std::make_shared<InferenceConv<GuardedConv3d>>(conv, false))) {}
 
   torch::Tensor forward(torch::Tensor input, SkipPort& skips) override {
-    skips.stash(skip_, conv_->forward(input));
+    skips.stash(skip_, conv_->run(input));
     return input;
   }
   std::vector<std::string> stashes() const override { return {skip_}; }
 
  private:
   std::string skip_;
-  GuardedConv3d conv_;
+  std::shared_ptr<InferenceConv<GuardedConv3d>> conv_;
 };
 
 // Stashes the block's shortcut, computed before the block because it is never larger than the
@@ -158,12 +169,12 @@ GuardedConv3d fold_norm(const torch::nn::Conv3dImpl& conv, const torch::nn::Batc
 
 torch::Tensor activate(torch::Tensor fresh) { return torch::leaky_relu_(fresh, kSlope); }
 
-std::shared_ptr<Layer> activated_layer(const GuardedConv3d& conv) {
-  return std::make_shared<ActivatedConv<GuardedConv3d>>(conv);
+std::shared_ptr<Layer> inference_conv(const GuardedConv3d& conv, bool activated) {
+  return std::make_shared<InferenceConv<GuardedConv3d>>(conv, activated);
 }
 
-std::shared_ptr<Layer> activated_layer(const GuardedConvTranspose3d& conv) {
-  return std::make_shared<ActivatedConv<GuardedConvTranspose3d>>(conv);
+std::shared_ptr<Layer> inference_conv(const GuardedConvTranspose3d& conv, bool activated) {
+  return std::make_shared<InferenceConv<GuardedConvTranspose3d>>(conv, activated);
 }
 
 bool is_activation(const TensorFunction& function) {

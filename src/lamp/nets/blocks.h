@@ -40,9 +40,9 @@ GuardedConv3d fold_norm(const torch::nn::Conv3dImpl& conv, const torch::nn::Batc
 // Slope 0.01, in place: only for what the calling layer has just computed with an operation whose
 // backward does not need its own output (convolution, batch norm, sum).
 torch::Tensor activate(torch::Tensor fresh);
-// activate(conv(x)) as one layer that cannot be trained.
-std::shared_ptr<Layer> activated_layer(const GuardedConv3d& conv);
-std::shared_ptr<Layer> activated_layer(const GuardedConvTranspose3d& conv);
+// conv, then activate() if asked for, as a layer that cannot be trained (packed_conv.h).
+std::shared_ptr<Layer> inference_conv(const GuardedConv3d& conv, bool activated);
+std::shared_ptr<Layer> inference_conv(const GuardedConvTranspose3d& conv, bool activated);
 // Whether a layer's function after its module (ModuleLayer::then) is activate().
 bool is_activation(const TensorFunction& function);
 

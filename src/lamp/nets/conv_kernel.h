@@ -29,6 +29,9 @@ struct ConvGradients {  // undefined where not wanted
   torch::Tensor bias;
 };
 
+// Whether oneDNN takes a convolution of these: fp32 on a CPU that has it.
+bool runs_on_onednn(const torch::Tensor& input, const torch::Tensor& weight);
+
 // torch::convolution with dilation 1 and one group. Input, weight and bias (may be undefined) have
 // one dtype. Builds a graph where torch would.
 torch::Tensor convolution(const torch::Tensor& input, const torch::Tensor& weight,
@@ -38,10 +41,5 @@ torch::Tensor convolution(const torch::Tensor& input, const torch::Tensor& weigh
 ConvGradients convolution_gradients(const torch::Tensor& output, const torch::Tensor& input,
                                     const torch::Tensor& weight, const ConvGeometry& geometry,
                                     const WantedGradients& wanted);
-
-// convolution() followed by a leaky ReLU, for inference: in one kernel where oneDNN has one.
-torch::Tensor activated_convolution(const torch::Tensor& input, const torch::Tensor& weight,
-                                    const torch::Tensor& bias, const ConvGeometry& geometry,
-                                    double slope);
 
 }  // namespace lamp

@@ -25,21 +25,29 @@ bool is_reduced(at::ScalarType dtype) {
 }
 
 template <typename Conv>
-KernelShape kernel_shape(const Conv& conv, const torch::Tensor& input, bool transposed,
-                         at::ScalarType dtype) {
-  return {.transposed = transposed,
-          .input = input.sizes().vec(),
-          .weight = conv.weight.sizes().vec(),
-          .stride = {conv.options.stride()->begin(), conv.options.stride()->end()},
-          .padding = std::vector<std::int64_t>(3, transposed ? 0 : (conv.weight.size(2) - 1) / 2),
-          .dtype = dtype,
-          .device = input.device(),
-          .channels_last = input.suggest_memory_format() == at::MemoryFormat::ChannelsLast3d ||
-                           conv.weight.suggest_memory_format() == at::MemoryFormat::ChannelsLast3d};
+ConvGeometry geometry_of(const Conv& conv, bool transposed) {
+  return {{conv.options.stride()->begin(), conv.options.stride()->end()},
+          std::vector<std::int64_t>(3, transposed ? 0 : (conv.weight.size(2) - 1) / 2),
+          transposed};
 }
 
 ConvGeometry geometry_of(const KernelShape& shape) {
   return {shape.stride, shape.padding, shape.transposed};
+}
+
+template <typename Conv>
+KernelShape kernel_shape(const Conv& conv, const torch::Tensor& input, bool transposed,
+                         at::ScalarType dtype) {
+  const ConvGeometry geometry = geometry_of(conv, transposed);
+  return {.transposed = transposed,
+          .input = input.sizes().vec(),
+          .weight = conv.weight.sizes().vec(),
+          .stride = geometry.stride,
+          .padding = geometry.padding,
+          .dtype = dtype,
+          .device = input.device(),
+          .channels_last = input.suggest_memory_format() == at::MemoryFormat::ChannelsLast3d ||
+                           conv.weight.suggest_memory_format() == at::MemoryFormat::ChannelsLast3d};
 }
 
 // The convolution in fp32, rounded to `shape.dtype`.
@@ -74,9 +82,9 @@ torch::Tensor special_convolution(const Conv& conv, const torch::Tensor& input, 
   const RunContext* run = RunContext::current();
   const bool split = run != nullptr && run->weight_tasks != nullptr &&
                      torch::GradMode::is_enabled() && conv.weight.requires_grad();
-  KernelShape shape = kernel_shape(conv, input, transposed, dtype);
   if (!split && !is_reduced(dtype))
-    return convolution(input, conv.weight, conv.bias, geometry_of(shape));
+    return convolution(input, conv.weight, conv.bias, geometry_of(conv, transposed));
+  KernelShape shape = kernel_shape(conv, input, transposed, dtype);
   shape.forward_only = !torch::GradMode::is_enabled() && (run == nullptr || !run->training);
   const bool trusted = !is_reduced(dtype) || kernel_agrees(shape);
   if (split) {
@@ -87,14 +95,6 @@ torch::Tensor special_convolution(const Conv& conv, const torch::Tensor& input, 
   return trusted ? torch::Tensor() : exact_convolution(conv, input, shape);
 }
 
-template <typename Conv>
-torch::Tensor activated(Conv& conv, const torch::Tensor& input, bool transposed, double slope) {
-  const auto dtype = kernel_dtype(input, conv.weight);
-  if (input.is_meta() || is_reduced(dtype)) return torch::leaky_relu_(conv.forward(input), slope);
-  return activated_convolution(input, conv.weight, conv.bias,
-                               geometry_of(kernel_shape(conv, input, transposed, dtype)), slope);
-}
-
 }  // namespace
 
 torch::Tensor GuardedConv3dImpl::forward(const torch::Tensor& input) {
@@ -102,18 +102,13 @@ torch::Tensor GuardedConv3dImpl::forward(const torch::Tensor& input) {
   return special.defined() ? special : Conv3dImpl::forward(input);
 }
 
-torch::Tensor GuardedConv3dImpl::forward_activated(const torch::Tensor& input, double slope) {
-  return activated(*this, input, false, slope);
-}
-
-torch::Tensor GuardedConvTranspose3dImpl::forward_activated(const torch::Tensor& input,
-                                                            double slope) {
-  return activated(*this, input, true, slope);
-}
+ConvGeometry GuardedConv3dImpl::geometry() const { return geometry_of(*this, false); }
 
 torch::Tensor GuardedConvTranspose3dImpl::forward(const torch::Tensor& input) {
   const torch::Tensor special = special_convolution(*this, input, true);
   return special.defined() ? special : ConvTranspose3dImpl::forward(input);
 }
+
+ConvGeometry GuardedConvTranspose3dImpl::geometry() const { return geometry_of(*this, true); }
 
 }  // namespace lamp

@@ -6,14 +6,15 @@
 
 #include <torch/nn/modules/conv.h>
 
+#include "lamp/nets/conv_kernel.h"
+
 namespace lamp {
 
 class GuardedConv3dImpl : public torch::nn::Conv3dImpl {
  public:
   using torch::nn::Conv3dImpl::Conv3dImpl;
   torch::Tensor forward(const torch::Tensor& input);
-  // Followed by a leaky ReLU, in one kernel where there is one. For inference.
-  torch::Tensor forward_activated(const torch::Tensor& input, double slope);
+  ConvGeometry geometry() const;
 };
 TORCH_MODULE(GuardedConv3d);
 
@@ -21,8 +22,7 @@ class GuardedConvTranspose3dImpl : public torch::nn::ConvTranspose3dImpl {
  public:
   using torch::nn::ConvTranspose3dImpl::ConvTranspose3dImpl;
   torch::Tensor forward(const torch::Tensor& input);
-  // Followed by a leaky ReLU, in one kernel where there is one. For inference.
-  torch::Tensor forward_activated(const torch::Tensor& input, double slope);
+  ConvGeometry geometry() const;
 };
 TORCH_MODULE(GuardedConvTranspose3d);
 

@@ -1,4 +1,4 @@
-// Walks the chain and joins a convolution with the norm behind it.
+// Walks the chain, joins a convolution with the norm and activation behind it, and packs it.
 #include "lamp/nets/inference_form.h"
 
 #include <torch/torch.h>
@@ -11,7 +11,6 @@ namespace lamp {
 namespace {
 
 using ConvLayer = ModuleLayer<GuardedConv3dImpl>;
-using UpsamplingLayer = ModuleLayer<GuardedConvTranspose3dImpl>;
 using NormLayer = ModuleLayer<DeferrableBatchNorm3dImpl>;
 
 std::shared_ptr<Layer> joined(Layer& conv_layer, Layer& norm_layer) {
@@ -22,15 +21,18 @@ std::shared_ptr<Layer> joined(Layer& conv_layer, Layer& norm_layer) {
   const auto statistics =
       std::dynamic_pointer_cast<torch::nn::BatchNorm3dImpl>(norm->named_module());
   const GuardedConv3d folded = fold_norm(*module, *statistics);
-  return is_activation(norm->then()) ? activated_layer(folded) : as_layer(folded, norm->then());
+  if (norm->then() && !is_activation(norm->then())) return as_layer(folded, norm->then());
+  return inference_conv(folded, static_cast<bool>(norm->then()));
 }
 
-// A transposed convolution with its activation.
-std::shared_ptr<Layer> fused(Layer& layer) {
-  auto* up = dynamic_cast<UpsamplingLayer*>(&layer);
-  if (up == nullptr || !is_activation(up->then())) return nullptr;
-  return activated_layer(GuardedConvTranspose3d(
-      std::dynamic_pointer_cast<GuardedConvTranspose3dImpl>(up->named_module())));
+// A convolution of either kind without a norm, alone or with its activation.
+template <typename Conv>
+std::shared_ptr<Layer> packed(Layer& layer) {
+  using Module = typename Conv::ContainedType;
+  auto* conv = dynamic_cast<ModuleLayer<Module>*>(&layer);
+  if (conv == nullptr || (conv->then() && !is_activation(conv->then()))) return nullptr;
+  return inference_conv(Conv(std::dynamic_pointer_cast<Module>(conv->named_module())),
+                        static_cast<bool>(conv->then()));
 }
 
 }  // namespace
@@ -44,7 +46,8 @@ Network inference_form(const Network& network) {
         i + 1 < layers.size() ? joined(*layers[i], *layers[i + 1]) : nullptr;
     const std::size_t used = next ? 2 : 1;
     if (!next) next = layers[i]->inference_form();
-    if (!next) next = fused(*layers[i]);
+    if (!next) next = packed<GuardedConv3d>(*layers[i]);
+    if (!next) next = packed<GuardedConvTranspose3d>(*layers[i]);
     if (!next) next = layers[i];
     links.push_back({names[i], std::move(next)});
     i += used - 1;
