@@ -26,9 +26,9 @@ class ForwardMemoryTest : public ::testing::TestWithParam<Setting> {};
 TEST_P(ForwardMemoryTest, EstimateIsWithinFivePercentOfTheMeasuredPeak) {
   const Setting& setting = GetParam();
   count_cpu_memory();
-  const Network network = make_network(
+  Network network = make_network(
       {.name = setting.net, .width = setting.width, .depth = setting.depth, .classes = 4});
-  place_network(network, kCpu, setting.dtype);
+  place_network(network, {.dtype = setting.dtype});
   const ForwardMemory memory(network, kCpu, setting.dtype);
   const torch::Tensor image =
       torch::rand({1, 1, setting.size[2], setting.size[1], setting.size[0]});
@@ -53,8 +53,8 @@ INSTANTIATE_TEST_SUITE_P(
 
 // The stage that holds the end of the network has neither the early skips nor what is in front.
 TEST(ForwardMemoryStageTest, StagesTakeWhatTheirLinksTake) {
-  const Network network = make_network({.width = 8, .depth = 2, .classes = 3});
-  place_network(network, kCpu, torch::kFloat32);
+  Network network = make_network({.width = 8, .depth = 2, .classes = 3});
+  place_network(network, {});
   const ForwardMemory memory(network, kCpu, torch::kFloat32);
   const std::array<std::int64_t, 3> size = {64, 64, 64};
   const std::size_t links = network.chain->size();
@@ -70,7 +70,7 @@ TEST(ForwardMemoryStageTest, StagesTakeWhatTheirLinksTake) {
 }
 
 TEST(MemoryEstimateTest, CountsParametersImageAndLogits) {
-  const Network network = make_network({.width = 4, .depth = 2, .classes = 3});
+  Network network = make_network({.width = 4, .depth = 2, .classes = 3});
   network.chain->eval();
   const std::int64_t small = estimate_inference_bytes(network, {64, 64, 64});
   const std::int64_t large = estimate_inference_bytes(network, {128, 64, 64});

@@ -26,15 +26,15 @@ class PredictorTest : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(PredictorTest, GivesTheNetworksLogits) {
   const torch::NoGradGuard no_gradients;
-  const Network network = random_network(GetParam());
+  Network network = random_network(GetParam());
   const torch::Tensor image = torch::rand({1, 1, 21, 16, 34});
   const torch::Tensor expected = network.forward(image);
   const double scale = expected.abs().max().item<double>();
-  place_network(network, kCpu, torch::kFloat32);
+  place_network(network, {});
   const torch::Tensor fp32 = make_predictor(network, kCpu, torch::kFloat32)(image);
   EXPECT_EQ(fp32.sizes(), expected.sizes());
   EXPECT_LT((fp32 - expected).abs().max().item<double>(), 1e-4 * scale);
-  place_network(network, kCpu, torch::kBFloat16);
+  place_network(network, {.dtype = torch::kBFloat16});
   const torch::Tensor bf16 = make_predictor(network, kCpu, torch::kBFloat16)(image);
   EXPECT_EQ(bf16.scalar_type(), torch::kFloat32);
   EXPECT_LT((bf16 - expected).abs().mean().item<double>(), 0.02 * scale);
@@ -43,23 +43,16 @@ TEST_P(PredictorTest, GivesTheNetworksLogits) {
 INSTANTIATE_TEST_SUITE_P(AllNetworks, PredictorTest,
                          ::testing::Values("unet", "seunet", "anatomynet"));
 
-TEST(PrecisionTest, HalfPrecisionIsRefusedOnTheCpuOnly) {
-  EXPECT_EQ(parse_precision("bf16", kCpu), torch::kBFloat16);
-  EXPECT_THROW(parse_precision("fp16", kCpu), UsageError);
-  EXPECT_THROW(parse_precision("fp64", kCpu), UsageError);
-  EXPECT_EQ(parse_precision("fp16", c10::Device(c10::kCUDA, 0)), torch::kFloat16);
-}
-
 TEST(PrecisionTest, BatchNormsKeepTheirFullPrecision) {
-  const Network network = random_network("unet");
-  place_network(network, kCpu, torch::kBFloat16);
+  Network network = random_network("unet");
+  place_network(network, {.dtype = torch::kBFloat16});
   for (const auto& buffer : network.chain->named_buffers())
     EXPECT_NE(buffer.value().scalar_type(), torch::kBFloat16) << buffer.key();
 }
 
 TEST(PredictorInterruptTest, ASignalStopsAPassBetweenLinks) {
-  const Network network = random_network("unet");
-  place_network(network, kCpu, torch::kFloat32);
+  Network network = random_network("unet");
+  place_network(network, {});
   set_caught_signal(SIGTERM);
   EXPECT_THROW(make_predictor(network, kCpu, torch::kFloat32)(torch::rand({1, 1, 8, 8, 8})),
                Interrupted);

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
+#include "lamp/sequence/run_context.h"
 #include "support/gradient_check.h"
 
 namespace lamp {
@@ -55,6 +56,45 @@ TEST(BlocksTest, NormWithInPlaceActivationGradientsAgreeWithDifferences) {
   std::vector<torch::Tensor> leaves = chain.parameters();
   leaves.push_back(input);
   EXPECT_LT(gradient_error([&] { return (chain.forward(input) * weight).sum(); }, leaves), 1e-6);
+}
+
+// Of inputs and all parameters, for a layer made by `links`.
+double links_gradient_error(Links links, const std::vector<std::int64_t>& size) {
+  torch::manual_seed(3);
+  Sequence chain(std::move(links));
+  chain.to(torch::kFloat64);
+  const torch::Tensor input = torch::randn(size, torch::kFloat64).requires_grad_();
+  const torch::Tensor weight = torch::randn_like(chain.forward(input));
+  std::vector<torch::Tensor> leaves = chain.parameters();
+  leaves.push_back(input);
+  return gradient_error([&] { return (chain.forward(input) * weight).sum(); }, leaves, 2);
+}
+
+TEST(BlocksTest, ConvolutionGradientsAgreeWithDifferences) {
+  for (const ConvShape& shape :
+       {ConvShape{.in = 2, .out = 3, .bias = true}, ConvShape{.in = 1, .out = 2, .stride = 2},
+        ConvShape{.in = 3, .out = 2, .kernel = 1, .bias = true}})
+    EXPECT_LT(links_gradient_error({conv_link("conv", shape)}, {1, shape.in, 4, 3, 5}), 1e-6);
+}
+
+TEST(BlocksTest, UpsamplingGradientsAgreeWithDifferences) {
+  EXPECT_LT(links_gradient_error({upsampling_link("up", 3, 2)}, {1, 3, 2, 3, 2}), 1e-6);
+}
+
+TEST(BlocksTest, HeadAndConcatGradientsAgreeWithDifferences) {
+  Links links = {stash_link("stash", "skip"), conv_link("conv", {.in = 2, .out = 2}),
+                 concat_link("concat", "skip")};
+  append_head(links, "up", "out", 4, 3);
+  EXPECT_LT(links_gradient_error(std::move(links), {1, 2, 2, 3, 2}), 1e-6);
+}
+
+// Batch norm that leaves its statistics to the engine normalises as torch's does.
+TEST(BlocksTest, DeferredNormGradientsAgreeWithDifferences) {
+  std::vector<NormStatistics> statistics;
+  RunContext context{.training = true, .statistics = &statistics};
+  const RunScope scope(context);
+  EXPECT_LT(links_gradient_error({norm_activation_link("norm", 3)}, {2, 3, 2, 3, 2}), 1e-6);
+  EXPECT_FALSE(statistics.empty());
 }
 
 // A pipeline hands each stage a detached leaf, which must not be written to; and a stash shares its

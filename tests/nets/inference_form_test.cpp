@@ -4,6 +4,7 @@
 #include <torch/torch.h>
 
 #include "lamp/nets/net_factory.h"
+#include "support/relative_error.h"
 
 namespace lamp {
 namespace {
@@ -58,7 +59,8 @@ TEST_P(InferenceFormTest, ChannelsLastChangesOnlyTheLayout) {
   const torch::Tensor input = torch::randn({1, 1, 16, 16, 24});
   const torch::Tensor expected = network.forward(input);
   network.use_channels_last();
-  EXPECT_TRUE(torch::allclose(network.forward(input), expected, 1e-4, 1e-4));
+  // Against the largest logit (24,000 for this AnatomyNet): either layout is as far from double.
+  EXPECT_LT(testing::relative_error(network.forward(input), expected), 2e-5);
 }
 
 // AnatomyNet's and SEU-Net's last norm of a block has no activation, but its convolution has: all

@@ -9,6 +9,7 @@
 
 #include "lamp/nets/guarded_conv.h"
 #include "lamp/nets/net_factory.h"
+#include "support/gradient_check.h"
 
 namespace lamp {
 namespace {
@@ -78,6 +79,32 @@ TEST_P(SplitConvTest, AFrozenWeightGetsNoGradient) {
   run_backward(tasks);
   for (const auto& task : *tasks) task();
   EXPECT_FALSE(frozen.grad().defined());
+}
+
+TEST(SplitConvolutionTest, BothHalvesAgreeWithDifferences) {
+  torch::manual_seed(5);
+  for (const bool transposed : {false, true}) {
+    const ConvGeometry geometry{
+        {2, 2, 2}, std::vector<std::int64_t>(3, transposed ? 0 : 1), transposed};
+    const std::int64_t kernel = transposed ? 2 : 3;
+    const auto options = torch::TensorOptions(torch::kFloat64).requires_grad(true);
+    const torch::Tensor input = torch::randn({1, 2, 3, 4, 3}, options);
+    const torch::Tensor weight = torch::randn({2, 2, kernel, kernel, kernel}, options);
+    const torch::Tensor bias = torch::randn({2}, options);
+    const auto tasks = std::make_shared<WeightTasks>();
+    const torch::Tensor output = split_convolution(input, weight, bias, geometry, tasks);
+    const torch::Tensor factor = torch::randn_like(output);
+    (output * factor).sum().backward();
+    for (const auto& task : *tasks) task();
+    // gradient_error() asks autograd for all leaves at once, so it checks the unsplit function;
+    // what the halves gave must equal what it checked.
+    const auto plain = [&] { return (convolution(input, weight, bias, geometry) * factor).sum(); };
+    EXPECT_LT(testing::gradient_error(plain, {input, weight, bias}), 1e-6);
+    const auto expected = torch::autograd::grad({plain()}, {input, weight, bias});
+    EXPECT_TRUE(torch::allclose(input.grad(), expected[0], 1e-12, 1e-14));
+    EXPECT_TRUE(torch::allclose(weight.grad(), expected[1], 1e-12, 1e-14));
+    EXPECT_TRUE(torch::allclose(bias.grad(), expected[2], 1e-12, 1e-14));
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Networks, SplitConvTest,

@@ -172,6 +172,25 @@ TEST_F(TrainerTest, NanInAGradientIsFoundAndNamed) {
   EXPECT_EQ(first_non_finite_gradient(parameters), "bad");
 }
 
+TEST_F(TrainerTest, AResumedRunKeepsTheLayoutItBeganWith) {
+  const auto layout = [&](const std::string& name) {
+    return read_json(folder_ / name / "config.json")["execution"]["layout"].get<std::string>();
+  };
+  const Json config = testing::ball_config();
+  run("auto", config);
+  EXPECT_NE(layout("auto"), "auto");
+
+  Json contiguous = config;
+  contiguous["execution"]["layout"] = "contiguous";
+  run("whole", contiguous);
+  set_caught_signal(SIGINT);
+  EXPECT_THROW(run("pieces", contiguous, true), Interrupted);
+  set_caught_signal(0);
+  run("pieces", config, true);  // "auto" now
+  EXPECT_EQ(layout("pieces"), "contiguous");
+  EXPECT_EQ(bytes("whole/last.safetensors"), bytes("pieces/last.safetensors"));
+}
+
 TEST_F(TrainerTest, RefusesToTrainOverARunUnlessAskedToResume) {
   const Json config = testing::ball_config();
   run("run", config);
@@ -203,6 +222,10 @@ TEST_F(TrainerTest, RefusesANetworkOrPatchThatDoesNotFitTheData) {
   config["curriculum"][0]["patch"] = {12, 12, 12};
   config["loss"]["class_weights"] = {1, 2, 3};
   EXPECT_THAT(message_of("b", config), AllOf(HasSubstr("class_weights"), HasSubstr("expected 2")));
+  config["loss"].erase("class_weights");
+  config["execution"]["precision"] = "fp16";
+  EXPECT_THAT(message_of("b", config), HasSubstr("fp16 needs a GPU"));
+  for (const char* folder : {"a", "b"}) EXPECT_FALSE(fs::exists(folder_ / folder)) << folder;
 }
 
 TEST_F(TrainerTest, AFinishedRunMayBeResumedAndExtended) {

@@ -2,6 +2,7 @@
 // own.
 #include <iostream>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "lamp/base/errors.h"
@@ -15,8 +16,7 @@ namespace {
 
 struct BenchCommand {
   std::string net = "unet";
-  std::int64_t width = 0;  // 0 = the network's own default
-  std::int64_t depth = 0;
+  std::optional<std::int64_t> width, depth;  // none = the network's own
   std::int64_t classes = 10;
   std::int64_t channels = 1;
   std::string input = "64,64,64";
@@ -29,8 +29,8 @@ struct BenchCommand {
   BenchOptions resolved(const GlobalOptions& globals) const {
     BenchOptions result = options;
     Json config = {{"name", net}, {"classes", classes}, {"in_channels", channels}};
-    if (width != 0) config["width"] = width;
-    if (depth != 0) config["depth"] = depth;
+    if (width) config["width"] = *width;
+    if (depth) config["depth"] = *depth;
     result.net = parse_net_config(config);
     const PatchRequest size = parse_patch(input);
     if (size.kind != PatchRequest::kFixed)
@@ -48,7 +48,8 @@ struct BenchCommand {
   // In the words of the configuration, so that both say the same.
   ExecutionConfig execution() const {
     Json config = {{"device", options.execution.device},
-                   {"precision", options.execution.precision}};
+                   {"precision", options.execution.precision},
+                   {"layout", options.execution.layout}};
     const auto set = [&](const std::string& key, const std::string& value) {
       if (value.empty()) return;
       const Json parsed = Json::parse(value, nullptr, /*allow_exceptions=*/false);
@@ -72,6 +73,8 @@ void add_common_options(CLI::App* command, BenchCommand& bench) {
   command->add_option("--device", bench.options.execution.device,
                       "auto, cpu, cuda:0; step: several as pipeline stages, cpu,cpu");
   command->add_option("--precision", bench.options.execution.precision, "fp32, bf16 or fp16");
+  command->add_option("--layout", bench.options.execution.layout,
+                      "auto (measured), channels_last or contiguous");
   command->add_option("--rounds", bench.options.rounds, "counted rounds after a warm-up")
       ->check(CLI::Range(1, 1000));
 }

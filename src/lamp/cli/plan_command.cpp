@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <iostream>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "lamp/base/errors.h"
@@ -20,7 +21,8 @@ namespace {
 struct Options {
   std::string config;
   std::string net;
-  std::int64_t width = 0, depth = 0, classes = 0, channels = 0, batch = 0;
+  std::optional<std::int64_t> width, depth, classes, channels;  // none = the configuration's
+  std::int64_t batch = 0;
   std::string input;
   std::string device, device_memory, flops, bandwidth;
   std::int64_t devices = 0;
@@ -45,11 +47,10 @@ Json value_of(const std::string& text) {
 Json net_json(const Options& options, const Json& config) {
   Json changes = Json::object();
   if (!options.net.empty()) changes["name"] = options.net;
-  if (options.width != 0) changes["width"] = options.width;
-  if (options.depth != 0) changes["depth"] = options.depth;
-  if (options.channels != 0) changes["in_channels"] = options.channels;
-  if (options.classes != 0 || options.config.empty())
-    changes["classes"] = options.classes != 0 ? options.classes : 10;
+  if (options.width) changes["width"] = *options.width;
+  if (options.depth) changes["depth"] = *options.depth;
+  if (options.channels) changes["in_channels"] = *options.channels;
+  if (options.classes || options.config.empty()) changes["classes"] = options.classes.value_or(10);
   return merged(config.value("net", Json()), changes);
 }
 

@@ -66,6 +66,10 @@ void add_network_options(CLI::App& command, Options& options) {
       ->capture_default_str();
   command.add_option("--blend", options.blend, "gaussian or constant")->capture_default_str();
   command.add_option("--precision", segment.precision, "fp32, bf16 or fp16")->capture_default_str();
+  command
+      .add_option("--layout", segment.layout,
+                  "order of the network's tensors: auto (measured), channels_last or contiguous")
+      ->capture_default_str();
   command.add_option("--memory", options.memory,
                      "the most to use, such as 8GiB; default: 80 % of what is available");
   command

@@ -13,7 +13,6 @@
 
 #include "lamp/base/memory_counter.h"
 #include "lamp/inference/host_memory.h"
-#include "lamp/inference/predictor.h"
 
 namespace lamp {
 namespace {
@@ -50,7 +49,7 @@ std::vector<LinkPeak> peaks_per_link(const Network& network, const torch::Tensor
   const std::int64_t before = allocated_bytes(device);
   torch::Tensor tensor =
       torch::zeros({1, network.config.in_channels, shape[0], shape[1], shape[2]}, options);
-  tensor = tensor.to(layout_on(device));
+  tensor = network.laid_out(tensor);
   std::vector<LinkPeak> peaks;
   for (std::size_t link = 0; link < network.chain->size(); ++link) {
     const auto slice = static_cast<double>(tensor.size(1) * tensor.size(2) * tensor.size(3));

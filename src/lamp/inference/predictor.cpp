@@ -11,7 +11,6 @@
 #include <memory>
 
 #include "lamp/base/interrupt.h"
-#include "lamp/nets/precision.h"
 #include "lamp/pipeline/prediction_stream.h"
 
 namespace lamp {
@@ -20,40 +19,23 @@ namespace {
 constexpr std::int64_t kSampleSide = 64;  // voxels; for measuring
 constexpr int kRounds = 3;
 
-// What the chain takes. to(), not contiguous(): one channel counts as laid out either way, and
-// torch would choose NCDHW wherever that channel is concatenated later.
 torch::Tensor chain_input(const Network& network, const torch::Tensor& image, c10::Device device,
                           c10::ScalarType dtype) {
-  return network.pad(image.to(device, dtype)).to(layout_on(device));
+  return network.laid_out(network.pad(image.to(device, dtype)));
 }
 
 }  // namespace
 
-c10::ScalarType parse_precision(const std::string& text, c10::Device device) {
-  switch (parse_precision(text, device.type())) {
-    case Precision::kBf16:
-      return torch::kBFloat16;
-    case Precision::kFp16:
-      return torch::kFloat16;
-    case Precision::kFp32:
-      break;
-  }
-  return torch::kFloat32;
-}
-
-c10::MemoryFormat layout_on(c10::Device device) {
-  return device.is_cpu() ? c10::MemoryFormat::ChannelsLast3d : c10::MemoryFormat::Contiguous;
-}
-
-void place_network(const Network& network, c10::Device device, c10::ScalarType dtype) {
+void place_network(Network& network, const Placement& placement) {
+  network.channels_last = placement.layout == Layout::kChannelsLast;
   network.chain->eval();
-  network.chain->to(device);
+  network.chain->to(placement.device);
   const torch::NoGradGuard no_gradients;
   for (const auto& module : network.chain->modules(/*include_self=*/false)) {
     if (module->as<torch::nn::BatchNorm3d>() != nullptr) continue;
     for (auto& parameter : module->parameters(/*recurse=*/false)) {
-      torch::Tensor placed = parameter.to(dtype);
-      if (placed.dim() == 5) placed = placed.contiguous(layout_on(device));
+      torch::Tensor placed = parameter.to(placement.dtype);
+      if (placed.dim() == 5) placed = placed.contiguous(memory_format(placement.layout));
       parameter.set_data(placed);
     }
   }

@@ -2,28 +2,27 @@
 #pragma once
 
 #include <c10/core/Device.h>
-#include <c10/core/MemoryFormat.h>
 #include <c10/core/ScalarType.h>
 
-#include <string>
 #include <vector>
 
 #include "lamp/inference/sliding_window.h"
+#include "lamp/nets/layout_choice.h"
 #include "lamp/nets/network.h"
 #include "lamp/pipeline/partition.h"
 
 namespace lamp {
 
-// precision.h's names as dtypes of weights. Throws UsageError for anything else and for fp16 on the
-// CPU.
-c10::ScalarType parse_precision(const std::string& text, c10::Device device);
-
-// NDHWC on the CPU, where transposed convolutions are many times faster in it; NCDHW elsewhere.
-c10::MemoryFormat layout_on(c10::Device device);
+// Where, in which precision and in which order the weights lie.
+struct Placement {
+  c10::Device device = c10::kCPU;
+  c10::ScalarType dtype = torch::kFloat32;
+  Layout layout = Layout::kChannelsLast;
+};
 
 // Moves the network there, in evaluation mode. Batch norms keep float32: their running variances
 // would lose all but two digits in bf16.
-void place_network(const Network& network, c10::Device device, c10::ScalarType dtype);
+void place_network(Network& network, const Placement& placement);
 
 // The predictor of a placed network: [N, C, D, H, W] float32 of any size on any device -> float32
 // logits of the same size on `device`. Runs link by link and throws Interrupted between links once

@@ -63,12 +63,15 @@ std::array<std::int64_t, 3> size_of(const torch::Tensor& image) {  // [C, D, H, 
 
 Scorer::Scorer(const std::vector<SegmentModel>& models, const SegmentOptions& options, bool several,
                const PredictorFactory& factory)
-    : options_(options), several_(several), devices_(parse_devices(options.device)) {
+    : options_(options),
+      several_(several),
+      devices_(parse_devices(options.device)),
+      precision_(parse_precision(options.precision, devices_.front().type())) {
   check_ensemble(models);
-  const c10::ScalarType dtype = parse_precision(options.precision, devices_.front());
   labels_ = models.front().model.labels;
   classes_ = models.front().model.network.config.classes;
-  for (const auto& [file, model] : models) place(form_of(model.network, dtype), dtype, factory);
+  for (const auto& [file, model] : models)
+    place(form_of(model.network, dtype_of(precision_)), factory);
   if (forward_.empty()) return;
   std::int64_t available = available_bytes(devices_.front());
   for (const c10::Device device : devices_)
@@ -83,11 +86,16 @@ Scorer::Scorer(const std::vector<SegmentModel>& models, const SegmentOptions& op
 }
 
 // Measured on the first device before the layers move to their stages.
-void Scorer::place(const Network& form, c10::ScalarType dtype, const PredictorFactory& factory) {
+void Scorer::place(Network form, const PredictorFactory& factory) {
   const c10::Device first = devices_.front();
+  const c10::ScalarType dtype = dtype_of(precision_);
   if (options_.patch.kind == PatchRequest::kFixed)
     form.check_window("--patch", options_.patch.size);
-  place_network(form, first, dtype);
+  const Layout layout = choose_layout(
+      options_.layout,
+      {.device = first, .precision = precision_, .width = form.config.width, .training = false});
+  if (predictors_.empty()) layout_ = layout;
+  place_network(form, {.device = first, .dtype = dtype, .layout = layout});
   multiple_ = std::max(multiple_, form.stride_multiple);
   const bool bounded = options_.patch.kind != PatchRequest::kFixed || options_.memory_bytes;
   if (bounded) forward_.emplace_back(form, first, dtype);

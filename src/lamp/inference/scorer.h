@@ -13,6 +13,7 @@
 #include "lamp/data/preprocess.h"
 #include "lamp/inference/memory_estimate.h"
 #include "lamp/inference/segment_options.h"
+#include "lamp/nets/layout_choice.h"
 #include "lamp/nets/model_file.h"
 
 namespace lamp {
@@ -47,6 +48,7 @@ class Scorer {
   PatchChoice choose(const PreparedImage& image) const;
   Scores score(const PreparedImage& image, const PatchChoice& patch) const;
   const std::vector<c10::Device>& devices() const { return devices_; }
+  Layout layout() const { return layout_; }  // of the first model
 
  private:
   struct Plan {
@@ -54,7 +56,7 @@ class Scorer {
     bool whole;
     bool alone;
   };
-  void place(const Network& form, c10::ScalarType dtype, const PredictorFactory& factory);
+  void place(Network form, const PredictorFactory& factory);
   std::int64_t need(const PreparedImage& image, const Plan& plan) const;
   std::int64_t passes(const Plan& plan) const;
   std::int64_t windows_at_once() const;
@@ -67,6 +69,8 @@ class Scorer {
   SegmentOptions options_;
   bool several_;
   std::vector<c10::Device> devices_;  // one a stage
+  Precision precision_;
+  Layout layout_ = Layout::kChannelsLast;
   std::vector<Predictor> predictors_;
   // Empty where nothing is to be decided by memory; else of each model, and where it is cut.
   std::vector<ForwardMemory> forward_;

@@ -343,6 +343,7 @@ class Job {
     for (const c10::Device device : scorer_->devices())
       report_.device += (report_.device.empty() ? "" : ",") + device.str();
     report_.precision = options_.precision;
+    report_.layout = to_string(scorer_->layout());
     for (std::size_t i = 0; i < cases_.size(); ++i) {
       if (results_[i]) report_.cases.push_back(std::move(*results_[i]));
       if (!failures_[i]) continue;

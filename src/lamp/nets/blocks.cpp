@@ -4,8 +4,10 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
+#include "lamp/nets/packed_conv.h"
 #include "lamp/sequence/skip_layers.h"
 
 namespace lamp {
@@ -13,21 +15,45 @@ namespace {
 
 constexpr double kSlope = 0.01;
 
+// A convolution that is only run, with its activation if it has one.
+template <typename Conv>
+class InferenceConv : public Layer {
+ public:
+  InferenceConv(const Conv& conv, bool activated)
+      : conv_(register_module("conv", conv)), activated_(activated) {}
+
+  torch::Tensor forward(torch::Tensor input, SkipPort&) override { return run(input); }
+  torch::Tensor run(const torch::Tensor& input) {
+    const torch::Tensor result = packed_.run(input, conv_->weight, conv_->bias, conv_->geometry(),
+                                             activated_ ? std::optional(kSlope) : std::nullopt);
+    if (result.defined()) return result;
+    return activated_ ? activate(conv_->forward(input)) : conv_->forward(input);
+  }
+  std::shared_ptr<torch::nn::Module> named_module() override { return conv_.ptr(); }
+
+ private:
+  Conv conv_;
+  bool activated_;
+  PackedConvolution packed_;
+};
+
 // A shortcut whose norm is folded into its convolution.
 class FoldedShortcut : public Layer {
  public:
   FoldedShortcut(std::string skip, const GuardedConv3d& conv)
-      : skip_(std::move(skip)), conv_(register_module("conv", conv)) {}
+      : skip_(std::move(skip)),
+        conv_(
+            register_module("conv", std::make_shared<InferenceConv<GuardedConv3d>>(conv, false))) {}
 
   torch::Tensor forward(torch::Tensor input, SkipPort& skips) override {
-    skips.stash(skip_, conv_->forward(input));
+    skips.stash(skip_, conv_->run(input));
     return input;
   }
   std::vector<std::string> stashes() const override { return {skip_}; }
 
  private:
   std::string skip_;
-  GuardedConv3d conv_;
+  std::shared_ptr<InferenceConv<GuardedConv3d>> conv_;
 };
 
 // Stashes the block's shortcut, computed before the block because it is never larger than the
@@ -60,6 +86,23 @@ class Shortcut : public Layer {
   torch::nn::Sequential path_;
 };
 
+// ResidualEnd with excitation in one pass over the volume less.
+class FoldedResidualEnd : public Layer {
+ public:
+  FoldedResidualEnd(std::string skip, SqueezeExcitation excitation)
+      : skip_(std::move(skip)), excitation_(register_module("excitation", std::move(excitation))) {}
+
+  torch::Tensor forward(torch::Tensor input, SkipPort& skips) override {
+    const torch::Tensor shortcut = skips.pop(skip_);
+    return activate(torch::addcmul(shortcut, input, excitation_->scale(input)));
+  }
+  std::vector<std::string> pops() const override { return {skip_}; }
+
+ private:
+  std::string skip_;
+  SqueezeExcitation excitation_;
+};
+
 // The end of a residual block: excitation (where there is one), sum with the shortcut, activation.
 class ResidualEnd : public Layer {
  public:
@@ -77,6 +120,10 @@ class ResidualEnd : public Layer {
   std::vector<std::string> pops() const override { return {skip_}; }
   std::shared_ptr<torch::nn::Module> named_module() override {
     return excitation_.is_empty() ? shared_from_this() : excitation_.ptr();
+  }
+  std::shared_ptr<Layer> inference_form() override {
+    if (excitation_.is_empty()) return nullptr;
+    return std::make_shared<FoldedResidualEnd>(skip_, excitation_);
   }
 
  private:
@@ -122,6 +169,19 @@ GuardedConv3d fold_norm(const torch::nn::Conv3dImpl& conv, const torch::nn::Batc
 
 torch::Tensor activate(torch::Tensor fresh) { return torch::leaky_relu_(fresh, kSlope); }
 
+std::shared_ptr<Layer> inference_conv(const GuardedConv3d& conv, bool activated) {
+  return std::make_shared<InferenceConv<GuardedConv3d>>(conv, activated);
+}
+
+std::shared_ptr<Layer> inference_conv(const GuardedConvTranspose3d& conv, bool activated) {
+  return std::make_shared<InferenceConv<GuardedConvTranspose3d>>(conv, activated);
+}
+
+bool is_activation(const TensorFunction& function) {
+  const auto* plain = function.target<torch::Tensor (*)(torch::Tensor)>();
+  return plain != nullptr && *plain == &activate;
+}
+
 Link conv_link(std::string name, const ConvShape& shape) {
   return {std::move(name), as_layer(make_conv(shape))};
 }
@@ -156,10 +216,11 @@ SqueezeExcitationImpl::SqueezeExcitationImpl(std::int64_t channels, std::int64_t
                     torch::nn::LeakyReLU(torch::nn::LeakyReLUOptions().negative_slope(kSlope)),
                     torch::nn::Linear(squeezed, channels), torch::nn::Sigmoid()))) {}
 
-torch::Tensor SqueezeExcitationImpl::forward(torch::Tensor input) {
-  const torch::Tensor scale = fc_->forward(input.mean({2, 3, 4}));
-  return input * scale.view({input.size(0), input.size(1), 1, 1, 1});
+torch::Tensor SqueezeExcitationImpl::scale(const torch::Tensor& input) {
+  return fc_->forward(input.mean({2, 3, 4})).view({input.size(0), input.size(1), 1, 1, 1});
 }
+
+torch::Tensor SqueezeExcitationImpl::forward(torch::Tensor input) { return input * scale(input); }
 
 void append_residual_block(Links& links, const std::string& name, const ResidualShape& shape) {
   const std::string skip = name + ".shortcut";

@@ -40,6 +40,11 @@ GuardedConv3d fold_norm(const torch::nn::Conv3dImpl& conv, const torch::nn::Batc
 // Slope 0.01, in place: only for what the calling layer has just computed with an operation whose
 // backward does not need its own output (convolution, batch norm, sum).
 torch::Tensor activate(torch::Tensor fresh);
+// conv, then activate() if asked for, as a layer that cannot be trained (packed_conv.h).
+std::shared_ptr<Layer> inference_conv(const GuardedConv3d& conv, bool activated);
+std::shared_ptr<Layer> inference_conv(const GuardedConvTranspose3d& conv, bool activated);
+// Whether a layer's function after its module (ModuleLayer::then) is activate().
+bool is_activation(const TensorFunction& function);
 
 // One link each: convolution; norm with activation.
 Link conv_link(std::string name, const ConvShape& shape);
@@ -58,6 +63,8 @@ class SqueezeExcitationImpl : public torch::nn::Module {
  public:
   SqueezeExcitationImpl(std::int64_t channels, std::int64_t squeezed);
   torch::Tensor forward(torch::Tensor input);
+  // s alone: [N, C, 1, 1, 1].
+  torch::Tensor scale(const torch::Tensor& input);
 
  private:
   torch::nn::Sequential fc_;

@@ -4,6 +4,7 @@
 #include <ATen/autocast_mode.h>
 #include <torch/torch.h>
 
+#include "lamp/nets/conv_kernel.h"
 #include "lamp/nets/precision.h"
 #include "lamp/nets/split_conv.h"
 #include "lamp/sequence/run_context.h"
@@ -24,13 +25,25 @@ bool is_reduced(at::ScalarType dtype) {
 }
 
 template <typename Conv>
+ConvGeometry geometry_of(const Conv& conv, bool transposed) {
+  return {{conv.options.stride()->begin(), conv.options.stride()->end()},
+          std::vector<std::int64_t>(3, transposed ? 0 : (conv.weight.size(2) - 1) / 2),
+          transposed};
+}
+
+ConvGeometry geometry_of(const KernelShape& shape) {
+  return {shape.stride, shape.padding, shape.transposed};
+}
+
+template <typename Conv>
 KernelShape kernel_shape(const Conv& conv, const torch::Tensor& input, bool transposed,
                          at::ScalarType dtype) {
+  const ConvGeometry geometry = geometry_of(conv, transposed);
   return {.transposed = transposed,
           .input = input.sizes().vec(),
           .weight = conv.weight.sizes().vec(),
-          .stride = {conv.options.stride()->begin(), conv.options.stride()->end()},
-          .padding = std::vector<std::int64_t>(3, transposed ? 0 : (conv.weight.size(2) - 1) / 2),
+          .stride = geometry.stride,
+          .padding = geometry.padding,
           .dtype = dtype,
           .device = input.device(),
           .channels_last = input.suggest_memory_format() == at::MemoryFormat::ChannelsLast3d ||
@@ -42,10 +55,9 @@ template <typename Conv>
 torch::Tensor exact_convolution(const Conv& conv, const torch::Tensor& input,
                                 const KernelShape& shape) {
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
-  const std::vector<std::int64_t> ones(3, 1), zeros(3, 0);
   const torch::Tensor bias = conv.bias.defined() ? conv.bias.to(torch::kFloat32) : torch::Tensor();
-  return torch::convolution(input.to(torch::kFloat32), conv.weight.to(torch::kFloat32), bias,
-                            shape.stride, shape.padding, ones, shape.transposed, zeros, 1)
+  return convolution(input.to(torch::kFloat32), conv.weight.to(torch::kFloat32), bias,
+                     geometry_of(shape))
       .to(shape.dtype);
 }
 
@@ -70,14 +82,14 @@ torch::Tensor special_convolution(const Conv& conv, const torch::Tensor& input, 
   const RunContext* run = RunContext::current();
   const bool split = run != nullptr && run->weight_tasks != nullptr &&
                      torch::GradMode::is_enabled() && conv.weight.requires_grad();
-  if (!split && !is_reduced(dtype)) return {};
+  if (!split && !is_reduced(dtype))
+    return convolution(input, conv.weight, conv.bias, geometry_of(conv, transposed));
   KernelShape shape = kernel_shape(conv, input, transposed, dtype);
   shape.forward_only = !torch::GradMode::is_enabled() && (run == nullptr || !run->training);
   const bool trusted = !is_reduced(dtype) || kernel_agrees(shape);
   if (split) {
-    const SplitShape sizes{shape.stride, shape.padding, transposed};
     return split_convolution(input.to(trusted ? dtype : torch::kFloat32), conv.weight, conv.bias,
-                             sizes, run->weight_tasks)
+                             geometry_of(shape), run->weight_tasks)
         .to(dtype);
   }
   return trusted ? torch::Tensor() : exact_convolution(conv, input, shape);
@@ -90,9 +102,13 @@ torch::Tensor GuardedConv3dImpl::forward(const torch::Tensor& input) {
   return special.defined() ? special : Conv3dImpl::forward(input);
 }
 
+ConvGeometry GuardedConv3dImpl::geometry() const { return geometry_of(*this, false); }
+
 torch::Tensor GuardedConvTranspose3dImpl::forward(const torch::Tensor& input) {
   const torch::Tensor special = special_convolution(*this, input, true);
   return special.defined() ? special : ConvTranspose3dImpl::forward(input);
 }
+
+ConvGeometry GuardedConvTranspose3dImpl::geometry() const { return geometry_of(*this, true); }
 
 }  // namespace lamp

@@ -81,6 +81,10 @@ Json to_json(const NetConfig& config) {
           {"classes", config.classes}};
 }
 
+std::int64_t stride_multiple(const NetConfig& config) {
+  return find_architecture(config.name).fixed_size ? 2 : std::int64_t{1} << (config.depth + 1);
+}
+
 Network make_network(const NetConfig& config) {
   check(config);
   const Architecture& architecture = find_architecture(config.name);
@@ -89,7 +93,7 @@ Network make_network(const NetConfig& config) {
     network.config.width = kAnatomyNetWidth;
     network.config.depth = 1;
   }
-  network.stride_multiple = architecture.fixed_size ? 2 : std::int64_t{1} << (config.depth + 1);
+  network.stride_multiple = stride_multiple(config);
   network.chain = std::make_shared<Sequence>(architecture.links(network.config));
   return network;
 }

@@ -90,9 +90,13 @@ torch::Tensor Network::prepare(const torch::Tensor& input) const {
         " leaves batch norm a single value at the lowest level; use a batch of 2 or more, a larger "
         "patch or a smaller depth");
   }
-  // to(), not contiguous(): one channel counts as laid out either way, and torch would choose NCDHW
-  // wherever that channel is concatenated later.
-  return channels_last ? padded.to(at::MemoryFormat::ChannelsLast3d) : padded;
+  return laid_out(padded);
+}
+
+// to(), not contiguous(): one channel counts as laid out either way, and torch would choose NCDHW
+// wherever that channel is concatenated later.
+torch::Tensor Network::laid_out(const torch::Tensor& input) const {
+  return channels_last ? input.to(at::MemoryFormat::ChannelsLast3d) : input;
 }
 
 torch::Tensor Network::forward(const torch::Tensor& input) const {

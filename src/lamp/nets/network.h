@@ -51,10 +51,12 @@ struct Network {
   // than the network's stride: most of what the network would see is padding.
   void check_window(const std::string& what, const std::array<std::int64_t, 3>& size) const;
 
-  // Lays convolution weights out as D, H, W, C and brings inputs into that order: on CPUs 1.3 to 2
-  // times as fast. Values stay the same up to rounding.
+  // Lays convolution weights out as D, H, W, C and brings inputs into that order (layout_choice.h
+  // knows when). Values stay the same up to rounding.
   void use_channels_last();
   bool channels_last = false;
+  // An input of the chain in the weights' layout.
+  torch::Tensor laid_out(const torch::Tensor& input) const;
 
   // Kaiming normal for every convolution (standard deviation sqrt(2 / fan in), He et al. 2015; fan
   // in as PyTorch counts it: weight.size(1) x kernel volume), batch norm 1 and 0, biases and linear

@@ -123,14 +123,19 @@ std::string to_string(Precision precision) {
   return precision == Precision::kFp32 ? "fp32" : precision == Precision::kBf16 ? "bf16" : "fp16";
 }
 
+at::ScalarType dtype_of(Precision precision) {
+  return precision == Precision::kFp32   ? torch::kFloat32
+         : precision == Precision::kBf16 ? torch::kBFloat16
+                                         : torch::kFloat16;
+}
+
 PrecisionScope::PrecisionScope(Precision precision, c10::Device device)
     : device_(device.type()), active_(precision != Precision::kFp32) {
   if (!active_) return;
   before_ = at::autocast::is_autocast_enabled(device_);
   dtype_before_ = at::autocast::get_autocast_dtype(device_);
   at::autocast::set_autocast_enabled(device_, true);
-  at::autocast::set_autocast_dtype(
-      device_, precision == Precision::kBf16 ? torch::kBFloat16 : torch::kFloat16);
+  at::autocast::set_autocast_dtype(device_, dtype_of(precision));
   at::autocast::increment_nesting();
 }
 

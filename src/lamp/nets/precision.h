@@ -18,6 +18,7 @@ enum class Precision { kFp32, kBf16, kFp16 };
 // CPU's reduced precision).
 Precision parse_precision(const std::string& name, c10::DeviceType device);
 std::string to_string(Precision precision);
+at::ScalarType dtype_of(Precision precision);
 
 // While it lives, convolutions of this thread run in `precision` on `device` although the weights
 // stay in fp32 (torch's autocast: sums, losses and batch-norm statistics stay in fp32). For kFp32

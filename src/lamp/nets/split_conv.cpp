@@ -1,36 +1,27 @@
-// One autograd function around torch's own convolution kernels.
+// One autograd function around the kernels of conv_kernel.h.
 #include "lamp/nets/split_conv.h"
 
 #include <ATen/autocast_mode.h>
 #include <torch/custom_class.h>
 #include <torch/torch.h>
 
-#include <array>
-#include <tuple>
 #include <utility>
 
 namespace lamp {
 namespace {
 
-const std::vector<std::int64_t> kOnes(3, 1);
-const std::vector<std::int64_t> kZeros(3, 0);
-
 struct Parts : torch::CustomClassHolder {
   torch::Tensor weight;
   torch::Tensor bias;
-  SplitShape shape;
+  ConvGeometry geometry;
   std::shared_ptr<WeightTasks> tasks;
 
-  std::tuple<torch::Tensor, torch::Tensor, torch::Tensor> gradients(const torch::Tensor& output,
-                                                                    const torch::Tensor& input,
-                                                                    bool of_weights) const {
+  ConvGradients gradients(const torch::Tensor& output, const torch::Tensor& input,
+                          bool of_weights) const {
     const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
-    const bool with_bias = of_weights && bias.defined();
-    return torch::convolution_backward(
-        output, input, weight.detach().to(input.scalar_type()),
-        with_bias ? at::OptionalIntArrayRef(bias.sizes()) : std::nullopt, shape.stride,
-        shape.padding, kOnes, shape.transposed, kZeros, 1,
-        std::array<bool, 3>{!of_weights, of_weights, with_bias});
+    return convolution_gradients(
+        output, input, weight.detach().to(input.scalar_type()), geometry,
+        {.input = !of_weights, .weight = of_weights, .bias = of_weights && bias.defined()});
   }
 };
 
@@ -55,9 +46,8 @@ struct SplitConvolution : torch::autograd::Function<SplitConvolution> {
         c10::static_intrusive_pointer_cast<torch::CustomClassHolder>(parts));
     const torch::Tensor bias =
         parts->bias.defined() ? parts->bias.detach().to(input.scalar_type()) : torch::Tensor();
-    return torch::convolution(input, parts->weight.detach().to(input.scalar_type()), bias,
-                              parts->shape.stride, parts->shape.padding, kOnes,
-                              parts->shape.transposed, kZeros, 1);
+    return convolution(input, parts->weight.detach().to(input.scalar_type()), bias,
+                       parts->geometry);
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& outputs) {
@@ -66,25 +56,25 @@ struct SplitConvolution : torch::autograd::Function<SplitConvolution> {
         c10::static_intrusive_pointer_cast<Parts>(context->saved_data["parts"].toCapsule());
     const torch::Tensor output = outputs[0].detach();
     parts->tasks->push_back([parts, output, input = input.detach()] {
-      const auto gradients = parts->gradients(output, input, /*of_weights=*/true);
-      if (parts->weight.requires_grad()) add_gradient(parts->weight, std::get<1>(gradients));
+      const ConvGradients gradients = parts->gradients(output, input, /*of_weights=*/true);
+      if (parts->weight.requires_grad()) add_gradient(parts->weight, gradients.weight);
       if (parts->bias.defined() && parts->bias.requires_grad())
-        add_gradient(parts->bias, std::get<2>(gradients));
+        add_gradient(parts->bias, gradients.bias);
     });
     if (!context->needs_input_grad(0)) return {torch::Tensor(), torch::Tensor()};
-    return {std::get<0>(parts->gradients(output, input, /*of_weights=*/false)), torch::Tensor()};
+    return {parts->gradients(output, input, /*of_weights=*/false).input, torch::Tensor()};
   }
 };
 
 }  // namespace
 
 torch::Tensor split_convolution(const torch::Tensor& input, const torch::Tensor& weight,
-                                const torch::Tensor& bias, const SplitShape& shape,
+                                const torch::Tensor& bias, const ConvGeometry& geometry,
                                 const std::shared_ptr<WeightTasks>& tasks) {
   auto parts = c10::make_intrusive<Parts>();
   parts->weight = weight;
   parts->bias = bias;
-  parts->shape = shape;
+  parts->geometry = geometry;
   parts->tasks = tasks;
   // Without a gradient of its own the input would not call backward for the weights.
   const torch::Tensor leaf = input.requires_grad() ? input : input.detach().requires_grad_();

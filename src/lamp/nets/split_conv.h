@@ -4,25 +4,18 @@
 
 #include <torch/types.h>
 
-#include <cstdint>
 #include <memory>
-#include <vector>
 
+#include "lamp/nets/conv_kernel.h"
 #include "lamp/sequence/run_context.h"
 
 namespace lamp {
 
-struct SplitShape {
-  std::vector<std::int64_t> stride;
-  std::vector<std::int64_t> padding;
-  bool transposed = false;
-};
-
-// As torch::convolution (dilation 1, one group) in the input's dtype, outside of autocast. weight
+// convolution() (conv_kernel.h) in the input's dtype, outside of autocast. weight
 // and bias (may be undefined) are leaves of any floating dtype: their gradients are added to
 // .grad() when the task that backward appends to `tasks` is run.
 torch::Tensor split_convolution(const torch::Tensor& input, const torch::Tensor& weight,
-                                const torch::Tensor& bias, const SplitShape& shape,
+                                const torch::Tensor& bias, const ConvGeometry& geometry,
                                 const std::shared_ptr<WeightTasks>& tasks);
 
 }  // namespace lamp

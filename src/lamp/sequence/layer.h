@@ -36,7 +36,8 @@ class Layer : public torch::nn::Module {
   // A layer that only wraps a module returns that one, which keeps a level out of the names.
   virtual std::shared_ptr<torch::nn::Module> named_module() { return shared_from_this(); }
   // A layer with the same outputs in evaluation mode that is cheaper to run and cannot be trained;
-  // null if there is none. Weights are copied.
+  // null if there is none. Weights that stay as they are may be
+  // shared.
   virtual std::shared_ptr<Layer> inference_form() { return nullptr; }
 };
 

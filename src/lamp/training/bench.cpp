@@ -100,7 +100,8 @@ class StepBench {
         precision_(parse_precision(options.execution.precision, devices_.front().type())),
         scaler_(precision_ == Precision::kFp16) {
     setting.network.chain->to(devices_.front());
-    if (devices_.front().is_cpu()) setting.network.use_channels_last();
+    layout_ = training_layout(options.execution, options.net);
+    if (layout_ == Layout::kChannelsLast) setting.network.use_channels_last();
     setting.network.chain->train();
     prepared_ = setting.network.prepare(setting.image);
     microbatches_ = choose_microbatches(options.execution, setting.network, prepared_, devices_,
@@ -152,7 +153,8 @@ class StepBench {
     return distinct;
   }
   Json description() const {
-    return {{"stages", devices_.size()},
+    return {{"layout", to_string(layout_)},
+            {"stages", devices_.size()},
             {"partition", describe(*pipeline_, {})["stages"]},
             {"schedule", to_string(pipeline_->options().schedule)},
             {"microbatches", microbatches_},
@@ -172,6 +174,7 @@ class StepBench {
   Setting& setting_;
   std::vector<c10::Device> devices_;
   Precision precision_;
+  Layout layout_ = Layout::kChannelsLast;
   LossScaler scaler_;
   torch::Tensor prepared_, labels_;
   std::int64_t microbatches_ = 1;
@@ -192,6 +195,12 @@ Json timeline_json(const StepResult& step) {
                         {"start", event.start},
                         {"end", event.end}});
   return timeline;
+}
+
+double median(std::vector<double> values) {
+  const auto middle = values.begin() + std::ssize(values) / 2;
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
 }
 
 double agreement(const torch::Tensor& a, const torch::Tensor& b) {
@@ -231,15 +240,23 @@ Json bench_step(const BenchOptions& options) {
 
 Json bench_segment(const BenchOptions& options) {
   const torch::InferenceMode no_gradients;
+  if (options.window)
+    Network{.config = options.net, .stride_multiple = stride_multiple(options.net)}.check_window(
+        "--patch", options.window->size);
   Setting setting = prepare(options, single_device(options.execution.device));
-  const auto dtype = parse_precision(options.execution.precision, setting.device);
+  const Precision precision = parse_precision(options.execution.precision, setting.device.type());
+  const c10::ScalarType dtype = dtype_of(precision);
+  const Layout layout =
+      choose_layout(options.execution.layout,
+                    {.device = setting.device, .precision = precision, .width = options.net.width});
   Network copy = make_network(options.net);
   copy.initialise(options.seed);
-  const Network networks[] = {inference_form(setting.network), std::move(copy)};
+  Network networks[] = {inference_form(setting.network), std::move(copy)};
   std::vector<double> seconds[2];
   std::int64_t peaks[2] = {0, 0};
   torch::Tensor scores[2];
-  for (const Network& network : networks) place_network(network, setting.device, dtype);
+  for (Network& network : networks)
+    place_network(network, {.device = setting.device, .dtype = dtype, .layout = layout});
   for (int round = 0; round <= options.rounds; ++round) {
     for (int i = 0; i < 2; ++i) {
       const Predictor predictor = make_predictor(networks[i], setting.device, dtype);
@@ -255,11 +272,13 @@ Json bench_segment(const BenchOptions& options) {
     }
   }
   Json result = description(options);
+  result["layout"] = to_string(layout);
   result["patch"] = options.window ? Json(options.window->size) : Json("whole");
   result["seconds"] = seconds[0];
   result["peak_bytes"] = {peaks[0]};
   result["unfolded"] = {{"seconds", seconds[1]},
                         {"peak_bytes", {peaks[1]}},
+                        {"speedup", median(seconds[1]) / median(seconds[0])},
                         {"same_labels", agreement(scores[0], scores[1])},
                         {"largest_difference", (scores[0] - scores[1]).abs().max().item<double>()},
                         {"largest_logit", scores[1].abs().max().item<double>()}};

@@ -22,7 +22,7 @@ struct BenchOptions {
   std::array<std::int64_t, 3> input = {64, 64, 64};  // x, y, z
   std::int64_t batch = 1;
   OptimizerConfig optimizer;
-  ExecutionConfig execution;  // segment: one device, and of the others only the precision
+  ExecutionConfig execution;  // segment: one device, and of the others precision and layout
   int rounds = 3;             // counted, after one warm-up
   std::uint64_t seed = 0;
   std::optional<WindowOptions> window;  // segment only; none = the whole volume at once
@@ -34,7 +34,8 @@ struct BenchOptions {
 Json bench_step(const BenchOptions& options);
 // A round is the logits of one volume. The folded network (inference_form.h) and the one it was
 // made from take turns; "seconds" and "peak_bytes" are the folded one's, "unfolded" holds the
-// other's and how far their results agree.
+// other's and how far their results agree; "speedup" is the unfolded one's median seconds over the
+// folded one's.
 Json bench_segment(const BenchOptions& options);
 
 }  // namespace lamp

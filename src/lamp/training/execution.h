@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "lamp/base/json.h"
+#include "lamp/nets/layout_choice.h"
 #include "lamp/nets/network.h"
 #include "lamp/pipeline/pipeline.h"
 
@@ -19,6 +20,8 @@ namespace lamp {
 struct ExecutionConfig {
   std::string device = "auto";     // several with commas = pipeline stages
   std::string precision = "fp32";  // fp32 | bf16 | fp16 (GPU)
+  // auto (measured at a run's start, then kept in its config.json) | channels_last | contiguous
+  std::string layout = "auto";
   // auto: the planner's; time: stages that take equally long, as measured; layers, parameters,
   // activations: equally many, or equally many bytes; or the layers of each stage: [5, 7, 9].
   std::string partition = "auto";
@@ -35,6 +38,9 @@ struct ExecutionConfig {
 // The "execution" object; null gives the defaults. Throws UsageError.
 ExecutionConfig parse_execution_config(const Json& json);
 Json to_json(const ExecutionConfig& config);
+
+// The layout of the network's tensors in training.
+Layout training_layout(const ExecutionConfig& config, const NetConfig& net);
 
 // What a pipeline will have to carry.
 struct PipelineLoad {
@@ -56,7 +62,8 @@ std::int64_t choose_microbatches(const ExecutionConfig& config, const Network& n
                                  const torch::Tensor& prepared,
                                  const std::vector<c10::Device>& devices, bool loss_is_sum);
 
-// {"device", "precision", "stages": [{"device", "first", "last"}], "schedule", "recompute"}.
+// {"device", "precision", "layout", "stages": [{"device", "first", "last"}], "schedule",
+// "recompute"}.
 Json describe(const Pipeline& pipeline, const ExecutionConfig& config);
 
 }  // namespace lamp

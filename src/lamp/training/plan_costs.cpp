@@ -47,7 +47,8 @@ Network network_on(const PlanOptions& options, c10::Device device) {
   Network network = make_network(options.net);
   network.initialise(options.seed);
   network.chain->to(device);
-  if (device.is_cpu()) network.use_channels_last();
+  if (training_layout(options.execution, options.net) == Layout::kChannelsLast)
+    network.use_channels_last();
   network.chain->train();
   return network;
 }

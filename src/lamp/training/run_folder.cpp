@@ -5,9 +5,12 @@
 
 #include <algorithm>
 
+#include "lamp/base/device.h"
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
 #include "lamp/base/log.h"
+#include "lamp/nets/net_factory.h"
+#include "lamp/training/execution.h"
 #include "lamp/training/run_state.h"
 
 namespace lamp {
@@ -34,6 +37,21 @@ Json fingerprint(const Dataset& dataset) {
   return json;
 }
 
+void check_windows(const TrainConfig& config) {
+  const Network shape{.config = config.net, .stride_multiple = stride_multiple(config.net)};
+  for (const StageConfig& stage : config.curriculum)
+    if (stage.patch) shape.check_window("configuration: curriculum.patch", *stage.patch);
+}
+
+void check_class_weights(const TrainConfig& config) {
+  const std::size_t found = config.loss.class_weight_values.size();
+  const auto classes = static_cast<std::size_t>(config.net.classes);
+  if (found == 0 || found == classes) return;
+  throw UsageError("configuration: loss.class_weights: found " + std::to_string(found) +
+                   " numbers, expected " + std::to_string(classes) +
+                   ": one for each label and the background");
+}
+
 // Keys whose change would make the saved state meaningless.
 void refuse_other_run(const fs::path& run, const Json& config, const Json& dataset) {
   const Json before = read_json(run / "config.json");
@@ -53,6 +71,19 @@ void refuse_other_run(const fs::path& run, const Json& config, const Json& datas
   for (const auto& [key, value] : config.items())
     if (before.value(key, Json()) != value)
       log_info("resuming with another \"" + key + "\" than before");
+}
+
+// Bits depend on the layout, so "auto" is measured when a run begins and stays what it was then.
+// Runs from before this was recorded had the device's usual one.
+void keep_layout(RunFolder& folder) {
+  ExecutionConfig& execution = folder.config.execution;
+  if (execution.layout == "auto" && folder.has_state) {
+    const Json before = read_json(folder.path / "config.json").value("execution", Json::object());
+    execution.layout = before.value("layout", "auto");
+    if (execution.layout == "auto")
+      execution.layout = to_string(usual_layout(parse_devices(execution.device).front().type()));
+  }
+  execution.layout = to_string(training_layout(execution, folder.config.net));
 }
 
 fs::path dataset_of(const TrainRequest& request) {
@@ -103,6 +134,9 @@ RunFolder open_run_folder(const TrainRequest& request) {
                      "its \"training\" list is empty");
   check_augment(folder.config.augment, folder.dataset.labels);
   complete_net(folder.config, given.value("net", Json()), folder.dataset);
+  check_windows(folder.config);
+  check_class_weights(folder.config);
+  keep_layout(folder);
   const Json config = to_json(folder.config);
   const Json dataset = fingerprint(folder.dataset);
   if (folder.has_state) refuse_other_run(request.run, config, dataset);
@@ -117,14 +151,8 @@ RunFolder open_run_folder(const TrainRequest& request) {
 torch::Tensor class_weights(const TrainConfig& config, CaseStore& store,
                             const std::vector<std::size_t>& cases) {
   const auto classes = static_cast<std::size_t>(config.net.classes);
-  if (!config.loss.class_weight_values.empty()) {
-    if (config.loss.class_weight_values.size() != classes)
-      throw UsageError("configuration: loss.class_weights: found " +
-                       std::to_string(config.loss.class_weight_values.size()) +
-                       " numbers, expected " + std::to_string(classes) +
-                       ": one for each label and the background");
+  if (!config.loss.class_weight_values.empty())
     return torch::tensor(config.loss.class_weight_values, torch::kFloat32);
-  }
   if (config.loss.class_weights == "uniform") return torch::ones({config.net.classes});
   std::vector<std::int64_t> counts(classes, 0);
   for (const std::size_t index : cases) {

@@ -100,8 +100,6 @@ Trainer::Trainer(RunFolder folder)
       network_(make_network(config().net)),
       precision_(parse_precision(config().execution.precision, devices_.front().type())),
       scaler_(precision_ == Precision::kFp16) {
-  for (const StageConfig& stage : config().curriculum)
-    if (stage.patch) network_.check_window("configuration: curriculum.patch", *stage.patch);
   network_.initialise(config().seed);
   torch::manual_seed(
       config().seed);  // for layers that draw from torch's own generator, such as dropout
@@ -111,8 +109,8 @@ Trainer::Trainer(RunFolder folder)
     cursor_ = saved_->cursor();
   }
   network_.chain->to(devices_.front());
-  if (devices_.front().is_cpu())
-    network_.use_channels_last();  // measured: 1.3 to 2 times as fast there
+  if (training_layout(config().execution, config().net) == Layout::kChannelsLast)
+    network_.use_channels_last();
   parameters_ = named_parameters(network_);
   loss_ = make_loss(config().loss,
                     class_weights(config(), store_, split_.training).to(devices_.back()));

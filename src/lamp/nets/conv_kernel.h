@@ -1,0 +1,45 @@
+// The kernels under every convolution of the networks. torch chooses badly in one case that matters
+// here: a single fp32 sample with N x C x D x H up to 20480 goes through im2col, which is up to 30
+// times as slow as oneDNN and leaves the result in another memory layout. Micro-batches of one
+// sample and the deep layers of a whole volume are such. So on the CPU fp32 goes to oneDNN always.
+#pragma once
+
+#include <torch/types.h>
+
+#include <cstdint>
+#include <vector>
+
+namespace lamp {
+
+struct ConvGeometry {
+  std::vector<std::int64_t> stride;
+  std::vector<std::int64_t> padding;
+  bool transposed = false;  // then weight is [in, out, D, H, W]
+};
+
+struct WantedGradients {
+  bool input = true;
+  bool weight = true;
+  bool bias = true;
+};
+
+struct ConvGradients {  // undefined where not wanted
+  torch::Tensor input;
+  torch::Tensor weight;
+  torch::Tensor bias;
+};
+
+// Whether oneDNN takes a convolution of these: fp32 on a CPU that has it.
+bool runs_on_onednn(const torch::Tensor& input, const torch::Tensor& weight);
+
+// torch::convolution with dilation 1 and one group. Input, weight and bias (may be undefined) have
+// one dtype. Builds a graph where torch would.
+torch::Tensor convolution(const torch::Tensor& input, const torch::Tensor& weight,
+                          const torch::Tensor& bias, const ConvGeometry& geometry);
+
+// Without a graph. `output` is the gradient that arrives.
+ConvGradients convolution_gradients(const torch::Tensor& output, const torch::Tensor& input,
+                                    const torch::Tensor& weight, const ConvGeometry& geometry,
+                                    const WantedGradients& wanted);
+
+}  // namespace lamp

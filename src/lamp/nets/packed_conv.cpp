@@ -1,0 +1,94 @@
+// torch knows these kernels through its dispatcher only (its compiler uses them), so they are
+// looked up by name and signature.
+#include "lamp/nets/packed_conv.h"
+
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/native/ConvUtils.h>
+#include <torch/torch.h>
+
+#include <string_view>
+
+namespace lamp {
+namespace {
+
+using Sizes = c10::IntArrayRef;
+using Bias = std::optional<torch::Tensor>;
+using Scalars = c10::List<std::optional<c10::Scalar>>;
+using Algorithm = std::optional<std::string_view>;
+
+using Plain = torch::Tensor(const torch::Tensor&, const torch::Tensor&, const Bias&, Sizes, Sizes,
+                            Sizes, std::int64_t, std::string_view, Scalars, Algorithm);
+using Transposed = torch::Tensor(const torch::Tensor&, const torch::Tensor&, const Bias&, Sizes,
+                                 Sizes, Sizes, Sizes, std::int64_t, std::string_view, Scalars,
+                                 Algorithm);
+using PackPlain = torch::Tensor(const torch::Tensor&, Sizes, Sizes, Sizes, std::int64_t,
+                                at::OptionalIntArrayRef);
+using PackTransposed = torch::Tensor(const torch::Tensor&, Sizes, Sizes, Sizes, Sizes, std::int64_t,
+                                     at::OptionalIntArrayRef);
+
+const std::vector<std::int64_t> kOnes(3, 1);
+const std::vector<std::int64_t> kZeros(3, 0);
+
+template <typename Signature>
+std::optional<c10::TypedOperatorHandle<Signature>> kernel(const char* name) {
+  const auto found = c10::Dispatcher::singleton().findSchema({name, ""});
+  if (!found) return std::nullopt;
+  try {
+    return found->typed<Signature>();
+  } catch (const c10::Error&) {  // another signature than this program knows
+    return std::nullopt;
+  }
+}
+
+struct Kernels {
+  std::optional<c10::TypedOperatorHandle<Plain>> plain =
+      kernel<Plain>("mkldnn::_convolution_pointwise");
+  std::optional<c10::TypedOperatorHandle<Transposed>> transposed =
+      kernel<Transposed>("mkldnn::_convolution_transpose_pointwise");
+  std::optional<c10::TypedOperatorHandle<PackPlain>> pack_plain =
+      kernel<PackPlain>("mkldnn::_reorder_convolution_weight");
+  std::optional<c10::TypedOperatorHandle<PackTransposed>> pack_transposed =
+      kernel<PackTransposed>("mkldnn::_reorder_convolution_transpose_weight");
+
+  bool all() const { return plain && transposed && pack_plain && pack_transposed; }
+};
+
+const Kernels& kernels() {
+  static const Kernels kFound;
+  return kFound;
+}
+
+}  // namespace
+
+void PackedConvolution::pack(const torch::Tensor& input, const torch::Tensor& weight,
+                             const ConvGeometry& geometry) {
+  if (packed_.defined() && source_.data() == weight.storage().data()) return;
+  const torch::Tensor plain = weight.detach().contiguous();
+  packed_ = geometry.transposed
+                ? kernels().pack_transposed->call(plain, geometry.padding, kZeros, geometry.stride,
+                                                  kOnes, 1, input.sizes())
+                : kernels().pack_plain->call(plain, geometry.padding, geometry.stride, kOnes, 1,
+                                             input.sizes());
+  source_ = weight.storage();
+}
+
+torch::Tensor PackedConvolution::run(const torch::Tensor& input, const torch::Tensor& weight,
+                                     const torch::Tensor& bias, const ConvGeometry& geometry,
+                                     std::optional<double> slope) {
+  if (torch::GradMode::is_enabled() || !runs_on_onednn(input, weight) || !kernels().all() ||
+      !at::native::mkldnn_conv_use_channels_last(input, weight))
+    return {};
+  pack(input, weight, geometry);
+  const torch::Tensor x = input.contiguous(at::MemoryFormat::ChannelsLast3d);
+  const Bias b = bias.defined() ? Bias(bias) : std::nullopt;
+  const std::string_view after = slope ? "leaky_relu" : "none";
+  Scalars scalars;
+  if (slope) scalars.push_back(c10::Scalar(*slope));
+  return geometry.transposed
+             ? kernels().transposed->call(x, packed_, b, geometry.padding, kZeros, geometry.stride,
+                                          kOnes, 1, after, scalars, "")
+             : kernels().plain->call(x, packed_, b, geometry.padding, geometry.stride, kOnes, 1,
+                                     after, scalars, "");
+}
+
+}  // namespace lamp

@@ -1,0 +1,33 @@
+// A convolution that is only run, never trained. torch brings weights into the order of oneDNN's
+// kernels at every call, which for the deep layers (few voxels, many channels) takes longer than
+// the convolution; here it is done once, and a leaky ReLU happens inside the kernel.
+#pragma once
+
+#include <c10/core/Storage.h>
+#include <torch/types.h>
+
+#include <optional>
+
+#include "lamp/nets/conv_kernel.h"
+
+namespace lamp {
+
+// Keeps a reordered copy of the weights, made at the first call and again when the weights move to
+// other memory; it does not notice values written in place. Not thread-safe.
+class PackedConvolution {
+ public:
+  // convolution(), then a leaky ReLU if there is a slope. Undefined where there is no such kernel:
+  // other dtypes than fp32, other devices or layouts than channels last, with a graph, or a version
+  // of torch without it.
+  torch::Tensor run(const torch::Tensor& input, const torch::Tensor& weight,
+                    const torch::Tensor& bias, const ConvGeometry& geometry,
+                    std::optional<double> slope);
+
+ private:
+  void pack(const torch::Tensor& input, const torch::Tensor& weight, const ConvGeometry& geometry);
+
+  torch::Tensor packed_;
+  c10::Storage source_;  // held, so that no other weights can come to lie there
+};
+
+}  // namespace lamp
