@@ -11,6 +11,7 @@
 #include "lamp/base/text.h"
 #include "lamp/inference/memory_estimate.h"
 #include "lamp/nets/net_factory.h"
+#include "lamp/nets/precision.h"
 #include "lamp/pipeline/link_costs.h"
 #include "lamp/planner/balance.h"
 #include "lamp/planner/least_memory.h"
@@ -173,7 +174,7 @@ ExecutionConfig parse_execution_config(const Json& json) {
   ObjectReader reader(json, "execution");
   ExecutionConfig config;
   config.device = reader.get<std::string>("device", config.device);
-  config.precision = reader.choice("precision", config.precision, {"fp32", "bf16", "fp16"});
+  config.precision = reader.choice("precision", config.precision, {"auto", "fp32", "bf16", "fp16"});
   parse_partition(reader, config);
   const Json& count = reader.at("microbatches");
   if (!count.is_null() && count != "auto") {
@@ -197,6 +198,11 @@ Json to_json(const ExecutionConfig& config) {
           {"schedule", config.schedule},
           {"recompute", config.recompute == "stages" ? to_json(config.recompute_stages)
                                                      : Json(config.recompute)}};
+}
+
+std::string chosen_precision(const std::string& name, c10::Device device) {
+  if (name != "auto") return name;
+  return bf16_support(device).is_fast ? "bf16" : "fp32";
 }
 
 std::unique_ptr<Pipeline> make_pipeline(const Network& network, const ExecutionConfig& config,

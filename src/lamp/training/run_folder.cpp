@@ -9,6 +9,7 @@
 #include "lamp/base/files.h"
 #include "lamp/base/log.h"
 #include "lamp/inference/host_memory.h"
+#include "lamp/training/auto_settings.h"
 #include "lamp/training/run_state.h"
 
 namespace lamp {
@@ -105,6 +106,8 @@ RunFolder open_run_folder(const TrainRequest& request) {
                      "its \"training\" list is empty");
   check_augment(folder.config.augment, folder.dataset.labels);
   complete_net(folder.config, given.value("net", Json()), folder.dataset);
+  settle_auto(folder.config, folder.dataset,
+              folder.has_state ? read_json(request.run / "config.json") : Json());
   const Json config = to_json(folder.config);
   const Json dataset = fingerprint(folder.dataset);
   if (folder.has_state) refuse_other_run(request.run, config, dataset);
