@@ -44,9 +44,8 @@ lamp::Network network() {
 // The step time that a run's own actions allow: each as long as it took, each as early as it may.
 double allowed_seconds(const lamp::StepResult& run, int stages) {
   std::map<int, std::array<double, 2>> sums;
-  for (const lamp::RunEvent& event : run.timeline)
-    sums[event.stage][event.kind == lamp::RunEvent::Kind::kForward ? 0 : 1] +=
-        event.end - event.start;
+  for (const lamp::TimelineEntry& event : run.timeline)
+    sums[event.stage][event.kind == lamp::WorkKind::kForward ? 0 : 1] += event.end - event.start;
   std::vector<lamp::StageCosts> costs;
   for (int j = 0; j < stages; ++j)
     costs.push_back(

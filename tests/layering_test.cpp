@@ -27,7 +27,7 @@ const std::map<std::string, Modules> kTable = {
     {"planner", {"pipeline"}},
     {"evaluation", {"data", "objective"}},
     {"report", {"pipeline", "data"}},
-    {"inference", {"pipeline", "nets", "data"}},
+    {"inference", {"planner", "nets", "data"}},
     {"training", {"inference", "planner", "objective"}},
     {"experiment", {"training", "evaluation", "report"}},
 };

@@ -93,6 +93,33 @@ TEST(PlanCommandTest, MeasuresThePlanBesideThePrediction) {
   EXPECT_NEAR(predicted / json["measured"]["peak_bytes"][0].get<double>(), 1, 0.1);
 }
 
+TEST(PlanCommandTest, DrawsPredictedAboveMeasured) {
+  const TemporaryFolder folder;
+  const std::string svg = (folder / "a.svg").string(), trace = (folder / "a.json").string();
+  const ProgramResult result = run_lamp(
+      "plan --net unet --width 4 --depth 2 --input 32,32,32 --batch 2 --device cpu,cpu "
+      "--microbatches 2 --schedule 1f1b --measure --rounds 1 --svg '" +
+      svg + "' --trace '" + trace + "'");
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  const std::string drawn = text_of(svg);
+  ASSERT_THAT(drawn, HasSubstr(">predicted: "));
+  EXPECT_LT(drawn.find(">predicted: "), drawn.find(">measured: "));
+  std::vector<int> bars(4, 0);  // by process: predicted stages, links, measured stages, links
+  for (const Json& event : parse_json(text_of(trace), trace)["traceEvents"])
+    if (event["ph"] == "X") ++bars.at(event["pid"].get<std::size_t>());
+  EXPECT_EQ(bars, (std::vector{8, 0, 8, 0}));  // two stages, two micro-batches there and back
+}
+
+TEST(PlanCommandTest, ChoosesPrecisionAndInputWhenAsked) {
+  const Json json = json_of(
+      "--net unet --width 4 --depth 2 --max-input 40,33,30 --batch 2 --device cpu "
+      "--precision auto");
+  EXPECT_EQ(json["input"], Json({40, 32, 24}));
+  EXPECT_TRUE(json["precision"] == "fp32" || json["precision"] == "bf16");
+  EXPECT_THAT(json["reasons"].dump(),
+              HasSubstr("precision " + json["precision"].get<std::string>()));
+}
+
 TEST(PlanCommandTest, TakesNetworkAndInputFromAConfiguration) {
   const Json json = json_of("-c demo --devices 2 --device-memory 8GiB");
   EXPECT_EQ(json["layers"].back()["name"], "decoder_3_out");
@@ -111,6 +138,12 @@ TEST(PlanCommandTest, RefusesBadInputWithTwoAndAReason) {
            {four + "--input 16,64,64", "--input"},
            {four + "--input 64,64", "64,64"},
            {four + "--batch -1", "--batch"},
+           {four + "--batch 0", "--batch"},
+           {four + "--width 0", "width"},
+           {four + "--input auto", "--max-input"},
+           {four + "--input 64,64,64 --max-input 96,96,96", "--max-input"},
+           {four + "--max-input 8,64,64", "--input: found 8,64,64"},
+           {four + "--precision auto", "--precision auto"},
            {four + "--flops 0", "--flops"},
            {four + "--bandwidth fast", "--bandwidth"},
            {four + "--schedule 1f2b", "1f2b"},

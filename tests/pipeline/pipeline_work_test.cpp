@@ -54,10 +54,10 @@ TEST(PipelineWorkTest, EveryStageKeepsItsSchedulesOrder) {
         pipeline.step(torch::randn({4, kChannels, 2, 3, 2}, torch::kFloat64), mean);
     const Schedule schedule = make_schedule(kind, 3, 4);
     std::vector<std::vector<Action>> found(3);
-    for (const RunEvent& event : result.timeline) {
+    for (const TimelineEntry& event : result.timeline) {
       EXPECT_LE(event.start, event.end);
       found[static_cast<std::size_t>(event.stage)].push_back(
-          {event.kind == RunEvent::Kind::kForward ? ActionKind::kForward : ActionKind::kBackward,
+          {event.kind == WorkKind::kForward ? ActionKind::kForward : ActionKind::kBackward,
            event.microbatch});
     }
     EXPECT_EQ(found, schedule.actions) << to_string(kind);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "lamp/planner/forward_pass.h"
 #include "support/made_up_costs.h"
 
 namespace lamp {
@@ -74,6 +75,23 @@ TEST(MemoryModelTest, ASkipFromAnotherDeviceStaysUntilItsMicroBatchIsBack) {
   // Its gradient waits on the first stage for the whole backward.
   EXPECT_EQ(memory.stage_peak_bytes(0, {0, 1}, RecomputeRule::kNever), 4 * 1000 + 70);
   EXPECT_EQ(memory.stage_peak_bytes(1, {1, 2}, RecomputeRule::kNever), 4 * 1000);
+}
+
+// Three links of outputs of 100 bytes; the first one's is stashed and handed on as it is.
+TEST(ForwardPassTest, ATensorThatIsStashedAndHandedOnIsThereOnce) {
+  NetworkCosts costs;
+  costs.input_bytes = 10;
+  costs.layers.assign(3, {.name = "l", .output_bytes = 100, .forward_workspace_bytes = 5});
+  costs.skips = {{"s", 0, 2, 100, true}};
+  using Bytes = std::vector<std::int64_t>;
+  EXPECT_EQ(forward_pass_bytes(costs, {0, 3}), (Bytes{105, 205, 305}));
+  costs.skips[0].is_handed_on = false;
+  EXPECT_EQ(forward_pass_bytes(costs, {0, 3}), (Bytes{105, 305, 305}));
+  EXPECT_EQ(prediction_peak_bytes(costs, {0, 3}, 0), 305);
+  EXPECT_EQ(prediction_peak_bytes(costs, {0, 1}, 4), 10 + 105 + 4 * 100);
+  // Its input is handed to it, and at the end the skip as well.
+  EXPECT_EQ(prediction_peak_bytes(costs, {1, 2}, 4), 100 + 105);
+  EXPECT_EQ(prediction_peak_bytes(costs, {2, 3}, 4), 100 + 100 + 105);
 }
 
 TEST(MemoryModelTest, WeightHalvesKeepWhatTheyNeed) {

@@ -126,6 +126,19 @@ TEST(SimulateTest, TransfersOverlapWithComputation) {
                    1 + 4 * 3 + 2 + 4 * 3 + 1);
 }
 
+TEST(SimulateTest, StagesThatTakeTurnsOverlapNothing) {
+  PipelineCosts costs = equal_costs(3, {1, 2, 0});
+  costs.transfers = {5, 5};  // within one device there are none
+  costs.recompute.assign(3, RecomputeRule::kAlways);
+  const Schedule schedule = make_schedule(ScheduleKind::kNaive, 3, 2);
+  const Simulation simulation = simulate_in_turn(schedule, costs);
+  EXPECT_DOUBLE_EQ(simulation.makespan, 2 * 3 * (1 + 1 + 2));
+  EXPECT_DOUBLE_EQ(simulation.bubble, 2.0 / 3);
+  ASSERT_EQ(simulation.timeline.size(), 2U * 3 * 3);
+  for (std::size_t i = 1; i < simulation.timeline.size(); ++i)
+    EXPECT_DOUBLE_EQ(simulation.timeline[i].start, simulation.timeline[i - 1].end);
+}
+
 TEST(SimulateTest, ASkipDelaysItsConsumerAndItsGradientTheProducer) {
   PipelineCosts costs = equal_costs(3, {1, 1, 0});
   costs.skips = {{0, 2, 5}};

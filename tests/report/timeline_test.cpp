@@ -13,11 +13,25 @@ using ::testing::Not;
 
 TimelinePicture small_picture() {
   return {.title = "a < b & c",
-          .stages = 2,
-          .bars = {{0, "forward", 0, 0, 1, 0},
-                   {0, "transfer", 0, 1, 2, 1},
-                   {1, "forward", 0, 2, 3, 1},
-                   {1, "backward", 0, 3, 4, 1}}};
+          .panels = {{.stages = 2,
+                      .timeline = {{0, WorkKind::kForward, 0, 0, 1},
+                                   {0, WorkKind::kTransfer, 0, 1, 2, 1},
+                                   {1, WorkKind::kForward, 0, 2, 3},
+                                   {1, WorkKind::kBackward, 0, 3, 4}}}}};
+}
+
+// What happened, twice as slow as thought.
+TimelinePicture predicted_and_measured() {
+  TimelinePicture picture = small_picture();
+  TimelinePanel measured = picture.panels.front();
+  picture.panels.front().name = "predicted";
+  measured.name = "measured";
+  for (TimelineEntry& entry : measured.timeline) {
+    entry.start *= 2;
+    entry.end *= 2;
+  }
+  picture.panels.push_back(measured);
+  return picture;
 }
 
 int count(const std::string& text, const std::string& part) {
@@ -46,7 +60,36 @@ TEST(TimelineSvgTest, EscapesItsTitleAndClosesWhatItOpens) {
 }
 
 TEST(TimelineSvgTest, AnEmptyTimelineIsAPictureToo) {
-  EXPECT_THAT(timeline_svg({.title = "nothing", .stages = 1}), HasSubstr("bubble 100.0 %"));
+  EXPECT_THAT(timeline_svg({.title = "nothing", .panels = {{.stages = 1}}}),
+              HasSubstr("bubble 100.0 %"));
+}
+
+TEST(TimelineSvgTest, PredictedLiesAboveMeasuredOnOneAxis) {
+  const std::string svg = timeline_svg(predicted_and_measured());
+  const auto predicted = svg.find("predicted: 4 s, bubble 62.5 %");
+  const auto measured = svg.find("measured: 8 s, bubble 62.5 %");
+  ASSERT_NE(predicted, std::string::npos);
+  ASSERT_NE(measured, std::string::npos);
+  EXPECT_LT(predicted, measured);
+  EXPECT_EQ(count(svg, "<title>"), 8);
+  EXPECT_EQ(count(svg, ">time (s)<"), 1);
+  EXPECT_EQ(count(svg, ">stage 1<"), 2);
+  // A second and its double: an eighth and a quarter of the axis.
+  EXPECT_EQ(count(svg, "width=\"124.40\""), 4);
+  EXPECT_EQ(count(svg, "width=\"249.40\""), 4);
+}
+
+TEST(TimelineTraceTest, EveryPanelHasItsOwnProcesses) {
+  const Json trace = parse_json(timeline_trace(predicted_and_measured()), "trace");
+  std::vector<std::string> names;
+  std::vector<int> bars(4, 0);
+  for (const Json& event : trace["traceEvents"]) {
+    if (event["name"] == "process_name") names.push_back(event["args"]["name"]);
+    if (event["ph"] == "X") ++bars[event["pid"].get<std::size_t>()];
+  }
+  EXPECT_EQ(names, (std::vector<std::string>{"predicted: stages", "predicted: links",
+                                             "measured: stages", "measured: links"}));
+  EXPECT_EQ(bars, (std::vector{3, 1, 3, 1}));
 }
 
 TEST(TimelineTraceTest, IsJsonWithOneEventABarInMicroseconds) {

@@ -1,7 +1,5 @@
 // `lamp plan`: will it train on these devices, how fast, and cut how?
-#include <algorithm>
 #include <cstdio>
-#include <iostream>
 #include <memory>
 #include <optional>
 #include <string>
@@ -10,70 +8,41 @@
 #include "lamp/base/files.h"
 #include "lamp/base/text.h"
 #include "lamp/cli/commands.h"
-#include "lamp/cli/timeline_picture.h"
-#include "lamp/inference/patch_choice.h"
+#include "lamp/cli/network_options.h"
 #include "lamp/nets/net_factory.h"
-#include "lamp/training/plan_run.h"
+#include "lamp/report/timeline.h"
+#include "lamp/training/plan_choices.h"
 
 namespace lamp {
 namespace {
 
 struct Options {
   std::string config;
-  std::string net;
-  std::optional<std::int64_t> width, depth, classes, channels;  // none = the configuration's
-  std::int64_t batch = 0;
-  std::string input;
-  std::string device, device_memory, flops, bandwidth;
-  std::int64_t devices = 0;
-  bool has_devices = false;
-  std::string precision, schedule, microbatches, recompute, partition, optimizer;
+  NetOptions net;
+  ExecutionOptions execution;
+  std::string input, max_input;
+  std::optional<std::int64_t> batch;
+  std::string device_memory, flops, bandwidth, optimizer;
+  std::optional<std::int64_t> devices;
   std::string output, svg, trace;
   bool measure = false;
   int rounds = 3;
 };
 
-Json merged(Json json, const Json& changes) {
-  if (json.is_null()) json = Json::object();
-  json.update(changes);
-  return json;
+Json merged(const Json& config, const char* key, Json defaults, const Json& changes) {
+  if (const Json given = config.value(key, Json()); given.is_object()) defaults.update(given);
+  defaults.update(changes);
+  return defaults;
 }
 
-Json value_of(const std::string& text) {
-  const Json parsed = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-  return parsed.is_discarded() ? Json(text) : parsed;
-}
-
-Json net_json(const Options& options, const Json& config) {
-  Json changes = Json::object();
-  if (!options.net.empty()) changes["name"] = options.net;
-  if (options.width) changes["width"] = *options.width;
-  if (options.depth) changes["depth"] = *options.depth;
-  if (options.channels) changes["in_channels"] = *options.channels;
-  if (options.classes || options.config.empty()) changes["classes"] = options.classes.value_or(10);
-  return merged(config.value("net", Json()), changes);
-}
-
-Json execution_json(const Options& options, const Json& config) {
-  Json changes = Json::object();
-  if (options.config.empty()) changes["schedule"] = "auto";
-  const auto set = [&](const char* key, const std::string& text) {
-    if (!text.empty()) changes[key] = value_of(text);
-  };
-  if (!options.device.empty()) changes["device"] = options.device;
-  set("precision", options.precision);
-  set("schedule", options.schedule);
-  set("microbatches", options.microbatches);
-  set("recompute", options.recompute);
-  set("partition", options.partition);
-  return merged(config.value("execution", Json()), changes);
-}
-
-// The stage of the curriculum with most voxels in a batch, unless the command line says.
-void set_input(const Options& options, const std::vector<StageConfig>& curriculum,
-               PlanOptions& plan) {
+// The stage of the curriculum with most voxels in a batch.
+void take_largest_stage(const std::vector<StageConfig>& curriculum, PlanOptions& plan) {
   std::int64_t most = 0;
   for (const StageConfig& stage : curriculum) {
+    if (stage.is_auto_patch)
+      throw UsageError(
+          "plan: the curriculum's \"auto\" patch depends on the size of the images; give it: "
+          "--max-input X,Y,Z");
     if (!stage.patch) continue;
     const auto& [x, y, z] = *stage.patch;
     if (x * y * z * stage.batch <= most) continue;
@@ -81,25 +50,48 @@ void set_input(const Options& options, const std::vector<StageConfig>& curriculu
     plan.input = *stage.patch;
     plan.batch = stage.batch;
   }
-  if (!options.input.empty()) {
-    const PatchRequest size = parse_patch(options.input);
-    if (size.kind != PatchRequest::kFixed)
-      throw UsageError("--input: found \"" + options.input + "\", expected X,Y,Z");
-    plan.input = size.size;
-    plan.batch = 1;
-  } else if (!curriculum.empty() && most == 0) {
+  if (!curriculum.empty() && most == 0)
     throw UsageError(
-        "plan: the curriculum holds whole volumes only; give their size: --input "
-        "X,Y,Z");
+        "plan: the curriculum holds whole volumes only; give their size: --input X,Y,Z");
+}
+
+void set_input(const Options& options, const std::vector<StageConfig>& curriculum,
+               PlanOptions& plan) {
+  if (options.input == "auto" && options.max_input.empty())
+    throw UsageError("--input auto: say how large the images are: --max-input X,Y,Z");
+  if (!options.max_input.empty() && !options.input.empty() && options.input != "auto")
+    throw UsageError("--max-input is for --input auto, found --input " + options.input +
+                     " beside it: give one of the two");
+  if (!options.max_input.empty()) {
+    plan.input = parse_size(options.max_input, "--max-input");
+    plan.largest_input = true;
+    for (const StageConfig& stage : curriculum)
+      if (stage.is_auto_patch) plan.batch = stage.batch;
+  } else if (!options.input.empty()) {
+    plan.input = parse_size(options.input, "--input");
+  } else {
+    take_largest_stage(curriculum, plan);
   }
-  if (options.batch != 0) plan.batch = options.batch;
+  if (options.batch) plan.batch = *options.batch;
+}
+
+void refuse_contradictions(const Options& options) {
+  if (!options.devices) return;
+  if (!options.execution.device.empty())
+    throw UsageError("--devices " + std::to_string(*options.devices) +
+                     " describes devices that are not here, --device " + options.execution.device +
+                     " ones that are: give one of the two");
+  if (options.measure)
+    throw UsageError("--measure: --devices describes devices that are not here; leave one out");
 }
 
 PlanOptions resolve(const Options& options, const GlobalOptions& globals) {
+  refuse_contradictions(options);
   PlanOptions plan;
-  const Json config = options.config.empty() ? Json::object() : read_config(options.config, {});
+  const bool is_given = !options.config.empty();
+  const Json config = is_given ? read_config(options.config, {}) : Json::object();
   std::vector<StageConfig> curriculum;
-  if (!options.config.empty()) {
+  if (is_given) {
     const TrainConfig train = parse_train_config(config);
     curriculum = train.curriculum;
     plan.optimizer = curriculum.front().optimizer;
@@ -107,21 +99,21 @@ PlanOptions resolve(const Options& options, const GlobalOptions& globals) {
   }
   if (!options.optimizer.empty())
     plan.optimizer = parse_optimizer_config({{"name", options.optimizer}});
-  plan.net = parse_net_config(net_json(options, config));
+  Json net = Json::object(), execution = Json::object();
+  if (!is_given) {
+    net["classes"] = 10;
+    execution["schedule"] = "auto";
+  }
+  plan.net = parse_net_config(merged(config, "net", net, to_json(options.net)));
   set_input(options, curriculum, plan);
-  plan.execution = parse_execution_config(execution_json(options, config));
+  plan.execution =
+      parse_execution_config(merged(config, "execution", execution, to_json(options.execution)));
   plan.seed = globals.seed_or_zero();
-  if (options.has_devices) plan.absent_devices = options.devices;
+  plan.absent_devices = options.devices;
   if (!options.device_memory.empty())
     plan.device_memory_bytes = parse_bytes(options.device_memory, "--device-memory");
   if (!options.flops.empty()) plan.flops_per_s = parse_rate(options.flops, "--flops");
   if (!options.bandwidth.empty()) plan.bytes_per_s = parse_rate(options.bandwidth, "--bandwidth");
-  if (options.has_devices && !options.device.empty())
-    throw UsageError("--devices " + std::to_string(options.devices) +
-                     " describes devices that are not here, --device " + options.device +
-                     " ones that are: give one of the two");
-  if (options.measure && options.has_devices)
-    throw UsageError("--measure: --devices describes devices that are not here; leave one out");
   return plan;
 }
 
@@ -142,7 +134,21 @@ void print_stages(const Plan& plan) {
   }
 }
 
-void print_text(const Plan& plan, const Json& measured) {
+void print_comparison(const Plan& plan, const MeasuredStep& measured) {
+  const auto off = [](double predicted, double found) { return 100 * (predicted / found - 1); };
+  std::printf("\n%-22s %12s %12s %8s\n%-22s %12s %12s %+7.1f%%\n", "", "predicted", "measured",
+              "off by", "step", milliseconds(plan.step_s()).c_str(),
+              milliseconds(measured.median_s).c_str(), off(plan.step_s(), measured.median_s));
+  const auto devices = plan.setup.distinct_devices();
+  for (std::size_t d = 0; d < devices.size(); ++d) {
+    const std::int64_t peak = plan.balance.peak_bytes[d], found = measured.peak_bytes[d];
+    std::printf("%-22s %12s %12s %+7.1f%%\n", ("peak of " + devices[d].name).c_str(),
+                bytes_text(peak).c_str(), bytes_text(found).c_str(),
+                off(static_cast<double>(peak), static_cast<double>(found)));
+  }
+}
+
+void print_text(const Plan& plan) {
   print_stages(plan);
   std::printf(
       "\nschedule %s, %d micro-batches\nstep        %s\nbubble      %s %%\nutilisation %s %%\n",
@@ -156,54 +162,51 @@ void print_text(const Plan& plan, const Json& measured) {
                 bytes_text(devices[d].memory_bytes).c_str());
   std::printf("\n");
   for (const std::string& reason : plan.reasons) std::printf("- %s\n", reason.c_str());
-  if (measured.is_null()) return;
-  const double step = measured["step_s"];
-  std::printf("\n%-22s %12s %12s %8s\n%-22s %12s %12s %+7.1f%%\n", "", "predicted", "measured",
-              "off by", "step", milliseconds(plan.step_s()).c_str(), milliseconds(step).c_str(),
-              100 * (plan.step_s() / step - 1));
-  for (std::size_t d = 0; d < devices.size(); ++d) {
-    const auto peak = measured["peak_bytes"][d].get<std::int64_t>();
-    std::printf(
-        "%-22s %12s %12s %+7.1f%%\n", ("peak of " + devices[d].name).c_str(),
-        bytes_text(plan.balance.peak_bytes[d]).c_str(), bytes_text(peak).c_str(),
-        100 * (static_cast<double>(plan.balance.peak_bytes[d]) / static_cast<double>(peak) - 1));
-  }
 }
 
-// The median of the rounds.
-Json measured_json(const Json& bench) {
-  auto seconds = bench["seconds"].get<std::vector<double>>();
-  std::sort(seconds.begin(), seconds.end());
-  return {{"step_s", seconds[seconds.size() / 2]},
-          {"seconds", bench["seconds"]},
-          {"peak_bytes", bench["peak_bytes"]},
-          {"timeline", bench["timeline"]}};
+Json to_json(const MeasuredStep& measured) {
+  return {{"step_s", measured.median_s},
+          {"seconds", measured.report["seconds"]},
+          {"peak_bytes", measured.peak_bytes},
+          {"timeline", to_json(measured.timeline)}};
 }
 
-void write_pictures(const Options& options, const Plan& plan) {
-  const TimelinePicture picture =
-      timeline_picture(plan.simulation,
-                       to_string(plan.setup.schedule) + ", " + std::to_string(plan.setup.stages()) +
-                           " stages, " + std::to_string(plan.setup.microbatches) +
-                           " micro-batches: " + milliseconds(plan.simulation.makespan),
-                       "s");
+// Predicted above measured, where there is that; both without the update of the weights.
+void write_pictures(const Options& options, const NetworkPlan& chosen,
+                    const std::optional<MeasuredStep>& measured) {
+  const Plan& plan = chosen.plan;
+  const auto stages = static_cast<int>(plan.setup.stages());
+  TimelinePicture picture{
+      .title = chosen.options.net.name + ", " + to_string(plan.setup.schedule) + ", " +
+               std::to_string(stages) + " stages, " + std::to_string(plan.setup.microbatches) +
+               " micro-batches",
+      .panels = {{.name = "predicted", .stages = stages, .timeline = plan.simulation.timeline}}};
+  if (measured)
+    picture.panels.push_back(
+        {.name = "measured", .stages = stages, .timeline = measured->timeline});
   if (!options.svg.empty()) write_file(options.svg, timeline_svg(picture));
   if (!options.trace.empty()) write_file(options.trace, timeline_trace(picture));
 }
 
 void run(const Options& options, const GlobalOptions& globals) {
-  const PlanOptions request = resolve(options, globals);
-  const Plan plan = plan_network(request);
+  const NetworkPlan chosen = choose_plan(resolve(options, globals));
+  const Plan& plan = chosen.plan;
   Json json = to_json(plan);
-  Json measured;
-  if (options.measure && plan.fits)
-    json["measured"] = measured = measured_json(measure_plan(request, plan, options.rounds));
+  json["input"] = chosen.options.input;
+  json["precision"] = chosen.options.execution.precision;
+  std::optional<MeasuredStep> measured;
+  if (options.measure && plan.fits) {
+    measured = measure_plan(chosen.options, plan, options.rounds);
+    json["measured"] = to_json(*measured);
+  }
   if (!options.output.empty()) write_file(options.output, dump_json(json) + "\n");
-  write_pictures(options, plan);
-  if (globals.json)
+  write_pictures(options, chosen, measured);
+  if (globals.json) {
     print_json(json);
-  else if (plan.fits)
-    print_text(plan, measured);
+  } else if (plan.fits) {
+    print_text(plan);
+    if (measured) print_comparison(plan, *measured);
+  }
   std::fflush(stdout);
   if (plan.fits) return;
   std::string message = "plan";
@@ -213,15 +216,10 @@ void run(const Options& options, const GlobalOptions& globals) {
 }
 
 void add_devices(CLI::App* command, Options& options) {
-  command->add_option("--device", options.device,
+  command->add_option("--device", options.execution.device,
                       "devices that are here: auto, cpu, cuda:0, or several as stages: cpu,cpu");
-  command->add_option_function<std::int64_t>(
-      "--devices",
-      [&options](const std::int64_t& count) {
-        options.devices = count;
-        options.has_devices = true;
-      },
-      "how many devices that are not here; with --device-memory");
+  command->add_option("--devices", options.devices,
+                      "how many devices that are not here; with --device-memory");
   command->add_option("--device-memory", options.device_memory,
                       "memory of each device, such as 16GiB; default: what is free");
   command->add_option("--flops", options.flops,
@@ -237,22 +235,19 @@ void add_plan_command(CLI::App& app, const GlobalOptions& globals) {
       "plan", "whether and how fast a network trains on some devices, and how to cut it");
   auto options = std::make_shared<Options>();
   command->add_option("-c,--config", options->config, "JSON file or preset: han, liver, demo");
-  command->add_option("--net", options->net, "unet, seunet or anatomynet");
-  command->add_option("--width", options->width, "filters of the first convolution");
-  command->add_option("--depth", options->depth, "encoder blocks after the first");
-  command->add_option("--classes", options->classes, "labels with the background");
-  command->add_option("--in-channels", options->channels, "channels of the input");
-  command->add_option("--input", options->input, "size of the volume or patch: X,Y,Z");
+  add_options(*command, options->net);
+  command->add_option("--input", options->input,
+                      "size of the volume or patch: X,Y,Z, or auto with --max-input");
+  command->add_option("--max-input", options->max_input,
+                      "take the largest input up to X,Y,Z, such as the images' size, that fits");
   command->add_option("--batch", options->batch, "samples in the mini-batch");
   command->add_option("--optimizer", options->optimizer, "rmsprop, sgd or adamw");
-  command->add_option("--precision", options->precision, "fp32, bf16 or fp16");
   add_devices(command, *options);
-  command->add_option("--schedule", options->schedule, "auto, naive, gpipe, 1f1b or zero-bubble");
-  command->add_option("--microbatches", options->microbatches, "auto, or parts of the mini-batch");
-  command->add_option("--recompute", options->recompute, "auto, never, always or except_last");
-  command->add_option("--partition", options->partition, "auto, or layers a stage: [5,7,9]");
+  add_options(*command, options->execution);
   command->add_option("-o,--output", options->output, "write the plan as JSON to this file");
-  command->add_option("--svg", options->svg, "draw the simulated step to this file");
+  command->add_option(
+      "--svg", options->svg,
+      "draw the simulated step to this file, with --measure above the measured one");
   command->add_option("--trace", options->trace,
                       "write it as a Chrome trace (chrome://tracing, ui.perfetto.dev)");
   command->add_flag("--measure", options->measure, "run the plan and compare");

@@ -10,10 +10,10 @@
 #include "lamp/base/files.h"
 #include "lamp/base/text.h"
 #include "lamp/cli/commands.h"
-#include "lamp/cli/timeline_picture.h"
 #include "lamp/planner/block_stream.h"
 #include "lamp/planner/simulate.h"
 #include "lamp/planner/timetable.h"
+#include "lamp/report/timeline.h"
 
 namespace lamp {
 namespace {
@@ -80,26 +80,11 @@ PipelineCosts costs_of(const Options& options, const Schedule& schedule) {
 }
 
 TimelinePicture picture_of(const Options& options, const Simulation& simulation) {
-  return timeline_picture(
-      simulation,
-      options.schedule + ", " + std::to_string(options.stages) + " stages, " +
-          std::to_string(options.microbatches) + " micro-batches: makespan " +
-          shortest(simulation.makespan),
-      options.forward.empty() && options.backward.empty() ? "forward times" : "s");
-}
-
-Json timeline_json(const Simulation& simulation) {
-  Json timeline = Json::array();
-  for (const TimelineEntry& entry : simulation.timeline) {
-    Json row = {{"stage", entry.stage},
-                {"kind", to_string(entry.kind)},
-                {"microbatch", entry.microbatch},
-                {"start", entry.start},
-                {"end", entry.end}};
-    if (entry.kind == WorkKind::kTransfer) row["to_stage"] = entry.to_stage;
-    timeline.push_back(std::move(row));
-  }
-  return timeline;
+  return {.title = options.schedule + ", " + std::to_string(options.stages) + " stages, " +
+                   std::to_string(options.microbatches) + " micro-batches: makespan " +
+                   shortest(simulation.makespan),
+          .panels = {{.name = "", .stages = options.stages, .timeline = simulation.timeline}},
+          .unit = options.forward.empty() && options.backward.empty() ? "forward times" : "s"};
 }
 
 Json to_json(const Options& options, const Simulation& simulation) {
@@ -112,7 +97,7 @@ Json to_json(const Options& options, const Simulation& simulation) {
           {"utilisation", simulation.utilisation},
           {"busy", simulation.busy},
           {"peak_in_flight", simulation.peak_in_flight},
-          {"timeline", timeline_json(simulation)}};
+          {"timeline", to_json(simulation.timeline)}};
 }
 
 void print_text(const Options& options, const Simulation& simulation) {

@@ -8,6 +8,7 @@
 #include "lamp/base/log.h"
 #include "lamp/base/text.h"
 #include "lamp/cli/commands.h"
+#include "lamp/cli/network_options.h"
 #include "lamp/training/train_config.h"
 #include "lamp/training/trainer.h"
 
@@ -18,7 +19,7 @@ struct Options {
   std::string dataset;
   std::string config;
   std::string run;
-  std::string device, schedule, microbatches, recompute, partition;
+  ExecutionOptions execution;
   std::vector<std::string> settings;
   bool resume = false;
 };
@@ -26,14 +27,9 @@ struct Options {
 void run(const Options& options, const GlobalOptions& globals) {
   TrainRequest request{.dataset = options.dataset, .run = options.run, .resume = options.resume};
   std::vector<std::string> settings = options.settings;
-  const auto set = [&](const std::string& key, const std::string& value) {
-    if (!value.empty()) settings.push_back("execution." + key + "=" + value);
-  };
-  set("device", options.device.empty() ? "" : "\"" + options.device + "\"");
-  set("schedule", options.schedule);
-  set("microbatches", options.microbatches);
-  set("recompute", options.recompute);
-  set("partition", options.partition);
+  const Json execution = to_json(options.execution);
+  for (const auto& [key, value] : execution.items())
+    settings.push_back("execution." + key + "=" + value.dump());
   if (globals.seed) settings.push_back("seed=" + std::to_string(*globals.seed));
   if (!options.config.empty()) {
     request.config = read_config(options.config, settings);
@@ -71,13 +67,9 @@ void add_train_command(CLI::App& app, const GlobalOptions& globals) {
       ->add_option("--set", options->settings,
                    "key=value, such as optimizer.lr=1e-4; may be repeated")
       ->allow_extra_args(false);
-  command->add_option("--device", options->device,
+  command->add_option("--device", options->execution.device,
                       "auto, cpu, cuda:0, or several as pipeline stages: cpu,cpu");
-  command->add_option("--schedule", options->schedule, "naive, gpipe, 1f1b or zero-bubble");
-  command->add_option("--microbatches", options->microbatches, "auto, or parts of a mini-batch");
-  command->add_option("--recompute", options->recompute, "auto, never, always or except_last");
-  command->add_option("--partition", options->partition,
-                      "auto, time, layers, parameters, activations, or layers a stage: [5,7,9]");
+  add_options(*command, options->execution);
   command->add_flag("--resume", options->resume, "go on with the run in the run folder");
   command->callback([options, &globals] { run(*options, globals); });
 }

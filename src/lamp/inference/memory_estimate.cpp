@@ -1,4 +1,4 @@
-// Two counted passes, one line through them for each link.
+// Two counted passes, one line through their workspaces for each link.
 #include "lamp/inference/memory_estimate.h"
 
 #include <c10/core/Allocator.h>
@@ -7,12 +7,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
-#include <string>
 #include <utility>
 
 #include "lamp/base/memory_counter.h"
 #include "lamp/inference/host_memory.h"
+#include "lamp/planner/forward_pass.h"
+#include "lamp/planner/measured_forward.h"
 
 namespace lamp {
 namespace {
@@ -28,86 +28,69 @@ std::int64_t round_up(std::int64_t length, std::int64_t multiple) {
   return (length + multiple - 1) / multiple * multiple;
 }
 
-struct LinkPeak {
-  double bytes;        // above what was allocated before
-  double slice_share;  // channels * depth * height of the link's input / those of the volume
-};
-
-class MeasuredSkips : public LocalSkips {
- public:
-  void stash(const std::string& name, torch::Tensor tensor) override {
-    bytes[name] = static_cast<double>(tensor.nbytes());
-    LocalSkips::stash(name, std::move(tensor));
-  }
-  std::map<std::string, double> bytes;
-};
-
-// One pass over zeros of D, H, W voxels.
-std::vector<LinkPeak> peaks_per_link(const Network& network, const torch::TensorOptions& options,
-                                     const std::array<std::int64_t, 3>& shape, LocalSkips& skips) {
-  const c10::Device device = options.device();
-  const std::int64_t before = allocated_bytes(device);
-  torch::Tensor tensor =
+// One pass over zeros of D, H, W voxels, ended as the predictor ends it: by a copy to float32.
+MeasuredForward counted_pass(const Network& network, const torch::TensorOptions& options,
+                             const std::array<std::int64_t, 3>& shape) {
+  torch::Tensor input =
       torch::zeros({1, network.config.in_channels, shape[0], shape[1], shape[2]}, options);
-  tensor = network.laid_out(tensor);
-  std::vector<LinkPeak> peaks;
-  for (std::size_t link = 0; link < network.chain->size(); ++link) {
-    const auto slice = static_cast<double>(tensor.size(1) * tensor.size(2) * tensor.size(3));
-    reset_peak_bytes(device);
-    tensor = network.chain->run(std::move(tensor), link, link + 1, skips);
-    peaks.push_back({.bytes = static_cast<double>(peak_bytes(device) - before),
-                     .slice_share = slice / static_cast<double>(shape[0] * shape[1])});
-  }
-  reset_peak_bytes(device);
-  tensor = tensor.to(torch::kFloat32);  // as the predictor ends
-  peaks.push_back({.bytes = static_cast<double>(peak_bytes(device) - before),
-                   .slice_share = peaks.back().slice_share});
-  return peaks;
+  input = network.laid_out(input);
+  MeasuredForward measured = measure_forward(*network.chain, std::move(input));
+  NetworkCosts& costs = measured.costs;
+  const std::int64_t last = costs.layers.back().output_bytes;
+  const bool is_copied = options.dtype() != torch::kFloat32;
+  const std::int64_t bytes =
+      is_copied ? last * 4 / static_cast<std::int64_t>(options.dtype().itemsize()) : last;
+  costs.layers.push_back({.name = "float32",
+                          .output_bytes = bytes,
+                          .forward_workspace_bytes = is_copied ? 0 : -bytes});
+  measured.input_slices.push_back(0);  // no convolution
+  return measured;
 }
 
-std::vector<LinkPeak> peaks_per_link(const Network& network, const torch::TensorOptions& options,
-                                     const std::array<std::int64_t, 3>& shape) {
-  LocalSkips skips;
-  return peaks_per_link(network, options, shape, skips);
+}  // namespace
+
+std::int64_t ForwardMemory::Line::at(double voxels) const {
+  return static_cast<std::int64_t>(std::ceil(fixed + slope * voxels));
 }
 
-struct TwoPasses {
-  std::vector<LinkPeak> once;   // side x side x length
-  std::vector<LinkPeak> twice;  // side x side x 2 length
-  double voxels;                // of the first, and so the difference
+struct ForwardMemory::TwoPasses {
+  MeasuredForward once;   // side x side x length
+  MeasuredForward twice;  // side x side x 2 length
+  double voxels;          // of the first, and so the difference
 
   TwoPasses(const Network& network, const torch::TensorOptions& options, std::int64_t side,
             std::int64_t length)
       : voxels(static_cast<double>(side * side * length)) {
     // Checks of reduced-precision kernels and what kernels keep for good happen at the first pass.
     for (int pass = options.dtype() == torch::kFloat32 ? 1 : 0; pass < 2; ++pass) {
-      once = peaks_per_link(network, options, {side, side, length});
-      twice = peaks_per_link(network, options, {side, side, 2 * length});
+      once = counted_pass(network, options, {side, side, length});
+      twice = counted_pass(network, options, {side, side, 2 * length});
     }
   }
-  double slope(std::size_t link) const {
-    return std::max((twice[link].bytes - once[link].bytes) / voxels, 0.0);
+  Line workspace(std::size_t link) const {
+    const auto first = static_cast<double>(once.costs.layers[link].forward_workspace_bytes);
+    const auto second = static_cast<double>(twice.costs.layers[link].forward_workspace_bytes);
+    const double slope = (second - first) / voxels;
+    return {.fixed = first - slope * voxels, .slope = slope};
   }
-  double fixed(std::size_t link) const { return once[link].bytes - slope(link) * voxels; }
 };
-
-}  // namespace
 
 ForwardMemory::ForwardMemory(const Network& network, c10::Device device, c10::ScalarType dtype)
     : multiple_(network.stride_multiple) {
   const torch::InferenceMode no_gradients;
   if (device.is_cpu()) count_cpu_memory();
   const auto options = torch::TensorOptions().device(device).dtype(dtype);
-  MeasuredSkips skips;  // the kernels' first use, too
-  peaks_per_link(network, options, {multiple_, multiple_, multiple_}, skips);
-  const auto voxels = static_cast<double>(multiple_ * multiple_ * multiple_);
-  for (const Skip& skip : network.chain->skips())
-    skips_.push_back({skip.from, skip.to, skips.bytes.at(skip.name) / voxels});
+  counted_pass(network, options, {multiple_, multiple_, multiple_});  // the kernels' first use
   const std::int64_t length = round_up(kSmallSide, multiple_);
   const TwoPasses small(network, options, length, length);
-  for (std::size_t i = 0; i < small.once.size(); ++i) {
-    const Line line{.fixed = small.fixed(i), .slope = small.slope(i)};
-    links_.push_back({.slice_share = small.once[i].slice_share, .small = line, .large = line});
+  unit_ = small.once.costs;
+  unit_voxels_ = small.voxels;
+  for (std::size_t i = 0; i < unit_.layers.size(); ++i) {
+    const Line line = small.workspace(i);
+    const double slice = static_cast<double>(small.once.input_slices[i]);
+    workspaces_.push_back({.slice_share = slice / static_cast<double>(length * length),
+                           .small = line,
+                           .large = line});
   }
   if (device.is_cpu() && dtype == torch::kFloat32) measure_large(network, length);
 }
@@ -115,37 +98,43 @@ ForwardMemory::ForwardMemory(const Network& network, c10::Device device, c10::Sc
 // On volumes whose slices are large enough for every link to leave im2col, if that is affordable.
 void ForwardMemory::measure_large(const Network& network, std::int64_t length) {
   double least_share = 1;
-  for (const LinkMemory& link : links_) least_share = std::min(least_share, link.slice_share);
+  for (const Workspace& link : workspaces_)
+    if (link.slice_share > 0) least_share = std::min(least_share, link.slice_share);
   const auto enough = static_cast<std::int64_t>(std::sqrt(kIm2colLimit / least_share)) + 1;
   const std::int64_t side = round_up(std::min(enough, kLargestSide), multiple_);
   const TwoPasses large(network, torch::kFloat32, side, length);
-  for (std::size_t i = 0; i < links_.size(); ++i)
-    links_[i].large = {.fixed = large.fixed(i), .slope = large.slope(i)};
+  for (std::size_t i = 0; i < workspaces_.size(); ++i) workspaces_[i].large = large.workspace(i);
+}
+
+NetworkCosts ForwardMemory::costs_of(const std::array<std::int64_t, 3>& size) const {
+  const std::int64_t slice = round_up(size[1], multiple_) * round_up(size[2], multiple_);  // D x H
+  const auto voxels = static_cast<double>(round_up(size[0], multiple_) * slice);
+  const auto scaled = [&](std::int64_t bytes) {
+    return static_cast<std::int64_t>(
+        std::llround(static_cast<double>(bytes) * voxels / unit_voxels_));
+  };
+  NetworkCosts costs = unit_;
+  costs.input_bytes = scaled(costs.input_bytes);
+  for (SkipBytes& skip : costs.skips) skip.bytes = scaled(skip.bytes);
+  for (std::size_t i = 0; i < costs.layers.size(); ++i) {
+    LayerCosts& layer = costs.layers[i];
+    layer.output_bytes = scaled(layer.output_bytes);
+    const Workspace& workspace = workspaces_[i];
+    const bool is_large = workspace.slice_share * static_cast<double>(slice) > kIm2colLimit;
+    layer.forward_workspace_bytes = (is_large ? workspace.large : workspace.small).at(voxels);
+  }
+  return costs;
 }
 
 std::int64_t ForwardMemory::bytes(const std::array<std::int64_t, 3>& size) const {
-  return stage_bytes(size, {0, links_.size()}, 0);
+  return stage_bytes(size, {0, unit_.layers.size() - 1}, 0);
 }
 
 std::int64_t ForwardMemory::stage_bytes(const std::array<std::int64_t, 3>& size,
                                         const StageRange& links, int waiting) const {
-  std::array<double, 3> padded{};
-  for (std::size_t axis = 0; axis < 3; ++axis)
-    padded[axis] = static_cast<double>(round_up(size[axis], multiple_));
-  const double slice = padded[1] * padded[2];  // y, z: height and depth
-  const double voxels = padded[0] * slice;
-  const auto has = [&](std::size_t link) { return link >= links.first && link < links.last; };
-  double most = 0;
-  for (std::size_t l = links.first; l < links.last; ++l) {
-    const bool is_large = links_[l].slice_share * slice > kIm2colLimit;
-    double here = (is_large ? links_[l].large : links_[l].small).at(voxels);
-    for (const SkipMemory& skip : skips_)
-      if (!has(skip.from) && skip.from < l && l < skip.to) here -= skip.slope * voxels;
-    most = std::max(most, here);
-  }
-  for (const SkipMemory& skip : skips_)
-    if (has(skip.from) && !has(skip.to)) most += waiting * skip.slope * voxels;
-  return static_cast<std::int64_t>(std::ceil(most));
+  StageRange range = links;
+  if (range.last + 1 == unit_.layers.size()) ++range.last;  // it makes the copy to float32
+  return prediction_peak_bytes(costs_of(size), range, waiting);
 }
 
 std::int64_t parameter_bytes(const Network& network) {

@@ -1,12 +1,12 @@
 // How much memory a forward pass will need, known before it is run.
 //
-// The model: the bytes allocated at most while one link of the chain runs (its input and output,
-// skips on their way, the kernels' workspace) grow as fixed + slope * voxels. Two passes over small
-// volumes, counted by the allocator, give both numbers for every link, whatever kernels the device
-// chooses; the largest link decides. Workspaces that do not grow with the volume, such as reordered
-// weights, are in `fixed`. One thing is not linear: on the CPU torch runs a float32 convolution by
-// im2col, whose workspace is 27 times its input, unless channels * depth * height of that input
-// exceed 20480. So each link has a second line from volumes beyond that.
+// The planner's model (planner/forward_pass.h) says which tensors are there while one link of the
+// chain runs; their sizes are proportional to the voxels. Kernels' workspaces are found by two
+// passes over small volumes, counted by the allocator, whatever kernels the device chooses: each
+// link's grows as fixed + slope * voxels. Workspaces that do not grow with the volume, such as
+// reordered weights, are in `fixed`. One thing is not linear: on the CPU torch runs a float32
+// convolution by im2col, whose workspace is 27 times its input, unless channels * depth * height of
+// that input exceed 20480. So each link has a second line from volumes beyond that.
 #pragma once
 
 #include <c10/core/Device.h>
@@ -18,6 +18,7 @@
 
 #include "lamp/nets/network.h"
 #include "lamp/pipeline/partition.h"
+#include "lamp/planner/network_costs.h"
 
 namespace lamp {
 
@@ -31,9 +32,7 @@ class ForwardMemory {
   // Bytes allocated at most while a volume of x, y, z voxels passes: its padded copy and its logits
   // in, the parameters and the caller's own image out.
   std::int64_t bytes(const std::array<std::int64_t, 3>& size) const;
-  // The share of a pipeline stage. Skips lie with the stage that stashes them until they are
-  // popped: `waiting` is how many volumes, beside the one at work, have left this stage and are on
-  // their way through later ones.
+  // The share of a pipeline stage; waiting: as in prediction_peak_bytes().
   std::int64_t stage_bytes(const std::array<std::int64_t, 3>& size, const StageRange& links,
                            int waiting) const;
 
@@ -41,24 +40,22 @@ class ForwardMemory {
   struct Line {
     double fixed = 0;
     double slope = 0;  // per voxel
-    double at(double voxels) const { return fixed + slope * voxels; }
+    std::int64_t at(double voxels) const;
   };
-  struct SkipMemory {
-    std::size_t from;
-    std::size_t to;
-    double slope;  // bytes per voxel
-  };
-  struct LinkMemory {
-    double slice_share = 0;  // channels * depth * height of its input, for each voxel of a slice
+  struct Workspace {
+    double slice_share = 0;  // channels * depth * height of the link's input, for each of a slice
     Line small;              // up to kIm2colLimit of those
     Line large;
   };
+  struct TwoPasses;
 
   void measure_large(const Network& network, std::int64_t length);
+  NetworkCosts costs_of(const std::array<std::int64_t, 3>& size) const;
 
   std::int64_t multiple_;
-  std::vector<LinkMemory> links_;
-  std::vector<SkipMemory> skips_;
+  NetworkCosts unit_;  // of `unit_voxels_` voxels; its last layer is the copy to float32
+  double unit_voxels_ = 0;
+  std::vector<Workspace> workspaces_;
 };
 
 // Parameters, float32 image, forward pass and float32 logits of one whole volume on the network's

@@ -3,6 +3,7 @@
 
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/autocast_mode.h>
+#include <ATen/detail/CUDAHooksInterface.h>
 #include <torch/torch.h>
 
 #include <algorithm>
@@ -127,6 +128,20 @@ at::ScalarType dtype_of(Precision precision) {
   return precision == Precision::kFp32   ? torch::kFloat32
          : precision == Precision::kBf16 ? torch::kBFloat16
                                          : torch::kFloat16;
+}
+
+Bf16Support bf16_support(c10::Device device) {
+  if (!device.is_cpu()) {
+    const bool is_fast = at::detail::getCUDAHooks().supportsBFloat16ConvolutionWithCuDNNv8();
+    return {is_fast,
+            is_fast ? "this GPU has bf16 convolutions" : "this GPU has no bf16 convolutions"};
+  }
+#ifdef __x86_64__
+  // Every CPU with AMX has these instructions as well.
+  if (__builtin_cpu_supports("avx512bf16") != 0)
+    return {true, "this CPU multiplies bf16 (AVX512-BF16)"};
+#endif
+  return {false, "this CPU does not multiply bf16 itself"};
 }
 
 PrecisionScope::PrecisionScope(Precision precision, c10::Device device)

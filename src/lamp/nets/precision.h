@@ -20,6 +20,14 @@ Precision parse_precision(const std::string& name, c10::DeviceType device);
 std::string to_string(Precision precision);
 at::ScalarType dtype_of(Precision precision);
 
+// Whether the device multiplies bf16 itself, and why or why not, in words: what "auto" goes by.
+// Elsewhere torch converts every number there and back, which is slower than fp32.
+struct Bf16Support {
+  bool is_fast;
+  std::string why;
+};
+Bf16Support bf16_support(c10::Device device);
+
 // While it lives, convolutions of this thread run in `precision` on `device` although the weights
 // stay in fp32 (torch's autocast: sums, losses and batch-norm statistics stay in fp32). For kFp32
 // it does nothing.

@@ -65,7 +65,7 @@ struct StepResult {
   std::vector<std::int64_t> stage_peak_bytes;
   std::int64_t boundary_bytes = 0;  // sent forward from stage to stage
   std::int64_t skip_bytes = 0;      // sent forward from the stage that stashes to that which pops
-  std::vector<RunEvent> timeline;
+  std::vector<TimelineEntry> timeline;
 };
 
 // One caller at a time. The chain belongs to the pipeline while it lives: its layers lie on their

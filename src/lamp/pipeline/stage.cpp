@@ -240,13 +240,13 @@ void Stage::forward(int microbatch) {
   if (!is_last()) {
     state.output = {edge_of(output), wants_gradient(state, output, microbatch)};
     boundary_bytes_ += static_cast<std::int64_t>(output.nbytes());
-    events_.push_back({index(), RunEvent::Kind::kForward, microbatch, start, now()});
+    events_.push_back({index(), WorkKind::kForward, microbatch, start, now()});
     transfer_.send(boundary(Cargo::kActivation, true), microbatch,
                    {output.detach(), state.output.wants_gradient});
   } else {
     if (step_->loss == nullptr) step_->outputs[static_cast<std::size_t>(microbatch)] = output;
     if (step_->training && !recomputes_now(microbatch)) state.result = output;
-    events_.push_back({index(), RunEvent::Kind::kForward, microbatch, start, now()});
+    events_.push_back({index(), WorkKind::kForward, microbatch, start, now()});
   }
   if (!step_->training) {
     in_flight_.erase(microbatch);
@@ -264,7 +264,7 @@ void Stage::run_again(InFlight& state, int microbatch) {
     state.result = output;
   else
     state.output.edge = edge_of(output);
-  events_.push_back({index(), RunEvent::Kind::kRecompute, microbatch, start, now()});
+  events_.push_back({index(), WorkKind::kRecompute, microbatch, start, now()});
 }
 
 void Stage::add_loss_root(InFlight& state, int microbatch,
@@ -328,7 +328,7 @@ void Stage::backward(int microbatch) {
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
   const torch::AutoGradMode gradients(true);
   const double start = run_graph(state, microbatch);
-  events_.push_back({index(), RunEvent::Kind::kBackward, microbatch, start, now()});
+  events_.push_back({index(), WorkKind::kBackward, microbatch, start, now()});
   send_back(state, microbatch);
   --flying_;
   InFlight done = std::move(state);
@@ -346,7 +346,7 @@ void Stage::weight(int microbatch) {
     if (step_->cancelled) throw Cancelled();
     std::exchange(task, nullptr)();  // what it holds is freed at once
   }
-  events_.push_back({index(), RunEvent::Kind::kWeight, microbatch, start, now()});
+  events_.push_back({index(), WorkKind::kWeight, microbatch, start, now()});
   in_flight_.erase(found);
 }
 

@@ -19,6 +19,7 @@
 #include "lamp/pipeline/partition.h"
 #include "lamp/pipeline/recompute.h"
 #include "lamp/pipeline/schedule.h"
+#include "lamp/pipeline/timeline.h"
 #include "lamp/pipeline/transfer.h"
 #include "lamp/sequence/batch_norm.h"
 #include "lamp/sequence/run_context.h"
@@ -31,16 +32,6 @@ namespace lamp {
 // thread.
 using LossFunction =
     std::function<torch::Tensor(const torch::Tensor& output, const MicroBatch& part)>;
-
-// What a stage did and when, in seconds since the step began.
-struct RunEvent {
-  enum class Kind { kForward, kBackward, kWeight, kRecompute };
-  int stage;
-  Kind kind;
-  int microbatch;
-  double start;
-  double end;
-};
 
 // What all stages share during one step, and where they leave results: each slot is written by one
 // stage only.
@@ -90,7 +81,7 @@ class Stage {
   int peak_in_flight() const { return peak_in_flight_; }
   std::int64_t boundary_bytes() const { return boundary_bytes_; }
   std::int64_t skip_bytes() const { return skip_bytes_; }
-  const std::vector<RunEvent>& events() const { return events_; }
+  const std::vector<TimelineEntry>& events() const { return events_; }
   // Where the stage is, for messages: the link that ran last.
   const std::string& link_name() const { return chain_->names()[link_]; }
   const std::vector<torch::Tensor>& parameters() const { return parameters_; }
@@ -155,7 +146,7 @@ class Stage {
   int peak_in_flight_ = 0;
   std::int64_t boundary_bytes_ = 0;
   std::int64_t skip_bytes_ = 0;
-  std::vector<RunEvent> events_;
+  std::vector<TimelineEntry> events_;
 };
 
 }  // namespace lamp

@@ -2,120 +2,17 @@
 #include "lamp/planner/balance.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <utility>
 
 #include "lamp/base/errors.h"
-#include "lamp/planner/memory_model.h"
+#include "lamp/planner/partition_scorer.h"
 #include "lamp/planner/stage_bounds.h"
 
 namespace lamp {
 namespace {
 
 constexpr double kNever = std::numeric_limits<double>::infinity();
-constexpr std::array kRules = {RecomputeRule::kNever, RecomputeRule::kExceptLast,
-                               RecomputeRule::kAlways};
-
-std::vector<RecomputeRule> rules_from(const std::optional<RecomputeRule>& fixed) {
-  return fixed ? std::vector{*fixed} : std::vector(kRules.begin(), kRules.end());
-}
-
-// Partitions into numbers: rules, memory, simulated time.
-class Scorer {
- public:
-  Scorer(const NetworkCosts& costs, const PipelineSetup& setup,
-         const std::optional<RecomputeRule>& fixed)
-      : costs_(costs),
-        setup_(setup),
-        rules_(rules_from(fixed)),
-        memory_(costs, setup),
-        schedule_(
-            make_schedule(setup.schedule, static_cast<int>(setup.stages()), setup.microbatches)),
-        devices_(setup.distinct_devices()),
-        device_of_(setup.device_of_stages()) {}
-
-  bool has_own_device(std::size_t stage) const {
-    return std::count(device_of_.begin(), device_of_.end(), device_of_[stage]) == 1;
-  }
-  // The first rule under which a stage alone on its device fits, and its bytes.
-  std::optional<std::pair<RecomputeRule, std::int64_t>> fitting(std::size_t stage,
-                                                                const StageRange& links) const {
-    if (!has_own_device(stage)) return std::pair(rules_.front(), std::int64_t{0});
-    for (const RecomputeRule rule : rules_) {
-      const std::int64_t bytes = memory_.stage_peak_bytes(stage, links, rule);
-      if (bytes <= setup_.devices[stage].memory_bytes) return std::pair(rule, bytes);
-    }
-    return std::nullopt;
-  }
-  double step_s(const Partition& partition, const std::vector<RecomputeRule>& recompute) const {
-    return simulate(schedule_, pipeline_costs(costs_, setup_, partition, recompute), false)
-        .makespan;
-  }
-  // Rules under which everything fits, if there are any; fills all figures but the bound.
-  std::optional<Balance> score(const Partition& partition,
-                               std::vector<RecomputeRule> recompute) const;
-  const std::vector<RecomputeRule>& rules() const { return rules_; }
-
- private:
-  std::size_t fullest(const std::vector<std::int64_t>& peaks) const;
-  bool relieve(std::size_t device, const Partition& partition,
-               std::vector<RecomputeRule>& recompute, std::vector<std::int64_t>& peaks) const;
-
-  const NetworkCosts& costs_;
-  const PipelineSetup& setup_;
-  std::vector<RecomputeRule> rules_;
-  MemoryModel memory_;
-  Schedule schedule_;
-  std::vector<PlanDevice> devices_;
-  std::vector<std::size_t> device_of_;
-};
-
-// A device over its limit, or the number of devices.
-std::size_t Scorer::fullest(const std::vector<std::int64_t>& peaks) const {
-  std::size_t device = 0;
-  while (device < devices_.size() && peaks[device] <= devices_[device].memory_bytes) ++device;
-  return device;
-}
-
-// One stage of the device recomputes more: the one that frees most.
-bool Scorer::relieve(std::size_t device, const Partition& partition,
-                     std::vector<RecomputeRule>& recompute,
-                     std::vector<std::int64_t>& peaks) const {
-  const auto before = recompute;
-  const std::int64_t peak = peaks[device];
-  std::int64_t least = peak;
-  for (std::size_t j = 0; j < before.size(); ++j) {
-    const auto at = std::find(rules_.begin(), rules_.end(), before[j]);
-    if (device_of_[j] != device) continue;
-    for (auto next = at; next != rules_.end() && ++next != rules_.end();) {
-      auto changed = before;
-      changed[j] = *next;
-      const auto now = memory_.device_peak_bytes(partition, changed);
-      if (now[device] >= least) continue;
-      least = now[device];
-      recompute = changed;
-      peaks = now;
-      break;
-    }
-  }
-  return least < peak;
-}
-
-std::optional<Balance> Scorer::score(const Partition& partition,
-                                     std::vector<RecomputeRule> recompute) const {
-  Balance result{.partition = partition};
-  result.peak_bytes = memory_.device_peak_bytes(partition, recompute);
-  for (std::size_t over; (over = fullest(result.peak_bytes)) < devices_.size();) {
-    result.proven = false;  // that no other choice of rules would be faster
-    if (!relieve(over, partition, recompute, result.peak_bytes)) return std::nullopt;
-  }
-  result.step_s = step_s(partition, recompute);
-  result.recompute = std::move(recompute);
-  result.largest_peak_bytes = *std::max_element(result.peak_bytes.begin(), result.peak_bytes.end());
-  return result;
-}
-
 class Search {
  public:
   Search(const NetworkCosts& costs, const PipelineSetup& setup, const BalanceOptions& options);
@@ -132,14 +29,16 @@ class Search {
   struct Open {
     double bound = kNever;  // round trips; never = nothing fits
     double one_way = kNever;
-    double transfers = kNever;                                      // their sum
+    double transfers = kNever;                   // their sum
+    double forward = kNever, backward = kNever;  // of further micro-batches: stage_bounds.h
     std::int64_t bytes = std::numeric_limits<std::int64_t>::max();  // of the fullest
   };
   struct Node {
     std::size_t stage = 0;
     std::size_t first = 0;
-    double bound = 0;      // of the stages before
-    double transfers = 0;  // into this one
+    double bound = 0;                  // of the stages before
+    double transfers = 0;              // into this one
+    double forward = 0, backward = 0;  // of further micro-batches
     std::int64_t bytes = 0;
   };
   struct Child {
@@ -155,7 +54,8 @@ class Search {
   }
   void fill_cells();
   void fill_open(double longest);
-  double whole_chain(double transfers) const;
+  double whole_chain(double transfers, double further) const;
+  std::pair<double, double> further(const Cell& stage, double transfer) const;
   double bound_of(const Node& node) const;
   bool hopeless(double bound, std::int64_t bytes) const;
   void consider(const Partition& partition);
@@ -170,7 +70,7 @@ class Search {
   const PipelineSetup& setup_;
   const BalanceOptions& options_;
   std::size_t links_, stages_;
-  Scorer scorer_;
+  PartitionScorer scorer_;
   StageBounds bounds_;
   std::vector<Cell> cells_;  // [K][links][links + 1]
   std::vector<Open> open_;   // [K + 1][links + 1]
@@ -212,7 +112,7 @@ void Search::fill_cells() {
 // Only with stages whose bound is at most `longest`.
 void Search::fill_open(double longest) {
   open_.assign((stages_ + 1) * (links_ + 1), Open{});
-  open_[stages_ * (links_ + 1) + links_] = {0, 0, 0, 0};
+  open_[stages_ * (links_ + 1) + links_] = {0, 0, 0, 0, 0, 0};
   for (std::size_t j = stages_; j-- > 0;) {
     for (std::size_t first = 0; first < links_; ++first) {
       Open& here = open_[j * (links_ + 1) + first];
@@ -220,10 +120,13 @@ void Search::fill_open(double longest) {
         const Cell& stage = cell(j, {first, last});
         const Open& rest = open(j + 1, last);
         if (!stage.fits || rest.bound == kNever) continue;
-        if (std::max(stage.bound.round_trip, stage.bound.one_way) > longest) continue;
         const double transfer = j + 1 < stages_ ? bounds_.transfer_s(j, last) : 0;
-        here.bound =
-            std::min(here.bound, std::max(stage.bound.round_trip, 2 * transfer + rest.bound));
+        const double round_trip = stage.bound.round_trip(transfer + rest.transfers);
+        if (std::max(round_trip, stage.bound.one_way) > longest) continue;
+        here.bound = std::min(here.bound, std::max(round_trip, 2 * transfer + rest.bound));
+        const auto [forward, backward] = further(stage, transfer);
+        here.forward = std::min(here.forward, std::max(forward, rest.forward));
+        here.backward = std::min(here.backward, std::max(backward, rest.backward));
         here.one_way = std::min(here.one_way, std::max(stage.bound.one_way, rest.one_way));
         here.transfers = std::min(here.transfers, transfer + rest.transfers);
         here.bytes = std::min(here.bytes, std::max(stage.bytes, rest.bytes));
@@ -232,15 +135,26 @@ void Search::fill_open(double longest) {
   }
 }
 
-double Search::whole_chain(double transfers) const {
+// What micro-batches after the first add at least to forwards and backwards, by one stage and the
+// transfer behind it.
+std::pair<double, double> Search::further(const Cell& stage, double transfer) const {
+  if (setup_.schedule == ScheduleKind::kNaive) return {0, 0};
+  const double more = bounds_.more_transfers_s(transfer);
+  return {std::max(stage.bound.forward, more),
+          bounds_.forwards_first() ? std::max(stage.bound.backward, more) : 0};
+}
+
+double Search::whole_chain(double transfers, double further) const {
   const double rounds = setup_.schedule == ScheduleKind::kNaive ? setup_.microbatches : 1;
-  return rounds * (bounds_.chain_s() + 2 * transfers);
+  return rounds * (bounds_.chain_s() + 2 * transfers) + further;
 }
 
 double Search::bound_of(const Node& node) const {
   const Open& rest = open(node.stage, node.first);
   return std::max(
-      {node.bound, 2 * node.transfers + rest.bound, whole_chain(node.transfers + rest.transfers)});
+      {node.bound, 2 * node.transfers + rest.bound,
+       whole_chain(node.transfers + rest.transfers,
+                   std::max(node.forward, rest.forward) + std::max(node.backward, rest.backward))});
 }
 
 // Neither faster than what is known, nor as fast with less memory.
@@ -315,14 +229,19 @@ std::vector<Search::Child> Search::children(const Node& node) const {
   for (std::size_t last = node.first + 1; last <= links_; ++last) {
     const Cell& stage = cell(node.stage, {node.first, last});
     if (!stage.fits) continue;
-    Node next{.stage = node.stage + 1,
-              .first = last,
-              .bound = std::max(
-                  {node.bound, 2 * node.transfers + stage.bound.round_trip, stage.bound.one_way}),
-              .transfers = node.transfers,
-              .bytes = std::max(node.bytes, stage.bytes)};
-    if (next.stage < stages_) next.transfers += bounds_.transfer_s(node.stage, last);
-    if (open(next.stage, last).bound == kNever) continue;
+    const Open& rest = open(node.stage + 1, last);
+    if (rest.bound == kNever) continue;
+    const double transfer = node.stage + 1 < stages_ ? bounds_.transfer_s(node.stage, last) : 0;
+    const double round_trip = stage.bound.round_trip(transfer + rest.transfers);
+    const auto [forward, backward] = further(stage, transfer);
+    const Node next{
+        .stage = node.stage + 1,
+        .first = last,
+        .bound = std::max({node.bound, 2 * node.transfers + round_trip, stage.bound.one_way}),
+        .transfers = node.transfers + transfer,
+        .forward = std::max(node.forward, forward),
+        .backward = std::max(node.backward, backward),
+        .bytes = std::max(node.bytes, stage.bytes)};
     result.push_back({bound_of(next), next});
   }
   std::stable_sort(result.begin(), result.end(), [](const Child& a, const Child& b) {
@@ -373,25 +292,6 @@ std::optional<Balance> balance(const NetworkCosts& costs, const PipelineSetup& s
     throw UsageError("cannot cut " + std::to_string(costs.layers.size()) + " layers into " +
                      std::to_string(setup.stages()) + " stages; use at most one device a layer");
   return Search(costs, setup, options).run();
-}
-
-std::optional<Balance> evaluate_partition(const NetworkCosts& costs, const PipelineSetup& setup,
-                                          const Partition& partition,
-                                          const std::optional<RecomputeRule>& recompute) {
-  const Scorer scorer(costs, setup, recompute);
-  std::vector<RecomputeRule> rules;
-  for (std::size_t j = 0; j < partition.size(); ++j) {
-    const auto fitting = scorer.fitting(j, partition[j]);
-    if (!fitting) return std::nullopt;
-    rules.push_back(fitting->first);
-  }
-  auto result = scorer.score(partition, rules);
-  if (result) {
-    result->lower_bound_s = result->step_s;
-    result->simulations = 1;
-    result->proven = true;
-  }
-  return result;
 }
 
 }  // namespace lamp

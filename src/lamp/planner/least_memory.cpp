@@ -57,7 +57,7 @@ Balance least_memory_balance(const NetworkCosts& costs, const PipelineSetup& set
   result.peak_bytes = memory.device_peak_bytes(partition, rules);
   result.largest_peak_bytes = *std::max_element(result.peak_bytes.begin(), result.peak_bytes.end());
   result.step_s =
-      simulate(make_schedule(setup.schedule, static_cast<int>(stages), setup.microbatches),
+      simulate(setup, make_schedule(setup.schedule, static_cast<int>(stages), setup.microbatches),
                pipeline_costs(costs, setup, partition, rules), false)
           .makespan;
   result.lower_bound_s = result.step_s;

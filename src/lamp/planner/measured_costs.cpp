@@ -87,7 +87,7 @@ class Measurement {
                 std::vector<torch::Tensor> gradients, const torch::autograd::edge_list& wanted);
   void measure_loss(const OutputLoss& loss, const torch::Tensor& output);
   torch::Tensor prepare(std::size_t link, const torch::Tensor& input, CutSkips& skips);
-  void keep_skips(CutSkips& skips);
+  void keep_skips(CutSkips& skips, const torch::Tensor& output);
   double since(Clock::time_point start) const {
     if (!device_.is_cpu()) torch::cuda::synchronize(device_.index());
     return std::chrono::duration<double>(Clock::now() - start).count();
@@ -126,11 +126,14 @@ torch::Tensor Measurement::prepare(std::size_t link, const torch::Tensor& input,
   return link == 0 ? input : wanting(input);
 }
 
-void Measurement::keep_skips(CutSkips& skips) {
+void Measurement::keep_skips(CutSkips& skips, const torch::Tensor& output) {
   for (auto& [name, tensor] : skips.stashed) {
     skips_[name] = tensor.detach().clone();
     for (SkipBytes& skip : costs_.skips)
-      if (skip.name == name) skip.bytes = bytes_of(tensor);
+      if (skip.name == name) {
+        skip.bytes = bytes_of(tensor);
+        skip.is_handed_on = tensor.storage().is_alias_of(output.storage());
+      }
   }
   skips.stashed.clear();
 }
@@ -189,7 +192,7 @@ torch::Tensor Measurement::run(std::size_t link, torch::Tensor input) {
     gradients.push_back(torch::ones_like(root));
   }
   skips.stashed.pop_back();
-  keep_skips(skips);
+  keep_skips(skips, output);
   torch::Tensor result = output.detach().clone();
   // Handles go one after the other: what stays is kept by the graph.
   const std::int64_t all = allocated_bytes(device_);
@@ -213,7 +216,7 @@ torch::Tensor Measurement::run_split(std::size_t link, torch::Tensor input) {
     const RunScope scope(context);
     output = chain_.run(tensor, link, link + 1, skips);
   }
-  keep_skips(skips);
+  keep_skips(skips, output);
   LayerCosts& layer = costs_.layers[link];
   if (output.requires_grad()) {
     const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);

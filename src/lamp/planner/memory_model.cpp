@@ -2,8 +2,10 @@
 #include "lamp/planner/memory_model.h"
 
 #include <algorithm>
-#include <array>
+#include <numeric>
 #include <utility>
+
+#include "lamp/planner/forward_pass.h"
 
 namespace lamp {
 namespace {
@@ -14,6 +16,20 @@ struct Change {
   std::size_t stage;
   std::int64_t bytes;  // of the stage from now on
 };
+
+// What stages hold that work at the same time, at most together.
+std::int64_t peak_of(std::vector<Change> changes, std::vector<std::int64_t> levels) {
+  std::stable_sort(changes.begin(), changes.end(), [](const Change& a, const Change& b) {
+    return std::pair(a.time, a.is_start) < std::pair(b.time, b.is_start);
+  });
+  std::int64_t sum = std::accumulate(levels.begin(), levels.end(), std::int64_t{0});
+  std::int64_t peak = sum;
+  for (const Change& change : changes) {
+    sum += change.bytes - std::exchange(levels[change.stage], change.bytes);
+    peak = std::max(peak, sum);
+  }
+  return peak;
+}
 
 std::vector<bool> only(const StageRange& links, std::size_t count) {
   std::vector<bool> here(count, false);
@@ -45,7 +61,8 @@ std::int64_t MemoryModel::input_bytes(std::size_t link) const {
 
 // here: which links lie on the stage's device and keep what they save.
 MemoryModel::MicroBatchBytes MemoryModel::micro_batch(const StageRange& links,
-                                                      const std::vector<bool>& here) const {
+                                                      const std::vector<bool>& here,
+                                                      Courses* courses) const {
   MicroBatchBytes bytes;
   for (std::size_t link = links.first; link < links.last; ++link) {
     const LayerCosts& layer = costs_.layers[link];
@@ -60,8 +77,8 @@ MemoryModel::MicroBatchBytes MemoryModel::micro_batch(const StageRange& links,
   for (const SkipBytes& skip : costs_.skips)
     if (contains(links, skip.from) && skip.to >= links.last && !here[skip.to])
       bytes.sent_skips += skip.bytes;
-  add_forward(links, here, bytes);
-  add_backward(links, here, bytes);
+  add_forward(links, here, bytes, courses);
+  add_backward(links, here, bytes, courses);
   return bytes;
 }
 
@@ -72,31 +89,30 @@ bool MemoryModel::is_saved(const StageRange& links, std::size_t link) const {
 }
 
 void MemoryModel::add_forward(const StageRange& links, const std::vector<bool>& here,
-                              MicroBatchBytes& bytes) const {
+                              MicroBatchBytes& bytes, Courses* courses) const {
   // The first stage's input is a view of the mini-batch.
   if (links.first > 0 && !here[links.first - 1]) bytes.kept = input_bytes(links.first);
+  const auto passing = forward_pass_bytes(costs_, links);
   std::int64_t saved = 0;
   for (std::size_t link = links.first; link < links.last; ++link) {
     const LayerCosts& layer = costs_.layers[link];
-    std::int64_t passing = 0;  // skips on their way inside the stage
-    for (const SkipBytes& skip : costs_.skips) {
+    for (const SkipBytes& skip : costs_.skips)
       if (skip.to == link && skip.from < links.first && !here[skip.from]) bytes.kept += skip.bytes;
-      if (contains(links, skip.from) && skip.from < link && skip.to >= link) passing += skip.bytes;
-    }
     std::int64_t now = bytes.kept + saved + layer.forward_workspace_bytes;
     saved += layer.saved_bytes;
     now += std::max(layer.saved_bytes, layer.output_bytes);
     if (!is_saved(links, link)) now += input_bytes(link);
     bytes.forward = std::max(bytes.forward, now);
-    const std::int64_t input = link == links.first ? 0 : input_bytes(link);
-    bytes.plain_forward =
-        std::max(bytes.plain_forward,
-                 bytes.kept + passing + input + layer.output_bytes + layer.forward_workspace_bytes);
+    const std::int64_t plain = bytes.kept + passing[link - links.first];
+    bytes.plain_forward = std::max(bytes.plain_forward, plain);
+    if (courses == nullptr) continue;
+    courses->forward.push_back({layer.forward_s, now});
+    courses->plain_forward.push_back({layer.forward_s, plain});
   }
 }
 
 void MemoryModel::add_backward(const StageRange& links, const std::vector<bool>& here,
-                               MicroBatchBytes& bytes) const {
+                               MicroBatchBytes& bytes, Courses* courses) const {
   const bool is_last = links.last == costs_.layers.size();
   std::int64_t waiting = 0;  // gradients that arrived together and stay to the end
   if (!is_last) waiting += costs_.layers[links.last - 1].output_bytes;
@@ -107,6 +123,10 @@ void MemoryModel::add_backward(const StageRange& links, const std::vector<bool>&
   if (is_last) {
     bytes.first_backward = bytes.kept + saved + costs_.loss_workspace_bytes;
     saved -= costs_.layers.back().handed_bytes;  // the loss has let go of the output
+    if (courses != nullptr) {
+      courses->first_backward.push_back({costs_.loss_s, bytes.first_backward});
+      courses->later_backward.push_back({costs_.loss_s, bytes.first_backward});
+    }
   }
   bytes.later_backward = bytes.first_backward;
   std::int64_t gradients = 0;  // of parameters, from this micro-batch
@@ -124,6 +144,10 @@ void MemoryModel::add_backward(const StageRange& links, const std::vector<bool>&
     if (is_last && link + 1 == links.last) saved += layer.handed_bytes;
     bytes.first_backward = std::max(bytes.first_backward, now + gradients);
     bytes.later_backward = std::max(bytes.later_backward, now);
+    if (courses != nullptr) {
+      courses->first_backward.push_back({layer.backward_s, now + gradients});
+      courses->later_backward.push_back({layer.backward_s, now});
+    }
     gradients += layer.parameter_bytes;
   }
 }
@@ -151,20 +175,23 @@ std::vector<MemoryModel::ActionBytes> MemoryModel::replay(std::size_t stage,
     const bool again = recomputes(rule, action.microbatch, setup_.microbatches);
     if (action.kind == ActionKind::kForward) {
       if (again && !std::exchange(has_sent, true)) held += waiting * bytes.sent_skips;
-      const std::int64_t during = held + (again ? bytes.plain_forward : bytes.forward);
+      const std::int64_t before = held;
       held += again ? bytes.kept : full;
-      result.push_back({std::max(during, held), held});
+      result.push_back({std::max(before + (again ? bytes.plain_forward : bytes.forward), held),
+                        held, before, again ? &Courses::plain_forward : &Courses::forward});
     } else if (action.kind == ActionKind::kBackward) {
       if (again) {
-        const std::int64_t during = held - bytes.kept + bytes.forward;
+        const std::int64_t before = held - bytes.kept;
         held += bytes.saved;
-        result.push_back({std::max(during, held), held});
+        result.push_back({std::max(before + bytes.forward, held), held, before, &Courses::forward});
       }
-      const std::int64_t during =
-          held - full + (has_gradients ? bytes.later_backward : bytes.first_backward);
-      if (!std::exchange(has_gradients, true)) held += bytes.parameters;
-      held += (schedule_.splits_backward() ? bytes.deferred : 0) - full;
-      result.push_back({std::max(during, held), held});
+      const std::int64_t before = held - full;
+      const bool is_first = !std::exchange(has_gradients, true);
+      held = before + (is_first ? bytes.parameters : 0) +
+             (schedule_.splits_backward() ? bytes.deferred : 0);
+      result.push_back(
+          {std::max(before + (is_first ? bytes.first_backward : bytes.later_backward), held), held,
+           before, is_first ? &Courses::first_backward : &Courses::later_backward});
     } else {
       result.push_back({held + bytes.largest_layer, held - bytes.deferred});
       held -= bytes.deferred;
@@ -186,35 +213,13 @@ std::int64_t MemoryModel::stage_peak_bytes(std::size_t stage, const StageRange& 
   return peak;
 }
 
-// Of stages that one thread of their device runs in turn (pipeline.h): nothing overlaps, not even a
-// recomputation.
-Simulation MemoryModel::in_turn(const std::vector<RecomputeRule>& recompute) const {
-  Simulation simulation;
-  const auto add = [&](std::size_t stage, WorkKind kind, int microbatch) {
-    const auto tick = static_cast<double>(simulation.timeline.size());
-    simulation.timeline.push_back(
-        {static_cast<int>(stage), kind, microbatch, tick, tick + 1, static_cast<int>(stage)});
-  };
-  for (const auto& [stage, action] : one_at_a_time(schedule_)) {
-    const bool is_backward = action.kind == ActionKind::kBackward;
-    if (is_backward && recomputes(recompute[stage], action.microbatch, schedule_.microbatches))
-      add(stage, WorkKind::kRecompute, action.microbatch);
-    add(stage,
-        is_backward                           ? WorkKind::kBackward
-        : action.kind == ActionKind::kForward ? WorkKind::kForward
-                                              : WorkKind::kWeight,
-        action.microbatch);
-  }
-  return simulation;
-}
-
 std::int64_t MemoryModel::shared_peak(std::size_t device, const std::vector<std::size_t>& device_of,
                                       const Partition& partition,
                                       const std::vector<RecomputeRule>& recompute,
                                       const Simulation& simulation) const {
   std::vector<Change> changes;
   std::vector<std::int64_t> level(partition.size(), 0);
-  std::int64_t sum = 0, update = 0;
+  std::int64_t update = 0;
   for (std::size_t j = 0; j < partition.size(); ++j) {
     if (device_of[j] != device) continue;
     std::vector<bool> here(costs_.layers.size(), false);
@@ -222,27 +227,31 @@ std::int64_t MemoryModel::shared_peak(std::size_t device, const std::vector<std:
       for (std::size_t link = partition[other].first; link < partition[other].last; ++link)
         here[link] = device_of[other] == device &&
                      (other == j || other > j || recompute[other] == RecomputeRule::kNever);
-    const MicroBatchBytes bytes = micro_batch(partition[j], here);
-    sum += level[j] = resident(j, bytes);
+    Courses courses;
+    const MicroBatchBytes bytes = micro_batch(partition[j], here, &courses);
+    level[j] = resident(j, bytes);
     update += update_bytes(j, bytes);
     std::size_t position = 0;
     const auto actions = replay(j, bytes, recompute[j]);
     for (const TimelineEntry& entry : simulation.timeline) {
       if (entry.stage != static_cast<int>(j) || entry.kind == WorkKind::kTransfer) continue;
-      if (entry.end > entry.start)
-        changes.push_back({entry.start, true, j, actions[position].during});
-      changes.push_back({entry.end, false, j, actions[position++].after});
+      const ActionBytes& action = actions[position++];
+      if (entry.end > entry.start) {
+        double seconds = 0, passed = 0;
+        const std::vector<Moment> whole = {{1, action.during - action.beside}};
+        const auto& course = action.course == nullptr ? whole : courses.*action.course;
+        for (const Moment& moment : course) seconds += moment.seconds;
+        for (const Moment& moment : course) {
+          const double share = seconds > 0 ? passed / seconds : 0;
+          changes.push_back({entry.start + share * (entry.end - entry.start), true, j,
+                             action.beside + moment.bytes});
+          passed += moment.seconds;
+        }
+      }
+      changes.push_back({entry.end, false, j, action.after});
     }
   }
-  std::stable_sort(changes.begin(), changes.end(), [](const Change& a, const Change& b) {
-    return std::pair(a.time, a.is_start) < std::pair(b.time, b.is_start);
-  });
-  std::int64_t peak = update;
-  for (const Change& change : changes) {
-    sum += change.bytes - std::exchange(level[change.stage], change.bytes);
-    peak = std::max(peak, sum);
-  }
-  return peak;
+  return std::max(update, peak_of(std::move(changes), std::move(level)));
 }
 
 std::vector<std::int64_t> MemoryModel::device_peak_bytes(
@@ -255,11 +264,10 @@ std::vector<std::int64_t> MemoryModel::device_peak_bytes(
       peaks[j] = stage_peak_bytes(j, partition[j], recompute[j]);
     return peaks;
   }
-  const bool takes_turns =
-      devices == 1 && (schedule_.microbatches == 1 || schedule_.kind == ScheduleKind::kNaive);
-  const Simulation simulation =
-      takes_turns ? in_turn(recompute)
-                  : simulate(schedule_, pipeline_costs(costs_, setup_, partition, recompute));
+  PipelineCosts costs = pipeline_costs(costs_, setup_, partition, recompute);
+  // In turn, times do not matter but must not be nothing.
+  if (setup_.takes_turns()) costs.stages.assign(partition.size(), StageCosts{1, 1, 1});
+  const Simulation simulation = simulate(setup_, schedule_, costs);
   for (std::size_t device = 0; device < devices; ++device)
     peaks[device] = shared_peak(device, device_of, partition, recompute, simulation);
   return peaks;

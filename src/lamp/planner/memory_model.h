@@ -30,11 +30,20 @@ class MemoryModel {
   std::int64_t stage_peak_bytes(std::size_t stage, const StageRange& links,
                                 RecomputeRule rule) const;
   // By distinct device. Stages that share one are laid over each other as the simulator times
-  // them; tensors that they hand to each other are there once.
+  // them, link by link; tensors that they hand to each other are there once.
   std::vector<std::int64_t> device_peak_bytes(const Partition& partition,
                                               const std::vector<RecomputeRule>& recompute) const;
 
  private:
+  // How long a link is at work and what it and its like hold meanwhile, beside what is held anyway.
+  struct Moment {
+    double seconds;
+    std::int64_t bytes;
+  };
+  // One after another, for stages whose actions overlap on one device.
+  struct Courses {
+    std::vector<Moment> forward, plain_forward, first_backward, later_backward;
+  };
   // Of one micro-batch on one stage; all in bytes.
   struct MicroBatchBytes {
     std::int64_t kept = 0;            // input and skips from elsewhere, until the backward's end
@@ -53,20 +62,23 @@ class MemoryModel {
   struct ActionBytes {
     std::int64_t during;
     std::int64_t after;
+    std::int64_t beside = 0;                         // of `during`, what is no moment's
+    std::vector<Moment> Courses::*course = nullptr;  // none = all of it at any time
   };
 
-  MicroBatchBytes micro_batch(const StageRange& links, const std::vector<bool>& here) const;
-  void add_forward(const StageRange& links, const std::vector<bool>& here,
-                   MicroBatchBytes& bytes) const;
-  void add_backward(const StageRange& links, const std::vector<bool>& here,
-                    MicroBatchBytes& bytes) const;
+  // courses: filled as well, if given.
+  MicroBatchBytes micro_batch(const StageRange& links, const std::vector<bool>& here,
+                              Courses* courses = nullptr) const;
+  void add_forward(const StageRange& links, const std::vector<bool>& here, MicroBatchBytes& bytes,
+                   Courses* courses) const;
+  void add_backward(const StageRange& links, const std::vector<bool>& here, MicroBatchBytes& bytes,
+                    Courses* courses) const;
   std::int64_t input_bytes(std::size_t link) const;  // of the tensor handed to it
   bool is_saved(const StageRange& links, std::size_t link) const;
   std::int64_t resident(std::size_t stage, const MicroBatchBytes& bytes) const;
   std::vector<ActionBytes> replay(std::size_t stage, const MicroBatchBytes& bytes,
                                   RecomputeRule rule) const;
   std::int64_t update_bytes(std::size_t stage, const MicroBatchBytes& bytes) const;
-  Simulation in_turn(const std::vector<RecomputeRule>& recompute) const;
   std::int64_t shared_peak(std::size_t device, const std::vector<std::size_t>& device_of,
                            const Partition& partition, const std::vector<RecomputeRule>& recompute,
                            const Simulation& simulation) const;

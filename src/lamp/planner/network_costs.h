@@ -37,6 +37,7 @@ struct SkipBytes {
   std::size_t from;  // links
   std::size_t to;
   std::int64_t bytes;
+  bool is_handed_on = false;  // it is the very tensor that link `from` hands on: there once
 };
 
 struct NetworkCosts {

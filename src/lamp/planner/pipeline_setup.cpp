@@ -34,6 +34,18 @@ std::vector<std::size_t> PipelineSetup::device_of_stages() const {
   return indices;
 }
 
+bool PipelineSetup::takes_turns() const {
+  return (microbatches == 1 || schedule == ScheduleKind::kNaive) &&
+         std::all_of(devices.begin(), devices.end(),
+                     [&](const PlanDevice& device) { return device.name == devices.front().name; });
+}
+
+Simulation simulate(const PipelineSetup& setup, const Schedule& schedule,
+                    const PipelineCosts& costs, bool with_timeline) {
+  return setup.takes_turns() ? simulate_in_turn(schedule, costs, with_timeline)
+                             : simulate(schedule, costs, with_timeline);
+}
+
 PipelineCosts pipeline_costs(const NetworkCosts& costs, const PipelineSetup& setup,
                              const Partition& partition,
                              const std::vector<RecomputeRule>& recompute) {

@@ -36,6 +36,9 @@ struct PipelineSetup {
   bool shares_device(std::size_t a, std::size_t b) const {
     return devices[a].name == devices[b].name;
   }
+  // Whether one device runs all stages and never two have work at the same time, so that they take
+  // turns at it (pipeline.h).
+  bool takes_turns() const;
   // One a name, in order of appearance, and which of them each stage lies on.
   std::vector<PlanDevice> distinct_devices() const;
   std::vector<std::size_t> device_of_stages() const;
@@ -45,5 +48,9 @@ struct PipelineSetup {
 PipelineCosts pipeline_costs(const NetworkCosts& costs, const PipelineSetup& setup,
                              const Partition& partition,
                              const std::vector<RecomputeRule>& recompute);
+
+// A step under these costs, as stages of this setup run it. `schedule` is the setup's own.
+Simulation simulate(const PipelineSetup& setup, const Schedule& schedule,
+                    const PipelineCosts& costs, bool with_timeline = true);
 
 }  // namespace lamp

@@ -78,6 +78,7 @@ Plan plan_of(const Found& found, Candidates& candidates) {
             .costs = candidates.costs(found.candidate),
             .balance = found.balance};
   plan.simulation = simulate(
+      plan.setup,
       make_schedule(found.candidate.schedule, static_cast<int>(found.candidate.stages),
                     found.candidate.microbatches),
       pipeline_costs(plan.costs, plan.setup, plan.balance.partition, plan.balance.recompute));

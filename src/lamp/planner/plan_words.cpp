@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "lamp/base/text.h"
-#include "lamp/planner/least_memory.h"
+#include "lamp/planner/fit.h"
 
 namespace lamp {
 namespace {
@@ -135,29 +135,6 @@ std::string search_reason(const Balance& balance) {
          " simulations; no cut takes less than " + seconds_text(balance.lower_bound_s);
 }
 
-// The least that any candidate of a changed request needs of one device, and whether that fits.
-struct Trial {
-  std::int64_t bytes = std::numeric_limits<std::int64_t>::max();
-  Candidate candidate{};
-  bool fits = false;
-};
-
-Trial least_of(const PlanRequest& request, const CostProvider& provider) {
-  Trial trial;
-  Candidates candidates(request, provider);
-  for (const Candidate& candidate : candidates.all()) {
-    const PipelineSetup setup = candidates.setup(candidate);
-    const Balance cut = least_memory_balance(candidates.costs(candidate), setup, request.recompute);
-    const auto devices = setup.distinct_devices();
-    bool fits = true;
-    for (std::size_t d = 0; d < devices.size(); ++d)
-      fits = fits && cut.peak_bytes[d] <= devices[d].memory_bytes;
-    if (std::pair(!fits, cut.largest_peak_bytes) >= std::pair(!trial.fits, trial.bytes)) continue;
-    trial = {cut.largest_peak_bytes, candidate, fits};
-  }
-  return trial;
-}
-
 }  // namespace
 
 std::vector<std::string> reasons_for(const Plan& plan, Candidates& candidates) {
@@ -184,9 +161,9 @@ std::vector<std::string> advice_for(const Plan& least, Candidates& candidates,
       ", micro-batches: " + std::to_string(least.setup.microbatches) + ")"};
   const auto offer = [&](const PlanRequest& changed, const std::string& words,
                          const CostProvider& costs) {
-    const Trial trial = least_of(changed, costs);
-    if (trial.fits) advice.push_back(words + " would fit (" + bytes_text(trial.bytes) + ")");
-    return trial.fits;
+    const Fit fit = least_fit(changed, costs);
+    if (fit.fits) advice.push_back(words + " would fit (" + bytes_text(fit.bytes) + ")");
+    return fit.fits;
   };
   PlanRequest changed = request;
   changed.recompute.reset();

@@ -143,8 +143,10 @@ NetworkCosts shape_costs(Sequence& chain, const std::vector<std::int64_t>& sizes
     links[i].hands_on = output.storage().is_alias_of(tensor.storage());
     for (const Skip& skip : chain.skips())
       if (skip.from == i) {
-        costs.skips.push_back({skip.name, skip.from, skip.to, bytes_of(skips.tensors[skip.name])});
-        skips.tensors[skip.name] = torch::empty_like(skips.tensors[skip.name]);
+        torch::Tensor& stashed = skips.tensors[skip.name];
+        costs.skips.push_back({skip.name, skip.from, skip.to, bytes_of(stashed),
+                               stashed.storage().is_alias_of(output.storage())});
+        stashed = torch::empty_like(stashed);
       }
     links[i].keeps_input = is_kept(tensor);
     const torch::Tensor next = torch::empty_like(output.detach());

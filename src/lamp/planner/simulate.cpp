@@ -14,20 +14,18 @@
 namespace lamp {
 namespace {
 
-constexpr std::array<const char*, 5> kWorkNames = {"forward", "backward", "weight", "recompute",
-                                                   "transfer"};
 struct Work {
   WorkKind kind;
   int microbatch;
 };
 
-WorkKind work_kind(ActionKind kind) {
-  if (kind == ActionKind::kForward) return WorkKind::kForward;
-  return kind == ActionKind::kBackward ? WorkKind::kBackward : WorkKind::kWeight;
-}
-
 RecomputeRule rule_of(const PipelineCosts& costs, std::size_t stage) {
   return costs.recompute.empty() ? RecomputeRule::kNever : costs.recompute[stage];
+}
+
+double length_of(const StageCosts& cost, WorkKind kind) {
+  if (kind == WorkKind::kBackward) return cost.backward;
+  return kind == WorkKind::kWeight ? cost.weight : cost.forward;
 }
 
 double transfer_of(const PipelineCosts& costs, std::size_t boundary) {
@@ -143,12 +141,6 @@ class PaperStep {
                         static_cast<std::size_t>(microbatch)];
   }
 
-  double length(std::size_t stage, WorkKind kind) const {
-    const StageCosts& cost = costs_.stages[stage];
-    if (kind == WorkKind::kBackward) return cost.backward;
-    return kind == WorkKind::kWeight ? cost.weight : cost.forward;
-  }
-
   bool advance(std::size_t stage, std::vector<std::size_t>& awake) {
     if (next_[stage] == work_[stage].size()) return false;
     const Work work = work_[stage][next_[stage]];
@@ -159,12 +151,11 @@ class PaperStep {
       if (waits.missing > 0) return false;
       start = std::max(start, waits.ready);
     }
-    const double end = start + length(stage, work.kind);
+    const double end = start + length_of(costs_.stages[stage], work.kind);
     free_[stage] = end;
     busy_[stage] += end - start;
     ++next_[stage];
-    record(
-        {static_cast<int>(stage), work.kind, work.microbatch, start, end, static_cast<int>(stage)});
+    record({static_cast<int>(stage), work.kind, work.microbatch, start, end});
     if (way >= 0) send(way, stage, work.microbatch, awake);
     return true;
   }
@@ -222,11 +213,35 @@ class PaperStep {
 
 }  // namespace
 
-std::string to_string(WorkKind kind) { return kWorkNames[static_cast<std::size_t>(kind)]; }
-
 Simulation simulate(const Schedule& schedule, const PipelineCosts& costs, bool with_timeline) {
   check(schedule, costs);
   return PaperStep(schedule, costs, with_timeline).run();
+}
+
+Simulation simulate_in_turn(const Schedule& schedule, const PipelineCosts& costs,
+                            bool with_timeline) {
+  check(schedule, costs);
+  Simulation simulation{.busy = std::vector<double>(costs.stages.size(), 0),
+                        .peak_in_flight = lamp::peak_in_flight(schedule)};
+  const auto add = [&](std::size_t stage, WorkKind kind, int microbatch) {
+    const double start = simulation.makespan;
+    const double length = length_of(costs.stages[stage], kind);
+    simulation.makespan += length;
+    simulation.busy[stage] += length;
+    if (with_timeline)
+      simulation.timeline.push_back(
+          {static_cast<int>(stage), kind, microbatch, start, simulation.makespan});
+  };
+  for (const auto& [stage, action] : one_at_a_time(schedule)) {
+    if (action.kind == ActionKind::kBackward &&
+        recomputes(rule_of(costs, stage), action.microbatch, schedule.microbatches))
+      add(stage, WorkKind::kRecompute, action.microbatch);
+    add(stage, work_kind(action.kind), action.microbatch);
+  }
+  simulation.utilisation =
+      simulation.makespan > 0 ? 1 / static_cast<double>(costs.stages.size()) : 1;
+  simulation.bubble = 1 - simulation.utilisation;
+  return simulation;
 }
 
 double makespan_lower_bound(int microbatches, const PipelineCosts& costs) {

@@ -18,11 +18,9 @@
 
 #include "lamp/pipeline/recompute.h"
 #include "lamp/pipeline/schedule.h"
+#include "lamp/pipeline/timeline.h"
 
 namespace lamp {
-
-enum class WorkKind { kForward, kBackward, kWeight, kRecompute, kTransfer };
-std::string to_string(WorkKind kind);  // "forward", "backward", "weight", ...
 
 // A skip between two stages, one micro-batch of it; its gradient takes as long the other way.
 struct SkipCost {
@@ -39,15 +37,6 @@ struct PipelineCosts {
   std::vector<RecomputeRule> recompute;  // [K]; {} = never
 };
 
-struct TimelineEntry {
-  int stage;  // of a transfer: the sender
-  WorkKind kind;
-  int microbatch;
-  double start;
-  double end;
-  int to_stage;  // of a transfer: the receiver; else = stage
-};
-
 struct Simulation {
   double makespan = 0;
   double bubble = 0;         // share of all stages' time spent waiting
@@ -61,6 +50,11 @@ struct Simulation {
 // negative or not finite, Error for a schedule that would wait forever.
 Simulation simulate(const Schedule& schedule, const PipelineCosts& costs,
                     bool with_timeline = true);
+
+// The same for stages that one device runs in turn, one action at a time (one_at_a_time()): nothing
+// overlaps, not even a recomputation, and transfers cost nothing.
+Simulation simulate_in_turn(const Schedule& schedule, const PipelineCosts& costs,
+                            bool with_timeline = true);
 
 // No order of actions beats the largest, over the stages, of: the first micro-batch's way there,
 // the stage's own work, and the last gradient's way home (for the last stage of one micro-batch

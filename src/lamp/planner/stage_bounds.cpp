@@ -20,17 +20,38 @@ StageBounds::StageBounds(const NetworkCosts& costs, const PipelineSetup& setup)
   }
   chain_ = forward_.back() + backward_.back();
   for (const auto& actions : schedule.actions) {
-    Order order;
-    int forwards = 0, backwards = 0;
-    for (const Action& action : actions) {
-      if (action.kind == ActionKind::kForward) ++forwards;
-      if (action.kind == ActionKind::kBackward && backwards++ == 0) order.before = forwards;
-      if (action.kind == ActionKind::kWeight && backwards < setup.microbatches)
-        ++order.weights_early;
-    }
-    orders_.push_back(order);
+    orders_.push_back(order_of(actions, setup.microbatches));
+    forwards_first_ = forwards_first_ && orders_.back().before == setup.microbatches;
   }
   at_last_ = orders_.back().before - 1;
+}
+
+StageBounds::Order StageBounds::order_of(const std::vector<Action>& actions, int microbatches) {
+  Order order;
+  int forwards = 0, backwards = 0;
+  for (const Action& action : actions) {
+    if (action.kind == ActionKind::kForward) ++forwards;
+    if (action.kind == ActionKind::kBackward && backwards++ == 0) order.before = forwards;
+    if (action.kind == ActionKind::kWeight && backwards < microbatches) ++order.weights_early;
+  }
+  // From a forward to its own backward, from there to the next forward.
+  order.loops = 0;
+  int wanted = -1;  // the micro-batch whose backward ends the loop
+  for (const Action& action : actions) {
+    if (wanted < 0 && action.kind == ActionKind::kForward) wanted = action.microbatch;
+    if (action.kind != ActionKind::kBackward) continue;
+    if (action.microbatch == wanted) {
+      ++order.loops;
+      order.after_loops = -1;
+      wanted = -1;
+    }
+    ++order.after_loops;
+  }
+  return order;
+}
+
+double StageBounds::more_transfers_s(double transfer) const {
+  return (setup_.microbatches - 1) * transfer;
 }
 
 double StageBounds::transfer_s(std::size_t stage, std::size_t cut) const {
@@ -54,8 +75,19 @@ StageBound StageBounds::seconds(std::size_t stage, const StageRange& links,
   const double own = forward_[links.first] + m * (forward + backward) + again * forward;
   const double waited = chain_ - home + at_last_ * forward + (m - 1) * backward +
                         (m - order.before + later_again) * forward;
-  const double work = std::max(own, waited);
-  return {work + order.weights_early * weight + home, work + m * weight};
+  const double round = chain_ - forward_[links.first] - home;
+  const double end = order.weights_early * weight + home;
+  StageBound bound{
+      .own = own + end,
+      .waited = waited + end,
+      .loop = forward_[links.first] + order.loops * round + order.after_loops * backward + home,
+      .loops = order.loops,
+      .one_way = std::max(own, waited) + m * weight};
+  if (forwards_first_) {
+    bound.forward = (m - 1) * forward;
+    bound.backward = (m - 1) * backward;
+  }
+  return bound;
 }
 
 }  // namespace lamp

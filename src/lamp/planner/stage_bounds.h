@@ -9,10 +9,17 @@
 //                               the first backward of the last stage; after it come all backwards
 //                               and the M - w forwards that the schedule puts there
 //
-// and h + l + t with the stage's own f + b is the whole chain's work, however it is cut. No torch
-// here.
+//   h + R (f + l + b) + (backwards after that) b + t
+//                               a stage that holds few micro-batches waits for one to come back
+//                               before it sends the next: R round trips, counted in its schedule
+//
+// h, l and t hold the transfers before and after the stage. And h + f + l + b + t is the whole
+// chain's work, however it is cut, to which M - 1 more micro-batches add the longest transfer at
+// least; where all forwards come before all backwards, the longest forward and the longest backward
+// of any stage or transfer. No torch here.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <vector>
 
@@ -20,10 +27,21 @@
 
 namespace lamp {
 
-// Both with every transfer taken as nothing.
+// With every transfer taken as nothing.
 struct StageBound {
-  double round_trip = 0;  // transfers before the stage lengthen it by twice their sum at least
-  double one_way = 0;     // weight halves may be done after the last gradient has left
+  // Transfers before the stage lengthen these three by twice their sum at least.
+  double own = 0;
+  double waited = 0;
+  double loop = 0;
+  int loops = 1;       // R
+  double one_way = 0;  // weight halves may be done after the last gradient has left
+  double forward = 0;  // of M - 1 micro-batches, where all forwards come first; else 0
+  double backward = 0;
+
+  // after: at most the sum of the transfers behind the stage, one way.
+  double round_trip(double after) const {
+    return std::max({own, waited + 2 * after, loop + 2 * loops * after});
+  }
 };
 
 class StageBounds {
@@ -36,14 +54,20 @@ class StageBounds {
   double transfer_s(std::size_t stage, std::size_t cut) const;
   // The work of one micro-batch on the whole chain. Any step takes that and every transfer twice.
   double chain_s() const { return chain_; }
+  // Of M - 1 micro-batches over one transfer: what it adds to the forwards, and to the backwards.
+  double more_transfers_s(double transfer) const;
+  bool forwards_first() const { return forwards_first_; }
 
  private:
   // What comes before and after a stage's first and last backward.
   struct Order {
     int before = 0;         // forwards before the first backward (w)
     int weights_early = 0;  // weight halves before the last backward
+    int loops = 1;          // R
+    int after_loops = 0;    // backwards after the last of them
   };
 
+  static Order order_of(const std::vector<Action>& actions, int microbatches);
   double sum(const std::vector<double>& prefix, const StageRange& links) const {
     return prefix[links.last] - prefix[links.first];
   }
@@ -53,6 +77,7 @@ class StageBounds {
   std::vector<double> forward_, backward_, weight_;  // prefix sums over links
   std::vector<Order> orders_;                        // [K]
   int at_last_ = 0;  // p: forwards before the last stage's first backward, less 1
+  bool forwards_first_ = true;
   double chain_ = 0;
 };
 

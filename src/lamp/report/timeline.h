@@ -1,34 +1,32 @@
-// What the timeline pictures show: who was busy with what and when, predicted or measured. Plain
-// data, so that the simulator's and the executor's timelines are drawn by the same code.
+// Pictures of timelines: who was busy with what and when. Predicted and measured ones are drawn by
+// the same code, one under the other on one time axis.
 #pragma once
 
 #include <string>
 #include <vector>
 
+#include "lamp/pipeline/timeline.h"
+
 namespace lamp {
 
-struct TimelineBar {
-  int stage;         // of a transfer: the sender
-  std::string kind;  // forward, backward, weight, recompute, transfer
-  int microbatch;
-  double start_s;
-  double end_s;
-  int to_stage;  // of a transfer: the receiver; else = stage
+struct TimelinePanel {
+  std::string name;  // such as "predicted"; not needed where there is one panel
+  int stages;
+  std::vector<TimelineEntry> timeline;
 };
 
 struct TimelinePicture {
   std::string title;
-  int stages;
-  std::vector<TimelineBar> bars;
+  std::vector<TimelinePanel> panels;
   std::string unit = "s";  // of the time axis, such as "s" or "forward times"
 };
 
-// A whole SVG document: a row a stage, time to the right, waiting hatched with its share of the
-// stage's time at the end of the row, transfers as a thin strip under their sender.
+// A whole SVG document: for each panel a row a stage, time to the right, waiting hatched with its
+// share of the stage's time at the end of the row, transfers as a thin strip under their sender.
 std::string timeline_svg(const TimelinePicture& picture);
 
-// Chrome's trace format, for chrome://tracing or ui.perfetto.dev: process 0 holds the stages,
-// process 1 the links by sender.
+// Chrome's trace format, for chrome://tracing or ui.perfetto.dev: of panel p, process 2 p holds the
+// stages and process 2 p + 1 the links by sender.
 std::string timeline_trace(const TimelinePicture& picture);
 
 }  // namespace lamp

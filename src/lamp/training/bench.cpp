@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
+#include <numeric>
 #include <utility>
 
 #include "lamp/base/device.h"
@@ -185,16 +186,12 @@ class StepBench {
   std::unique_ptr<torch::optim::Optimizer> optimizer_;
 };
 
-Json timeline_json(const StepResult& step) {
-  constexpr const char* kKinds[] = {"forward", "backward", "weight", "recompute"};
-  Json timeline = Json::array();
-  for (const RunEvent& event : step.timeline)
-    timeline.push_back({{"stage", event.stage},
-                        {"kind", kKinds[static_cast<int>(event.kind)]},
-                        {"microbatch", event.microbatch},
-                        {"start", event.start},
-                        {"end", event.end}});
-  return timeline;
+std::size_t median_index(const std::vector<double>& values) {
+  std::vector<std::size_t> order(values.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::sort(order.begin(), order.end(),
+            [&](std::size_t a, std::size_t b) { return values[a] < values[b]; });
+  return order[order.size() / 2];
 }
 
 double median(std::vector<double> values) {
@@ -209,12 +206,16 @@ double agreement(const torch::Tensor& a, const torch::Tensor& b) {
 
 }  // namespace
 
-Json bench_step(const BenchOptions& options) {
-  Setting setting = prepare(options, parse_devices(options.execution.device).front());
+MeasuredStep measure_step(const BenchOptions& wished) {
+  BenchOptions options = wished;
+  const auto devices = parse_devices(options.execution.device);
+  options.execution.precision = chosen_precision(options.execution.precision, devices.front());
+  Setting setting = prepare(options, devices.front());
   StepBench bench(options, setting);
-  Json result = description(options);
-  result.update(bench.description());
+  Json report = description(options);
+  report.update(bench.description());
   std::vector<double> seconds;
+  std::vector<std::vector<TimelineEntry>> timelines;
   Figures figures;
   for (int round = 0; round <= options.rounds; ++round) {
     if (round == 1)  // without the kernel checks of the warm-up
@@ -223,20 +224,29 @@ Json bench_step(const BenchOptions& options) {
       figures = bench.round();
       bench.wait();
     });
-    if (round > 0) seconds.push_back(took);
+    if (round == 0) continue;
+    seconds.push_back(took);
+    timelines.push_back(std::move(figures.step.timeline));
   }
-  result["seconds"] = seconds;
-  result["loss"] = figures.loss;
-  result["gradient_norm"] = figures.gradient_norm;
-  result["peak_bytes"] = Json::array();
+  MeasuredStep measured;
+  const std::size_t median = median_index(seconds);
+  measured.median_s = seconds[median];
+  measured.timeline = std::move(timelines[median]);
   for (const c10::Device device : bench.distinct_devices())
-    result["peak_bytes"].push_back(peak_bytes(device));
-  result["peak_in_flight"] = figures.step.peak_in_flight;
-  result["boundary_bytes"] = figures.step.boundary_bytes;
-  result["skip_bytes"] = figures.step.skip_bytes;
-  result["timeline"] = timeline_json(figures.step);
-  return result;
+    measured.peak_bytes.push_back(peak_bytes(device));
+  report["seconds"] = seconds;
+  report["loss"] = figures.loss;
+  report["gradient_norm"] = figures.gradient_norm;
+  report["peak_bytes"] = measured.peak_bytes;
+  report["peak_in_flight"] = figures.step.peak_in_flight;
+  report["boundary_bytes"] = figures.step.boundary_bytes;
+  report["skip_bytes"] = figures.step.skip_bytes;
+  report["timeline"] = to_json(measured.timeline);
+  measured.report = std::move(report);
+  return measured;
 }
+
+Json bench_step(const BenchOptions& options) { return measure_step(options).report; }
 
 Json bench_segment(const BenchOptions& options) {
   const torch::InferenceMode no_gradients;
@@ -244,7 +254,8 @@ Json bench_segment(const BenchOptions& options) {
     Network{.config = options.net, .stride_multiple = stride_multiple(options.net)}.check_window(
         "--patch", options.window->size);
   Setting setting = prepare(options, single_device(options.execution.device));
-  const Precision precision = parse_precision(options.execution.precision, setting.device.type());
+  const Precision precision = parse_precision(
+      chosen_precision(options.execution.precision, setting.device), setting.device.type());
   const c10::ScalarType dtype = dtype_of(precision);
   const Layout layout =
       choose_layout(options.execution.layout,

@@ -12,6 +12,7 @@
 #include "lamp/base/json.h"
 #include "lamp/inference/sliding_window.h"
 #include "lamp/nets/network.h"
+#include "lamp/pipeline/timeline.h"
 #include "lamp/training/execution.h"
 #include "lamp/training/train_config.h"
 
@@ -28,9 +29,17 @@ struct BenchOptions {
   std::optional<WindowOptions> window;  // segment only; none = the whole volume at once
 };
 
-// The contract's fields, and how the last round went: "timeline" and bytes sent. A round is one
-// optimizer step on noise with random labels; loss and gradient norm are the last
+struct MeasuredStep {
+  Json report;                           // the contract's fields, bytes sent and the timeline
+  double median_s = 0;                   // of the rounds
+  std::vector<std::int64_t> peak_bytes;  // by distinct device
+  std::vector<TimelineEntry> timeline;   // of the round that took the median
+};
+
+// A round is one optimizer step on noise with random labels; loss and gradient norm are the last
 // round's.
+MeasuredStep measure_step(const BenchOptions& options);
+// Its report.
 Json bench_step(const BenchOptions& options);
 // A round is the logits of one volume. The folded network (inference_form.h) and the one it was
 // made from take turns; "seconds" and "peak_bytes" are the folded one's, "unfolded" holds the

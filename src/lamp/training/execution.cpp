@@ -11,6 +11,7 @@
 #include "lamp/base/text.h"
 #include "lamp/inference/memory_estimate.h"
 #include "lamp/nets/net_factory.h"
+#include "lamp/nets/precision.h"
 #include "lamp/pipeline/link_costs.h"
 #include "lamp/planner/balance.h"
 #include "lamp/planner/least_memory.h"
@@ -172,7 +173,7 @@ ExecutionConfig parse_execution_config(const Json& json) {
   ObjectReader reader(json, "execution");
   ExecutionConfig config;
   config.device = reader.get<std::string>("device", config.device);
-  config.precision = reader.choice("precision", config.precision, {"fp32", "bf16", "fp16"});
+  config.precision = reader.choice("precision", config.precision, {"auto", "fp32", "bf16", "fp16"});
   config.layout = reader.choice("layout", config.layout, {"auto", "channels_last", "contiguous"});
   parse_partition(reader, config);
   const Json& count = reader.at("microbatches");
@@ -200,13 +201,19 @@ Json to_json(const ExecutionConfig& config) {
                                                      : Json(config.recompute)}};
 }
 
+std::string chosen_precision(const std::string& name, c10::Device device) {
+  if (name != "auto") return name;
+  return bf16_support(device).is_fast ? "bf16" : "fp32";
+}
+
 Layout training_layout(const ExecutionConfig& config, const NetConfig& net) {
   const c10::Device device = parse_devices(config.device).front();
-  return choose_layout(config.layout,
-                       {.device = device,
-                        .precision = parse_precision(config.precision, device.type()),
-                        .width = net.width,
-                        .training = true});
+  return choose_layout(
+      config.layout,
+      {.device = device,
+       .precision = parse_precision(chosen_precision(config.precision, device), device.type()),
+       .width = net.width,
+       .training = true});
 }
 
 std::unique_ptr<Pipeline> make_pipeline(const Network& network, const ExecutionConfig& config,

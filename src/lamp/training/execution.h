@@ -18,8 +18,10 @@
 namespace lamp {
 
 struct ExecutionConfig {
-  std::string device = "auto";     // several with commas = pipeline stages
-  std::string precision = "fp32";  // fp32 | bf16 | fp16 (GPU)
+  std::string device = "auto";  // several with commas = pipeline stages
+  // fp32 | bf16 | fp16 (GPU) | auto: bf16 where the device multiplies it itself, else fp32. A run
+  // keeps what it began with, as its gradients' bits depend on it.
+  std::string precision = "fp32";
   // auto (measured at a run's start, then kept in its config.json) | channels_last | contiguous
   std::string layout = "auto";
   // auto: the planner's; time: stages that take equally long, as measured; layers, parameters,
@@ -39,6 +41,8 @@ struct ExecutionConfig {
 ExecutionConfig parse_execution_config(const Json& json);
 Json to_json(const ExecutionConfig& config);
 
+// What "auto" stands for on this device; any other name is returned as it is.
+std::string chosen_precision(const std::string& name, c10::Device device);
 // The layout of the network's tensors in training.
 Layout training_layout(const ExecutionConfig& config, const NetConfig& net);
 
@@ -56,8 +60,9 @@ struct PipelineLoad {
 std::unique_ptr<Pipeline> make_pipeline(const Network& network, const ExecutionConfig& config,
                                         const PipelineLoad& load, std::uint64_t seed);
 
-// M for one batch: what the configuration asks for, at most one for each sample, fewer where a
-// micro-batch would leave batch norm a single value, and 1 where the loss needs the whole batch.
+// M for one prepared batch (of which only the sizes matter): what the configuration asks for, at
+// most one for each sample, fewer where a micro-batch would leave batch norm a single value, and 1
+// where the loss needs the whole batch.
 std::int64_t choose_microbatches(const ExecutionConfig& config, const Network& network,
                                  const torch::Tensor& prepared,
                                  const std::vector<c10::Device>& devices, bool loss_is_sum);

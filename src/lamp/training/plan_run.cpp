@@ -7,7 +7,6 @@
 #include "lamp/base/errors.h"
 #include "lamp/inference/memory_estimate.h"
 #include "lamp/nets/net_factory.h"
-#include "lamp/training/bench.h"
 #include "lamp/training/optimizer.h"
 #include "lamp/training/plan_costs.h"
 
@@ -19,33 +18,6 @@ constexpr std::int64_t kMostDevices = 1024;
 
 std::string size_text(const std::array<std::int64_t, 3>& size) {
   return std::to_string(size[0]) + "," + std::to_string(size[1]) + "," + std::to_string(size[2]);
-}
-
-void check(const PlanOptions& options, std::int64_t stride) {
-  for (const std::int64_t side : options.input)
-    if (side < stride)
-      throw UsageError("--input: found " + size_text(options.input) + ", but " + options.net.name +
-                       " of depth " + std::to_string(options.net.depth) + " halves its input to " +
-                       std::to_string(stride) +
-                       " voxels a side or more; use a larger input or a "
-                       "smaller --depth");
-  if (options.batch < 1)
-    throw UsageError("--batch: found " + std::to_string(options.batch) + ", expected 1 or more");
-  if (!options.absent_devices) {
-    if (options.flops_per_s)
-      throw UsageError(
-          "--flops describes devices that are not here: give their number too, "
-          "--devices N, or leave it out to have this machine measured");
-    return;
-  }
-  const std::int64_t count = *options.absent_devices;
-  if (count < 1 || count > kMostDevices)
-    throw UsageError("--devices: found " + std::to_string(count) + ", expected 1 to " +
-                     std::to_string(kMostDevices));
-  if (!options.device_memory_bytes)
-    throw UsageError("--devices " + std::to_string(count) +
-                     ": these devices are not here, so say how large they are: "
-                     "--device-memory 16GiB");
 }
 
 // Stages by their names; for those that are not here "0", "1", ...
@@ -76,6 +48,35 @@ std::vector<Alternative> smaller_inputs(const PlanOptions& options,
   }
 }
 
+}  // namespace
+
+void check_plan_options(const PlanOptions& options, std::int64_t stride) {
+  for (const std::int64_t side : options.input)
+    if (side < stride)
+      throw UsageError("--input: found " + size_text(options.input) + ", but " + options.net.name +
+                       " of depth " + std::to_string(options.net.depth) + " halves its input to " +
+                       std::to_string(stride) +
+                       " voxels a side or more; use a larger input or a "
+                       "smaller --depth");
+  if (options.batch < 1)
+    throw UsageError("--batch: found " + std::to_string(options.batch) + ", expected 1 or more");
+  if (!options.absent_devices) {
+    if (options.flops_per_s)
+      throw UsageError(
+          "--flops describes devices that are not here: give their number too, "
+          "--devices N, or leave it out to have this machine measured");
+    return;
+  }
+  const std::int64_t count = *options.absent_devices;
+  if (count < 1 || count > kMostDevices)
+    throw UsageError("--devices: found " + std::to_string(count) + ", expected 1 to " +
+                     std::to_string(kMostDevices));
+  if (!options.device_memory_bytes)
+    throw UsageError("--devices " + std::to_string(count) +
+                     ": these devices are not here, so say how large they are: "
+                     "--device-memory 16GiB");
+}
+
 PlanRequest request_of(const PlanOptions& options, const std::shared_ptr<Network>& shapes) {
   const Network& network = *shapes;
   const ExecutionConfig& execution = options.execution;
@@ -85,7 +86,6 @@ PlanRequest request_of(const PlanOptions& options, const std::shared_ptr<Network
   if (!on_host || options.bytes_per_s)
     request.bytes_per_s = options.bytes_per_s.value_or(kAbsentBytesPerS);
   request.optimizer_factor = optimizer_state_factor(options.optimizer);
-  request.update_s_per_byte = update_s_per_byte(options);
   const std::int64_t voxels = options.input[0] * options.input[1] * options.input[2];
   // On the CPU the network takes a copy in another layout; elsewhere only a padded one.
   const bool is_padded = std::any_of(options.input.begin(), options.input.end(), [&](auto side) {
@@ -108,14 +108,13 @@ PlanRequest request_of(const PlanOptions& options, const std::shared_ptr<Network
   return request;
 }
 
-}  // namespace
-
 Plan plan_network(const PlanOptions& options) {
   const auto shapes = shapes_of(options);
-  check(options, shapes->stride_multiple);
-  return make_plan(request_of(options, shapes), options.absent_devices
-                                                    ? shape_costs_of(options, shapes)
-                                                    : measured_costs_of(options));
+  check_plan_options(options, shapes->stride_multiple);
+  PlanRequest request = request_of(options, shapes);
+  request.update_s_per_byte = update_s_per_byte(options);
+  return make_plan(request, options.absent_devices ? shape_costs_of(options, shapes)
+                                                   : measured_costs_of(options));
 }
 
 ExecutionConfig resolved(ExecutionConfig execution, const Plan& plan) {
@@ -133,16 +132,16 @@ ExecutionConfig resolved(ExecutionConfig execution, const Plan& plan) {
   return execution;
 }
 
-Json measure_plan(const PlanOptions& options, const Plan& plan, int rounds) {
+MeasuredStep measure_plan(const PlanOptions& options, const Plan& plan, int rounds) {
   if (options.absent_devices)
     throw UsageError("--measure: these devices are not here; leave it out, or plan for --device");
-  return bench_step({.net = options.net,
-                     .input = options.input,
-                     .batch = options.batch,
-                     .optimizer = options.optimizer,
-                     .execution = resolved(options.execution, plan),
-                     .rounds = rounds,
-                     .seed = options.seed});
+  return measure_step({.net = options.net,
+                       .input = options.input,
+                       .batch = options.batch,
+                       .optimizer = options.optimizer,
+                       .execution = resolved(options.execution, plan),
+                       .rounds = rounds,
+                       .seed = options.seed});
 }
 
 }  // namespace lamp

@@ -4,12 +4,14 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 
 #include "lamp/base/json.h"
 #include "lamp/nets/network.h"
 #include "lamp/planner/plan.h"
+#include "lamp/training/bench.h"
 #include "lamp/training/execution.h"
 #include "lamp/training/train_config.h"
 
@@ -18,6 +20,7 @@ namespace lamp {
 struct PlanOptions {
   NetConfig net;
   std::array<std::int64_t, 3> input = {64, 64, 64};  // x, y, z
+  bool largest_input = false;                        // `input` is the most: plan_choices.h
   std::int64_t batch = 1;
   ExecutionConfig execution;  // .device: what is here; what is "auto" is planned
   OptimizerConfig optimizer;
@@ -30,6 +33,14 @@ struct PlanOptions {
   std::uint64_t seed = 0;
 };
 
+// Throws UsageError for an input that is smaller than the network's stride and for options that
+// contradict each other.
+void check_plan_options(const PlanOptions& options, std::int64_t stride);
+
+// What the options ask of the planner, apart from the time of the optimizer's step. shapes: of
+// shapes_of().
+PlanRequest request_of(const PlanOptions& options, const std::shared_ptr<Network>& shapes);
+
 // Measures the network's layers on the first device, or works them out for absent ones; then
 // make_plan(). Throws UsageError for options that contradict each other.
 Plan plan_network(const PlanOptions& options);
@@ -37,8 +48,8 @@ Plan plan_network(const PlanOptions& options);
 // The configuration with everything that was "auto" as the plan has it.
 ExecutionConfig resolved(ExecutionConfig execution, const Plan& plan);
 
-// bench_step() of the plan: the measured counterpart.
-Json measure_plan(const PlanOptions& options, const Plan& plan, int rounds);
+// The plan's measured counterpart.
+MeasuredStep measure_plan(const PlanOptions& options, const Plan& plan, int rounds);
 
 // The contract's fields.
 Json to_json(const Plan& plan);

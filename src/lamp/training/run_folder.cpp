@@ -10,6 +10,7 @@
 #include "lamp/base/files.h"
 #include "lamp/base/log.h"
 #include "lamp/nets/net_factory.h"
+#include "lamp/training/auto_settings.h"
 #include "lamp/training/execution.h"
 #include "lamp/training/run_state.h"
 
@@ -134,6 +135,8 @@ RunFolder open_run_folder(const TrainRequest& request) {
                      "its \"training\" list is empty");
   check_augment(folder.config.augment, folder.dataset.labels);
   complete_net(folder.config, given.value("net", Json()), folder.dataset);
+  settle_auto(folder.config, folder.dataset,
+              folder.has_state ? read_json(request.run / "config.json") : Json());
   check_windows(folder.config);
   check_class_weights(folder.config);
   keep_layout(folder);

@@ -27,8 +27,8 @@ Json to_json(const OptimizerConfig& config) {
 
 std::optional<std::array<std::int64_t, 3>> parse_patch(ObjectReader& reader) {
   const Json& patch = reader.at("patch");
-  if (patch.is_null() || patch == "whole") return std::nullopt;
-  const std::string expected = "\"whole\" or three whole numbers of voxels [x, y, z]";
+  if (patch.is_null() || patch == "whole" || patch == "auto") return std::nullopt;
+  const std::string expected = "\"whole\", \"auto\" or three whole numbers of voxels [x, y, z]";
   if (!patch.is_array() || patch.size() != 3)
     throw_wrong_type(reader.where("patch"), patch, expected);
   std::array<std::int64_t, 3> size{};
@@ -44,6 +44,7 @@ StageConfig parse_stage(const Json& json, const std::string& where, const Json& 
   ObjectReader reader(json, where);
   StageConfig stage;
   stage.patch = parse_patch(reader);
+  stage.is_auto_patch = reader.at("patch") == "auto";
   stage.batch = positive(reader, "batch", stage.batch);
   stage.epochs = positive(reader, "epochs", stage.epochs);
   Json merged = optimizer.is_null() ? Json::object() : optimizer;
@@ -103,7 +104,7 @@ OptimizerConfig parse_optimizer_config(const Json& json, const std::string& wher
 }
 
 std::string StageConfig::describe() const {
-  std::string text = "whole volumes";
+  std::string text = is_auto_patch && !patch ? "the largest patch that fits" : "whole volumes";
   if (patch)
     text = std::to_string((*patch)[0]) + "x" + std::to_string((*patch)[1]) + "x" +
            std::to_string((*patch)[2]);
@@ -154,7 +155,8 @@ Json to_json(const TrainConfig& config) {
   json["loss"] = to_json(config.loss);
   json["curriculum"] = Json::array();
   for (const StageConfig& stage : config.curriculum) {
-    json["curriculum"].push_back({{"patch", stage.patch ? Json(*stage.patch) : Json("whole")},
+    const char* word = stage.is_auto_patch ? "auto" : "whole";
+    json["curriculum"].push_back({{"patch", stage.patch ? Json(*stage.patch) : Json(word)},
                                   {"batch", stage.batch},
                                   {"epochs", stage.epochs},
                                   {"optimizer", to_json(stage.optimizer)}});

@@ -30,6 +30,9 @@ struct OptimizerConfig {
 // volumes last.
 struct StageConfig {
   std::optional<std::array<std::int64_t, 3>> patch;  // x, y, z voxels; none = "whole"
+  // "auto": none yet; when the run begins the largest that fits the memory, up to the median size
+  // of the training images (auto_settings.h). The run keeps it.
+  bool is_auto_patch = false;
   std::int64_t batch = 1;
   std::int64_t epochs = 1;       // an epoch draws every training case once
   OptimizerConfig optimizer;     // the run's, unless the stage names its own

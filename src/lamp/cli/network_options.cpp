@@ -1,0 +1,74 @@
+// Words from the command line into JSON.
+#include "lamp/cli/network_options.h"
+
+#include "lamp/base/errors.h"
+#include "lamp/inference/patch_choice.h"
+
+namespace lamp {
+namespace {
+
+// A number or a list where it reads as one, else the word itself.
+Json value_of(const std::string& text) {
+  const Json parsed = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  return parsed.is_discarded() ? Json(text) : parsed;
+}
+
+}  // namespace
+
+void add_options(CLI::App& command, NetOptions& options) {
+  command.add_option("--net", options.name, "unet, seunet or anatomynet");
+  command.add_option("--width", options.width, "filters of the first convolution");
+  command.add_option("--depth", options.depth, "encoder blocks after the first");
+  command.add_option("--classes", options.classes, "labels with the background");
+  command.add_option("--in-channels", options.channels, "channels of the input");
+}
+
+Json to_json(const NetOptions& options) {
+  Json json = Json::object();
+  if (!options.name.empty()) json["name"] = options.name;
+  if (options.width) json["width"] = *options.width;
+  if (options.depth) json["depth"] = *options.depth;
+  if (options.classes) json["classes"] = *options.classes;
+  if (options.channels) json["in_channels"] = *options.channels;
+  return json;
+}
+
+void add_options(CLI::App& command, ExecutionOptions& options) {
+  command.add_option("--precision", options.precision, "fp32, bf16, fp16 or auto");
+  command.add_option(
+      "--layout", options.layout,
+      "order of the network's tensors: auto (measured), channels_last or contiguous");
+  command.add_option("--schedule", options.schedule, "auto, naive, gpipe, 1f1b or zero-bubble");
+  command.add_option("--microbatches", options.microbatches, "auto, or parts of the mini-batch");
+  command.add_option("--recompute", options.recompute, "auto, never, always or except_last");
+  command.add_option("--partition", options.partition,
+                     "auto, layers a stage such as [5,7,9], or to cut by time, layers, parameters "
+                     "or activations");
+}
+
+Json to_json(const ExecutionOptions& options) {
+  Json json = Json::object();
+  if (!options.device.empty()) json["device"] = options.device;
+  const auto set = [&](const char* key, const std::string& text) {
+    if (!text.empty()) json[key] = value_of(text);
+  };
+  set("precision", options.precision);
+  set("layout", options.layout);
+  set("schedule", options.schedule);
+  set("microbatches", options.microbatches);
+  set("recompute", options.recompute);
+  set("partition", options.partition);
+  return json;
+}
+
+std::array<std::int64_t, 3> parse_size(const std::string& text, const std::string& option) {
+  try {
+    const PatchRequest size = parse_patch(text);
+    if (size.kind == PatchRequest::kFixed) return size.size;
+  } catch (const UsageError&) {
+    // The same, in this option's words.
+  }
+  throw UsageError(option + ": found \"" + text + "\", expected X,Y,Z such as 128,128,96");
+}
+
+}  // namespace lamp

@@ -1,0 +1,23 @@
+// What "auto" in a training configuration comes to where it changes what is computed: the patch of
+// a stage and the precision. Both are settled once, when a run begins, and written into its
+// config.json; a resumed run keeps them, whatever machine it goes on.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "lamp/base/json.h"
+#include "lamp/data/datalist.h"
+#include "lamp/data/preprocess.h"
+#include "lamp/training/train_config.h"
+
+namespace lamp {
+
+// Of the training images on the network's grid, axis by axis, x, y, z; from their headers alone.
+std::array<std::int64_t, 3> median_size(const Dataset& dataset, const DataConfig& data);
+
+// Replaces "auto". earlier: the config.json of a run that goes on, else null. Throws DoesNotFit
+// where not even the smallest patch fits.
+void settle_auto(TrainConfig& config, const Dataset& dataset, const Json& earlier);
+
+}  // namespace lamp

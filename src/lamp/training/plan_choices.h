@@ -1,0 +1,31 @@
+// The parts of a plan that change what a network computes and so are left to the user unless asked
+// for: the precision, and the size of the input.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "lamp/training/plan_run.h"
+
+namespace lamp {
+
+struct NetworkPlan {
+  PlanOptions options;  // with the input and the precision that were chosen
+  Plan plan;            // its reasons name them
+};
+
+// plan_network() for what the options leave open:
+//  - execution.precision "auto": fp32 or bf16, as measured, where the device multiplies bf16
+//  itself;
+//    fp32 unless bf16 is faster by more than noise or alone fits.
+//  - largest_input: the largest that fits.
+// Throws UsageError for options that contradict each other.
+NetworkPlan choose_plan(const PlanOptions& wish);
+
+// The first of options.input and ever smaller ones, multiples of the network's stride, of which a
+// training step fits `share` of the devices' memory, by shapes alone: nothing is allocated. The
+// last of them, one stride a side, if none does.
+std::array<std::int64_t, 3> largest_input(const PlanOptions& options, double share = 1);
+bool may_fit(const PlanOptions& options, double share = 1);
+
+}  // namespace lamp
