@@ -61,7 +61,6 @@ TEST_F(AutoSettingsTest, ARunThatGoesOnKeepsWhatItBeganWith) {
 
 TEST_F(AutoSettingsTest, ANetworkThatFitsNowhereIsRefused) {
   Json json = auto_config();
-  json["net"] = {{"name", "unet"}, {"width", 1024}, {"depth", 1}};
   json["curriculum"][0]["batch"] = 100000000;
   TrainConfig config = parse_train_config(json);
   EXPECT_THROW(settle_auto(config, read_dataset(data_), Json()), DoesNotFit);

@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
+#include <algorithm>
+
 #include "lamp/base/device.h"
 #include "lamp/base/errors.h"
 #include "lamp/base/log.h"
@@ -63,7 +65,7 @@ TEST(PlanChoicesTest, TheLargestInputFitsAndTheNextOneDoesNot) {
     options.largest_input = true;
     const NetworkPlan chosen = choose_plan(options);
     ASSERT_TRUE(chosen.plan.fits) << mebibytes;
-    auto size = chosen.options.input;
+    const auto size = chosen.options.input;
     const std::array<std::int64_t, 3> most = {64, 48, 56};  // multiples of 8
     for (std::size_t axis = 0; axis < 3; ++axis) {
       EXPECT_EQ(size[axis] % 8, 0);
@@ -71,8 +73,12 @@ TEST(PlanChoicesTest, TheLargestInputFitsAndTheNextOneDoesNot) {
     }
     EXPECT_THAT(chosen.plan.reasons.back(), HasSubstr("the largest up to 70,52,61 that fits"));
     if (size == most) continue;
+    // The last one on the walk from the largest down that was passed over.
     options = chosen.options;
-    *std::max_element(options.input.begin(), options.input.end()) += 8;
+    for (auto now = most; now != size;) {
+      options.input = now;
+      *std::max_element(now.begin(), now.end()) -= 8;
+    }
     EXPECT_FALSE(plan_network(options).fits) << mebibytes;
   }
 }
