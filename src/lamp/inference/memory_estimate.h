@@ -4,9 +4,10 @@
 // skips on their way, the kernels' workspace) grow as fixed + slope * voxels. Two passes over small
 // volumes, counted by the allocator, give both numbers for every link, whatever kernels the device
 // chooses; the largest link decides. Workspaces that do not grow with the volume, such as reordered
-// weights, are in `fixed`. One thing is not linear: on the CPU torch runs a float32 convolution by
-// im2col, whose workspace is 27 times its input, unless channels * depth * height of that input
-// exceed 20480. So each link has a second line from volumes beyond that.
+// weights, are in `fixed`. One thing is not linear: where torch itself chooses the kernel (see
+// nets/onednn_conv.h), it runs a float32 convolution on the CPU by im2col, whose workspace is 27
+// times its input, unless channels * depth * height of that input exceed 20480. So each link has a
+// second line from volumes beyond that.
 #pragma once
 
 #include <c10/core/Device.h>
