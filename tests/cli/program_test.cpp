@@ -54,6 +54,26 @@ TEST(ProgramTest, UsageErrorsExitWithTwo) {
   expect_one_line_error(run_lamp("--threads 0 info x"), 2, "threads");
 }
 
+TEST(ProgramTest, NetworksAndWindowsThatCannotBeAreUsageErrors) {
+  for (const char* command : {"bench step", "bench segment", "plan"}) {
+    expect_one_line_error(run_lamp(std::string(command) + " --net unet --width 0 --input 32,32,32"),
+                          2, "net.width: found 0, expected 1 to 1024");
+    expect_one_line_error(
+        run_lamp(std::string(command) + " --net unet --width -4 --input 32,32,32"), 2,
+        "net.width: found -4");
+  }
+  expect_one_line_error(run_lamp("bench segment --width 4 --depth 2 --patch 4,32,32"), 2,
+                        "--patch: found 4,32,32, smaller than the stride");
+  expect_one_line_error(run_lamp("bench segment --width 4 --layout nhwc"), 2, "channels_last");
+}
+
+TEST(ProgramTest, APyTorchPickleIsRefusedWithTheWayToConvertIt) {
+  const TemporaryFolder folder;
+  std::ofstream(folder / "model.pt") << "PK\x03\x04 and more than eight bytes";
+  expect_one_line_error(run_lamp("info " + quoted(folder / "model.pt")), 3,
+                        "safetensors.torch.save_file");
+}
+
 TEST(ProgramTest, MissingAndBrokenInputExitsWithThreeAndNamesTheFile) {
   const TemporaryFolder folder;
   std::ofstream(folder / "broken.nii.gz") << "not gzip";

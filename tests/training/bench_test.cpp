@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
+#include "lamp/base/errors.h"
 #include "lamp/base/log.h"
 #include "lamp/base/memory_counter.h"
 
@@ -20,7 +21,7 @@ TEST(BenchTest, AStepGivesTheContractsFieldsAndTheSameFiguresEachTime) {
   const Json first = bench_step(small());
   for (const char* field :
        {"net", "width", "device", "stages", "schedule", "microbatches", "recompute", "precision",
-        "seconds", "loss", "gradient_norm", "peak_bytes"})
+        "layout", "seconds", "loss", "gradient_norm", "peak_bytes"})
     EXPECT_TRUE(first.contains(field)) << field;
   EXPECT_EQ(first["seconds"].size(), 2U);
   EXPECT_GT(first["gradient_norm"].get<double>(), 0);
@@ -43,12 +44,15 @@ TEST(BenchTest, PeakBytesGrowWithTheInput) {
 
 TEST(BenchTest, TheFoldedNetworkAgreesWithTheOneItWasMadeFrom) {
   const Json result = bench_segment(small());
+  EXPECT_GT(result["unfolded"]["speedup"].get<double>(), 0);
   EXPECT_GE(result["unfolded"]["same_labels"].get<double>(), 0.999);
   EXPECT_LE(result["unfolded"]["largest_difference"].get<double>(),
             1e-4 * result["unfolded"]["largest_logit"].get<double>());
   BenchOptions windows = small();
   windows.window = WindowOptions{.size = {16, 16, 16}};
   EXPECT_EQ(bench_segment(windows)["patch"], Json({16, 16, 16}));
+  windows.window->size = {16, 4, 16};
+  EXPECT_THROW(bench_segment(windows), UsageError) << "smaller than the network's stride of 8";
 }
 
 TEST(BenchTest, Bf16LossIsCloseToFp32) {

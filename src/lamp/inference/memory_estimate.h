@@ -4,9 +4,10 @@
 // chain runs; their sizes are proportional to the voxels. Kernels' workspaces are found by two
 // passes over small volumes, counted by the allocator, whatever kernels the device chooses: each
 // link's grows as fixed + slope * voxels. Workspaces that do not grow with the volume, such as
-// reordered weights, are in `fixed`. One thing is not linear: on the CPU torch runs a float32
-// convolution by im2col, whose workspace is 27 times its input, unless channels * depth * height of
-// that input exceed 20480. So each link has a second line from volumes beyond that.
+// reordered weights, are in `fixed`. One thing is not linear: where torch itself chooses the kernel
+// (nets/onednn_conv.h) it runs a float32 convolution on the CPU by im2col, whose workspace is 27
+// times its input, unless channels * depth * height of that input exceed 20480. So each link has a
+// second line from volumes beyond that.
 #pragma once
 
 #include <c10/core/Device.h>

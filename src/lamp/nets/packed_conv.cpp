@@ -3,7 +3,6 @@
 #include "lamp/nets/packed_conv.h"
 
 #include <ATen/core/dispatch/Dispatcher.h>
-#include <ATen/native/ConvUtils.h>
 #include <torch/torch.h>
 
 #include <string_view>
@@ -75,11 +74,12 @@ void PackedConvolution::pack(const torch::Tensor& input, const torch::Tensor& we
 torch::Tensor PackedConvolution::run(const torch::Tensor& input, const torch::Tensor& weight,
                                      const torch::Tensor& bias, const ConvGeometry& geometry,
                                      std::optional<double> slope) {
+  constexpr auto kLast = at::MemoryFormat::ChannelsLast3d;
   if (torch::GradMode::is_enabled() || !runs_on_onednn(input, weight) || !kernels().all() ||
-      !at::native::mkldnn_conv_use_channels_last(input, weight))
+      (input.suggest_memory_format() != kLast && weight.suggest_memory_format() != kLast))
     return {};
   pack(input, weight, geometry);
-  const torch::Tensor x = input.contiguous(at::MemoryFormat::ChannelsLast3d);
+  const torch::Tensor x = input.contiguous(kLast);
   const Bias b = bias.defined() ? Bias(bias) : std::nullopt;
   const std::string_view after = slope ? "leaky_relu" : "none";
   Scalars scalars;
