@@ -29,7 +29,8 @@ TrainingCase draw_case(const ProbeOptions& options, bool training, int index, in
   Volume image = drawn.image;
   image.voxels = image.voxels.to(torch::kFloat32);
   const PreparedImage prepared = prepare_image(image, options.data);
-  TrainingCase sample{.image = prepared.voxels, .label = prepare_label(drawn.label, prepared.path)};
+  TrainingCase sample{.stored = prepared.voxels,
+                      .label = prepare_label(drawn.label, prepared.path)};
   index_foreground(sample, classes);
   return sample;
 }
@@ -38,7 +39,7 @@ TrainingCase draw_case(const ProbeOptions& options, bool training, int index, in
 TrainingCase only_label(const TrainingCase& sample, std::size_t label) {
   TrainingCase single = sample;
   for (std::size_t other = 0; other < single.foreground.size(); ++other)
-    if (other != label) single.foreground[other].clear();
+    if (other != label) single.foreground[other] = torch::empty({0}, torch::kInt64);
   return single;
 }
 
