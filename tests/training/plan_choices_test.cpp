@@ -112,7 +112,7 @@ TEST(PlanLimitTest, WhatFitsKeepsToItsLimitAndWhatDoesNotExceedsIt) {
     options.execution.schedule = trial % 4 < 2 ? "auto" : "naive";
     options.execution.microbatches = static_cast<std::int64_t>(random.below(3));
     const std::int64_t limit =
-        (std::int64_t{2} << 20) + static_cast<std::int64_t>(random.below(11 << 20));
+        (std::int64_t{1} << 20) + static_cast<std::int64_t>(random.below(4 << 20));
     options.device_memory_bytes = limit;
     const Plan plan = plan_network(options);
     const std::int64_t peak = measure_plan(options, plan, 2).peak_bytes[0];
