@@ -111,6 +111,9 @@ TEST_F(ExperimentTest, RefusesWhatIsNotThere) {
   EXPECT_THROW(run_experiment(unknown), UsageError);
   unknown.scale = "full";  // needs real data
   EXPECT_THROW(run_experiment(unknown), UsageError);
+  unknown.dataset = folder_ / "nothing";
+  EXPECT_THROW(run_experiment(unknown), InputError);
+  EXPECT_FALSE(fs::exists(folder_ / "out")) << "nothing is written before all is known";
 }
 
 }  // namespace

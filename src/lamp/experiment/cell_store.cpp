@@ -10,9 +10,7 @@
 
 namespace lamp {
 
-CellStore::CellStore(std::filesystem::path folder) : folder_(std::move(folder) / "cells") {
-  make_output_folder(folder_);
-}
+CellStore::CellStore(std::filesystem::path folder) : folder_(std::move(folder) / "cells") {}
 
 std::filesystem::path CellStore::file(const std::string& name) const {
   return folder_ / (file_stem(name) + ".json");
@@ -31,6 +29,7 @@ std::optional<Json> CellStore::find(const std::string& name, const Json& setting
 }
 
 void CellStore::save(const std::string& name, const Json& settings, const Json& result) const {
+  make_output_folder(folder_);
   write_file(file(name),
              dump_json({{"cell", name}, {"settings", settings}, {"result", result}}) + "\n");
 }

@@ -12,7 +12,7 @@ namespace lamp {
 
 class CellStore {
  public:
-  // Files go to folder/cells. Creates the folder.
+  // Files go to folder/cells, which the first of them creates.
   explicit CellStore(std::filesystem::path folder);
 
   // The result of the cell if it was finished with these very settings.

@@ -68,11 +68,13 @@ class Runner {
   }
 
   Json run() {
+    if (!experiment_.conditions.empty()) find_data();
+    make_output_folder(request_.folder);
     publish();
     if (experiment_.control) run_controls();
     for (const Timing& timing : experiment_.timings) run_timing(timing);
     if (!experiment_.conditions.empty()) {
-      prepare_data();
+      write_data();
       // Seed after seed, so that an early look shows every row.
       for (const std::uint64_t seed : experiment_.seeds)
         for (const Condition& condition : experiment_.conditions) run_condition(condition, seed);
@@ -95,7 +97,8 @@ class Runner {
     return result;
   }
 
-  void prepare_data() {
+  // Says what is missing before anything is written.
+  void find_data() {
     if (!request_.dataset.empty()) {
       const Dataset dataset = read_dataset(request_.dataset);
       data_ = {dataset.file, dataset.root / "labelsTs", fs::absolute(dataset.file).string()};
@@ -107,9 +110,14 @@ class Runner {
     }
     if (!experiment_.phantoms)
       throw UsageError("experiment: this one needs real data: name a data set with -d");
+    const fs::path folder = request_.folder / "data" / "phantoms";
+    data_ = {folder / "dataset.json", folder / "labelsTs", key_of(*experiment_.phantoms)};
+  }
+
+  void write_data() {
+    if (!request_.dataset.empty()) return;
     PhantomOptions phantoms = *experiment_.phantoms;
     phantoms.folder = request_.folder / "data" / "phantoms";
-    data_ = {phantoms.folder / "dataset.json", phantoms.folder / "labelsTs", key_of(phantoms)};
     const fs::path mark = request_.folder / "data" / "phantoms.json";
     if (fs::exists(mark) && fs::exists(data_.json) && read_json(mark) == data_.key) return;
     std::error_code error;
