@@ -105,7 +105,8 @@ TEST(PlanCommandTest, DrawsPredictedAboveMeasured) {
   ASSERT_THAT(drawn, HasSubstr(">predicted: "));
   EXPECT_LT(drawn.find(">predicted: "), drawn.find(">measured: "));
   std::vector<int> bars(4, 0);  // by process: predicted stages, links, measured stages, links
-  for (const Json& event : parse_json(text_of(trace), trace)["traceEvents"])
+  const Json traced = parse_json(text_of(trace), trace);
+  for (const Json& event : traced["traceEvents"])
     if (event["ph"] == "X") ++bars.at(event["pid"].get<std::size_t>());
   EXPECT_EQ(bars, (std::vector{8, 0, 8, 0}));  // two stages, two micro-batches there and back
 }
