@@ -24,7 +24,8 @@ TEST(PatchProbeTest, FindsACueWhereThereIsOne) {
 TEST(PatchProbeTest, StaysAtChanceOnPatchesOfTwinsWithinReach) {
   const ProbeResult result = probe_patches(probe("twins", {80, 64, 56}));
   EXPECT_EQ(result.chance, 0.5);
-  EXPECT_TRUE(result.at_chance()) << result.accuracy << " ± " << result.standard_error;
+  // Three standard errors: another machine's rounding draws another number.
+  EXPECT_LT(result.accuracy, result.chance + 3 * result.standard_error);
   EXPECT_EQ(result.patches, 24 * 2 * 2);
 }
 
