@@ -93,6 +93,8 @@ TEST_P(UNetReferenceTest, GradientsInDoubleAreThePublishedOnesUpToTheirRounding)
     const double published = relative_error(at("grad" + name), gradient);
     const double ours = relative_error(found.at(name), gradient);
     EXPECT_LT(published, kRounding) << name;
+    // With the suite's two threads; with one the deepest decoder's last weight is 1.04e-4 off.
+    EXPECT_LT(relative_error(found.at(name), at("grad" + name)), kTolerance) << name;
     EXPECT_LT(ours, 2 * kRounding) << name;
     worst_published = std::max(worst_published, published);
     worst_found = std::max(worst_found, ours);
