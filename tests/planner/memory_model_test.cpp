@@ -77,6 +77,32 @@ TEST(MemoryModelTest, ASkipFromAnotherDeviceStaysUntilItsMicroBatchIsBack) {
   EXPECT_EQ(memory.stage_peak_bytes(1, {1, 2}, RecomputeRule::kNever), 4 * 1000);
 }
 
+TEST(MemoryModelTest, WhatIsMadeForAStashAloneIsThereUntilItIsPopped) {
+  NetworkCosts costs = saving_links(3);
+  costs.skips = {{"s", 0, 2, 70, true}};
+  costs.layers[1].forward_workspace_bytes = 5000;
+  const auto peak = [&] {
+    return MemoryModel(costs, made_up_setup(ScheduleKind::kGPipe, 1, 1))
+        .stage_peak_bytes(0, {0, 3}, RecomputeRule::kNever);
+  };
+  EXPECT_EQ(peak(), 2000 + 5000);
+  costs.skips[0].is_handed_on = false;
+  EXPECT_EQ(peak(), 2000 + 5000 + 70);
+}
+
+TEST(MemoryModelTest, AnOutputThatNothingKeepsIsThereWhileTheNextLinkRuns) {
+  NetworkCosts costs = saving_links(2);
+  costs.layers[0].output_bytes = 300;
+  costs.layers[1].forward_workspace_bytes = 5000;
+  const auto peak = [&] {
+    return MemoryModel(costs, made_up_setup(ScheduleKind::kGPipe, 1, 1))
+        .stage_peak_bytes(0, {0, 2}, RecomputeRule::kNever);
+  };
+  EXPECT_EQ(peak(), 2000 + 5000);  // counted in what is saved
+  costs.layers[0].drops_output = true;
+  EXPECT_EQ(peak(), 2000 + 5000 + 300);
+}
+
 // Three links of outputs of 100 bytes; the first one's is stashed and handed on as it is.
 TEST(ForwardPassTest, ATensorThatIsStashedAndHandedOnIsThereOnce) {
   NetworkCosts costs;

@@ -25,6 +25,7 @@ inline NetworkCosts random_network_costs(Random& random, int links) {
     layer.buffer_bytes = random.below(20);
     layer.output_bytes = 1 + random.below(300);
     layer.saved_bytes = random.below(400);
+    layer.drops_output = layer.saved_bytes < layer.output_bytes;
     layer.forward_workspace_bytes = random.below(100);
     layer.backward_workspace_bytes = random.below(100);
     costs.layers.push_back(layer);

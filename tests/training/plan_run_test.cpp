@@ -49,6 +49,10 @@ TEST_P(PlanRunTest, MeasuredAndWorkedOutBytesAgree) {
     EXPECT_EQ(a.output_bytes, b.output_bytes) << a.name;
     EXPECT_EQ(a.parameter_bytes, b.parameter_bytes) << a.name;
     EXPECT_EQ(a.buffer_bytes, b.buffer_bytes) << a.name;
+    EXPECT_EQ(a.drops_output, b.drops_output) << a.name;
+    EXPECT_NEAR(static_cast<double>(b.saved_bytes), static_cast<double>(a.saved_bytes),
+                0.03 * static_cast<double>(a.saved_bytes) + 1024)
+        << a.name;
     saved += a.saved_bytes;
     saved_by_shape += b.saved_bytes;
   }

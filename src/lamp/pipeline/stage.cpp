@@ -44,6 +44,10 @@ std::vector<torch::Tensor> copies(const std::vector<torch::Tensor>& tensors) {
 struct Stage::Arrival : torch::autograd::Node {
   torch::autograd::variable_list apply(torch::autograd::variable_list&& gradients) override {
     gradient = std::move(gradients[0]);
+    // A view, such as a concatenation's part of its gradient, would keep all of that until the
+    // stage that it is for is done with it.
+    if (gradient.defined() && gradient.storage().nbytes() > gradient.nbytes())
+      gradient = gradient.clone();
     return {};
   }
   torch::Tensor gradient;

@@ -36,7 +36,7 @@ class CutSkips : public SkipPort {
 
 // What one link keeps of its input and output apart from what it keeps of its own.
 struct Kept {
-  std::int64_t own = 0;
+  std::int64_t own = 0;  // also behind a stash, such as the input of a shortcut's norm
   bool input = false;
   bool output = false;
   bool hands_on = false;  // its output is its input
@@ -87,7 +87,8 @@ class Measurement {
                 std::vector<torch::Tensor> gradients, const torch::autograd::edge_list& wanted);
   void measure_loss(const OutputLoss& loss, const torch::Tensor& output);
   torch::Tensor prepare(std::size_t link, const torch::Tensor& input, CutSkips& skips);
-  void keep_skips(CutSkips& skips, const torch::Tensor& output);
+  // Returns the bytes that only the stash's handle kept: they go with the pop.
+  std::int64_t keep_skips(CutSkips& skips, const torch::Tensor& output);
   double since(Clock::time_point start) const {
     if (!device_.is_cpu()) torch::cuda::synchronize(device_.index());
     return std::chrono::duration<double>(Clock::now() - start).count();
@@ -126,7 +127,7 @@ torch::Tensor Measurement::prepare(std::size_t link, const torch::Tensor& input,
   return link == 0 ? input : wanting(input);
 }
 
-void Measurement::keep_skips(CutSkips& skips, const torch::Tensor& output) {
+std::int64_t Measurement::keep_skips(CutSkips& skips, const torch::Tensor& output) {
   for (auto& [name, tensor] : skips.stashed) {
     skips_[name] = tensor.detach().clone();
     for (SkipBytes& skip : costs_.skips)
@@ -135,7 +136,9 @@ void Measurement::keep_skips(CutSkips& skips, const torch::Tensor& output) {
         skip.is_handed_on = tensor.storage().is_alias_of(output.storage());
       }
   }
+  const std::int64_t before = allocated_bytes(device_);
   skips.stashed.clear();
+  return before - allocated_bytes(device_);
 }
 
 void Measurement::backward(std::size_t link, torch::autograd::edge_list roots,
@@ -182,7 +185,7 @@ torch::Tensor Measurement::run(std::size_t link, torch::Tensor input) {
   layer.forward_workspace_bytes = peak - std::max(before + layer.output_bytes, after);
   Kept& kept = kept_[link];
   kept.hands_on = output.storage().is_alias_of(tensor.storage());
-  kept.own = kept.hands_on ? 0 : after - before - layer.output_bytes;
+  kept.own = after - before - (kept.hands_on ? 0 : layer.output_bytes);
   torch::autograd::edge_list roots;
   std::vector<torch::Tensor> gradients;
   skips.stashed.emplace_back("", output);
@@ -192,7 +195,7 @@ torch::Tensor Measurement::run(std::size_t link, torch::Tensor input) {
     gradients.push_back(torch::ones_like(root));
   }
   skips.stashed.pop_back();
-  keep_skips(skips, output);
+  kept.own -= keep_skips(skips, output);
   torch::Tensor result = output.detach().clone();
   // Handles go one after the other: what stays is kept by the graph.
   const std::int64_t all = allocated_bytes(device_);
@@ -248,12 +251,16 @@ NetworkCosts Measurement::result() {
     const Kept& kept = kept_[link];
     layer.saved_bytes = kept.own;
     if (!kept.hands_on) {
-      if (kept.output || behind) layer.saved_bytes += layer.output_bytes;
+      layer.drops_output = !kept.output && !behind;
+      if (!layer.drops_output) layer.saved_bytes += layer.output_bytes;
       if (!kept.output && behind) layer.handed_bytes = layer.output_bytes;
       behind = kept.input;
     }
     layer.weight_s = std::min(layer.weight_s, layer.backward_s);
   }
+  for (std::size_t link = 1; link < chain_.size(); ++link)
+    if (kept_[link].hands_on)
+      costs_.layers[link].drops_output = costs_.layers[link - 1].drops_output;
   return std::move(costs_);
 }
 

@@ -82,26 +82,28 @@ MemoryModel::MicroBatchBytes MemoryModel::micro_batch(const StageRange& links,
   return bytes;
 }
 
-// Whether a tensor handed to link `link` is counted in what earlier links of the stage save.
-bool MemoryModel::is_saved(const StageRange& links, std::size_t link) const {
-  return link == links.first ||
-         costs_.layers[link - 1].saved_bytes >= costs_.layers[link - 1].output_bytes;
-}
-
 void MemoryModel::add_forward(const StageRange& links, const std::vector<bool>& here,
                               MicroBatchBytes& bytes, Courses* courses) const {
-  // The first stage's input is a view of the mini-batch.
-  if (links.first > 0 && !here[links.first - 1]) bytes.kept = input_bytes(links.first);
+  // The first stage's input is a view of the mini-batch. What a stage got from another on its
+  // device is there anyway if that saved it.
+  if (links.first > 0 && (!here[links.first - 1] || costs_.layers[links.first - 1].drops_output))
+    bytes.kept = input_bytes(links.first);
   const auto passing = forward_pass_bytes(costs_, links);
   std::int64_t saved = 0;
   for (std::size_t link = links.first; link < links.last; ++link) {
     const LayerCosts& layer = costs_.layers[link];
-    for (const SkipBytes& skip : costs_.skips)
-      if (skip.to == link && skip.from < links.first && !here[skip.from]) bytes.kept += skip.bytes;
-    std::int64_t now = bytes.kept + saved + layer.forward_workspace_bytes;
+    std::int64_t stashed = 0, waiting = 0;  // by this link; by earlier ones
+    for (const SkipBytes& skip : costs_.skips) {
+      if (skip.to == link && skip.from < links.first && (!here[skip.from] || !skip.is_handed_on))
+        bytes.kept += skip.bytes;
+      if (skip.is_handed_on || !contains(links, skip.from)) continue;
+      if (skip.from == link) stashed += skip.bytes;
+      if (skip.from < link && skip.to >= link) waiting += skip.bytes;
+    }
+    std::int64_t now = bytes.kept + saved + waiting + layer.forward_workspace_bytes;
     saved += layer.saved_bytes;
-    now += std::max(layer.saved_bytes, layer.output_bytes);
-    if (!is_saved(links, link)) now += input_bytes(link);
+    now += std::max(layer.saved_bytes + stashed, layer.output_bytes);
+    if (link > links.first && costs_.layers[link - 1].drops_output) now += input_bytes(link);
     bytes.forward = std::max(bytes.forward, now);
     const std::int64_t plain = bytes.kept + passing[link - links.first];
     bytes.plain_forward = std::max(bytes.plain_forward, plain);

@@ -74,7 +74,6 @@ class MemoryModel {
   void add_backward(const StageRange& links, const std::vector<bool>& here, MicroBatchBytes& bytes,
                     Courses* courses) const;
   std::int64_t input_bytes(std::size_t link) const;  // of the tensor handed to it
-  bool is_saved(const StageRange& links, std::size_t link) const;
   std::int64_t resident(std::size_t stage, const MicroBatchBytes& bytes) const;
   std::vector<ActionBytes> replay(std::size_t stage, const MicroBatchBytes& bytes,
                                   RecomputeRule rule) const;

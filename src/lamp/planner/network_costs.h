@@ -21,10 +21,13 @@ struct LayerCosts {
   std::int64_t output_bytes = 0;     // of the tensor handed to the next link
   // Growth of allocated memory through the link's forward with autograd recording, once the handle
   // on its input is let go: what stays until its backward, its own output included if anything
-  // behind it keeps that. Additive over links.
+  // behind it keeps that, what it stashes not. Additive over links.
   std::int64_t saved_bytes = 0;
   // Of those, its output where only what is behind keeps it: a cut hands that over. 0 = not known.
   std::int64_t handed_bytes = 0;
+  // Whether its output, be it only handed on, goes once the next link has run: nothing keeps it for
+  // the backward.
+  bool drops_output = false;
   // The most that the forward holds beyond its input, its output and what it saves, and the
   // backward beyond what was saved, the gradients of both and of the parameters. Negative where
   // those are never all there together.
@@ -37,7 +40,8 @@ struct SkipBytes {
   std::size_t from;  // links
   std::size_t to;
   std::int64_t bytes;
-  bool is_handed_on = false;  // it is the very tensor that link `from` hands on: there once
+  // It is the very tensor that link `from` hands on: there once. If not, it goes when it is popped.
+  bool is_handed_on = false;
 };
 
 struct NetworkCosts {

@@ -24,14 +24,14 @@ constexpr std::int64_t kLossOfClass = 2, kLossBesides = 7;
 class MetaSkips : public SkipPort {
  public:
   void stash(const std::string& name, torch::Tensor tensor) override {
-    tensors[name] = tensor.detach();
+    tensors[name] = std::move(tensor);
   }
   torch::Tensor pop(const std::string& name) override { return wanting(name); }
   std::map<std::string, torch::Tensor> tensors;
 
  private:
   torch::Tensor wanting(const std::string& name) {
-    const torch::Tensor values = tensors.at(name);
+    const torch::Tensor values = tensors.at(name).detach();
     tensors.erase(name);
     return values + torch::zeros({}, values.options().requires_grad(true));
   }
@@ -62,11 +62,25 @@ double convolution_flops(const Layer& layer, const torch::Tensor& input,
   return flops;
 }
 
+// What one link's graph keeps.
 struct Keeps {
+  std::int64_t own = 0;  // neither its input nor its output
   bool keeps_input = false;
   bool keeps_output = false;
   bool hands_on = false;
 };
+
+// Bytes of results from within a link that are still there.
+std::int64_t kept_within(const std::vector<c10::weak_intrusive_ptr<c10::StorageImpl>>& results,
+                         const torch::Tensor& output) {
+  std::int64_t bytes = 0;
+  for (const auto& result : results) {
+    const auto alive = result.lock();
+    if (alive && alive.get() != output.storage().unsafeGetStorageImpl())
+      bytes += static_cast<std::int64_t>(alive->nbytes());
+  }
+  return bytes;
+}
 
 LayerCosts layer_costs(const Layer& layer, const std::string& name, const torch::Tensor& input,
                        const torch::Tensor& output, const DeviceSpeed& speed, bool is_first) {
@@ -128,7 +142,8 @@ void keep_shapes_only(Sequence& chain) {
 NetworkCosts shape_costs(Sequence& chain, const std::vector<std::int64_t>& sizes,
                          const DeviceSpeed& speed) {
   const torch::AutoGradMode with_gradients(true);
-  RunContext context;
+  std::vector<c10::weak_intrusive_ptr<c10::StorageImpl>> results;
+  RunContext context{.shape_results = &results};
   const RunScope scope(context);
   MetaSkips skips;
   const auto options = torch::TensorOptions().device(c10::kMeta);
@@ -137,7 +152,9 @@ NetworkCosts shape_costs(Sequence& chain, const std::vector<std::int64_t>& sizes
   std::vector<Keeps> links(chain.size());
   for (std::size_t i = 0; i < chain.size(); ++i) {
     if (i > 0) tensor = tensor + torch::zeros({}, options.requires_grad(true));
+    results.clear();
     torch::Tensor output = chain.run(tensor, i, i + 1, skips);
+    std::vector<torch::autograd::Edge> graphs;  // without the stashed tensors themselves
     costs.layers.push_back(
         layer_costs(*chain.layers()[i], chain.names()[i], tensor, output, speed, i == 0));
     links[i].hands_on = output.storage().is_alias_of(tensor.storage());
@@ -146,8 +163,11 @@ NetworkCosts shape_costs(Sequence& chain, const std::vector<std::int64_t>& sizes
         torch::Tensor& stashed = skips.tensors[skip.name];
         costs.skips.push_back({skip.name, skip.from, skip.to, bytes_of(stashed),
                                stashed.storage().is_alias_of(output.storage())});
-        stashed = torch::empty_like(stashed);
+        if (stashed.requires_grad())
+          graphs.push_back(torch::autograd::impl::gradient_edge(stashed));
+        stashed = torch::empty_like(stashed.detach());
       }
+    links[i].own = kept_within(results, output);
     links[i].keeps_input = is_kept(tensor);
     const torch::Tensor next = torch::empty_like(output.detach());
     tensor.reset();
@@ -157,11 +177,15 @@ NetworkCosts shape_costs(Sequence& chain, const std::vector<std::int64_t>& sizes
   bool behind = true;  // the loss keeps the last output
   for (std::size_t i = chain.size(); i-- > 0;) {
     LayerCosts& layer = costs.layers[i];
+    layer.saved_bytes = links[i].own;
     if (links[i].hands_on) continue;
-    if (links[i].keeps_output || behind) layer.saved_bytes = layer.output_bytes;
+    layer.drops_output = !links[i].keeps_output && !behind;
+    if (!layer.drops_output) layer.saved_bytes += layer.output_bytes;
     if (!links[i].keeps_output && behind) layer.handed_bytes = layer.output_bytes;
     behind = links[i].keeps_input;
   }
+  for (std::size_t i = 1; i < chain.size(); ++i)
+    if (links[i].hands_on) costs.layers[i].drops_output = costs.layers[i - 1].drops_output;
   // The gradient of the output, and one sample's slab.
   const std::int64_t voxels = tensor.numel() / tensor.size(0) / tensor.size(1);
   costs.loss_workspace_bytes =

@@ -3,6 +3,7 @@
 // layer that needs none of it never looks.
 #pragma once
 
+#include <c10/core/StorageImpl.h>
 #include <torch/types.h>
 
 #include <cstdint>
@@ -34,6 +35,8 @@ struct RunContext {
   std::vector<NormStatistics>* statistics = nullptr;
   // Where convolutions leave their weight gradients; null = the backward pass computes them.
   std::shared_ptr<WeightTasks> weight_tasks;
+  // Where results that are only shapes (shape_result.h) are noted; null = nowhere.
+  std::vector<c10::weak_intrusive_ptr<c10::StorageImpl>>* shape_results = nullptr;
 
   // Kept by Sequence::run.
   std::size_t link = 0;

@@ -3,6 +3,8 @@
 
 #include <torch/torch.h>
 
+#include "lamp/sequence/run_context.h"
+
 namespace lamp {
 namespace {
 
@@ -24,7 +26,11 @@ struct ShapeResult : torch::autograd::Function<ShapeResult> {
 
 torch::Tensor shape_result(const torch::Tensor& input, const torch::Tensor& weight,
                            const std::vector<std::int64_t>& sizes) {
-  return ShapeResult::apply(input, weight, sizes);
+  const torch::Tensor result = ShapeResult::apply(input, weight, sizes);
+  const RunContext* run = RunContext::current();
+  if (run != nullptr && run->shape_results != nullptr)
+    run->shape_results->push_back(result.storage().getWeakStorageImpl());
+  return result;
 }
 
 }  // namespace lamp

@@ -10,7 +10,7 @@
 namespace lamp {
 
 // A meta tensor of these sizes whose graph keeps the input, as those of convolutions and batch
-// norms do. The graph cannot be run.
+// norms do. The graph cannot be run. Noted in the thread's RunContext, if that asks for it.
 torch::Tensor shape_result(const torch::Tensor& input, const torch::Tensor& weight,
                            const std::vector<std::int64_t>& sizes);
 
