@@ -13,9 +13,9 @@
 
 #include "lamp/base/json.h"
 #include "lamp/nets/net_factory.h"
-#include "lamp/pipeline/link_costs.h"
 #include "lamp/pipeline/pipeline.h"
 #include "lamp/pipeline/schedule.h"
+#include "lamp/planner/measured_costs.h"
 
 namespace {
 
@@ -60,7 +60,9 @@ int main() {
   const torch::Tensor batch = torch::randn({8, 1, 48, 48, 48}).to(at::MemoryFormat::ChannelsLast3d);
   at::set_num_threads(1);
   lamp::Network plain = network(), single = network(), halves = network(), whole = network();
-  const auto costs = lamp::measure_links(*halves.chain, batch.narrow(0, 0, 2)).seconds;
+  std::vector<double> costs;
+  for (const auto& layer : lamp::measure_costs(*halves.chain, batch.narrow(0, 0, 2)).layers)
+    costs.push_back(layer.forward_s + layer.backward_s);
   lamp::Pipeline one(single.chain, {});
   lamp::Pipeline split(whole.chain, {.microbatches = kMicroBatches, .threads_per_stage = 1});
   lamp::Pipeline two(halves.chain, {.devices = {c10::kCPU, c10::kCPU},

@@ -13,8 +13,8 @@
 #include "lamp/base/json.h"
 #include "lamp/base/memory_counter.h"
 #include "lamp/nets/net_factory.h"
-#include "lamp/pipeline/link_costs.h"
 #include "lamp/pipeline/pipeline.h"
+#include "lamp/planner/measured_costs.h"
 
 namespace {
 
@@ -41,7 +41,8 @@ class Contestant {
     network_.initialise(1);
     network_.use_channels_last();
     batch_ = network_.prepare(torch::randn({kBatch, 1, 48, 48, 48}));
-    costs_ = lamp::measure_links(*network_.chain, batch_.narrow(0, 0, 2)).output_bytes;
+    for (const auto& layer : lamp::measure_costs(*network_.chain, batch_.narrow(0, 0, 2)).layers)
+      costs_.push_back(static_cast<double>(layer.output_bytes));
     const torch::NoGradGuard no_gradients;
     network_.chain->run(batch_, 0, network_.chain->size(), skips_);
   }

@@ -12,9 +12,9 @@
 #include "lamp/inference/memory_estimate.h"
 #include "lamp/nets/net_factory.h"
 #include "lamp/nets/precision.h"
-#include "lamp/pipeline/link_costs.h"
 #include "lamp/planner/balance.h"
 #include "lamp/planner/least_memory.h"
+#include "lamp/planner/measured_costs.h"
 #include "lamp/planner/shape_costs.h"
 
 namespace lamp {
@@ -100,18 +100,18 @@ std::optional<Partition> partition_from(const Sequence& chain, const ExecutionCo
   return std::nullopt;
 }
 
-// Bytes from shapes, since loader threads may allocate meanwhile; seconds as measured.
+// Bytes from shapes, since loader threads may allocate meanwhile; seconds as measured, if they
+// were.
 NetworkCosts costs_of(const Network& network, const torch::Tensor& sample,
-                      const std::vector<double>& seconds) {
+                      const NetworkCosts* measured) {
   const Network shapes = make_network(network.config);
   shapes.chain->train();
   keep_shapes_only(*shapes.chain);
   NetworkCosts costs = shape_costs(*shapes.chain, sample.sizes().vec(), {});
-  for (std::size_t link = 0; link < costs.layers.size(); ++link) {
-    LayerCosts& layer = costs.layers[link];
-    layer.forward_s = seconds[link] / 3;
-    layer.backward_s = 2 * layer.forward_s;
-    layer.weight_s = layer.weight_s > 0 ? layer.forward_s : 0;
+  for (std::size_t link = 0; measured != nullptr && link < costs.layers.size(); ++link) {
+    costs.layers[link].forward_s = measured->layers[link].forward_s;
+    costs.layers[link].backward_s = measured->layers[link].backward_s;
+    costs.layers[link].weight_s = measured->layers[link].weight_s;
   }
   costs.loss_s = 0;
   return costs;
@@ -148,8 +148,7 @@ std::vector<RecomputeRule> planned_rules(const Network& network, const Execution
                       .optimizer_factor = load.optimizer_factor};
   for (const c10::Device device : load.devices)
     setup.devices.push_back({device.str(), available_bytes(device)});
-  const std::vector<double> seconds(network.chain->size(), 1);
-  const auto found = evaluate_partition(costs_of(network, load.sample, seconds), setup, partition);
+  const auto found = evaluate_partition(costs_of(network, load.sample, nullptr), setup, partition);
   return found ? found->recompute : std::vector(load.devices.size(), RecomputeRule::kAlways);
 }
 
@@ -157,11 +156,14 @@ Cut cut_for(const Network& network, const ExecutionConfig& config, const Pipelin
   const std::size_t stages = load.devices.size();
   auto partition = partition_from(*network.chain, config, stages);
   if (!partition) {
-    const LinkCosts costs = measure_links(*network.chain, load.sample);
+    const NetworkCosts costs = measure_costs(*network.chain, load.sample);
     if (config.partition == "auto")
-      return planned_cut(costs_of(network, load.sample, costs.seconds), config, load);
-    partition = partition_by_costs(
-        config.partition == "activations" ? costs.output_bytes : costs.seconds, stages);
+      return planned_cut(costs_of(network, load.sample, &costs), config, load);
+    std::vector<double> sizes;
+    for (const LayerCosts& layer : costs.layers)
+      sizes.push_back(config.partition == "activations" ? static_cast<double>(layer.output_bytes)
+                                                        : layer.forward_s + layer.backward_s);
+    partition = partition_by_costs(sizes, stages);
   }
   const auto rules = rules_for(config, stages);
   return {*partition, rules.empty() ? planned_rules(network, config, load, *partition) : rules};
