@@ -6,22 +6,15 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
-#include <algorithm>
-#include <csignal>
 #include <filesystem>
 #include <limits>
 #include <map>
-#include <set>
 #include <string>
-#include <thread>
 #include <vector>
 
+#include "data/prepare_fixture.h"
 #include "data/prepare_samples.h"
-#include "lamp/base/errors.h"
-#include "lamp/base/interrupt.h"
-#include "lamp/base/log.h"
 #include "lamp/data/dataset_check.h"
-#include "support/temporary_folder.h"
 
 namespace lamp {
 namespace {
@@ -31,53 +24,10 @@ using testing::bytes_under;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using testing::head_image;
-using testing::liver_name;
 using testing::organ_mask;
+using testing::PrepareTest;
 using testing::write_han_case;
-using testing::write_liver_task;
 using testing::write_npy;
-
-class PrepareTest : public ::testing::Test {
- protected:
-  void SetUp() override { set_log_level(LogLevel::kError); }
-  void TearDown() override { set_caught_signal(0); }
-
-  PrepareOptions han(const std::string& out = "out") const {
-    return {.from = "han-npy",
-            .source = folder_ / "han",
-            .folder = folder_ / out,
-            .spacing_mm = std::array{0.98, 0.97, 2.5}};
-  }
-  PrepareOptions liver(const std::string& out = "out") const {
-    return {.from = "decathlon", .source = folder_ / "liver", .folder = folder_ / out};
-  }
-
-  static void expect_usage_error(const PrepareOptions& options, const std::string& part) {
-    try {
-      prepare_dataset(options);
-      ADD_FAILURE() << "went through, expected a refusal with \"" << part << '"';
-    } catch (const UsageError& error) {
-      EXPECT_THAT(error.what(), HasSubstr(part));
-    }
-  }
-
-  static std::vector<std::string> names(const std::vector<Case>& cases) {
-    std::vector<std::string> names;
-    for (const Case& entry : cases) names.push_back(entry.name);
-    return names;
-  }
-
-  // Times of change of every file, the record included.
-  static std::map<std::string, fs::file_time_type> times_under(const fs::path& folder) {
-    std::map<std::string, fs::file_time_type> times;
-    for (const auto& file : fs::recursive_directory_iterator(folder))
-      if (file.is_regular_file()) times[file.path().string()] = file.last_write_time();
-    return times;
-  }
-
-  testing::TemporaryFolder temporary_;
-  const fs::path folder_ = temporary_.path();
-};
 
 TEST_F(PrepareTest, HanCasesKeepEveryVoxelAndLabel) {
   write_han_case(folder_ / "han" / "0522c0001", {1, 3, 9}, 1);
@@ -257,131 +207,6 @@ TEST_F(PrepareTest, WithNothingButFaultsThereIsNoDataSet) {
   }
 }
 
-TEST_F(PrepareTest, ACaseThatBecomesFaultyLeavesTheDataSet) {
-  write_han_case(folder_ / "han" / "a");
-  write_han_case(folder_ / "han" / "b");
-  prepare_dataset(han());
-  fs::resize_file(folder_ / "han" / "a" / "img_crp_v2.npy", 300);
-  EXPECT_EQ(prepare_dataset(han()).faults.size(), 1U);
-  EXPECT_THAT(names(read_dataset(folder_ / "out").training), ElementsAre("b"));
-  EXPECT_EQ(bytes_under(folder_ / "out").size(), 3U);
-}
-
-TEST_F(PrepareTest, ASecondCallRewritesNothing) {
-  for (const char* name : {"a", "b", "c"}) write_han_case(folder_ / "han" / name);
-  prepare_dataset(han());
-  const auto before = times_under(folder_ / "out");
-  std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  const PrepareReport again = prepare_dataset(han());
-  EXPECT_EQ(again.converted, 0U);
-  EXPECT_EQ(again.cases.size(), 3U);
-  EXPECT_TRUE(times_under(folder_ / "out") == before);
-}
-
-TEST_F(PrepareTest, ChangedAndLostCasesAreConvertedAgain) {
-  for (const char* name : {"a", "b", "c"}) write_han_case(folder_ / "han" / name);
-  prepare_dataset(han());
-  std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  write_npy(folder_ / "han" / "a" / "img_crp_v2.npy", head_image(99));
-  fs::remove(folder_ / "out" / "labelsTr" / "b.nii.gz");
-  EXPECT_EQ(prepare_dataset(han()).converted, 2U);
-  const Dataset dataset = read_dataset(folder_ / "out");
-  EXPECT_TRUE(torch::equal(read_case_image(dataset.training[0]).voxels[0],
-                           head_image(99).to(torch::kFloat32)));
-  EXPECT_TRUE(check_dataset(folder_ / "out").ok());
-}
-
-TEST_F(PrepareTest, AnInterruptedConversionEndsWithTheSameBytes) {
-  for (int i = 0; i < 6; ++i)
-    write_han_case(folder_ / "han" / ("c" + std::to_string(i)), {1, 2}, i);
-  prepare_dataset(han("whole"));
-  // Stopped at once, and after three cases have been lost again with what a kill leaves behind.
-  set_caught_signal(SIGINT);
-  EXPECT_THROW(prepare_dataset(han("stopped")), Interrupted);
-  EXPECT_FALSE(fs::exists(folder_ / "stopped" / "dataset.json"));
-  set_caught_signal(0);
-  prepare_dataset(han("stopped"));
-  EXPECT_TRUE(bytes_under(folder_ / "stopped") == bytes_under(folder_ / "whole"));
-  fs::remove(folder_ / "stopped" / "dataset.json");
-  for (const char* name : {"c1", "c3", "c4"})
-    fs::remove(folder_ / "stopped" / "imagesTr" / (std::string(name) + ".nii.gz"));
-  testing::written(folder_ / "stopped" / "imagesTr" / ".c3.123-4.tmp.nii.gz", "half");
-  EXPECT_EQ(prepare_dataset(han("stopped")).converted, 3U);
-  EXPECT_TRUE(bytes_under(folder_ / "stopped") == bytes_under(folder_ / "whole"));
-}
-
-TEST_F(PrepareTest, OtherOptionsOrSourcesInTheSameFolderAreRefused) {
-  write_han_case(folder_ / "han" / "a");
-  write_han_case(folder_ / "han" / "b");
-  prepare_dataset(han());
-  const auto before = bytes_under(folder_ / "out");
-  PrepareOptions options = han();
-  options.spacing_mm = std::array{1.0, 1.0, 1.0};
-  expect_usage_error(options, "begun with spacing [0.98,0.97,2.5], asked for [1.0,1.0,1.0]");
-  options = han();
-  options.test = 1;
-  expect_usage_error(options, "begun with test null, asked for 1");
-  options = han();
-  options.seed = 3;
-  expect_usage_error(options, "begun with seed 0, asked for 3");
-  fs::copy(folder_ / "han", folder_ / "copy", fs::copy_options::recursive);
-  options = han();
-  options.source = folder_ / "copy";
-  expect_usage_error(options, "begun with source");
-  write_han_case(folder_ / "han" / "new");
-  expect_usage_error(han(), "begun with 2 cases, the source now has 3");
-  EXPECT_TRUE(bytes_under(folder_ / "out") == before);
-}
-
-TEST_F(PrepareTest, ForeignContentIsNeverTouched) {
-  write_han_case(folder_ / "han" / "a");
-  fs::create_directories(folder_ / "out" / "imagesTr");
-  testing::written(folder_ / "out" / "imagesTr" / "a.nii.gz", "mine");
-  expect_usage_error(han(), "expected an empty folder or what the same command began");
-  EXPECT_EQ(read_file(folder_ / "out" / "imagesTr" / "a.nii.gz"), "mine");
-  testing::written(folder_ / "file", "mine");
-  expect_usage_error(han("file"), "found a file at");
-  prepare_dataset(han("own"));
-  testing::written(folder_ / "own" / "notes.txt", "mine");
-  expect_usage_error(han("own"), "notes.txt");
-  testing::written(folder_ / "broken", "");
-  fs::create_directories(folder_ / "damaged");
-  testing::written(folder_ / "damaged" / ".prepare.json", "{\"format\": 3}");
-  expect_usage_error(han("damaged"), "a record that cannot be read");
-}
-
-TEST_F(PrepareTest, SourceAndOutputMustLieApart) {
-  write_han_case(folder_ / "han" / "a");
-  expect_usage_error(han("han"), "none holds the other");
-  expect_usage_error(han("han/../han/"), "none holds the other");
-  expect_usage_error(han("han/out"), "none holds the other");
-  expect_usage_error(han("."), "none holds the other");
-  fs::create_directory_symlink(folder_ / "han", folder_ / "link");
-  expect_usage_error(han("link"), "none holds the other");
-  EXPECT_NO_THROW(prepare_dataset(han("han-out")));  // a longer name is no subfolder
-}
-
-TEST_F(PrepareTest, OptionsOutOfRangeAreRefused) {
-  write_han_case(folder_ / "han" / "a");
-  PrepareOptions options = han();
-  options.from = "nifti";
-  options.spacing_mm.reset();
-  expect_usage_error(options, "expected han-npy, pddca or decathlon");
-  options = han();
-  options.test = -1;
-  expect_usage_error(options, "expected 0 or more");
-  options.test = 1;
-  options.test_cases = {"a"};
-  expect_usage_error(options, "expected one of them");
-  options = han();
-  options.from = "pddca";
-  expect_usage_error(options, "with han-npy only");
-  for (const char* text :
-       {"", "1,1", "1,1,1,1", "1,1,0", "1,1,-2", "1,1,nan", "1,1,inf", "a", "1;1;1"})
-    EXPECT_THROW(parse_spacing(text), UsageError) << text;
-  EXPECT_EQ(parse_spacing("0.98,1,2.5"), (std::array{0.98, 1.0, 2.5}));
-}
-
 TEST_F(PrepareTest, ASourceOfAnotherLayoutIsNamedAsSuch) {
   fs::create_directories(folder_ / "han" / "a" / "structures");
   testing::written(folder_ / "han" / "a" / "img.nrrd", "x");
@@ -399,81 +224,6 @@ TEST_F(PrepareTest, ImagesScaledToOneAreReported) {
   write_npy(folder_ / "han" / "b" / "img_crp_v2.npy",
             (head_image(0).to(torch::kFloat64) + 1000) / 2000);
   EXPECT_EQ(to_json(prepare_dataset(han()))["scaled"], 1);
-}
-
-TEST_F(PrepareTest, The131LiverCasesAreSplitAsInThePaper) {
-  write_liver_task(folder_ / "liver", 131);
-  prepare_dataset(liver());
-  const Dataset dataset = read_dataset(folder_ / "out");
-  EXPECT_EQ(dataset.training.size(), 104U);
-  EXPECT_EQ(dataset.test.size(), 27U);
-  std::set<std::string> all;
-  for (const auto* list : {&dataset.training, &dataset.test}) {
-    for (const Case& entry : *list) {
-      all.insert(entry.name);
-      ASSERT_FALSE(entry.label.empty()) << entry.name;
-      EXPECT_EQ(read_file(entry.images[0]),
-                read_file(folder_ / "liver" / "imagesTr" / (entry.name + ".nii.gz")));
-      EXPECT_EQ(read_file(entry.label),
-                read_file(folder_ / "liver" / "labelsTr" / (entry.name + ".nii.gz")));
-    }
-  }
-  EXPECT_EQ(all.size(), 131U);
-  EXPECT_TRUE(check_dataset(folder_ / "out").ok());
-  PrepareOptions options = liver("same");
-  prepare_dataset(options);
-  EXPECT_EQ(names(read_dataset(options.folder).test), names(dataset.test));
-  options = liver("other");
-  options.seed = 1;
-  prepare_dataset(options);
-  const Dataset other = read_dataset(options.folder);
-  EXPECT_EQ(other.test.size(), 27U);
-  EXPECT_NE(names(other.test), names(dataset.test));
-}
-
-TEST_F(PrepareTest, OtherNumbersOfLiverCasesKeepTheShare) {
-  write_liver_task(folder_ / "liver", 10);
-  EXPECT_EQ(to_json(prepare_dataset(liver()))["test"], 2);  // 2.06
-  PrepareOptions options = liver("all");
-  options.test = 10;
-  EXPECT_EQ(to_json(prepare_dataset(options))["training"], 0);
-  options = liver("none");
-  options.test = 0;
-  EXPECT_EQ(to_json(prepare_dataset(options))["training"], 10);
-}
-
-TEST_F(PrepareTest, DamagedLiverCasesAreNotCopied) {
-  write_liver_task(folder_ / "liver", 6);
-  const fs::path images = folder_ / "liver" / "imagesTr", labels = folder_ / "liver" / "labelsTr";
-  std::string bytes = read_file(images / "liver_0.nii.gz");
-  bytes[bytes.size() / 2] = static_cast<char>(bytes[bytes.size() / 2] ^ 4);
-  testing::written(images / "liver_0.nii.gz", bytes);
-  const Geometry elsewhere{
-      .size = {5, 4, 3}, .spacing_mm = {0.7, 0.7, 5}, .origin_mm = {-10, 5, 4}};
-  write_volume(labels / "liver_1.nii.gz", {elsewhere, torch::ones({1, 3, 4, 5}, torch::kUInt8)});
-  Volume label = read_label(labels / "liver_2.nii.gz");
-  label.voxels.zero_();
-  write_volume(labels / "liver_2.nii.gz", label);
-  label.voxels.fill_(7);
-  write_volume(labels / "liver_3.nii.gz", label);
-  fs::remove(labels / "liver_4.nii.gz");
-  PrepareOptions options = liver();
-  options.test = 0;
-  const PrepareReport report = prepare_dataset(options);
-  std::vector<std::string> whats;
-  for (const DatasetFault& fault : report.faults) whats.push_back(fault.what);
-  EXPECT_THAT(whats, ElementsAre("cannot read", "another grid than its image", "an empty label",
-                                 "unknown label values", "cannot read"));
-  EXPECT_THAT(names(read_dataset(folder_ / "out").training), ElementsAre("liver_5"));
-  EXPECT_TRUE(check_dataset(folder_ / "out").ok());
-}
-
-TEST_F(PrepareTest, OtherDialectsAreLeftToTheOtherCommands) {
-  fs::create_directories(folder_ / "liver");
-  testing::written(folder_ / "liver" / "dataset.json",
-                   R"({"labels": {"0": "background", "1": "liver"},
-                       "training": [{"image": "a.nii.gz", "label": "b.nii.gz", "fold": 1}]})");
-  testing::expect_refused([&] { prepare_dataset(liver()); }, "another dialect");
 }
 
 }  // namespace

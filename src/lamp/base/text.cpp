@@ -34,6 +34,11 @@ std::string bytes_text(std::int64_t bytes) {
   return fixed(value, unit == 0 ? 0 : 1) + " " + kUnits[unit];
 }
 
+std::string size_text(const std::array<std::int64_t, 3>& size, const std::string& between) {
+  return std::to_string(size[0]) + between + std::to_string(size[1]) + between +
+         std::to_string(size[2]);
+}
+
 std::int64_t parse_bytes(const std::string& text, const std::string& what) {
   double value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);

@@ -2,6 +2,7 @@
 // version's headers.)
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 
@@ -18,6 +19,8 @@ std::int64_t parse_bytes(const std::string& text, const std::string& what);
 // A rate such as "100T", "19.5TFLOPS", "50GB/s" or "1e12", in units a second. Throws UsageError
 // that names `what`.
 double parse_rate(const std::string& text, const std::string& what);
+// Three numbers of voxels: "64,64,48" as options take it, or with "x" in between.
+std::string size_text(const std::array<std::int64_t, 3>& size, const std::string& between = ",");
 // "1:05" or "2:00:09".
 std::string clock_text(double seconds);
 

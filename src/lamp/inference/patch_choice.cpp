@@ -15,11 +15,6 @@ using Triple = std::array<std::int64_t, 3>;
 
 constexpr std::int64_t kLongestSide = 1 << 16;
 
-std::string joined(const Triple& size, const char* between) {
-  return std::to_string(size[0]) + between + std::to_string(size[1]) + between +
-         std::to_string(size[2]);
-}
-
 // One step down on the longest axis that can still be shortened; false if none can.
 bool shorten(Triple& window, std::int64_t multiple) {
   const auto longest = std::max_element(window.begin(), window.end());
@@ -46,18 +41,18 @@ std::string limit_text(const PatchBudget& budget) {
   Triple least = budget.volume;
   while (shorten(least, budget.multiple)) {
   }
-  throw DoesNotFit("does not fit: a volume of " + joined(budget.volume, "x") + " voxels needs " +
+  throw DoesNotFit("does not fit: a volume of " + size_text(budget.volume, "x") + " voxels needs " +
                    bytes_text(budget.need(least, false)) + " even in windows of " +
-                   joined(least, "x") + ", " + limit_text(budget) +
+                   size_text(least, "x") + ", " + limit_text(budget) +
                    "; use a narrower network, fewer classes or a machine with more memory");
 }
 
 [[noreturn]] void refuse_whole(const PatchBudget& budget, std::int64_t bytes) {
   const auto window = largest_window(budget);
   if (!window) refuse_all(budget);
-  throw DoesNotFit("does not fit: the whole volume of " + joined(budget.volume, "x") +
+  throw DoesNotFit("does not fit: the whole volume of " + size_text(budget.volume, "x") +
                    " voxels needs " + bytes_text(bytes) + ", " + limit_text(budget) + "; --patch " +
-                   joined(window->size, ",") + " (" + bytes_text(*window->bytes) +
+                   size_text(window->size, ",") + " (" + bytes_text(*window->bytes) +
                    ") or --patch auto would fit");
 }
 
@@ -104,9 +99,9 @@ PatchChoice choose_patch(const PatchRequest& request, const PatchBudget& budget)
   if (budget.user_limit) {
     const auto window = largest_window(budget);
     if (!window) refuse_all(budget);
-    throw DoesNotFit("does not fit: windows of " + joined(size, "x") + " voxels need " +
+    throw DoesNotFit("does not fit: windows of " + size_text(size, "x") + " voxels need " +
                      bytes_text(bytes) + ", " + limit_text(budget) + "; --patch " +
-                     joined(window->size, ",") + " or --patch auto would fit");
+                     size_text(window->size, ",") + " or --patch auto would fit");
   }
   log_warning("about " + bytes_text(bytes) + " are needed, " + limit_text(budget) +
               "; --patch auto would choose a size that fits");

@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "lamp/base/errors.h"
+#include "lamp/base/text.h"
 
 namespace lamp {
 namespace {
@@ -106,10 +107,9 @@ torch::Tensor Network::forward(const torch::Tensor& input) const {
 void Network::check_window(const std::string& what, const std::array<std::int64_t, 3>& size) const {
   if (*std::min_element(size.begin(), size.end()) >= stride_multiple) return;
   const std::string least = std::to_string(stride_multiple);
-  throw UsageError(what + ": found " + std::to_string(size[0]) + "," + std::to_string(size[1]) +
-                   "," + std::to_string(size[2]) + ", smaller than the stride of " + config.name +
-                   " of depth " + std::to_string(config.depth) + "; expected " + least +
-                   " voxels or more along every axis");
+  throw UsageError(what + ": found " + size_text(size) + ", smaller than the stride of " +
+                   config.name + " of depth " + std::to_string(config.depth) + "; expected " +
+                   least + " voxels or more along every axis");
 }
 
 void Network::use_channels_last() {

@@ -11,9 +11,8 @@ std::string attribute(const char* name, double value) {
   return std::string(" ") + name + "=\"" + fixed(value, 2) + "\"";
 }
 
-}  // namespace
-
-std::string svg_escaped(const std::string& text) {
+// & < > as entities.
+std::string escaped(const std::string& text) {
   std::string safe;
   for (const char c : text) {
     if (c == '&')
@@ -28,17 +27,18 @@ std::string svg_escaped(const std::string& text) {
   return safe;
 }
 
+}  // namespace
+
 std::string svg_rectangle(const SvgBox& box, const std::string& fill, const std::string& title) {
   const std::string start = "<rect" + attribute("x", box.x) + attribute("y", box.y) +
                             attribute("width", box.width) + attribute("height", box.height) +
                             " fill=\"" + fill + "\"";
   if (title.empty()) return start + "/>\n";
-  return start + "><title>" + svg_escaped(title) + "</title></rect>\n";
+  return start + "><title>" + escaped(title) + "</title></rect>\n";
 }
 
 std::string svg_text(double x, double y, const std::string& text, const std::string& more) {
-  return "<text" + attribute("x", x) + attribute("y", y) + more + ">" + svg_escaped(text) +
-         "</text>\n";
+  return "<text" + attribute("x", x) + attribute("y", y) + more + ">" + escaped(text) + "</text>\n";
 }
 
 std::string svg_line(double x1, double y1, double x2, double y2, const std::string& more) {

@@ -5,9 +5,6 @@
 
 namespace lamp {
 
-// & < > as entities.
-std::string svg_escaped(const std::string& text);
-
 struct SvgBox {
   double x, y, width, height;
 };
@@ -15,7 +12,7 @@ struct SvgBox {
 // With a title it shows on hovering.
 std::string svg_rectangle(const SvgBox& box, const std::string& fill,
                           const std::string& title = "");
-// `more`: further attributes, beginning with a space.
+// & < > of the text become entities. `more`: further attributes, beginning with a space.
 std::string svg_text(double x, double y, const std::string& text, const std::string& more = "");
 std::string svg_line(double x1, double y1, double x2, double y2, const std::string& more = "");
 

@@ -10,6 +10,7 @@
 #include "lamp/base/device.h"
 #include "lamp/base/errors.h"
 #include "lamp/base/log.h"
+#include "lamp/base/text.h"
 #include "lamp/inference/memory_estimate.h"
 #include "lamp/nets/net_factory.h"
 #include "lamp/nets/precision.h"
@@ -24,10 +25,6 @@ using Size = std::array<std::int64_t, 3>;
 // cases, which take up to a quarter.
 constexpr double kShareOfHost = 0.65;
 constexpr double kShareOfGpu = 0.9;
-
-std::string size_text(const Size& size) {
-  return std::to_string(size[0]) + "x" + std::to_string(size[1]) + "x" + std::to_string(size[2]);
-}
 
 // A stage of the curriculum as the planner sees it, with what a run would not choose itself fixed.
 PlanOptions plan_options(const TrainConfig& config, const StageConfig& stage, const Size& size) {
@@ -68,7 +65,7 @@ Size largest_patch(const TrainConfig& config, const StageConfig& stage, const Si
   options.input = largest_input(options, share);
   if (may_fit(options, share)) return options.input;
   throw DoesNotFit("configuration: curriculum.patch: \"auto\": not even patches of " +
-                   size_text(options.input) + " in batches of " + std::to_string(stage.batch) +
+                   size_text(options.input, "x") + " in batches of " + std::to_string(stage.batch) +
                    " fit; use a smaller batch, a narrower network or more devices");
 }
 
@@ -116,13 +113,13 @@ void settle_auto(TrainConfig& config, const Dataset& dataset, const Json& earlie
     stage.patch = earlier_patch(earlier, i);
     const std::string name = "stage " + std::to_string(i + 1) + ": patch ";
     if (stage.patch) {
-      log_info(name + size_text(*stage.patch) + ", as the run began");
+      log_info(name + size_text(*stage.patch, "x") + ", as the run began");
       continue;
     }
     if (!most) most = median_size(dataset, config.data);
     stage.patch = largest_patch(config, stage, *most);
-    log_info(name + size_text(*stage.patch) + ": the largest that fits, up to the images' median " +
-             size_text(*most));
+    log_info(name + size_text(*stage.patch, "x") +
+             ": the largest that fits, up to the images' median " + size_text(*most, "x"));
   }
 }
 

@@ -22,10 +22,6 @@ constexpr double kShareWithoutWorkspaces = 0.9;
 // bf16 rounds to three digits, so that it has to be worth it.
 constexpr double kWorthwhile = 0.97;
 
-std::string text_of(const Size& size) {
-  return std::to_string(size[0]) + "," + std::to_string(size[1]) + "," + std::to_string(size[2]);
-}
-
 Size multiples_below(Size size, std::int64_t stride) {
   for (std::int64_t& side : size) side = std::max(side / stride, std::int64_t{1}) * stride;
   return size;
@@ -56,8 +52,9 @@ NetworkPlan plan_largest(PlanOptions options) {
   Plan plan = plan_network(options);
   while (!plan.fits && shorten(options.input, stride)) plan = plan_network(options);
   if (plan.fits)
-    plan.reasons.push_back("input " + text_of(options.input) + ": the largest up to " +
-                           text_of(most) + " that fits, in multiples of " + std::to_string(stride));
+    plan.reasons.push_back("input " + size_text(options.input) + ": the largest up to " +
+                           size_text(most) + " that fits, in multiples of " +
+                           std::to_string(stride));
   return {std::move(options), std::move(plan)};
 }
 

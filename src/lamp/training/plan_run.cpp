@@ -5,6 +5,7 @@
 
 #include "lamp/base/device.h"
 #include "lamp/base/errors.h"
+#include "lamp/base/text.h"
 #include "lamp/inference/memory_estimate.h"
 #include "lamp/nets/net_factory.h"
 #include "lamp/training/optimizer.h"
@@ -15,10 +16,6 @@ namespace {
 
 constexpr double kAbsentBytesPerS = 25e9;  // PCIe 4.0 x16 less its overhead
 constexpr std::int64_t kMostDevices = 1024;
-
-std::string size_text(const std::array<std::int64_t, 3>& size) {
-  return std::to_string(size[0]) + "," + std::to_string(size[1]) + "," + std::to_string(size[2]);
-}
 
 // Stages by their names; for those that are not here "0", "1", ...
 std::vector<PlanDevice> devices_of(const PlanOptions& options) {

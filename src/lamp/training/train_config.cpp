@@ -105,9 +105,7 @@ OptimizerConfig parse_optimizer_config(const Json& json, const std::string& wher
 
 std::string StageConfig::describe() const {
   std::string text = is_auto_patch && !patch ? "the largest patch that fits" : "whole volumes";
-  if (patch)
-    text = std::to_string((*patch)[0]) + "x" + std::to_string((*patch)[1]) + "x" +
-           std::to_string((*patch)[2]);
+  if (patch) text = size_text(*patch, "x");
   return text + ", batch " + std::to_string(batch);
 }
 
