@@ -24,10 +24,11 @@ class HiddenAnnotationsTest : public ::testing::Test {
     dataset_ = read_dataset(folder_ / "all");
   }
 
-  Dataset hidden(double share, bool declared) const {
-    const auto name = std::to_string(share) + (declared ? "d" : "b");
+  Dataset hidden(double share, bool declared, double complete = 0) const {
+    const auto name = std::to_string(share) + (declared ? "d" : "b") + std::to_string(complete);
     return read_dataset(hide_annotations(
-        dataset_, {.share = share, .declared = declared, .folder = folder_ / name}));
+        dataset_,
+        {.share = share, .complete = complete, .declared = declared, .folder = folder_ / name}));
   }
 
   testing::TemporaryFolder folder_;
@@ -79,6 +80,26 @@ TEST_F(HiddenAnnotationsTest, WhatASmallerShareHidesALargerOneHidesToo) {
       EXPECT_TRUE(!kept || std::count(kept->begin(), kept->end(), label) > 0);
     }
   }
+}
+
+TEST_F(HiddenAnnotationsTest, SoManyCasesKeepEverythingAndTheOthersLoseTheMore) {
+  const auto complete_of = [](const Dataset& copy) {
+    std::vector<bool> complete;
+    for (const Case& entry : copy.training) complete.push_back(!entry.annotated);
+    return complete;
+  };
+  const Dataset half = hidden(0.4, true, 0.5);
+  const std::vector<bool> complete = complete_of(half);
+  EXPECT_EQ(std::count(complete.begin(), complete.end(), true), 2);
+  EXPECT_EQ(complete_of(hidden(0.2, true, 0.5)), complete);
+  int gone = 0;
+  for (std::size_t i = 0; i < half.training.size(); ++i) {
+    if (complete[i])
+      EXPECT_EQ(values(half.training[i], half), values(dataset_.training[i], dataset_));
+    else
+      gone += 9 - static_cast<int>(half.training[i].annotated->size());
+  }
+  EXPECT_GT(gone, 18 * 0.6);  // of the others' 18 labels, of which 80 % go
 }
 
 }  // namespace

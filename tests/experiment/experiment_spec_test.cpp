@@ -100,6 +100,9 @@ TEST(ExperimentSpecTest, RefusesWhatCannotBeMeant) {
   json = small();
   json["conditions"][0]["hide"] = 1.5;
   EXPECT_THAT(message_of(json), HasSubstr("hide"));
+  json["conditions"][0]["hide"] = 0.5;
+  json["conditions"][0]["complete_cases"] = 0.5;
+  EXPECT_THAT(message_of(json), HasSubstr("complete_cases"));
   json = small();
   json["conditions"][0]["train"]["optimizer"]["lr"] = -1;
   EXPECT_THAT(message_of(json), HasSubstr("optimizer.lr"));

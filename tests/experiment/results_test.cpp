@@ -42,6 +42,17 @@ TEST(VerdictTest, AMarginLargerThanTheSpreadOverTheSeedsReproducesAClaim) {
   EXPECT_EQ(judge(better(Claim::kNotWorse), results).state, Verdict::kFails);
 }
 
+TEST(VerdictTest, OneRunGoneAstrayDoesNotUpsetAClaimAboutEverySeed) {
+  const Experiment experiment = two_rows();
+  Results results{.experiment = experiment};
+  results.dice["whole"] = {cell(0.51, 0), cell(0.50, 1)};
+  results.dice["small"] = {cell(0.30, 0), cell(0.48, 1)};
+  EXPECT_EQ(judge(better(), results).state, Verdict::kFails);
+  EXPECT_EQ(judge(better(Claim::kAhead), results).state, Verdict::kHolds);
+  results.dice["small"] = {cell(0.30, 0), cell(0.505, 1)};
+  EXPECT_EQ(judge(better(Claim::kAhead), results).state, Verdict::kFails);
+}
+
 TEST(VerdictTest, AClaimStaysOpenUntilEverySeedIsThere) {
   const Experiment experiment = two_rows();
   Results results{.experiment = experiment};

@@ -4,6 +4,8 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <cmath>
+#include <utility>
 
 #include "lamp/base/files.h"
 #include "lamp/base/interrupt.h"
@@ -18,8 +20,21 @@ namespace fs = std::filesystem;
 
 constexpr std::uint64_t kHideStream = 0x68696465;  // "hide"
 
+// Whether a case is among those that keep everything: those with the smallest numbers.
+std::vector<bool> complete_cases(std::size_t count, const HideOptions& options) {
+  std::vector<std::pair<double, std::size_t>> drawn;
+  for (std::size_t i = 0; i < count; ++i)
+    drawn.emplace_back(Random{options.seed, kHideStream, i, 0}.uniform(), i);
+  std::sort(drawn.begin(), drawn.end());
+  drawn.resize(
+      static_cast<std::size_t>(std::lround(options.complete * static_cast<double>(count))));
+  std::vector<bool> complete(count, false);
+  for (const auto& [number, i] : drawn) complete[i] = true;
+  return complete;
+}
+
 // The labels of a case that stay, ascending: one at least, the one whose number is largest.
-std::vector<int> kept_labels(const Dataset& dataset, std::size_t index,
+std::vector<int> kept_labels(const Dataset& dataset, std::size_t index, double share,
                              const HideOptions& options) {
   std::vector<int> kept;
   int last_to_go = 0;
@@ -32,7 +47,7 @@ std::vector<int> kept_labels(const Dataset& dataset, std::size_t index,
       continue;
     Random random{options.seed, kHideStream, index, static_cast<std::uint64_t>(label)};
     const double drawn = random.uniform();
-    if (drawn >= options.share) kept.push_back(label);
+    if (drawn >= share) kept.push_back(label);
     if (drawn > largest) {
       largest = drawn;
       last_to_go = label;
@@ -69,15 +84,16 @@ fs::path hide_annotations(const Dataset& dataset, const HideOptions& options) {
                {"training", Json::array()},
                {"test", Json::array()}};
   for (const auto& [id, name] : dataset.labels) json["labels"][std::to_string(id)] = name;
+  const std::vector<bool> complete = complete_cases(dataset.training.size(), options);
+  const double share = options.share / (1 - options.complete);
   for (std::size_t i = 0; i < dataset.training.size(); ++i) {
     throw_if_interrupted("nothing is lost: run it again");
     const Case& entry = dataset.training[i];
-    const std::vector<int> kept = kept_labels(dataset, i, options);
+    const std::vector<int> kept = kept_labels(dataset, i, complete[i] ? 0 : share, options);
     const fs::path label = fs::path("labelsTr") / (entry.name + ".nii.gz");
     write_label(entry, dataset, kept, options.folder / label);
     Json row = {{"image", image_paths(entry)}, {"label", "./" + label.string()}};
-    const bool complete = kept.size() + 1 == dataset.labels.size();
-    if (options.declared && !complete) row["annotated"] = kept;
+    if (options.declared && kept.size() + 1 < dataset.labels.size()) row["annotated"] = kept;
     json["training"].push_back(std::move(row));
   }
   for (const Case& entry : dataset.test) json["test"].push_back(image_paths(entry));

@@ -10,7 +10,10 @@
 namespace lamp {
 
 struct HideOptions {
-  double share = 0;  // each label of a training case is hidden with this probability, [0, 1)
+  double share = 0;  // of the labels of the training cases that are hidden, [0, 1)
+  // Share of the cases that keep everything, [0, 1 - share); the others lose the more. 0: every
+  // label of every case is hidden with the probability `share`.
+  double complete = 0;
   std::uint64_t seed = 0;
   // Whether the copy says what was hidden ("annotated"); if not, it passes for background.
   bool declared = true;

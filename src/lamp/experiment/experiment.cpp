@@ -138,13 +138,16 @@ class Runner {
   fs::path dataset_of(const Condition& condition) const {
     if (condition.hide == 0) return data_.json;
     const std::string name =
-        "hidden-" + shortest(condition.hide) + (condition.as_missing ? "-missing" : "-background");
+        "hidden-" + shortest(condition.hide) +
+        (condition.complete > 0 ? "-complete-" + shortest(condition.complete) : "") +
+        (condition.as_missing ? "-missing" : "-background");
     const fs::path folder = request_.folder / "data" / name;
     const fs::path mark = folder / "source.json";
     if (!fs::exists(mark) || read_json(mark) != data_.key) {
-      hide_annotations(
-          read_dataset(data_.json),
-          {.share = condition.hide, .declared = condition.as_missing, .folder = folder});
+      hide_annotations(read_dataset(data_.json), {.share = condition.hide,
+                                                  .complete = condition.complete,
+                                                  .declared = condition.as_missing,
+                                                  .folder = folder});
       write_file(mark, dump_json(data_.key) + "\n");
     }
     return folder / "dataset.json";
@@ -167,6 +170,7 @@ class Runner {
                      {"hide", condition.hide},
                      {"as_missing", condition.as_missing},
                      {"seed", seed}};
+    if (condition.complete > 0) settings["complete_cases"] = condition.complete;
     settings["train"].erase("execution");
     for (const Condition& other : experiment_.conditions)
       if (other.name == condition.starts_from) settings["starts_from"] = settings_of(other, seed);
@@ -196,7 +200,7 @@ class Runner {
   void run_timing(const Timing& timing) {
     const Json settings = {{"net", to_json(timing.net)},
                            {"input", timing.input},
-                           {"patch", timing.patch ? triple_text(*timing.patch) : "whole"},
+                           {"patch", timing.patch ? size_text(*timing.patch) : "whole"},
                            {"overlap", timing.overlap},
                            {"rounds", experiment_.rounds},
                            {"device", request_.device},
@@ -218,7 +222,7 @@ class Runner {
     const Json data = experiment_.conditions.front().train["data"];
     for (const auto& patch : experiment_.control->patches) {
       const Control& control = *experiment_.control;
-      const std::string text = triple_text(patch);
+      const std::string text = size_text(patch);
       const PhantomOptions& phantoms = *experiment_.phantoms;
       const Json settings = {{"kind", phantoms.kind},
                              {"size", phantoms.size},

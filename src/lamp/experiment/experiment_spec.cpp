@@ -5,6 +5,7 @@
 #include <set>
 
 #include "lamp/base/errors.h"
+#include "lamp/base/text.h"
 #include "lamp/nets/net_factory.h"
 #include "lamp/training/train_config.h"
 
@@ -70,7 +71,7 @@ void parse_segment(const Json& json, const std::string& where, Condition& condit
   if (const Json& patch = reader.at("patch"); patch == "whole") {
     condition.patch = "whole";
   } else if (!patch.is_null()) {
-    condition.patch = triple_text(parse_triple(patch, reader.where("patch")));
+    condition.patch = size_text(parse_triple(patch, reader.where("patch")));
   }
   condition.overlap = share_at(reader, "overlap", condition.overlap);
   reader.finish();
@@ -91,6 +92,10 @@ Condition parse_condition(const Json& json, const std::string& where, const Json
   for (const char* key : {"classes", "in_channels"})
     condition.train["net"].erase(key);  // the data's
   condition.hide = share_at(reader, "hide", 0);
+  condition.complete = share_at(reader, "complete_cases", 0);
+  if (condition.hide + condition.complete >= 1)
+    throw_wrong_type(reader.where("complete_cases"), reader.at("complete_cases"),
+                     "less than 1 - \"hide\": the other cases cannot lose so much");
   condition.as_missing =
       reader.choice("hidden_as", "missing", {"missing", "background"}) == "missing";
   condition.starts_from = reader.get<std::string>("starts_from", "");
@@ -144,14 +149,15 @@ Claim parse_claim(const Json& json) {
     claim.second = reader.get<std::string>(second, "");
     return true;
   };
-  const bool known = rows("better", "than", Claim::kBetter) ||
+  const bool known = rows("better", "than", Claim::kBetter) || rows("ahead", "of", Claim::kAhead) ||
                      rows("not_worse", "than", Claim::kNotWorse) ||
                      rows("faster", "than", Claim::kFaster);
   if (!known && reader.has("chance")) {
     claim.kind = Claim::kChance;
-    claim.first = triple_text(parse_triple(reader.at("chance"), reader.where("chance")));
+    claim.first = size_text(parse_triple(reader.at("chance"), reader.where("chance")));
   } else if (!known) {
-    throw_wrong_type("claims", json, "one of \"better\", \"not_worse\", \"faster\", \"chance\"");
+    throw_wrong_type("claims", json,
+                     "one of \"better\", \"ahead\", \"not_worse\", \"faster\", \"chance\"");
   }
   claim.times = reader.get<double>("times", 1);
   reader.finish();
@@ -183,7 +189,8 @@ void check_start(const Experiment& experiment, const Condition& condition,
   if (!before.contains(condition.starts_from)) throw UsageError(what + "is no condition before it");
   for (const Condition& other : experiment.conditions)
     if (other.name == condition.starts_from &&
-        (other.hide != condition.hide || other.as_missing != condition.as_missing))
+        (other.hide != condition.hide || other.complete != condition.complete ||
+         other.as_missing != condition.as_missing))
       throw UsageError(what + "hides other annotations; give both the same \"hide\"");
 }
 
@@ -215,10 +222,6 @@ std::string PaperTable::last_of(const std::string& row) const {
   for (const auto& [name, cells] : rows)
     if (name == row && !cells.empty()) return cells.back();
   return "";
-}
-
-std::string triple_text(const std::array<std::int64_t, 3>& size) {
-  return std::to_string(size[0]) + "," + std::to_string(size[1]) + "," + std::to_string(size[2]);
 }
 
 Experiment parse_experiment(const Json& json) {

@@ -24,6 +24,7 @@ struct Condition {
   std::string patch;        // of inference: "whole" or "X,Y,Z"
   double overlap = 0.5;     // of windows
   double hide = 0;          // share of the annotations taken away (data/hidden_annotations.h)
+  double complete = 0;      // share of the cases that keep all of theirs
   bool as_missing = true;   // the loss knows of it; false: what is hidden passes for background
   std::string starts_from;  // an earlier condition whose trained run this one goes on with
   std::string paper;        // the row of the paper's table that this one stands for
@@ -49,10 +50,12 @@ struct Control {
 
 // Something that is to be seen in the results.
 struct Claim {
-  // kBetter: the mean average Dice is larger by more than the spread over the seeds. kNotWorse: not
-  // smaller by more than the spread. kFaster: mean seconds at least `times` smaller. kChance: the
-  // control on this patch stays at chance.
-  enum Kind { kBetter, kNotWorse, kFaster, kChance };
+  // kBetter: the mean average Dice is larger by more than the spread over the seeds. kAhead: the
+  // average Dice of every seed is larger than that of every seed of the other (the strictest
+  // outcome of a rank-sum test, which one run gone astray does not upset). kNotWorse: the mean is
+  // not smaller by more than the spread. kFaster: mean seconds at least `times` smaller. kChance:
+  // the control on this patch stays at chance.
+  enum Kind { kBetter, kAhead, kNotWorse, kFaster, kChance };
   std::string text;
   Kind kind = kBetter;
   std::string first, second;  // rows; kChance: the patch "16,16,16"
@@ -89,8 +92,5 @@ Experiment parse_experiment(const Json& json);
 // The text of a preset ("context-small"); nothing if there is none of that name.
 std::optional<std::string> experiment_text(const std::string& name);
 std::vector<std::string> experiment_names();
-
-// "16,16,16".
-std::string triple_text(const std::array<std::int64_t, 3>& size);
 
 }  // namespace lamp

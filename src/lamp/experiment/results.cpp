@@ -102,7 +102,7 @@ std::string dice_table(const Results& results) {
 std::string timing_table(const Results& results) {
   if (results.experiment.timings.empty()) return "";
   const auto& first = results.experiment.timings.front();
-  std::string text = "Inference of one volume of " + triple_text(first.input) +
+  std::string text = "Inference of one volume of " + size_text(first.input) +
                      " voxels, windows overlapping by " + shortest(100 * first.overlap) +
                      " %, mean ± standard deviation of " +
                      std::to_string(results.experiment.rounds) + " rounds after a warm-up.\n\n" +
@@ -124,15 +124,15 @@ std::string control_table(const Results& results) {
       "it never saw.\n\n" +
       head_of({"patch", "accuracy %", "in training %", "chance %", "standard error at chance"});
   for (const auto& patch : results.experiment.control->patches) {
-    const auto found = results.control.find(triple_text(patch));
+    const auto found = results.control.find(size_text(patch));
     if (found == results.control.end()) {
-      text += line_of({triple_text(patch), "–", "–", "–", "–"});
+      text += line_of({size_text(patch), "–", "–", "–", "–"});
       continue;
     }
     const auto percent = [&](const char* key) {
       return fixed(100 * found->second[key].get<double>(), 1);
     };
-    text += line_of({triple_text(patch), percent("accuracy"), percent("train_accuracy"),
+    text += line_of({size_text(patch), percent("accuracy"), percent("train_accuracy"),
                      percent("chance"), percent("standard_error")});
   }
   return text + "\n";

@@ -21,11 +21,21 @@ double range_of(const std::vector<double>& values) {
   return *high - *low;
 }
 
+Verdict judge_ranks(const std::vector<double>& first, const std::vector<double>& second) {
+  const double worst = *std::min_element(first.begin(), first.end());
+  const double best = *std::max_element(second.begin(), second.end());
+  return {worst > best ? Verdict::kHolds : Verdict::kFails,
+          "mean Dice " + fixed(mean_of(first), 1) + " against " + fixed(mean_of(second), 1) +
+              " %, the lowest seed " + fixed(worst, 1) + " against the other's highest " +
+              fixed(best, 1)};
+}
+
 // A claim about seeds needs all of them.
 Verdict judge_dice(const Claim& claim, const Results& results) {
   const auto first = averages(results, claim.first), second = averages(results, claim.second);
   const std::size_t seeds = results.experiment.seeds.size();
   if (first.size() < seeds || second.size() < seeds) return {};
+  if (claim.kind == Claim::kAhead) return judge_ranks(first, second);
   const double difference = mean_of(first) - mean_of(second);
   const double spread = std::max(range_of(first), range_of(second));
   const bool holds = claim.kind == Claim::kBetter ? difference > spread : difference >= -spread;
