@@ -2,11 +2,17 @@
 """Predicted beside measured step time and peak memory of every network on one device and on two
 stages of it: a Markdown table from `lamp plan --measure`. Run it on a calm machine.
 
-Usage: bench/plan_table.py build/lamp [--input X,Y,Z] [--batch N] [--rounds R] [--only NET] > table.md
+The whole table is measured --passes times, and a row shows the medians over the passes, because a
+machine whose speed changes between a profile and the run behind it makes a single pass wrong.
+
+Usage: bench/plan_table.py build/lamp [--input X,Y,Z] [--batch N] [--rounds R] [--passes P]
+                           [--only NET] > table.md
 """
 import argparse
 import json
+import statistics
 import subprocess
+import sys
 
 NETS = [("unet", 32), ("seunet", 32), ("anatomynet", None)]
 # Devices, schedule, micro-batches, recomputation.
@@ -32,9 +38,26 @@ def plan(options, net, width, setting):
 
 
 def compared(predicted, measured, unit, digits):
-    """"0.412 / 0.420 (-1.9 %)"."""
+    """"0.412 | 0.420 | -1.9 %"."""
     off = 100 * (predicted / measured - 1)
     return f"{predicted / unit:.{digits}f} | {measured / unit:.{digits}f} | {off:+.1f} %"
+
+
+def row_of(name, passes):
+    """One line of the table from what each pass found."""
+    broken = [found for found in passes if isinstance(found, str)]
+    if broken:
+        return f"| {name} | {broken[0]} |"
+
+    def median(value):
+        return statistics.median(value(found) for found in passes)
+
+    step = compared(median(lambda found: found["step_s"]),
+                    median(lambda found: found["measured"]["step_s"]), 1, 3)
+    peak = compared(median(lambda found: found["devices"][0]["peak_bytes"]),
+                    median(lambda found: found["measured"]["peak_bytes"][0]), 2**20, 0)
+    apart = [found["step_s"] / found["measured"]["step_s"] - 1 for found in passes]
+    return f"| {name} | {step} | {100 * min(apart):+.1f} to {100 * max(apart):+.1f} % | {peak} |"
 
 
 def main():
@@ -42,26 +65,25 @@ def main():
     parser.add_argument("lamp")
     parser.add_argument("--input", default="64,64,64")
     parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--passes", type=int, default=3)
     parser.add_argument("--only", help="one network's name")
     options = parser.parse_args()
-    print(f"Batch of {options.batch} volumes of {options.input}, median of {options.rounds} rounds.\n")
+    rows = [(net, width, setting) for net, width in NETS for setting in SETTINGS
+            if not options.only or options.only == net]
+    found = {row: [] for row in rows}
+    for number in range(options.passes):
+        print(f"pass {number + 1} of {options.passes}", file=sys.stderr)
+        for row in rows:
+            found[row].append(plan(options, *row))
+    print(f"Batch of {options.batch} volumes of {options.input}; medians of {options.passes} passes, "
+          f"in each the median of {options.rounds} rounds.\n")
     print("| network | devices | schedule | M | recompute | step s, predicted | measured | off by | "
-          "peak MiB, predicted | measured | off by |")
-    print("|---|---|---|---|---|---|---|---|---|---|---|")
-    for net, width in NETS:
-        if options.only and options.only != net:
-            continue
-        for setting in SETTINGS:
-            found = plan(options, net, width, setting)
-            name = " | ".join([net, setting[0], setting[1], str(setting[2]), setting[3]])
-            if isinstance(found, str):
-                print(f"| {name} | {found} |", flush=True)
-                continue
-            measured = found["measured"]
-            step = compared(found["step_s"], measured["step_s"], 1, 3)
-            peak = compared(found["devices"][0]["peak_bytes"], measured["peak_bytes"][0], 2**20, 0)
-            print(f"| {name} | {step} | {peak} |", flush=True)
+          "single passes | peak MiB, predicted | measured | off by |")
+    print("|---" * 12 + "|")
+    for net, width, setting in rows:
+        name = " | ".join([net, setting[0], setting[1], str(setting[2]), setting[3]])
+        print(row_of(name, found[net, width, setting]))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
 #include <torch/torch.h>
 
 #include "lamp/base/memory_counter.h"
+#include "lamp/base/text.h"
 #include "lamp/inference/host_memory.h"
 #include "lamp/inference/predictor.h"
 #include "lamp/nets/net_factory.h"
@@ -20,6 +21,11 @@ struct Setting {
   c10::ScalarType dtype;
   std::array<std::int64_t, 3> size;  // x, y, z
 };
+
+void PrintTo(const Setting& setting, std::ostream* out) {
+  *out << setting.net << " " << setting.width << " " << setting.depth << " " << setting.dtype << " "
+       << size_text(setting.size, "x");
+}
 
 class ForwardMemoryTest : public ::testing::TestWithParam<Setting> {};
 

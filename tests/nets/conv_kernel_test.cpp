@@ -23,6 +23,8 @@ struct Case {
   bool bias = true;
 };
 
+void PrintTo(const Case& entry, std::ostream* out) { *out << entry.name; }
+
 const ConvGeometry kSame{{1, 1, 1}, {1, 1, 1}};
 const ConvGeometry kHalf{{2, 2, 2}, {1, 1, 1}};
 const ConvGeometry kPoint{{1, 1, 1}, {0, 0, 0}};

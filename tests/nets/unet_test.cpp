@@ -28,6 +28,8 @@ struct Case {
   NetConfig config;
 };
 
+void PrintTo(const Case& entry, std::ostream* out) { *out << entry.file; }
+
 class UNetReferenceTest : public ::testing::TestWithParam<Case> {
  protected:
   void SetUp() override {
