@@ -21,6 +21,13 @@ TEST(BarPlotTest, ShowsMeanDeviationAndEveryMeasurement) {
   EXPECT_EQ(dots, 4U);
 }
 
+TEST(BarPlotTest, TheLongestNameHasRoom) {
+  const std::string name(60, 'm');
+  const std::string svg = bar_plot_svg({.title = "t", .bars = {{"a", {1}}, {name, {2}}}});
+  const std::size_t text = svg.rfind("<text x=\"", svg.find(name));
+  EXPECT_GT(std::stod(svg.substr(text + 9)), 6.6 * 60);  // its right end, at 6.6 a letter
+}
+
 TEST(BarPlotTest, ARowWithoutMeasurementsSaysSo) {
   const std::string svg = bar_plot_svg({.title = "t", .bars = {{"later", {}}}});
   EXPECT_THAT(svg, HasSubstr("not there yet"));

@@ -11,8 +11,9 @@
 namespace lamp {
 namespace {
 
-constexpr double kLeft = 230;   // names
-constexpr double kRight = 110;  // figures
+constexpr double kLeastLeft = 120;  // names
+constexpr double kLetter = 7;       // as wide as a letter is at most in the mean
+constexpr double kRight = 110;      // figures
 constexpr double kTop = 44;
 constexpr double kBottom = 50;
 constexpr double kPlotWidth = 560;
@@ -21,9 +22,18 @@ constexpr double kBarHeight = 18;
 constexpr const char* kBarColour = "#56b4e9";  // Okabe and Ito's, as in the timelines
 constexpr const char* kDotColour = "#0072b2";
 
+// Letters of UTF-8 text: bytes that continue one do not count.
+double letters_of(const std::string& text) {
+  return static_cast<double>(std::count_if(text.begin(), text.end(), [](char c) {
+    return (static_cast<unsigned char>(c) & 0xC0) != 0x80;
+  }));
+}
+
 class Drawing {
  public:
   explicit Drawing(const BarPlot& plot) : plot_(plot) {
+    for (const PlotBar& bar : plot.bars)
+      left_ = std::max(left_, kLetter * letters_of(bar.name) + 16);
     for (const PlotBar& bar : plot.bars)
       for (const double value : bar.values)
         if (std::isfinite(value)) end_ = std::max(end_, value);
@@ -31,7 +41,7 @@ class Drawing {
   }
 
   std::string text() const {
-    const double height = y(plot_.bars.size()) + kBottom, width = kLeft + kPlotWidth + kRight;
+    const double height = y(plot_.bars.size()) + kBottom, width = left_ + kPlotWidth + kRight;
     std::string svg = "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"" + fixed(width, 0) +
                       "\" height=\"" + fixed(height, 0) +
                       "\" font-family=\"sans-serif\" font-size=\"12\">\n";
@@ -43,7 +53,7 @@ class Drawing {
   }
 
  private:
-  double x(double value) const { return kLeft + value / end_ * kPlotWidth; }
+  double x(double value) const { return left_ + value / end_ * kPlotWidth; }
   double y(std::size_t row) const { return kTop + kRow * static_cast<double>(row); }
 
   std::string axis() const {
@@ -55,31 +65,32 @@ class Drawing {
       svg += svg_text(x(k * step), bottom + 16, shortest(std::stod(fixed(k * step, 9))),
                       " text-anchor=\"middle\"");
     }
-    svg += svg_line(kLeft, bottom, kLeft + kPlotWidth, bottom, " stroke=\"#000\"");
+    svg += svg_line(left_, bottom, left_ + kPlotWidth, bottom, " stroke=\"#000\"");
     return svg +
-           svg_text(kLeft + kPlotWidth / 2, bottom + 36, plot_.axis, " text-anchor=\"middle\"");
+           svg_text(left_ + kPlotWidth / 2, bottom + 36, plot_.axis, " text-anchor=\"middle\"");
   }
 
   std::string bar(std::size_t row) const {
     const PlotBar& bar = plot_.bars[row];
     const double middle = y(row) + kBarHeight / 2;
-    std::string svg = svg_text(kLeft - 8, middle + 4, bar.name, " text-anchor=\"end\"");
+    std::string svg = svg_text(left_ - 8, middle + 4, bar.name, " text-anchor=\"end\"");
     const double mean = mean_of(bar.values), spread = deviation_of(bar.values);
-    if (!std::isfinite(mean)) return svg + svg_text(kLeft + 6, middle + 4, "not there yet");
+    if (!std::isfinite(mean)) return svg + svg_text(left_ + 6, middle + 4, "not there yet");
     const double from = x(std::max(mean - spread, 0.0));
-    const double to = std::min(x(mean + spread), kLeft + kPlotWidth);
-    svg += svg_rectangle({kLeft, y(row), x(mean) - kLeft, kBarHeight}, kBarColour);
+    const double to = std::min(x(mean + spread), left_ + kPlotWidth);
+    svg += svg_rectangle({left_, y(row), x(mean) - left_, kBarHeight}, kBarColour);
     svg += svg_line(from, middle, to, middle, " stroke=\"#000\" stroke-width=\"1.5\"");
     for (const double value : bar.values)
       svg += "<circle cx=\"" + fixed(x(value), 2) + "\" cy=\"" + fixed(middle, 2) +
              "\" r=\"3\" fill=\"" + kDotColour + "\"/>\n";
     const int digits = mean >= 10 ? 1 : 2;
-    return svg + svg_text(kLeft + kPlotWidth + 8, middle + 4,
+    return svg + svg_text(left_ + kPlotWidth + 8, middle + 4,
                           fixed(mean, digits) + " ± " + fixed(spread, digits));
   }
 
   const BarPlot& plot_;
   double end_ = 0;
+  double left_ = kLeastLeft;
 };
 
 }  // namespace
