@@ -9,6 +9,7 @@
 #include "lamp/base/errors.h"
 #include "lamp/base/log.h"
 #include "lamp/nets/net_factory.h"
+#include "lamp/planner/measured_costs.h"
 #include "lamp/training/plan_costs.h"
 
 namespace lamp {
@@ -96,6 +97,29 @@ TEST_P(PlanRunTest, ThePredictedPeakIsTheMeasuredOne) {
     EXPECT_NEAR(static_cast<double>(plan.balance.peak_bytes[0]) / peak, 1, is_exact ? 0.001 : 0.1)
         << setting.devices << " " << setting.schedule << " " << setting.recompute;
   }
+}
+
+TEST(MeasuredSecondsTest, CountsNothingAndLeavesTheChainAsItWas) {
+  at::set_num_threads(1);
+  Network network = make_network(small("unet").net);
+  network.initialise(1);
+  network.chain->train();
+  std::vector<torch::Tensor> before;
+  for (const torch::Tensor& buffer : network.chain->buffers()) before.push_back(buffer.clone());
+  const NetworkCosts costs =
+      measure_seconds(*network.chain, network.prepare(torch::randn({2, 1, 16, 16, 16})));
+  ASSERT_EQ(costs.layers.size(), network.chain->size());
+  double seconds = 0;
+  for (const LayerCosts& layer : costs.layers) {
+    seconds += layer.forward_s + layer.backward_s;
+    EXPECT_GT(layer.output_bytes, 0) << layer.name;
+    EXPECT_EQ(layer.saved_bytes, 0) << layer.name;
+  }
+  EXPECT_GT(seconds, 0);
+  const auto after = network.chain->buffers();
+  for (std::size_t i = 0; i < before.size(); ++i) EXPECT_TRUE(torch::equal(after[i], before[i]));
+  for (const torch::Tensor& parameter : network.chain->parameters())
+    EXPECT_FALSE(parameter.grad().defined());
 }
 
 TEST(PlanRunOptionsTest, ThePlansSettingsAreRunAsTheyAre) {

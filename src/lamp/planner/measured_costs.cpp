@@ -264,12 +264,10 @@ NetworkCosts Measurement::result() {
   return std::move(costs_);
 }
 
-}  // namespace
-
-NetworkCosts measure_costs(Sequence& chain, const torch::Tensor& input, const OutputLoss& loss,
-                           int rounds) {
+// All rounds; the chain is afterwards what it was.
+NetworkCosts measure(Sequence& chain, const torch::Tensor& input, const OutputLoss& loss,
+                     int rounds) {
   const torch::AutoGradMode with_gradients(true);
-  if (input.is_cpu()) count_cpu_memory();
   std::vector<torch::Tensor> gradients, buffers;
   for (auto& parameter : chain.parameters())
     gradients.push_back(std::exchange(parameter.mutable_grad(), {}));
@@ -288,6 +286,23 @@ NetworkCosts measure_costs(Sequence& chain, const torch::Tensor& input, const Ou
   const auto own = chain.buffers();
   for (std::size_t i = 0; i < own.size(); ++i) own[i].copy_(buffers[i]);
   return measurement.result();
+}
+
+}  // namespace
+
+NetworkCosts measure_costs(Sequence& chain, const torch::Tensor& input, const OutputLoss& loss,
+                           int rounds) {
+  if (input.is_cpu()) count_cpu_memory();
+  return measure(chain, input, loss, rounds);
+}
+
+NetworkCosts measure_seconds(Sequence& chain, const torch::Tensor& input, int rounds) {
+  NetworkCosts costs = measure(chain, input, {}, rounds);
+  for (LayerCosts& layer : costs.layers) {
+    layer.saved_bytes = layer.handed_bytes = 0;
+    layer.forward_workspace_bytes = layer.backward_workspace_bytes = 0;
+  }
+  return costs;
 }
 
 }  // namespace lamp

@@ -22,4 +22,8 @@ using OutputLoss = std::function<torch::Tensor(const torch::Tensor& output)>;
 NetworkCosts measure_costs(Sequence& chain, const torch::Tensor& input, const OutputLoss& loss = {},
                            int rounds = 2);
 
+// The seconds, and the bytes of parameters, buffers, outputs and skips, but nothing that has to be
+// counted (0): other threads may allocate meanwhile, as a run's loaders do.
+NetworkCosts measure_seconds(Sequence& chain, const torch::Tensor& input, int rounds = 2);
+
 }  // namespace lamp

@@ -156,7 +156,7 @@ Cut cut_for(const Network& network, const ExecutionConfig& config, const Pipelin
   const std::size_t stages = load.devices.size();
   auto partition = partition_from(*network.chain, config, stages);
   if (!partition) {
-    const NetworkCosts costs = measure_costs(*network.chain, load.sample);
+    const NetworkCosts costs = measure_seconds(*network.chain, load.sample);
     if (config.partition == "auto")
       return planned_cut(costs_of(network, load.sample, &costs), config, load);
     std::vector<double> sizes;
