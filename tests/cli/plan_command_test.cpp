@@ -82,15 +82,16 @@ TEST(PlanCommandTest, WritesPlanAndPictures) {
   EXPECT_NO_THROW(parse_json(text_of(trace), trace));
 }
 
+// Stages in turn: where they overlap on one device, the peak depends on the moment.
 TEST(PlanCommandTest, MeasuresThePlanBesideThePrediction) {
   const Json json = json_of(
       "--net unet --width 4 --depth 2 --input 32,32,32 --batch 2 --device cpu,cpu "
-      "--microbatches 2 --schedule 1f1b --measure --rounds 1");
+      "--microbatches 2 --schedule naive --measure --rounds 1");
   EXPECT_EQ(json["stages"].size(), 2U);
   ASSERT_TRUE(json.contains("measured"));
   EXPECT_GT(json["measured"]["step_s"], 0);
   const double predicted = json["devices"][0]["peak_bytes"];
-  EXPECT_NEAR(predicted / json["measured"]["peak_bytes"][0].get<double>(), 1, 0.1);
+  EXPECT_NEAR(predicted / json["measured"]["peak_bytes"][0].get<double>(), 1, 0.01);
 }
 
 TEST(PlanCommandTest, DrawsPredictedAboveMeasured) {

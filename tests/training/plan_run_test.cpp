@@ -74,15 +74,17 @@ TEST_P(PlanRunTest, ThePredictedPeakIsTheMeasuredOne) {
   options.batch = 4;
   options.execution.microbatches = 2;
   const auto links = static_cast<std::int64_t>(make_network(options.net).chain->size());
+  // AnatomyNet's is up to 3 % too high: the gradient of its last block's sum is counted for both
+  // summands, and is one tensor.
+  const double tolerance = GetParam() == "anatomynet" ? 0.03 : 0.001;
   struct Setting {
     const char* devices;
     const char* schedule;
     const char* recompute;
-    double tolerance;
   };
   for (const Setting& setting :
-       {Setting{"cpu", "1f1b", "never", 0.01}, Setting{"cpu,cpu", "gpipe", "never", 0.03},
-        Setting{"cpu,cpu", "naive", "always", 0.1}}) {
+       {Setting{"cpu", "1f1b", "never"}, Setting{"cpu,cpu", "gpipe", "never"},
+        Setting{"cpu,cpu", "naive", "always"}}) {
     options.execution.device = setting.devices;
     options.execution.schedule = setting.schedule;
     options.execution.recompute = setting.recompute;
@@ -92,9 +94,7 @@ TEST_P(PlanRunTest, ThePredictedPeakIsTheMeasuredOne) {
     const Plan plan = plan_network(options);
     ASSERT_TRUE(plan.fits);
     const auto peak = static_cast<double>(measure_plan(options, plan, 1).peak_bytes[0]);
-    // engine.md's standard; without recomputation the U-Net's are exact but for a few bytes.
-    const bool is_exact = GetParam() == "unet" && std::string(setting.recompute) == "never";
-    EXPECT_NEAR(static_cast<double>(plan.balance.peak_bytes[0]) / peak, 1, is_exact ? 0.001 : 0.1)
+    EXPECT_NEAR(static_cast<double>(plan.balance.peak_bytes[0]) / peak, 1, tolerance)
         << setting.devices << " " << setting.schedule << " " << setting.recompute;
   }
 }
