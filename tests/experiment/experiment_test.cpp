@@ -80,6 +80,62 @@ TEST_F(ExperimentTest, AChangedSettingRepeatsOnlyWhatDependsOnIt) {
   EXPECT_NE(run_experiment(changed)["dice"], results["dice"]);
 }
 
+TEST_F(ExperimentTest, ALaterConditionFollowsAChangeOfTheOneItStartsFrom) {
+  const Json before = run_experiment(request("out"));
+  ExperimentRequest changed = request("out");
+  changed.settings = {"conditions.0.train.optimizer.lr=5e-2"};
+  const Json after = run_experiment(changed);
+  changed.folder = folder_ / "new";
+  EXPECT_EQ(after["dice"]["whole"][0]["dice"], run_experiment(changed)["dice"]["whole"][0]["dice"]);
+  int aside = 0;
+  for (const auto& run : fs::directory_iterator(folder_ / "out" / "runs"))
+    aside += run.path().string().find(".before-1") != std::string::npos ? 1 : 0;
+  EXPECT_EQ(aside, 4) << "no run is thrown away";
+}
+
+TEST_F(ExperimentTest, OtherPhantomsInTheSameFolderAreAnotherExperiment) {
+  run_experiment(request("out"));
+  ExperimentRequest changed = request("out");
+  changed.settings = {"phantoms.seed=2"};
+  const Json after = run_experiment(changed);
+  changed.folder = folder_ / "new";
+  EXPECT_EQ(after["dice"]["patches"][1]["dice"],
+            run_experiment(changed)["dice"]["patches"][1]["dice"]);
+}
+
+TEST_F(ExperimentTest, AnotherPrecisionIsRunAgainAndOtherLoadersAreNot) {
+  const auto times = [&] {
+    std::map<fs::path, fs::file_time_type> written;
+    for (const auto& file : fs::directory_iterator(folder_ / "out" / "cells"))
+      if (file.path().string().find("timed") == std::string::npos)
+        written[file.path()] = file.last_write_time();
+    return written;
+  };
+  run_experiment(request("out"));
+  const auto first = times();
+  ASSERT_EQ(first.size(), 4U);
+  ExperimentRequest changed = request("out");
+  changed.settings = {"train.execution.precision=bf16"};
+  run_experiment(changed);
+  const auto second = times();
+  for (const auto& [file, time] : second) EXPECT_NE(time, first.at(file)) << file;
+  changed.settings.emplace_back("train.loader.threads=1");
+  run_experiment(changed);
+  EXPECT_EQ(times(), second);
+}
+
+TEST_F(ExperimentTest, ADataSetOfTheUsersIsLeftAlone) {
+  const fs::path theirs = folder_ / "out" / "data" / "phantoms" / "dataset.json";
+  fs::create_directories(theirs.parent_path());
+  write_file(theirs, "{}");
+  write_file(folder_ / "out" / "data" / "han.txt", "mine");
+  EXPECT_THROW(run_experiment(request("out")), UsageError);
+  EXPECT_EQ(read_file(theirs), "{}");
+  fs::remove_all(theirs.parent_path());
+  run_experiment(request("out"));
+  EXPECT_EQ(read_file(folder_ / "out" / "data" / "han.txt"), "mine");
+}
+
 TEST_F(ExperimentTest, StoppedAnywhereItEndsWithTheSameDice) {
   const Json expected = run_experiment(request("whole"));
   bool finished = false;

@@ -37,31 +37,46 @@ double training_seconds(const fs::path& run) {
   return seconds;
 }
 
-// A run folder that was begun with other settings, or by an earlier condition that has changed
-// since, is of no use.
-void prepare_run(const DiceCell& cell, const Json& config) {
+// The first name that is free: RUN.before-1, RUN.before-2, ...
+fs::path put_aside(const fs::path& run) {
+  for (int number = 1;; ++number) {
+    const fs::path other = run.string() + ".before-" + std::to_string(number);
+    if (!fs::exists(other)) return other;
+  }
+}
+
+// A run folder that was begun with other settings, on other data, or by an earlier condition that
+// has changed since, is of no use here, but it is not ours to throw away.
+void prepare_run(const DiceCell& cell) {
   const fs::path mark = cell.run / "cell.json";
-  const Json settings = {{"config", config},
-                         {"dataset", fs::absolute(cell.dataset).string()},
-                         {"starts_from", cell.condition.starts_from}};
-  if (fs::exists(mark) && read_json(mark) == settings) return;
+  if (fs::exists(mark) && read_json(mark) == cell.settings) return;
   std::error_code error;
-  fs::remove_all(cell.run, error);
+  if (fs::exists(cell.run)) {
+    const fs::path aside = put_aside(cell.run);
+    fs::rename(cell.run, aside, error);
+    if (error) throw Error("experiment: cannot move " + cell.run.string() + ": " + error.message());
+    log_warning(cell.name + ": the run that was begun with other settings is now " +
+                aside.string());
+  }
+  // Whole or not at all, whatever interrupts.
+  const fs::path copy = cell.run.string() + ".copy";
+  fs::remove_all(copy, error);
+  make_output_folder(copy);
   if (!cell.starts_run.empty()) {
-    fs::create_directories(cell.run.parent_path(), error);
-    fs::copy(cell.starts_run, cell.run, fs::copy_options::recursive, error);
+    fs::copy(cell.starts_run, copy, fs::copy_options::recursive, error);
     if (error)
       throw Error("experiment: cannot copy " + cell.starts_run.string() + ": " + error.message());
   }
-  make_output_folder(cell.run);
-  write_file(mark, dump_json(settings) + "\n");
+  write_file(copy / "cell.json", dump_json(cell.settings) + "\n");
+  fs::rename(copy, cell.run, error);
+  if (error) throw Error("experiment: cannot write " + cell.run.string() + ": " + error.message());
 }
 
 void train_cell(const DiceCell& cell) {
   Json config = cell.condition.train;
   config["seed"] = cell.seed;
   config["execution"]["device"] = cell.device;
-  prepare_run(cell, config);
+  prepare_run(cell);
   train({.dataset = cell.dataset, .config = config, .run = cell.run, .resume = true});
   close_log_file();
 }

@@ -12,6 +12,7 @@ namespace lamp {
 
 struct DiceCell {
   std::string name;  // condition and seed
+  Json settings;     // all that the run depends on
   Condition condition;
   std::uint64_t seed = 0;
   std::filesystem::path dataset;     // dataset.json to train on

@@ -18,6 +18,7 @@
 #include "lamp/data/datalist.h"
 #include "lamp/data/hidden_annotations.h"
 #include "lamp/data/preprocess.h"
+#include "lamp/data/sha256.h"
 #include "lamp/experiment/cell_store.h"
 #include "lamp/experiment/dice_cell.h"
 #include "lamp/experiment/experiment_spec.h"
@@ -97,11 +98,15 @@ class Runner {
     return result;
   }
 
-  // Says what is missing before anything is written.
+  // Says what is missing, or in the way, before anything is written.
   void find_data() {
     if (!request_.dataset.empty()) {
       const Dataset dataset = read_dataset(request_.dataset);
-      data_ = {dataset.file, dataset.root / "labelsTs", fs::absolute(dataset.file).string()};
+      data_ = {dataset.file, dataset.root / "labelsTs", key_of(dataset)};
+      if (dataset.test.empty())
+        throw InputError(
+            "no test cases", dataset.file.string(),
+            "its \"test\" list is empty; an experiment needs some: lamp prepare --test");
       if (!fs::is_directory(data_.references))
         throw InputError("no labels of test cases", data_.references.string(),
                          "an experiment compares its segmentations with them; lamp prepare puts "
@@ -112,18 +117,41 @@ class Runner {
       throw UsageError("experiment: this one needs real data: name a data set with -d");
     const fs::path folder = request_.folder / "data" / "phantoms";
     data_ = {folder / "dataset.json", folder / "labelsTs", key_of(*experiment_.phantoms)};
+    if (fs::exists(folder) && !fs::exists(phantoms_mark()))
+      throw UsageError("-o " + request_.folder.string() + ": " + folder.string() +
+                       " is not an experiment's; choose another folder");
   }
+
+  fs::path phantoms_mark() const { return request_.folder / "data" / "phantoms.json"; }
 
   void write_data() {
     if (!request_.dataset.empty()) return;
     PhantomOptions phantoms = *experiment_.phantoms;
     phantoms.folder = request_.folder / "data" / "phantoms";
-    const fs::path mark = request_.folder / "data" / "phantoms.json";
+    const fs::path mark = phantoms_mark();
     if (fs::exists(mark) && fs::exists(data_.json) && read_json(mark) == data_.key) return;
+    make_output_folder(mark.parent_path());
+    write_file(mark, "\"unfinished\"\n");  // the folder is ours, whatever interrupts
     std::error_code error;
-    fs::remove_all(request_.folder / "data", error);
+    fs::remove_all(phantoms.folder, error);
     write_phantoms(phantoms);
     write_file(mark, dump_json(data_.key) + "\n");
+  }
+
+  // Changes with the list of cases and the sizes of their files.
+  static Json key_of(const Dataset& dataset) {
+    std::string text = read_file(dataset.file);
+    const auto add = [&](const fs::path& file) {
+      std::error_code error;
+      text += file.filename().string() + " " + std::to_string(fs::file_size(file, error)) + "\n";
+    };
+    for (const auto* cases : {&dataset.training, &dataset.test})
+      for (const Case& entry : *cases) {
+        for (const fs::path& image : entry.images) add(image);
+        if (!entry.label.empty()) add(entry.label);
+        add(dataset.root / "labelsTs" / (entry.name + ".nii.gz"));
+      }
+    return {{"dataset", fs::absolute(dataset.file).string()}, {"sha256", sha256(text)}};
   }
 
   static Json key_of(const PhantomOptions& phantoms) {
@@ -161,7 +189,7 @@ class Runner {
     return request_.folder / "runs" / file_stem(cell_name(row, seed));
   }
 
-  // All that a result depends on. The device is left out, as results do not depend on it.
+  // All that a result depends on: not on the device, the cut, the loaders and the checkpoints.
   Json settings_of(const Condition& condition, std::uint64_t seed) const {
     Json settings = {{"data", data_.key},
                      {"train", condition.train},
@@ -171,7 +199,8 @@ class Runner {
                      {"as_missing", condition.as_missing},
                      {"seed", seed}};
     if (condition.complete > 0) settings["complete_cases"] = condition.complete;
-    settings["train"].erase("execution");
+    settings["precision"] = condition.train["execution"]["precision"];
+    for (const char* key : {"execution", "loader", "checkpoint"}) settings["train"].erase(key);
     for (const Condition& other : experiment_.conditions)
       if (other.name == condition.starts_from) settings["starts_from"] = settings_of(other, seed);
     return settings;
@@ -179,8 +208,10 @@ class Runner {
 
   void run_condition(const Condition& condition, std::uint64_t seed) {
     const std::string name = cell_name(condition.name, seed);
-    Json result = cell(name, settings_of(condition, seed), [&] {
+    const Json settings = settings_of(condition, seed);
+    Json result = cell(name, settings, [&] {
       return run_dice_cell({.name = name,
+                            .settings = settings,
                             .condition = condition,
                             .seed = seed,
                             .dataset = dataset_of(condition),

@@ -44,6 +44,8 @@ class ScratchCache {
     if (!configured) return;
     options_ = configured;
     options_->folder /= "bench-" + std::to_string(getpid());
+    std::error_code ignored;
+    fs::remove_all(options_->folder, ignored);  // of a process of this number that was killed
   }
   ~ScratchCache() {
     std::error_code ignored;
