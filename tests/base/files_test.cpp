@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <csignal>
 #include <fstream>
@@ -93,6 +94,17 @@ TEST(FilesTest, AnOutputFolderThatCannotBeIsAnError) {
   EXPECT_THROW(make_output_folder(folder / "file" / "below"), Error);
   EXPECT_THROW(make_output_folder(folder / "file"), Error);
   EXPECT_THROW(make_output_folder("/proc/lamp-cannot-write-here"), Error);
+}
+
+// A container gives its processes the same numbers again, and a killed one leaves its file behind.
+TEST(FilesTest, LeftoversOfAProcessOfTheSameNumberDoNotStopAWrite) {
+  const TemporaryFolder folder;
+  const std::string start = ".file." + std::to_string(getpid()) + "-";
+  for (int number = 0; number < 500; ++number)
+    std::ofstream(folder / (start + std::to_string(number) + ".tmp")) << "left";
+  write_file(folder / "file", "new");
+  EXPECT_EQ(read_file(folder / "file"), "new");
+  EXPECT_EQ(entries(folder.path()), 501U);
 }
 
 TEST(FilesTest, AnOutputFolderIsMadeWithItsParentsAndLeftEmpty) {
