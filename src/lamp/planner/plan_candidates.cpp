@@ -8,6 +8,8 @@
 namespace lamp {
 namespace {
 
+constexpr std::int64_t kLargestBatch = 65536;  // a schedule has an action for each sample
+
 void check(const PlanRequest& request) {
   if (request.devices.empty()) throw UsageError("plan: found 0 devices, expected 1 or more");
   for (const PlanDevice& device : request.devices)
@@ -17,6 +19,9 @@ void check(const PlanRequest& request) {
   if (request.batch < 1)
     throw UsageError("plan: found a batch of " + std::to_string(request.batch) +
                      ", expected 1 or more");
+  if (request.batch > kLargestBatch)
+    throw UsageError("--batch: found " + std::to_string(request.batch) + ", expected at most " +
+                     std::to_string(kLargestBatch));
   if (request.microbatches && *request.microbatches < 1)
     throw UsageError("--microbatches: found " + std::to_string(*request.microbatches) +
                      ", expected 1 or more");

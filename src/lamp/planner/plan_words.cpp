@@ -63,8 +63,10 @@ std::string microbatch_reason(const Plan& plan, const PlanRequest& request) {
                      counted(static_cast<std::size_t>((request.batch + m - 1) / m), "sample");
   if (plan.setup.stages() > 1)
     text += ": stages wait " + percent(plan.simulation.bubble) + " of the time";
-  if (request.microbatches) return text + ", as asked";
   if (!request.loss_is_sum) return text + ": the loss needs the whole batch";
+  if (request.microbatches && m < *request.microbatches)
+    return text + ": the batch has no more samples than that";
+  if (request.microbatches) return text + ", as asked";
   return text;
 }
 
