@@ -154,6 +154,8 @@ void Trainer::run_stage() {
                        split_.training, Augmenter(config().augment, folder_.dataset.labels));
   const std::int64_t steps = stage().epochs * plan.steps_per_epoch();
   const std::int64_t done = cursor_.epoch * plan.steps_per_epoch() + cursor_.step;
+  pipeline_.reset();  // larger patches may need another cut and more recomputation
+  network_.chain->to(devices_.front());
   start_optimizer(done > 0);
   log_info("stage " + std::to_string(cursor_.stage + 1) + " of " +
            std::to_string(config().curriculum.size()) + ": " + stage().describe() + ", " +
@@ -197,7 +199,7 @@ void Trainer::run_epochs(const BatchPlan& plan, Prefetcher<Batch>& batches) {
   }
 }
 
-// Cut once, by the first batch: how it is cut changes no result.
+// Cut once a stage, by its first batch: how it is cut changes no result.
 void Trainer::start_pipeline(const torch::Tensor& prepared, std::int64_t microbatches) {
   const torch::Tensor sample =
       prepared.narrow(0, 0, split_batch(prepared.size(0), microbatches).front().count);
