@@ -54,7 +54,8 @@ TEST(SimulateCommandTest, RefusesBadInputWithTwoAndAReason) {
            {"--stages 2 --microbatches 4 --weight 1", "--weight"},
            {"--stages 2 --microbatches 4 --recompute sometimes", "sometimes"},
            {"--stages 2 --microbatches 2000000000", "20 million"},
-           {"--stages 2 --paper", "paper"}}) {
+           {"--stages 2 --paper", "paper"},
+           {"--paper --svg a.svg", "paper"}}) {
     const ProgramResult result = run_lamp("simulate " + arguments);
     EXPECT_EQ(result.exit_code, 2) << arguments << result.err;
     EXPECT_THAT(result.err, HasSubstr(part)) << arguments;

@@ -177,7 +177,7 @@ void add_simulate_command(CLI::App& app, const GlobalOptions& globals) {
   auto options = std::make_shared<Options>();
   command->add_option("--schedule", options->schedule, "naive, gpipe, 1f1b or zero-bubble")
       ->capture_default_str();
-  auto* stages = command->add_option("--stages", options->stages, "devices K");
+  command->add_option("--stages", options->stages, "devices K");
   command->add_option("--microbatches", options->microbatches, "parts M of the mini-batch");
   const auto times = [&](const char* name, std::vector<double>& target, const char* help) {
     command->add_option(name, target, help)->delimiter(',');
@@ -192,8 +192,11 @@ void add_simulate_command(CLI::App& app, const GlobalOptions& globals) {
   command->add_option("--svg", options->svg, "draw the timeline to this file");
   command->add_option("--trace", options->trace,
                       "write it as a Chrome trace (chrome://tracing, ui.perfetto.dev)");
-  command->add_flag("--paper", options->paper, "the two throughputs of the paper's Appendix B")
-      ->excludes(stages);
+  const auto others = command->get_options();
+  CLI::Option* paper = command->add_flag("--paper", options->paper,
+                                         "the two throughputs of the paper's Appendix B; alone");
+  for (CLI::Option* other : others)
+    if (other != command->get_help_ptr()) paper->excludes(other);
   command->callback([options, &globals] {
     if (options->paper) {
       run_paper(globals);

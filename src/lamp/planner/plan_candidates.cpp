@@ -27,7 +27,9 @@ void check(const PlanRequest& request) {
                      ", expected 1 or more");
   if (!(request.bytes_per_s > 0))
     throw UsageError("--bandwidth: expected more than 0 bytes a second");
-  if (request.partition && request.partition->size() > request.devices.size())
+  if (request.partition &&
+      (request.all_devices ? request.partition->size() != request.devices.size()
+                           : request.partition->size() > request.devices.size()))
     throw UsageError("--partition: found " + std::to_string(request.partition->size()) +
                      " stages for " + std::to_string(request.devices.size()) + " devices");
 }

@@ -130,6 +130,10 @@ Cut planned_cut(const NetworkCosts& costs, const ExecutionConfig& config,
   const auto rules = rules_for(config, load.devices.size());
   std::optional<RecomputeRule> rule;
   if (!rules.empty()) rule = rules.front();
+  if (std::any_of(rules.begin(), rules.end(), [&](RecomputeRule other) { return other != rule; }))
+    throw UsageError(
+        "execution.recompute: rules that differ from stage to stage need a given cut: set "
+        "execution.partition to the numbers of layers, or recompute to one rule or auto");
   auto found = balance(costs, setup, {.recompute = rule, .most_simulations = 20000});
   if (!found) {
     found = least_memory_balance(costs, setup, rule);

@@ -79,6 +79,8 @@ PlanRequest request_of(const PlanOptions& options, const std::shared_ptr<Network
   const ExecutionConfig& execution = options.execution;
   PlanRequest request{.devices = devices_of(options), .batch = options.batch};
   request.all_devices = !options.absent_devices && execution.device != "auto";
+  if (!request.all_devices && request.devices.size() > network.chain->size())
+    request.devices.resize(network.chain->size());  // a stage has a layer at least
   const bool on_host = request.devices.front().name == "cpu";
   if (!on_host || options.bytes_per_s)
     request.bytes_per_s = options.bytes_per_s.value_or(kAbsentBytesPerS);
