@@ -8,7 +8,7 @@
 namespace lamp {
 namespace {
 
-constexpr std::int64_t kLargestBatch = 65536;  // a schedule has an action for each sample
+constexpr std::int64_t kLargestBatch = 1000000000;  // numbers of micro-batches are ints
 
 void check(const PlanRequest& request) {
   if (request.devices.empty()) throw UsageError("plan: found 0 devices, expected 1 or more");
