@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <limits>
 
 #include "lamp/base/errors.h"
 #include "lamp/planner/memory_model.h"
@@ -60,7 +61,55 @@ std::vector<double> seconds_of(const NetworkCosts& costs) {
   return seconds;
 }
 
-// Random costs, sometimes a third stage's device shared or memory that not every cut fits.
+// Every cut with every choice of rules: the time of the fastest that fits, and infinity without
+// one.
+double fastest_of_all_rules(const NetworkCosts& costs, const PipelineSetup& setup) {
+  const MemoryModel memory(costs, setup);
+  const Schedule schedule =
+      make_schedule(setup.schedule, static_cast<int>(setup.stages()), setup.microbatches);
+  double best = std::numeric_limits<double>::infinity();
+  for_each_partition(costs.layers.size(), setup.stages(), [&](const Partition& partition) {
+    int choices = 1;
+    for (std::size_t j = 0; j < setup.stages(); ++j) choices *= 3;
+    for (int choice = 0; choice < choices; ++choice) {
+      std::vector<RecomputeRule> rules;
+      for (int left = choice; rules.size() < setup.stages(); left /= 3)
+        rules.push_back(static_cast<RecomputeRule>(left % 3));
+      const auto peaks = memory.device_peak_bytes(partition, rules);
+      const auto devices = setup.distinct_devices();
+      bool fits = true;
+      for (std::size_t d = 0; d < devices.size(); ++d)
+        fits = fits && peaks[d] <= devices[d].memory_bytes;
+      if (fits)
+        best = std::min(
+            best, simulate(setup, schedule, pipeline_costs(costs, setup, partition, rules), false)
+                      .makespan);
+    }
+  });
+  return best;
+}
+
+// Two stages or more on one device; what none of them holds alone, together or without
+// recomputation.
+PipelineSetup random_shared_setup(Random& random, const NetworkCosts& costs, ScheduleKind kind) {
+  const int stages =
+      2 + static_cast<int>(random.below(std::min<std::int64_t>(3, std::ssize(costs.layers) - 1)));
+  PipelineSetup setup = made_up_setup(kind, stages, 1 + static_cast<int>(random.below(4)));
+  const int lanes = 1 + static_cast<int>(random.below(4));
+  for (PlanDevice& device : setup.devices) {
+    if (random.below(4) == 0) continue;
+    device.name = "shared";
+    device.lanes = lanes;
+  }
+  const auto roomy =
+      evaluate_partition(costs, setup, partition_by_costs(seconds_of(costs), setup.stages()));
+  const auto bytes = static_cast<std::int64_t>(random.uniform(0.7, 1.05) *
+                                               static_cast<double>(roomy->largest_peak_bytes));
+  for (PlanDevice& device : setup.devices) device.memory_bytes = bytes;
+  return setup;
+}
+
+// Random costs, sometimes memory that not every cut fits.
 PipelineSetup random_setup(Random& random, const NetworkCosts& costs, ScheduleKind kind) {
   const int stages =
       1 + static_cast<int>(random.below(std::min<std::int64_t>(4, std::ssize(costs.layers))));
@@ -100,6 +149,36 @@ TEST(BalanceTest, EqualsBruteForceForEveryScheduleWithAndWithoutMemoryLimits) {
   }
   EXPECT_GT(without, 5);
   EXPECT_LT(without, 150);
+}
+
+TEST(BalanceTest, EqualsBruteForceOverRulesWhereStagesShareADevice) {
+  Random random({9});
+  int proven = 0, unproven = 0, without = 0, recomputed = 0;
+  for (int trial = 0; trial < 320; ++trial) {
+    const NetworkCosts costs = random_network_costs(random, 2 + static_cast<int>(random.below(5)));
+    const PipelineSetup setup = random_shared_setup(random, costs, kAll[trial % 4]);
+    const double best = fastest_of_all_rules(costs, setup);
+    const auto found = balance(costs, setup);
+    const bool is_guess = setup.stages() > 3;
+    if (!found) {
+      ++without;
+      EXPECT_TRUE(best == std::numeric_limits<double>::infinity() || is_guess) << trial;
+      continue;
+    }
+    for (const std::int64_t peak : found->peak_bytes)
+      EXPECT_LE(peak, setup.devices[0].memory_bytes);
+    recomputed += std::count(found->recompute.begin(), found->recompute.end(),
+                             RecomputeRule::kNever) < std::ssize(found->recompute);
+    EXPECT_LE(found->lower_bound_s, best * (1 + 2 * kTimeTolerance)) << trial;
+    EXPECT_GE(found->step_s, best * (1 - 2 * kTimeTolerance)) << trial;
+    EXPECT_TRUE(found->proven || is_guess) << trial;
+    EXPECT_TRUE(!found->proven || found->step_s <= best * (1 + 2 * kTimeTolerance)) << trial;
+    ++(found->proven ? proven : unproven);
+  }
+  EXPECT_GT(proven, 80);
+  EXPECT_GT(unproven, 3);
+  EXPECT_GT(without, 10);
+  EXPECT_GT(recomputed, 20);
 }
 
 TEST(BalanceTest, EqualStagesShareTheLinksEvenly) {
@@ -228,6 +307,28 @@ TEST(BalanceTest, AnUpperBoundLeavesOnlyWhatIsFaster) {
   const double best = balance(costs, setup)->step_s;
   EXPECT_FALSE(balance(costs, setup, {.upper_bound_s = best}).has_value());
   EXPECT_DOUBLE_EQ(balance(costs, setup, {.upper_bound_s = best * 1.001})->step_s, best);
+}
+
+TEST(CrowdedDeviceTest, TakesAsLongAsItsWorkWhereStagesHaveNoLaneOfTheirOwn) {
+  NetworkCosts costs;
+  costs.layers.assign(3, {.name = "l", .forward_s = 1, .backward_s = 2});
+  PipelineSetup setup = made_up_setup(ScheduleKind::kGPipe, 3, 4);
+  const Partition partition = {{0, 1}, {1, 2}, {2, 3}};
+  const std::vector<RecomputeRule> never(3, RecomputeRule::kNever);
+  const Schedule schedule = make_schedule(ScheduleKind::kGPipe, 3, 4);
+  const auto run = [&](int lanes) {
+    for (PlanDevice& device : setup.devices) device = {.name = "gpu", .lanes = lanes};
+    return simulate(setup, schedule, pipeline_costs(costs, setup, partition, never));
+  };
+  EXPECT_DOUBLE_EQ(run(3).makespan, 3 * (4 + 2));
+  // One lane: all work, one after another. Two: only the 6 s in which all three are at work grow.
+  const Simulation one = run(1);
+  EXPECT_DOUBLE_EQ(one.makespan, 3 * 4 * 3);
+  EXPECT_DOUBLE_EQ(run(2).makespan, 18 + 6 * 0.5);
+  double end = 0;
+  for (const TimelineEntry& entry : one.timeline) end = std::max(end, entry.end);
+  EXPECT_DOUBLE_EQ(end, one.makespan);
+  EXPECT_LE(one.utilisation, 1);
 }
 
 TEST(BalanceTest, RefusesMoreStagesThanLinks) {

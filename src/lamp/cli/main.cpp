@@ -13,6 +13,7 @@
 #include "lamp/base/errors.h"
 #include "lamp/base/interrupt.h"
 #include "lamp/base/log.h"
+#include "lamp/base/out_of_memory.h"
 #include "lamp/cli/commands.h"
 
 #ifndef LAMP_VERSION
@@ -95,15 +96,19 @@ void print_json(const Json& value) { std::cout << dump_json(value) << std::endl;
 int main(int argc, char** argv) {
   lamp::keep_heap();
   lamp::watch_signals();
+  const std::string smaller =
+      "use a smaller patch (--patch) or a smaller network; lamp plan says what fits";
   try {
     return lamp::run(argc, argv);
   } catch (const lamp::Error& error) {
     return lamp::report(error.what(), error.exit_code());
   } catch (const std::bad_alloc&) {
-    return lamp::report("out of memory: use a smaller patch (--patch) or a smaller network",
-                        lamp::kExitDoesNotFit);
+    return lamp::report("out of memory: " + smaller, lamp::kExitDoesNotFit);
   } catch (const c10::Error& error) {
-    return lamp::report(error.what_without_backtrace(), lamp::kExitRuntime);
+    const std::string message = lamp::one_line(error.what_without_backtrace());
+    if (lamp::is_out_of_memory(error))
+      return lamp::report(message + "; " + smaller, lamp::kExitDoesNotFit);
+    return lamp::report(message, lamp::kExitRuntime);
   } catch (const std::exception& error) {
     return lamp::report(error.what(), lamp::kExitRuntime);
   }

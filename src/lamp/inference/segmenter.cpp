@@ -16,6 +16,7 @@
 #include "lamp/base/files.h"
 #include "lamp/base/interrupt.h"
 #include "lamp/base/log.h"
+#include "lamp/base/out_of_memory.h"
 #include "lamp/base/progress.h"
 #include "lamp/base/text.h"
 #include "lamp/inference/host_memory.h"
@@ -104,9 +105,7 @@ SegmentFailure describe_failure(const InputCase& input, const std::exception_ptr
   } catch (const c10::Error& unknown) {
     failure.message = unknown.what_without_backtrace();
     failure.message = failure.message.substr(0, failure.message.find('\n'));
-    if (failure.message.find("allocate") != std::string::npos ||
-        failure.message.find("out of memory") != std::string::npos)
-      failure.exit_code = kExitDoesNotFit;
+    if (is_out_of_memory(unknown)) failure.exit_code = kExitDoesNotFit;
   } catch (const std::exception& unknown) {
     failure.message = unknown.what();
   }

@@ -76,7 +76,8 @@ class Search {
   std::vector<Open> open_;   // [K + 1][links + 1]
   Partition partial_;
   std::optional<Balance> best_;
-  double fastest_s_;  // of all considered, or the upper bound
+  double fastest_s_;           // of all considered, or the upper bound
+  double unknown_s_ = kNever;  // the fastest that partitions whose rules were guessed may be
   int simulations_ = 0;
   bool complete_ = true;
 };
@@ -175,9 +176,12 @@ void Search::consider(const Partition& partition) {
     if (!cell(j, partition[j]).fits) return;
   ++simulations_;
   const auto rules = rules_of(partition);
-  if (scorer_.step_s(partition, rules) > fastest_s_ * (1 + kTimeTolerance)) return;
-  const auto score = scorer_.score(partition, rules);
-  if (!score || score->step_s > fastest_s_ * (1 + kTimeTolerance)) return;
+  const double longest = fastest_s_ * (1 + kTimeTolerance);
+  const double least = scorer_.step_s(partition, rules);  // more recomputation takes longer
+  if (least > longest) return;
+  const auto [score, exact] = scorer_.score(partition, rules, longest);
+  if (!exact) unknown_s_ = std::min(unknown_s_, least);
+  if (!score || score->step_s > longest) return;
   const bool faster = score->step_s < fastest_s_ * (1 - kTimeTolerance);
   if (faster || (best_ && score->largest_peak_bytes < best_->largest_peak_bytes)) best_ = score;
   if (best_) fastest_s_ = std::min(fastest_s_, score->step_s);
@@ -278,8 +282,8 @@ std::optional<Balance> Search::run() {
   descend({});
   if (!best_) return std::nullopt;
   if (!complete_) improve();
-  best_->lower_bound_s = complete_ && best_->proven ? best_->step_s : bound;
-  best_->proven = best_->proven && complete_;
+  best_->lower_bound_s = complete_ ? std::min(best_->step_s, unknown_s_) : bound;
+  best_->proven = complete_ && unknown_s_ >= best_->step_s * (1 - kTimeTolerance);
   best_->simulations = simulations_;
   return best_;
 }

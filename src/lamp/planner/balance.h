@@ -4,8 +4,9 @@
 // A simulated makespan is no sum over stages, so dynamic programming alone cannot find its minimum.
 // It gives a lower bound for every open end of a partition instead (stage_bounds.h), and a search
 // that follows the smallest bound first simulates only what may still win. Exact, unless
-// `most_simulations` ends it: then `proven` is false and `lower_bound_s` says how much could be
-// missing at most.
+// `most_simulations` ends it, or of four stages and more some share a device that does not hold
+// them without recomputation, so that their rules are guessed: then `proven` is false and
+// `lower_bound_s` says how much could be missing at most.
 //
 // Source: engine.md, section 6. No torch here.
 #pragma once

@@ -1,26 +1,32 @@
 // Every candidate's smallest cut.
 #include "lamp/planner/fit.h"
 
+#include <limits>
 #include <utility>
 
 #include "lamp/planner/least_memory.h"
 
 namespace lamp {
 
-Fit least_fit(const PlanRequest& request, const CostProvider& costs) {
+Fit least_fit(Candidates& candidates) {
   Fit least;
-  Candidates candidates(request, costs);
+  std::int64_t least_over = std::numeric_limits<std::int64_t>::max();
+  const PlanRequest& request = candidates.request();
   for (const Candidate& candidate : candidates.all()) {
     const PipelineSetup setup = candidates.setup(candidate);
-    const Balance cut = least_memory_balance(candidates.costs(candidate), setup, request.recompute);
-    const auto devices = setup.distinct_devices();
-    bool fits = true;
-    for (std::size_t d = 0; d < devices.size(); ++d)
-      fits = fits && cut.peak_bytes[d] <= devices[d].memory_bytes;
-    if (std::pair(!fits, cut.largest_peak_bytes) < std::pair(!least.fits, least.bytes))
-      least = {fits, cut.largest_peak_bytes, candidate};
+    Balance cut = least_memory_balance(candidates.costs(candidate), setup, request.recompute,
+                                       request.partition);
+    const std::int64_t over = setup.over_bytes(cut.peak_bytes);
+    if (over >= least_over) continue;
+    least_over = over;
+    least = {over <= 0, candidate, std::move(cut)};
   }
   return least;
+}
+
+Fit least_fit(const PlanRequest& request, const CostProvider& costs) {
+  Candidates candidates(request, costs);
+  return least_fit(candidates);
 }
 
 }  // namespace lamp

@@ -2,20 +2,19 @@
 // a search. No torch here.
 #pragma once
 
-#include <cstdint>
-#include <limits>
-
 #include "lamp/planner/plan_candidates.h"
 
 namespace lamp {
 
 struct Fit {
   bool fits = false;
-  std::int64_t bytes = std::numeric_limits<std::int64_t>::max();  // of the fullest device
-  Candidate candidate{};                                          // that needs least
+  Candidate candidate{};
+  Balance balance;  // least_memory.h
 };
 
-// The least that any candidate of the request holds, those that fit first.
+// Of all candidates the one whose devices are least over their memory, or most below it, with what
+// the request fixes: schedule, micro-batches, recomputation and cut.
+Fit least_fit(Candidates& candidates);
 Fit least_fit(const PlanRequest& request, const CostProvider& costs);
 
 }  // namespace lamp

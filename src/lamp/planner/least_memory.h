@@ -1,5 +1,5 @@
-// The cut whose fullest stage holds the least, whatever it costs in time: what still fits when
-// nothing else does, and how much a device must have. No torch here.
+// The cut that comes nearest to its devices' memory, or stays farthest below it, whatever it costs
+// in time: what still fits when nothing else does, and how much a device must have. No torch here.
 #pragma once
 
 #include <optional>
@@ -8,10 +8,13 @@
 
 namespace lamp {
 
-// Exact dynamic programming where every stage has a device of its own, each stage with the rule
-// under which it holds least (or the given one). Stages that share a device are cut as if they did
-// not. Device limits play no part. Throws UsageError for more stages than links.
+// Minimises PipelineSetup::over_bytes, each stage with the rule under which it holds least (or the
+// given one). Exact dynamic programming where every stage has a device of its own; where stages
+// share one, that is the start of a search that moves one cut or changes one rule at a time.
+// partition: a given one, whose rules alone are chosen. `proven` and `lower_bound_s` say nothing
+// here. Throws UsageError for more stages than links.
 Balance least_memory_balance(const NetworkCosts& costs, const PipelineSetup& setup,
-                             const std::optional<RecomputeRule>& recompute = {});
+                             const std::optional<RecomputeRule>& recompute = {},
+                             const std::optional<Partition>& partition = {});
 
 }  // namespace lamp

@@ -13,6 +13,12 @@
 
 namespace lamp {
 
+struct Score {
+  std::optional<Balance>
+      balance;        // all figures but the bound; nothing if the partition does not fit
+  bool exact = true;  // whether no other choice of rules that fits is faster
+};
+
 // Costs and setup must outlive it.
 class PartitionScorer {
  public:
@@ -36,22 +42,28 @@ class PartitionScorer {
     return simulate(setup_, schedule_, pipeline_costs(costs_, setup_, partition, recompute), false)
         .makespan;
   }
-  // Rules under which everything fits, if there are any; fills all figures but the bound.
-  std::optional<Balance> score(const Partition& partition,
-                               std::vector<RecomputeRule> recompute) const;
-  const std::vector<RecomputeRule>& rules() const { return rules_; }
+  // Under the given rules, which are those of fitting(); where stages share a device that does not
+  // hold them together so, under the rules with which it does and which cost least time. Those that
+  // take longer than `longest_s` are of no interest.
+  Score score(const Partition& partition, const std::vector<RecomputeRule>& recompute,
+              double longest_s) const;
 
  private:
-  std::size_t fullest(const std::vector<std::int64_t>& peaks) const;
-  bool relieve(std::size_t device, const Partition& partition,
-               std::vector<RecomputeRule>& recompute, std::vector<std::int64_t>& peaks) const;
+  using Rules = std::vector<RecomputeRule>;
+  bool fits(const Partition& partition, const Rules& recompute) const {
+    return setup_.over_bytes(memory_.device_peak_bytes(partition, recompute)) <= 0;
+  }
+  std::vector<Rules> all_rules(std::size_t stages) const;
+  std::optional<Balance> best_of(const Partition& partition, const std::vector<Rules>& choices,
+                                 double longest_s) const;
+  std::optional<Rules> relieved(const Partition& partition, Rules recompute) const;
+  Balance figures(const Partition& partition, const Rules& recompute) const;
 
   const NetworkCosts& costs_;
   const PipelineSetup& setup_;
   std::vector<RecomputeRule> rules_;
   MemoryModel memory_;
   Schedule schedule_;
-  std::vector<PlanDevice> devices_;
   std::vector<std::size_t> device_of_;
 };
 

@@ -18,6 +18,8 @@ namespace lamp {
 struct PlanDevice {
   std::string name;
   std::int64_t memory_bytes = std::numeric_limits<std::int64_t>::max();
+  // Stages that are at work on it at the same time without slowing each other down.
+  int lanes = std::numeric_limits<int>::max();
 };
 
 struct PipelineSetup {
@@ -39,9 +41,14 @@ struct PipelineSetup {
   // Whether one device runs all stages and never two have work at the same time, so that they take
   // turns at it (pipeline.h).
   bool takes_turns() const;
+  // Whether some device has more stages than lanes.
+  bool is_crowded() const;
   // One a name, in order of appearance, and which of them each stage lies on.
   std::vector<PlanDevice> distinct_devices() const;
   std::vector<std::size_t> device_of_stages() const;
+  // By how many bytes the device that is worst off exceeds its memory; 0 or less where all fit.
+  // peak_bytes: by distinct device.
+  std::int64_t over_bytes(const std::vector<std::int64_t>& peak_bytes) const;
 };
 
 // Forward and backward of a micro-batch by stage, transfers and skips, as the simulator takes them.
@@ -49,7 +56,8 @@ PipelineCosts pipeline_costs(const NetworkCosts& costs, const PipelineSetup& set
                              const Partition& partition,
                              const std::vector<RecomputeRule>& recompute);
 
-// A step under these costs, as stages of this setup run it. `schedule` is the setup's own.
+// A step under these costs, as stages of this setup run it: while more are at work on a device than
+// it has lanes, everything takes as many times longer. `schedule` is the setup's own.
 Simulation simulate(const PipelineSetup& setup, const Schedule& schedule,
                     const PipelineCosts& costs, bool with_timeline = true);
 

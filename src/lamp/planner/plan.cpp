@@ -5,7 +5,7 @@
 #include <tuple>
 #include <utility>
 
-#include "lamp/planner/least_memory.h"
+#include "lamp/planner/fit.h"
 #include "lamp/planner/memory_model.h"
 #include "lamp/planner/plan_candidates.h"
 #include "lamp/planner/plan_words.h"
@@ -55,24 +55,6 @@ std::optional<Found> fastest(Candidates& candidates) {
   return best;
 }
 
-// The candidate and cut whose fullest device holds the least.
-Found smallest(Candidates& candidates) {
-  std::optional<Found> best;
-  const PlanRequest& request = candidates.request();
-  for (const Candidate& candidate : candidates.all()) {
-    PipelineSetup setup = candidates.setup(candidate);
-    for (PlanDevice& device : setup.devices) device.memory_bytes = PlanDevice{}.memory_bytes;
-    const NetworkCosts& costs = candidates.costs(candidate);
-    Balance cut = request.partition
-                      ? *evaluate_partition(costs, setup, *request.partition,
-                                            request.recompute.value_or(RecomputeRule::kAlways))
-                      : least_memory_balance(costs, setup, request.recompute);
-    if (!best || cut.largest_peak_bytes < best->balance.largest_peak_bytes)
-      best = {candidate, std::move(cut), 0, 0};
-  }
-  return *best;
-}
-
 Plan plan_of(const Found& found, Candidates& candidates) {
   Plan plan{.setup = candidates.setup(found.candidate),
             .costs = candidates.costs(found.candidate),
@@ -94,14 +76,19 @@ Plan plan_of(const Found& found, Candidates& candidates) {
 
 Plan make_plan(const PlanRequest& request, const CostProvider& costs) {
   Candidates candidates(request, costs);
-  if (const auto best = fastest(candidates)) {
-    Plan plan = plan_of(*best, candidates);
-    plan.fits = true;
-    plan.reasons = reasons_for(plan, candidates);
-    return plan;
+  auto best = fastest(candidates);
+  if (!best) {
+    Fit least = least_fit(candidates);
+    best = {least.candidate, std::move(least.balance), 0, 0};
+    if (!least.fits) {
+      Plan plan = plan_of(*best, candidates);
+      plan.reasons = advice_for(plan, candidates, costs);
+      return plan;
+    }
   }
-  Plan plan = plan_of(smallest(candidates), candidates);
-  plan.reasons = advice_for(plan, candidates, costs);
+  Plan plan = plan_of(*best, candidates);
+  plan.fits = true;
+  plan.reasons = reasons_for(plan, candidates);
   return plan;
 }
 

@@ -26,6 +26,7 @@ using CostProvider = std::function<NetworkCosts(const CostQuery&)>;
 struct Alternative {
   std::string advice;  // "--input 96,96,96"
   CostProvider costs;
+  double memory_share = 1;  // of the devices; less where these costs leave something out
 };
 
 struct PlanRequest {

@@ -133,8 +133,30 @@ std::string search_reason(const Balance& balance) {
   if (balance.proven)
     return "the cut is the fastest there is under the simulated costs (" +
            counted(static_cast<std::size_t>(balance.simulations), "partition") + " simulated)";
-  return "the search for the cut stopped after " + std::to_string(balance.simulations) +
-         " simulations; no cut takes less than " + seconds_text(balance.lower_bound_s);
+  if (balance.simulations == 0)
+    return "the cut is the one that holds least: the search for the fastest found none that fits";
+  return "after " + std::to_string(balance.simulations) +
+         " simulations the cut is the fastest found; no cut takes less than " +
+         seconds_text(balance.lower_bound_s);
+}
+
+// The device that is worst off, and what it would need.
+std::string need_text(const Plan& least) {
+  const auto devices = least.setup.distinct_devices();
+  const auto& peaks = least.balance.peak_bytes;
+  std::size_t worst = 0;
+  bool are_equal = true;
+  for (std::size_t d = 1; d < devices.size(); ++d) {
+    are_equal = are_equal && devices[d].memory_bytes == devices[0].memory_bytes;
+    if (peaks[d] - devices[d].memory_bytes > peaks[worst] - devices[worst].memory_bytes) worst = d;
+  }
+  return (are_equal ? counted(devices.size(), "device") : "device " + devices[worst].name) +
+         " with " + bytes_text(devices[worst].memory_bytes) + " would need " +
+         bytes_text(peaks[worst]) + " at the least (" +
+         (least.setup.stages() > devices.size() ? counted(least.setup.stages(), "stage") + ", "
+                                                : "") +
+         to_string(least.setup.schedule) +
+         ", micro-batches: " + std::to_string(least.setup.microbatches) + ")";
 }
 
 }  // namespace
@@ -155,16 +177,12 @@ std::vector<std::string> reasons_for(const Plan& plan, Candidates& candidates) {
 std::vector<std::string> advice_for(const Plan& least, Candidates& candidates,
                                     const CostProvider& provider) {
   const PlanRequest& request = candidates.request();
-  std::vector<std::string> advice = {
-      "nothing fits: " + counted(least.setup.stages(), "device") + " with " +
-      bytes_text(request.devices.front().memory_bytes) + " would need " +
-      bytes_text(least.balance.largest_peak_bytes) + " at the least (" +
-      to_string(least.setup.schedule) +
-      ", micro-batches: " + std::to_string(least.setup.microbatches) + ")"};
+  std::vector<std::string> advice = {"nothing fits: " + need_text(least)};
   const auto offer = [&](const PlanRequest& changed, const std::string& words,
                          const CostProvider& costs) {
     const Fit fit = least_fit(changed, costs);
-    if (fit.fits) advice.push_back(words + " would fit (" + bytes_text(fit.bytes) + ")");
+    if (fit.fits)
+      advice.push_back(words + " would fit (" + bytes_text(fit.balance.largest_peak_bytes) + ")");
     return fit.fits;
   };
   PlanRequest changed = request;
@@ -188,10 +206,18 @@ std::vector<std::string> advice_for(const Plan& least, Candidates& candidates,
     PlanDevice another = request.devices.back();
     another.name += " +" + std::to_string(k);
     changed.devices.push_back(another);
-    if (offer(changed, std::to_string(k) + " such devices", provider)) break;
+    if (offer(changed,
+              std::to_string(k) + " such devices" + (request.partition ? ", cut anew," : ""),
+              provider))
+      break;
   }
-  for (const Alternative& alternative : request.alternatives)
-    if (offer(request, alternative.advice, alternative.costs)) break;
+  for (const Alternative& alternative : request.alternatives) {
+    changed = request;
+    for (PlanDevice& device : changed.devices)
+      device.memory_bytes = static_cast<std::int64_t>(alternative.memory_share *
+                                                      static_cast<double>(device.memory_bytes));
+    if (offer(changed, alternative.advice, alternative.costs)) break;
+  }
   if (advice.size() == 1 || request.devices.size() == 1)
     advice.push_back("devices of " + bytes_text(least.balance.largest_peak_bytes) + " would fit");
   return advice;

@@ -17,8 +17,6 @@ namespace {
 
 using Size = std::array<std::int64_t, 3>;
 
-// What shapes do not know are the workspaces of kernels.
-constexpr double kShareWithoutWorkspaces = 0.9;
 // bf16 rounds to three digits, so that it has to be worth it.
 constexpr double kWorthwhile = 0.97;
 

@@ -7,9 +7,15 @@
 
 #include <algorithm>
 #include <chrono>
+#include <map>
 #include <memory>
+#include <new>
+#include <string>
+#include <utility>
 
 #include "lamp/base/device.h"
+#include "lamp/base/out_of_memory.h"
+#include "lamp/inference/memory_estimate.h"
 #include "lamp/nets/net_factory.h"
 #include "lamp/nets/precision.h"
 #include "lamp/objective/losses.h"
@@ -74,14 +80,63 @@ NetworkCosts measure(const PlanOptions& options, const Network& network, std::in
   });
 }
 
+// What the device holds at most while one link after the other is measured, without workspaces.
+std::int64_t measuring_bytes(const NetworkCosts& costs) {
+  std::int64_t parameters = 0, most = 0, input = costs.input_bytes;
+  for (std::size_t link = 0; link < costs.layers.size(); ++link) {
+    const LayerCosts& layer = costs.layers[link];
+    std::int64_t now = 2 * (input + layer.output_bytes) + layer.saved_bytes + layer.parameter_bytes;
+    for (const SkipBytes& skip : costs.skips)
+      if (skip.from <= link && link <= skip.to) now += skip.bytes;
+    parameters += layer.parameter_bytes;
+    most = std::max(most, now);
+    input = layer.output_bytes;
+  }
+  return parameters + std::max(most, input + costs.loss_workspace_bytes);
+}
+
+// What was measured so far.
+class Profile {
+ public:
+  explicit Profile(const PlanOptions& options)
+      : options_(options),
+        device_(parse_devices(options.execution.device).front()),
+        shapes_(shape_costs_of(options, shapes_of(options))),
+        network_(network_on(options, device_)) {}
+
+  NetworkCosts costs(const CostQuery& query) {
+    const std::pair key(query.samples, query.sharing);
+    if (const auto found = known_.find(key); found != known_.end()) return found->second;
+    return known_.emplace(key, find(query)).first->second;
+  }
+
+ private:
+  NetworkCosts find(const CostQuery& query) const {
+    NetworkCosts shapes = shapes_({.samples = query.samples});
+    if (measuring_bytes(shapes) > available_bytes(device_)) return shapes;
+    try {
+      const Threads threads(at::get_num_threads() / query.sharing);
+      return measure(options_, network_, query.samples);
+    } catch (const std::bad_alloc&) {
+      return shapes;
+    } catch (const c10::Error& error) {
+      if (is_out_of_memory(error)) return shapes;
+      throw;
+    }
+  }
+
+  PlanOptions options_;
+  c10::Device device_;
+  CostProvider shapes_;
+  Network network_;
+  std::map<std::pair<std::int64_t, int>, NetworkCosts> known_;
+};
+
 }  // namespace
 
 CostProvider measured_costs_of(const PlanOptions& options) {
-  const c10::Device device = parse_devices(options.execution.device).front();
-  const auto network = std::make_shared<Network>(network_on(options, device));
-  return [options, network](const CostQuery& query) {
-    const Threads threads(at::get_num_threads() / query.sharing);
-    return measure(options, *network, query.samples);
+  return [profile = std::make_shared<Profile>(options)](const CostQuery& query) {
+    return profile->costs(query);
   };
 }
 

@@ -11,7 +11,8 @@
 namespace lamp {
 
 // A network of its own, measured on the first of the options' devices with the threads that a stage
-// will have.
+// will have, once for each query. Micro-batches of which that device does not hold a single layer
+// are not measured: their costs are those of shapes.
 CostProvider measured_costs_of(const PlanOptions& options);
 
 // A network without memory, and its costs for the options' input; it may serve several of those.

@@ -1,6 +1,8 @@
 // From options to a request, from a plan to settings.
 #include "lamp/training/plan_run.h"
 
+#include <ATen/Parallel.h>
+
 #include <algorithm>
 
 #include "lamp/base/device.h"
@@ -24,8 +26,10 @@ std::vector<PlanDevice> devices_of(const PlanOptions& options) {
     devices.push_back({std::to_string(d), *options.device_memory_bytes});
   if (options.absent_devices) return devices;
   for (const c10::Device device : parse_devices(options.execution.device))
-    devices.push_back({device.str(), options.device_memory_bytes ? *options.device_memory_bytes
-                                                                 : available_bytes(device)});
+    devices.push_back(
+        {device.str(),
+         options.device_memory_bytes ? *options.device_memory_bytes : available_bytes(device),
+         device.is_cpu() ? at::get_num_threads() : 1});
   return devices;
 }
 
@@ -40,8 +44,8 @@ std::vector<Alternative> smaller_inputs(const PlanOptions& options,
     const std::int64_t step = std::max(stride, *longest / 8 / stride * stride);
     if (*longest <= step || *longest - step < stride) return alternatives;
     *longest = (*longest - step + stride - 1) / stride * stride;
-    alternatives.push_back(
-        {"--input " + size_text(smaller.input), shape_costs_of(smaller, shapes)});
+    alternatives.push_back({"--input " + size_text(smaller.input), shape_costs_of(smaller, shapes),
+                            options.absent_devices ? 1 : kShareWithoutWorkspaces});
   }
 }
 

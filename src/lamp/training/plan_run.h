@@ -17,6 +17,9 @@
 
 namespace lamp {
 
+// Of a device's memory, where costs come from shapes: they do not know the workspaces of kernels.
+constexpr double kShareWithoutWorkspaces = 0.9;
+
 struct PlanOptions {
   NetConfig net;
   std::array<std::int64_t, 3> input = {64, 64, 64};  // x, y, z
