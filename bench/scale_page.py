@@ -13,11 +13,11 @@ MEMORY_GIB = [16, 32, 80, 141]
 MOST_DEVICES = 8
 
 
-def plan(lamp, net, width, size, batch, gib, devices):
+def plan(lamp, net, width, size, batch, gib, devices, *more):
     command = [lamp, "--json", "plan", "--net", net, "--width", str(width), "--classes", "10",
                "--input", ",".join(map(str, size)), "--batch", str(batch),
                "--devices", str(devices), "--device-memory", f"{gib}GiB",
-               "--flops", "50T", "--bandwidth", "25GB/s"]
+               "--flops", "50T", "--bandwidth", "25GB/s", *more]
     result = subprocess.run(command, capture_output=True, text=True)
     if result.returncode not in (0, 5):
         raise SystemExit(f"{' '.join(command)}: {result.stderr}")
@@ -35,14 +35,37 @@ def least_devices(lamp, net, width, size, batch, gib):
     return None
 
 
+def fullest_gib(found):
+    return max(device["peak_bytes"] for device in found["devices"]) / 2**30
+
+
 def cell(found):
     if found is None:
         return "no"
     stages = len(found["stages"])
     again = sum(rule != "never" for rule in found["recompute"])
     text = f"{stages} dev" + (f", {again} recompute" if again else "")
-    peak = max(device["peak_bytes"] for device in found["devices"]) / 2**30
-    return f"{text}, {peak:.0f} GiB, {found['step_s']:.2f} s"
+    return f"{text}, {fullest_gib(found):.0f} GiB, {found['step_s']:.2f} s"
+
+
+def by_microbatches(lamp):
+    """What M does on four devices that are all used, with the recomputation that it needs."""
+    print("\nBatch 16 on four devices of 80 GiB, 1f1b: volumes a second in simulation, fullest "
+          "device, stages that recompute, by the number of micro-batches M.\n")
+    counts = [1, 2, 4, 8, 16]
+    print("| network | input | " + " | ".join(f"M = {m}" for m in counts) + " |")
+    print("|---|---|" + "---|" * len(counts))
+    for net, width in NETS:
+        for size in INPUTS[:3]:
+            row = []
+            for m in counts:
+                found = plan(lamp, net, width, size, 16, 80, 4, "--microbatches", str(m),
+                             "--schedule", "1f1b", "--partition", "auto")
+                again = sum(rule != "never" for rule in found["recompute"])
+                row.append(f"{16 / found['step_s']:.1f}, {fullest_gib(found):.0f} GiB"
+                           + (f", {again}" if again else "") if found["fits"] else "no")
+            print(f"| {net} {width} | {'x'.join(map(str, size))} | " + " | ".join(row) + " |",
+                  flush=True)
 
 
 def main():
@@ -71,6 +94,7 @@ def main():
                            if found["fits"] else "no")
             print(f"| {net} {width} | {'x'.join(map(str, size))} | " + " | ".join(row) + " |",
                   flush=True)
+    by_microbatches(lamp)
 
 
 main()

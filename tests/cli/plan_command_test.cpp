@@ -122,6 +122,21 @@ TEST(PlanCommandTest, ChoosesPrecisionAndInputWhenAsked) {
               HasSubstr("precision " + json["precision"].get<std::string>()));
 }
 
+// Whole batches of 8 of this size cannot be measured in so little memory, nor trained.
+TEST(PlanCommandTest, WhatCannotBeMeasuredIsWorkedOutAndDoesNotEndThePlan) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "sanitizers need the address space";
+#endif
+  const std::string network = "--net unet --width 32 --depth 2 --input 128,128,128 --batch 8 ";
+  const ProgramResult result = run_lamp("plan " + network + "--device cpu", "ulimit -v 1500000;");
+  EXPECT_EQ(result.exit_code, 5) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("nothing fits: 1 device with"));
+  EXPECT_THAT(result.err, HasSubstr("--input"));
+  const ProgramResult step = run_lamp("bench step " + network, "ulimit -v 1500000;");
+  EXPECT_EQ(step.exit_code, 5) << step.err;
+  EXPECT_THAT(step.err, HasSubstr("lamp plan says what fits"));
+}
+
 TEST(PlanCommandTest, TakesNetworkAndInputFromAConfiguration) {
   const Json json = json_of("-c demo --devices 2 --device-memory 8GiB");
   EXPECT_EQ(json["layers"].back()["name"], "decoder_3_out");

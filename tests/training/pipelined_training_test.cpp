@@ -76,6 +76,20 @@ TEST_F(PipelinedTrainingTest, ThePlanNamesStagesAndLayers) {
   EXPECT_EQ(plan["stages"][1]["first"].get<int>(), plan["stages"][0]["last"].get<int>() + 1);
 }
 
+TEST_F(PipelinedTrainingTest, EveryStageOfTheCurriculumIsCutForItsOwnPatches) {
+  Json json = config("cpu,cpu", "gpipe", "auto");
+  json["execution"]["partition"] = "auto";
+  json["curriculum"] = Json::array({json["curriculum"][0], json["curriculum"][0]});
+  json["curriculum"][0]["patch"] = {8, 8, 8};
+  json["curriculum"][1]["patch"] = {16, 16, 8};
+  for (Json& stage : json["curriculum"]) stage["batch"] = 2;
+  run("run", json);
+  const Json plan = parse_json(read_file(folder_ / "run/plan.json"), "plan.json");
+  EXPECT_EQ(plan["curriculum_stage"], 2);
+  EXPECT_EQ(plan["microbatch"], Json({1, 1, 8, 16, 16}));
+  EXPECT_EQ(plan["microbatches"], 2);
+}
+
 TEST_F(PipelinedTrainingTest, RefusesWhatCannotBeRight) {
   Json wrong = config("cpu,cpu");
   wrong["execution"]["partition"] = {1, 2};

@@ -10,6 +10,7 @@
 #include "lamp/base/log.h"
 #include "lamp/nets/net_factory.h"
 #include "lamp/planner/measured_costs.h"
+#include "lamp/planner/shape_costs.h"
 #include "lamp/training/plan_costs.h"
 
 namespace lamp {
@@ -64,6 +65,28 @@ TEST_P(PlanRunTest, MeasuredAndWorkedOutBytesAgree) {
   EXPECT_NEAR(static_cast<double>(shapes.loss_workspace_bytes) /
                   static_cast<double>(measured.loss_workspace_bytes),
               1, 0.03);
+}
+
+// A shortcut hands its input on and stashes what its strided convolution makes.
+TEST(ShapeCostsTest, AShortcutsArithmeticIsThatOfItsOwnOutput) {
+  const PlanOptions options = small("seunet");
+  const auto network = shapes_of(options);
+  const Sequence& chain = *network->chain;
+  const NetworkCosts costs = shape_costs(*network->chain, {2, 1, 32, 32, 32}, {.flops_per_s = 1e9});
+  int found = 0;
+  for (const SkipBytes& skip : costs.skips) {
+    if (chain.names()[skip.from].find(".downsample") == std::string::npos) continue;
+    for (const torch::Tensor& weight : chain.layers()[skip.from]->parameters()) {
+      if (weight.dim() != 5) continue;
+      const double voxels =
+          static_cast<double>(skip.bytes) / 4 / static_cast<double>(weight.size(0));
+      EXPECT_DOUBLE_EQ(costs.layers[skip.from].forward_s,
+                       2 * voxels * static_cast<double>(weight.numel()) / 1e9)
+          << skip.name;
+      ++found;
+    }
+  }
+  EXPECT_GT(found, 2);
 }
 
 // The costs are measured, the rest is the memory model's. Where stages overlap in time the peak

@@ -234,7 +234,12 @@ StepResult Pipeline::step(const torch::Tensor& batch, const LossFunction& loss,
                                           static_cast<int>(state.parts.size()));
   transfer_.reset(/*boundary_slots=*/0);
   EarlierGradients earlier(stages_);
-  run_stages(state, schedule);
+  try {
+    run_stages(state, schedule);
+  } catch (...) {  // before the first action: no stage has done anything
+    earlier.restore();
+    throw;
+  }
   if (failure_.cause) {
     for (const auto& stage : stages_) stage->rollback();
     transfer_.reset(0);

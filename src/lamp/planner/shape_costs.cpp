@@ -46,7 +46,8 @@ bool is_kept(const torch::Tensor& tensor) {
   return tensor.use_count() > 1 || tensor.storage().use_count() > 1;
 }
 
-// Multiplications and additions of the link's convolutions for one forward pass.
+// Multiplications and additions of the link's convolutions for one forward pass. output: what they
+// make, which a shortcut stashes while it hands its input on.
 double convolution_flops(const Layer& layer, const torch::Tensor& input,
                          const torch::Tensor& output) {
   double flops = 0;
@@ -83,11 +84,12 @@ std::int64_t kept_within(const std::vector<c10::weak_intrusive_ptr<c10::StorageI
 }
 
 LayerCosts layer_costs(const Layer& layer, const std::string& name, const torch::Tensor& input,
-                       const torch::Tensor& output, const DeviceSpeed& speed, bool is_first) {
+                       const torch::Tensor& output, const torch::Tensor& made,
+                       const DeviceSpeed& speed, bool is_first) {
   LayerCosts costs{.name = name, .output_bytes = bytes_of(output)};
   for (const auto& parameter : layer.parameters()) costs.parameter_bytes += bytes_of(parameter);
   for (const auto& buffer : layer.buffers()) costs.buffer_bytes += bytes_of(buffer);
-  const double flops = convolution_flops(layer, input, output);
+  const double flops = convolution_flops(layer, input, made);
   if (flops > 0) {
     costs.forward_s = flops / speed.flops_per_s;
     costs.weight_s = costs.forward_s;
@@ -154,10 +156,14 @@ NetworkCosts shape_costs(Sequence& chain, const std::vector<std::int64_t>& sizes
     if (i > 0) tensor = tensor + torch::zeros({}, options.requires_grad(true));
     results.clear();
     torch::Tensor output = chain.run(tensor, i, i + 1, skips);
-    std::vector<torch::autograd::Edge> graphs;  // without the stashed tensors themselves
-    costs.layers.push_back(
-        layer_costs(*chain.layers()[i], chain.names()[i], tensor, output, speed, i == 0));
     links[i].hands_on = output.storage().is_alias_of(tensor.storage());
+    torch::Tensor made = output;
+    for (const Skip& skip : chain.skips())
+      if (skip.from == i && links[i].hands_on) made = skips.tensors[skip.name];
+    costs.layers.push_back(
+        layer_costs(*chain.layers()[i], chain.names()[i], tensor, output, made, speed, i == 0));
+    made.reset();
+    std::vector<torch::autograd::Edge> graphs;  // without the stashed tensors themselves
     for (const Skip& skip : chain.skips())
       if (skip.from == i) {
         torch::Tensor& stashed = skips.tensors[skip.name];

@@ -8,6 +8,7 @@
 #include "lamp/base/device.h"
 #include "lamp/base/errors.h"
 #include "lamp/base/text.h"
+#include "lamp/nets/net_factory.h"
 #include "lamp/nets/precision.h"
 #include "lamp/planner/fit.h"
 #include "lamp/training/plan_costs.h"
@@ -41,6 +42,12 @@ bool may_fit(const PlanOptions& options, const std::shared_ptr<Network>& shapes,
   return least_fit(request, shape_costs_of(options, shapes)).fits;
 }
 
+std::string largest_reason(const PlanOptions& options, const Size& most,
+                           const std::string& where = "") {
+  return "input " + size_text(options.input) + ": the largest up to " + size_text(most) +
+         " that fits" + where + ", in multiples of " + std::to_string(stride_multiple(options.net));
+}
+
 // Then measured, where the devices are here.
 NetworkPlan plan_largest(PlanOptions options) {
   const Size most = options.input;
@@ -49,10 +56,7 @@ NetworkPlan plan_largest(PlanOptions options) {
   options.input = largest_input(options, options.absent_devices ? 1 : kShareWithoutWorkspaces);
   Plan plan = plan_network(options);
   while (!plan.fits && shorten(options.input, stride)) plan = plan_network(options);
-  if (plan.fits)
-    plan.reasons.push_back("input " + size_text(options.input) + ": the largest up to " +
-                           size_text(most) + " that fits, in multiples of " +
-                           std::to_string(stride));
+  if (plan.fits) plan.reasons.push_back(largest_reason(options, most));
   return {std::move(options), std::move(plan)};
 }
 
@@ -64,6 +68,7 @@ NetworkPlan plan_as_told(const PlanOptions& options) {
 std::string seconds_text(double seconds) { return fixed(seconds, 4) + " s"; }
 
 NetworkPlan plan_fastest_precision(PlanOptions options) {
+  const Size most = options.input;
   if (options.absent_devices)
     throw UsageError(
         "--precision auto compares what this machine measures, but --devices describes devices "
@@ -78,6 +83,8 @@ NetworkPlan plan_fastest_precision(PlanOptions options) {
   options = exact.options;
   options.execution.precision = "bf16";
   Plan reduced = plan_network(options);
+  if (options.largest_input)
+    reduced.reasons.push_back(largest_reason(options, most, exact.plan.fits ? " in fp32" : ""));
   const double fp32_s = exact.plan.step_s(), bf16_s = reduced.step_s();
   if (reduced.fits && (!exact.plan.fits || bf16_s < kWorthwhile * fp32_s)) {
     reduced.reasons.push_back("precision bf16: " + support.why + "; " +

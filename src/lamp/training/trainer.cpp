@@ -209,8 +209,11 @@ void Trainer::start_pipeline(const torch::Tensor& prepared, std::int64_t microba
                              .microbatches = microbatches,
                              .optimizer_factor = optimizer_state_factor(stage().optimizer)},
                             config().seed);
-  write_file(folder_.path / "plan.json",
-             dump_json(describe(*pipeline_, config().execution)) + "\n");
+  Json plan = describe(*pipeline_, config().execution);
+  plan["curriculum_stage"] = cursor_.stage + 1;
+  plan["microbatches"] = microbatches;
+  plan["microbatch"] = sample.sizes().vec();  // N, C, D, H, W of the largest
+  write_file(folder_.path / "plan.json", dump_json(plan) + "\n");
 }
 
 torch::Tensor Trainer::predict_whole(const torch::Tensor& image) {
