@@ -6,7 +6,7 @@ The whole table is measured --passes times, and a row shows the medians over the
 machine whose speed changes between a profile and the run behind it makes a single pass wrong.
 
 Usage: bench/plan_table.py build/lamp [--input X,Y,Z] [--batch N] [--rounds R] [--passes P]
-                           [--only NET] > table.md
+                           [--only NET] [--crowded] > table.md
 """
 import argparse
 import json
@@ -20,6 +20,9 @@ SETTINGS = [("cpu", "1f1b", 1, "never"), ("cpu", "1f1b", 2, "never"),
             ("cpu,cpu", "gpipe", 1, "never"), ("cpu,cpu", "gpipe", 2, "never"),
             ("cpu,cpu", "1f1b", 2, "never"), ("cpu,cpu", "1f1b", 2, "always"),
             ("cpu,cpu", "naive", 2, "always")]
+# More stages at work than a machine of two cores has threads.
+CROWDED = [(",".join(["cpu"] * stages), schedule, 4, "never")
+           for stages in (3, 4) for schedule in ("gpipe", "1f1b")]
 
 
 def plan(options, net, width, setting):
@@ -68,8 +71,10 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--passes", type=int, default=3)
     parser.add_argument("--only", help="one network's name")
+    parser.add_argument("--crowded", action="store_true", help="three and four stages on the cpu")
     options = parser.parse_args()
-    rows = [(net, width, setting) for net, width in NETS for setting in SETTINGS
+    rows = [(net, width, setting) for net, width in NETS
+            for setting in (CROWDED if options.crowded else SETTINGS)
             if not options.only or options.only == net]
     found = {row: [] for row in rows}
     for number in range(options.passes):

@@ -49,9 +49,9 @@ def cell(found):
 
 
 def by_microbatches(lamp):
-    """What M does on four devices that are all used, with the recomputation that it needs."""
-    print("\nBatch 16 on four devices of 80 GiB, 1f1b: volumes a second in simulation, fullest "
-          "device, stages that recompute, by the number of micro-batches M.\n")
+    """What M does on up to four devices, with the recomputation that it needs."""
+    print("\nBatch 16 on up to four devices of 80 GiB, 1f1b, by the number of micro-batches M: "
+          "volumes a second in simulation, fullest device (stages, of which recompute).\n")
     counts = [1, 2, 4, 8, 16]
     print("| network | input | " + " | ".join(f"M = {m}" for m in counts) + " |")
     print("|---|---|" + "---|" * len(counts))
@@ -62,8 +62,8 @@ def by_microbatches(lamp):
                 found = plan(lamp, net, width, size, 16, 80, 4, "--microbatches", str(m),
                              "--schedule", "1f1b", "--partition", "auto")
                 again = sum(rule != "never" for rule in found["recompute"])
-                row.append(f"{16 / found['step_s']:.1f}, {fullest_gib(found):.0f} GiB"
-                           + (f", {again}" if again else "") if found["fits"] else "no")
+                row.append(f"{16 / found['step_s']:.1f}, {fullest_gib(found):.0f} GiB "
+                           f"({len(found['stages'])}, {again})" if found["fits"] else "no")
             print(f"| {net} {width} | {'x'.join(map(str, size))} | " + " | ".join(row) + " |",
                   flush=True)
 

@@ -28,8 +28,11 @@ TEST(PlanCommandTest, PrintsTheContractsFields) {
                             "bubble", "utilisation", "fits", "reasons"})
     EXPECT_TRUE(json.contains(field)) << field;
   for (const char* field :
-       {"name", "forward_s", "backward_s", "parameter_bytes", "activation_bytes", "output_bytes"})
+       {"name", "forward_s", "backward_s", "recompute_s", "parameter_bytes", "gradient_bytes",
+        "optimizer_bytes", "activation_bytes", "output_bytes", "workspace_bytes"})
     EXPECT_TRUE(json["layers"][0].contains(field)) << field;
+  for (const char* field : {"name", "from", "to", "bytes"})
+    EXPECT_TRUE(json["skips"][0].contains(field)) << field;
   EXPECT_EQ(json["fits"], true);
   EXPECT_EQ(json["recompute"].size(), json["stages"].size());
   std::size_t next = 0;
@@ -48,6 +51,15 @@ TEST(PlanCommandTest, PrintsATableAndReasonsForPeople) {
   EXPECT_THAT(result.out, HasSubstr("stage"));
   EXPECT_THAT(result.out, HasSubstr("decoder_4_out"));
   EXPECT_THAT(result.out, HasSubstr("one would take"));
+}
+
+TEST(PlanCommandTest, PrintsEveryLayerWhenAsked) {
+  const ProgramResult result = run_lamp(std::string("plan --layers ") + kAbsent);
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  const std::string head = result.out.substr(0, result.out.find('\n'));
+  EXPECT_THAT(head, HasSubstr("workspace"));
+  EXPECT_THAT(result.out, HasSubstr("\nencoder_0_Conv_conv "));
+  EXPECT_THAT(result.out, HasSubstr("\nskip "));
 }
 
 TEST(PlanCommandTest, HonoursWhatIsFixed) {

@@ -1,4 +1,5 @@
 // `lamp plan`: will it train on these devices, how fast, and cut how?
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <optional>
@@ -25,7 +26,7 @@ struct Options {
   std::string device_memory, flops, bandwidth, optimizer;
   std::optional<std::int64_t> devices;
   std::string output, svg, trace;
-  bool measure = false;
+  bool measure = false, layers = false;
   int rounds = 3;
 };
 
@@ -119,6 +120,25 @@ PlanOptions resolve(const Options& options, const GlobalOptions& globals) {
 
 std::string milliseconds(double seconds) { return fixed(1e3 * seconds, 1) + " ms"; }
 
+// Of one micro-batch.
+void print_layers(const Plan& plan) {
+  const auto exact = [](double seconds) { return fixed(1e3 * seconds, 3) + " ms"; };
+  std::printf("%-40s %12s %12s %12s %12s %12s %12s\n", "layer", "forward", "backward", "parameters",
+              "saved", "output", "workspace");
+  for (const LayerCosts& layer : plan.costs.layers)
+    std::printf("%-40s %12s %12s %12s %12s %12s %12s\n", layer.name.c_str(),
+                exact(layer.forward_s).c_str(), exact(layer.backward_s).c_str(),
+                bytes_text(layer.parameter_bytes).c_str(), bytes_text(layer.saved_bytes).c_str(),
+                bytes_text(layer.output_bytes).c_str(),
+                bytes_text(std::max({layer.forward_workspace_bytes, layer.backward_workspace_bytes,
+                                     std::int64_t{0}}))
+                    .c_str());
+  for (const SkipBytes& skip : plan.costs.skips)
+    std::printf("skip %s: %s from %s to %s\n", skip.name.c_str(), bytes_text(skip.bytes).c_str(),
+                plan.costs.layers[skip.from].name.c_str(), plan.costs.layers[skip.to].name.c_str());
+  std::printf("\n");
+}
+
 void print_stages(const Plan& plan) {
   std::printf("%-6s %-10s %-9s %-12s %12s %12s  %s\n", "stage", "device", "layers", "recompute",
               "busy", "peak", "from ... to");
@@ -203,8 +223,9 @@ void run(const Options& options, const GlobalOptions& globals) {
   write_pictures(options, chosen, measured);
   if (globals.json) {
     print_json(json);
-  } else if (plan.fits) {
-    print_text(plan);
+  } else {
+    if (options.layers) print_layers(plan);
+    if (plan.fits) print_text(plan);
     if (measured) print_comparison(plan, *measured);
   }
   std::fflush(stdout);
@@ -251,6 +272,8 @@ void add_plan_command(CLI::App& app, const GlobalOptions& globals) {
   command->add_option("--trace", options->trace,
                       "write it as a Chrome trace (chrome://tracing, ui.perfetto.dev)");
   command->add_flag("--measure", options->measure, "run the plan and compare");
+  command->add_flag("--layers", options->layers,
+                    "print what every layer costs, which --json always holds");
   command->add_option("--rounds", options->rounds, "of --measure, after a warm-up")
       ->check(CLI::Range(1, 1000));
   command->callback([options, &globals] { run(*options, globals); });

@@ -1,19 +1,38 @@
 // A plan for programs to read.
+#include <algorithm>
+
 #include "lamp/training/plan_run.h"
 
 namespace lamp {
 namespace {
 
-Json layers_json(const NetworkCosts& costs) {
+// Of one micro-batch. A recomputation is a forward pass; gradients are as large as parameters.
+Json layers_json(const Plan& plan) {
   Json layers = Json::array();
-  for (const LayerCosts& layer : costs.layers)
-    layers.push_back({{"name", layer.name},
-                      {"forward_s", layer.forward_s},
-                      {"backward_s", layer.backward_s},
-                      {"parameter_bytes", layer.parameter_bytes},
-                      {"activation_bytes", layer.saved_bytes},
-                      {"output_bytes", layer.output_bytes}});
+  for (const LayerCosts& layer : plan.costs.layers)
+    layers.push_back(
+        {{"name", layer.name},
+         {"forward_s", layer.forward_s},
+         {"backward_s", layer.backward_s},
+         {"recompute_s", layer.forward_s},
+         {"weight_s", layer.weight_s},
+         {"parameter_bytes", layer.parameter_bytes},
+         {"gradient_bytes", layer.parameter_bytes},
+         {"optimizer_bytes", static_cast<std::int64_t>(plan.setup.optimizer_factor *
+                                                       static_cast<double>(layer.parameter_bytes))},
+         {"activation_bytes", layer.saved_bytes},
+         {"output_bytes", layer.output_bytes},
+         {"workspace_bytes", std::max({layer.forward_workspace_bytes,
+                                       layer.backward_workspace_bytes, std::int64_t{0}})}});
   return layers;
+}
+
+Json skips_json(const NetworkCosts& costs) {
+  Json skips = Json::array();
+  for (const SkipBytes& skip : costs.skips)
+    skips.push_back(
+        {{"name", skip.name}, {"from", skip.from}, {"to", skip.to}, {"bytes", skip.bytes}});
+  return skips;
 }
 
 Json stages_json(const Plan& plan) {
@@ -42,7 +61,8 @@ Json devices_json(const Plan& plan) {
 Json to_json(const Plan& plan) {
   Json rules = Json::array();
   for (const RecomputeRule rule : plan.balance.recompute) rules.push_back(to_string(rule));
-  return {{"layers", layers_json(plan.costs)},
+  return {{"layers", layers_json(plan)},
+          {"skips", skips_json(plan.costs)},
           {"loss", {{"step_s", plan.costs.loss_s}, {"bytes", plan.costs.loss_workspace_bytes}}},
           {"stages", stages_json(plan)},
           {"devices", devices_json(plan)},
