@@ -201,6 +201,8 @@ std::optional<Plan> follow(const std::string& advice, PlanRequest request) {
     request.partition.reset();
   } else if (starts_with("--microbatches ")) {
     request.microbatches = std::stoi(advice.substr(15));
+  } else if (starts_with("--batch ")) {
+    request.batch = std::stoll(advice.substr(8));
   } else if (starts_with("--input ")) {
     const double size = std::stod(advice.substr(8));
     costs = [size](const CostQuery& query) { return proportional(query, size); };
@@ -229,7 +231,8 @@ TEST(PlanTest, AdviceIsTrueWhenFollowed) {
       ++followed[reason.substr(0, reason.find(' ', 2))];
     }
   }
-  for (const char* kind : {"--recompute", "--schedule", "--partition", "--microbatches", "--input"})
+  for (const char* kind :
+       {"--recompute", "--schedule", "--partition", "--microbatches", "--batch", "--input"})
     EXPECT_GT(followed[kind], 4) << kind;
   EXPECT_GT(followed["3 such"] + followed["4 such"], 4);
 }

@@ -198,6 +198,11 @@ std::vector<std::string> advice_for(const Plan& least, Candidates& candidates,
   changed.microbatches = static_cast<int>(request.batch);
   if (request.batch > 1 && request.loss_is_sum && request.microbatches != changed.microbatches)
     offer(changed, "--microbatches " + std::to_string(request.batch), provider);
+  for (std::int64_t batch = request.batch / 2; batch >= 1; batch /= 2) {
+    changed = request;
+    changed.batch = batch;
+    if (offer(changed, "--batch " + std::to_string(batch), provider)) break;
+  }
   changed = request;
   changed.partition.reset();
   changed.all_devices = true;
