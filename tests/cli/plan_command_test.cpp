@@ -169,6 +169,7 @@ TEST(PlanCommandTest, RefusesBadInputWithTwoAndAReason) {
            {four + "--batch -1", "--batch"},
            {four + "--batch 0", "--batch"},
            {four + "--batch 4294967296", "at most 1000000000"},
+           {four + "--batch 10000 --microbatches 5000", "at most 4096"},
            {"--net unet --input 64,64,64 --device cpu,cpu,cpu --partition [20,24]",
             "for 3 devices"},
            {four + "--width 0", "width"},

@@ -9,6 +9,7 @@ namespace lamp {
 namespace {
 
 constexpr std::int64_t kLargestBatch = 1000000000;  // numbers of micro-batches are ints
+constexpr double kActionsOfASearch = 2e7;           // simulated at the most, a few seconds
 
 void check(const PlanRequest& request) {
   if (request.devices.empty()) throw UsageError("plan: found 0 devices, expected 1 or more");
@@ -25,6 +26,9 @@ void check(const PlanRequest& request) {
   if (request.microbatches && *request.microbatches < 1)
     throw UsageError("--microbatches: found " + std::to_string(*request.microbatches) +
                      ", expected 1 or more");
+  if (std::min<std::int64_t>(request.microbatches.value_or(1), request.batch) > kMostMicrobatches)
+    throw UsageError("--microbatches: found " + std::to_string(*request.microbatches) +
+                     ", expected at most " + std::to_string(kMostMicrobatches));
   if (!(request.bytes_per_s > 0))
     throw UsageError("--bandwidth: expected more than 0 bytes a second");
   if (request.partition &&
@@ -65,7 +69,7 @@ std::vector<int> Candidates::microbatch_counts() const {
   if (!request_.loss_is_sum) return {1};
   if (request_.microbatches) return {std::min(*request_.microbatches, batch)};
   std::vector<int> counts;
-  for (int m = 1; m <= batch; ++m)
+  for (int m = 1; m <= std::min(batch, kMostChosenMicrobatches); ++m)
     if (batch % m == 0 && (m == 1 || batch / m >= request_.least_samples)) counts.push_back(m);
   return counts;
 }
@@ -132,9 +136,13 @@ const NetworkCosts& Candidates::costs(const Candidate& candidate) {
 std::optional<Balance> Candidates::best_cut(const Candidate& candidate, double upper_bound_s) {
   const NetworkCosts& network = costs(candidate);
   const PipelineSetup chosen = setup(candidate);
-  if (!request_.partition)
-    return balance(network, chosen,
-                   {.recompute = request_.recompute, .upper_bound_s = upper_bound_s});
+  if (!request_.partition) {
+    BalanceOptions options{.recompute = request_.recompute, .upper_bound_s = upper_bound_s};
+    const double actions = 2.0 * static_cast<double>(chosen.stages()) * chosen.microbatches;
+    options.most_simulations =
+        std::min(options.most_simulations, static_cast<int>(kActionsOfASearch / actions));
+    return balance(network, chosen, options);
+  }
   const auto given = evaluate_partition(network, chosen, *request_.partition, request_.recompute);
   return given && given->step_s < upper_bound_s ? given : std::nullopt;
 }

@@ -11,6 +11,11 @@
 
 namespace lamp {
 
+// More micro-batches are not chosen, since they would not be noticeably faster; a user may ask for
+// as many as the second says.
+constexpr int kMostChosenMicrobatches = 128;
+constexpr int kMostMicrobatches = 4096;
+
 struct Candidate {
   std::size_t stages;
   int microbatches;

@@ -195,9 +195,9 @@ std::vector<std::string> advice_for(const Plan& least, Candidates& candidates,
   changed.partition.reset();
   if (request.partition) offer(changed, "--partition auto", provider);
   changed = request;
-  changed.microbatches = static_cast<int>(request.batch);
+  changed.microbatches = static_cast<int>(std::min<std::int64_t>(request.batch, kMostMicrobatches));
   if (request.batch > 1 && request.loss_is_sum && request.microbatches != changed.microbatches)
-    offer(changed, "--microbatches " + std::to_string(request.batch), provider);
+    offer(changed, "--microbatches " + std::to_string(*changed.microbatches), provider);
   for (std::int64_t batch = request.batch / 2; batch >= 1; batch /= 2) {
     changed = request;
     changed.batch = batch;
