@@ -53,6 +53,21 @@ TEST(PlanCommandTest, PrintsATableAndReasonsForPeople) {
   EXPECT_THAT(result.out, HasSubstr("one would take"));
 }
 
+TEST(PlanCommandTest, CutsAsOthersDoWhenAsked) {
+  const double best = json_of(std::string(kAbsent) + "--schedule gpipe --microbatches 4")["step_s"];
+  for (const char* way : {"time", "layers", "parameters", "activations"}) {
+    const Json json =
+        json_of(std::string(kAbsent) + "--schedule gpipe --microbatches 4 --partition " + way);
+    EXPECT_GE(json["step_s"].get<double>(), best * (1 - 1e-9)) << way;
+  }
+}
+
+TEST(PlanCommandTest, MoreMicroBatchesThanANumberHoldsAreAsManyAsSamples) {
+  const Json json = json_of(std::string(kAbsent) + "--microbatches 4294967297");
+  EXPECT_EQ(json["microbatches"], 8);
+  EXPECT_THAT(json["reasons"].dump(), HasSubstr("no more samples than that"));
+}
+
 TEST(PlanCommandTest, PrintsEveryLayerWhenAsked) {
   const ProgramResult result = run_lamp(std::string("plan --layers ") + kAbsent);
   EXPECT_EQ(result.exit_code, 0) << result.err;
@@ -170,6 +185,10 @@ TEST(PlanCommandTest, RefusesBadInputWithTwoAndAReason) {
            {four + "--batch 0", "--batch"},
            {four + "--batch 4294967296", "at most 1000000000"},
            {four + "--batch 10000 --microbatches 5000", "at most 4096"},
+           {four + "--precision bf16", "--precision fp32"},
+           {four + "--rounds 7", "--measure"},
+           {four + "--svg a.svg --trace a.svg", "same file"},
+           {four + "--input 100000,64,64", "each 1 to 65536"},
            {"--net unet --input 64,64,64 --device cpu,cpu,cpu --partition [20,24]",
             "for 3 devices"},
            {four + "--width 0", "width"},

@@ -55,6 +55,8 @@ TEST(SimulateCommandTest, RefusesBadInputWithTwoAndAReason) {
            {"--stages 2 --microbatches 4 --recompute sometimes", "sometimes"},
            {"--stages 2 --microbatches 2000000000", "20 million"},
            {"--stages 2 --paper", "paper"},
+           {"--stages 2 --microbatches 2 --forward 1e308 --backward 1e308", "finite"},
+           {"--stages 2 --microbatches 2 --svg a.svg --trace a.svg", "same file"},
            {"--paper --svg a.svg", "paper"}}) {
     const ProgramResult result = run_lamp("simulate " + arguments);
     EXPECT_EQ(result.exit_code, 2) << arguments << result.err;

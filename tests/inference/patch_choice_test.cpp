@@ -54,6 +54,25 @@ TEST(PatchChoiceTest, WholeBeyondTheUsersLimitNamesTheWindowThatFits) {
   EXPECT_TRUE(choose_patch(whole, budget(160000, false)).whole) << "without --memory it is tried";
 }
 
+TEST(PatchChoiceTest, WhatNoMemoryHoldsIsRefusedWithoutALimit) {
+  PatchBudget limits = budget(240000);
+  limits.most_bytes = 300000;
+  const std::string message = refusal(parse_patch("100,100,100"), limits);
+  EXPECT_THAT(message, HasSubstr("a window of 100x100x100 voxels needs 976.6 KiB"));
+  EXPECT_THAT(message, HasSubstr("--patch whole (234.4 KiB) or --patch auto would fit"));
+  limits.limit_bytes = 160000;
+  EXPECT_THAT(refusal(parse_patch("100,100,100"), limits), HasSubstr("--patch 64,60,40"));
+  EXPECT_EQ(refusal({.kind = PatchRequest::kWhole}, limits), "accepted") << "a warning";
+  limits.most_bytes = 200000;
+  EXPECT_THAT(refusal({.kind = PatchRequest::kWhole}, limits), HasSubstr("the whole volume"));
+}
+
+TEST(PatchChoiceTest, ALimitBelowTheProgramsOwnSizeSaysHowMuchMemoryToGive) {
+  PatchBudget limits = budget(0, true);
+  limits.taken_bytes = std::int64_t{200} << 20;
+  EXPECT_THAT(refusal({}, limits), HasSubstr("--memory 200.1MiB or more"));
+}
+
 TEST(PatchChoiceTest, AFixedWindowIsTakenAsItIs) {
   const PatchChoice choice = choose_patch(parse_patch("33,20,10"), budget(160000));
   EXPECT_FALSE(choice.whole);

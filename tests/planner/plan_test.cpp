@@ -130,6 +130,46 @@ TEST(PlanTest, UnequalMicroBatchesTakeTheTimeOfTheirMean) {
   EXPECT_NEAR(make_plan(request, full_size).step_s(), whole, 0.02);  // the loss
 }
 
+TEST(PlanTest, ABatchWithoutDivisorsIsSplitAsWell) {
+  for (const std::int64_t batch : {5, 7, 13}) {
+    for (const std::int64_t gib : {6, 100}) {
+      PlanRequest request = request_for(3, gib * kGiB, batch);
+      const Plan chosen = make_plan(request, full_size);
+      for (int m = 1; batch / m >= 2; ++m) {
+        request.microbatches = m;
+        const Plan plan = make_plan(request, full_size);
+        EXPECT_TRUE(chosen.fits || !plan.fits) << batch << " " << m;
+        if (!plan.fits) continue;
+        // More micro-batches of the same largest size are never tried, as they are never faster
+        // by more than what the smaller ones leave idle.
+        EXPECT_LE(chosen.step_s(), plan.step_s() * 1.02) << batch << " " << m;
+      }
+      EXPECT_GT(chosen.setup.microbatches, 1) << batch;
+    }
+  }
+}
+
+TEST(PlanTest, ACutByTimeIsThatOfEqualSums) {
+  PlanRequest request = request_for(3, 100 * kGiB, 4);
+  request.all_devices = true;
+  request.cut_by = [](const LayerCosts& layer) { return layer.forward_s + layer.backward_s; };
+  const Plan plan = make_plan(request, full_size);
+  std::vector<double> seconds;
+  for (const LayerCosts& layer : plan.costs.layers) seconds.push_back(request.cut_by(layer));
+  EXPECT_EQ(plan.balance.partition, partition_by_costs(seconds, 3));
+  EXPECT_THAT(plan.reasons, Contains("the cut is as asked"));
+}
+
+TEST(PlanTest, WhereTheScheduleIsFixedAFasterOneIsNamed) {
+  PlanRequest request = request_for(3, 100 * kGiB, 8);
+  request.schedule = ScheduleKind::kNaive;
+  request.all_devices = true;
+  request.microbatches = 4;
+  EXPECT_THAT(make_plan(request, full_size).reasons,
+              Contains(::testing::AllOf(HasSubstr("schedule naive, as asked"),
+                                        HasSubstr("gpipe would take"), HasSubstr("% less"))));
+}
+
 TEST(PlanTest, AnUpdateOfTheWeightsIsPartOfAStep) {
   PlanRequest request = request_for(1, 100 * kGiB, 1);
   const double without = make_plan(request, full_size).step_s();

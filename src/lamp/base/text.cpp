@@ -23,7 +23,10 @@ std::string shortest(double value) {
   return {buffer, end};
 }
 
-std::string bytes_text(std::int64_t bytes) {
+namespace {
+
+// rounded: to one digit behind the point, of a size in a unit larger than bytes.
+std::string bytes_in_units(std::int64_t bytes, double (*rounded)(double)) {
   constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
   auto value = static_cast<double>(bytes);
   std::size_t unit = 0;
@@ -31,7 +34,23 @@ std::string bytes_text(std::int64_t bytes) {
     value /= 1024;
     ++unit;
   }
-  return fixed(value, unit == 0 ? 0 : 1) + " " + kUnits[unit];
+  if (unit == 0) return fixed(value, 0) + " B";
+  return fixed(rounded(value), 1) + " " + kUnits[unit];
+}
+
+}  // namespace
+
+std::string counted(std::int64_t count, const std::string& noun) {
+  const bool hisses = noun.ends_with("ch");
+  return std::to_string(count) + " " + noun + (count == 1 ? "" : hisses ? "es" : "s");
+}
+
+std::string bytes_text(std::int64_t bytes) {
+  return bytes_in_units(bytes, [](double value) { return value; });
+}
+
+std::string need_bytes_text(std::int64_t bytes) {
+  return bytes_in_units(bytes, [](double value) { return std::ceil(10 * value) / 10; });
 }
 
 std::string size_text(const std::array<std::int64_t, 3>& size, const std::string& between) {

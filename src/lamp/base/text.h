@@ -12,8 +12,12 @@ namespace lamp {
 std::string fixed(double value, int digits);
 // The shortest text that reads back as the same double.
 std::string shortest(double value);
+// "1 stage", "2 stages", "3 micro-batches".
+std::string counted(std::int64_t count, const std::string& noun);
 // "3.2 GiB", "512 B".
 std::string bytes_text(std::int64_t bytes);
+// The same rounded up, for what is needed: whoever takes the text at its word has enough.
+std::string need_bytes_text(std::int64_t bytes);
 // Bytes of "8GiB", "500MB", "1.5g" or a plain number. Throws UsageError that names `what`.
 std::int64_t parse_bytes(const std::string& text, const std::string& what);
 // A rate such as "100T", "19.5TFLOPS", "50GB/s" or "1e12", in units a second. Throws UsageError

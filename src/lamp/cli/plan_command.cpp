@@ -27,8 +27,10 @@ struct Options {
   std::optional<std::int64_t> devices;
   std::string output, svg, trace;
   bool measure = false, layers = false;
-  int rounds = 3;
+  std::optional<int> rounds;
 };
+
+constexpr int kRounds = 3;
 
 Json merged(const Json& config, const char* key, Json defaults, const Json& changes) {
   if (const Json given = config.value(key, Json()); given.is_object()) defaults.update(given);
@@ -77,6 +79,10 @@ void set_input(const Options& options, const std::vector<StageConfig>& curriculu
 }
 
 void refuse_contradictions(const Options& options) {
+  refuse_same_file(
+      {{"--output", options.output}, {"--svg", options.svg}, {"--trace", options.trace}});
+  if (options.rounds && !options.measure)
+    throw UsageError("--rounds is for --measure: give both or leave it out");
   if (!options.devices) return;
   if (!options.execution.device.empty())
     throw UsageError("--devices " + std::to_string(*options.devices) +
@@ -170,11 +176,11 @@ void print_comparison(const Plan& plan, const MeasuredStep& measured) {
 
 void print_text(const Plan& plan) {
   print_stages(plan);
-  std::printf(
-      "\nschedule %s, %d micro-batches\nstep        %s\nbubble      %s %%\nutilisation %s %%\n",
-      to_string(plan.setup.schedule).c_str(), plan.setup.microbatches,
-      milliseconds(plan.step_s()).c_str(), fixed(100 * plan.simulation.bubble, 1).c_str(),
-      fixed(100 * plan.simulation.utilisation, 1).c_str());
+  std::printf("\nschedule %s, %s\nstep        %s\nbubble      %s %%\nutilisation %s %%\n",
+              to_string(plan.setup.schedule).c_str(),
+              counted(plan.setup.microbatches, "micro-batch").c_str(),
+              milliseconds(plan.step_s()).c_str(), fixed(100 * plan.simulation.bubble, 1).c_str(),
+              fixed(100 * plan.simulation.utilisation, 1).c_str());
   const auto devices = plan.setup.distinct_devices();
   for (std::size_t d = 0; d < devices.size(); ++d)
     std::printf("device %s: peak %s of %s\n", devices[d].name.c_str(),
@@ -198,8 +204,7 @@ void write_pictures(const Options& options, const NetworkPlan& chosen,
   const auto stages = static_cast<int>(plan.setup.stages());
   TimelinePicture picture{
       .title = chosen.options.net.name + ", " + to_string(plan.setup.schedule) + ", " +
-               std::to_string(stages) + " stages, " + std::to_string(plan.setup.microbatches) +
-               " micro-batches",
+               counted(stages, "stage") + ", " + counted(plan.setup.microbatches, "micro-batch"),
       .panels = {{.name = "predicted", .stages = stages, .timeline = plan.simulation.timeline}}};
   if (measured)
     picture.panels.push_back(
@@ -216,11 +221,9 @@ void run(const Options& options, const GlobalOptions& globals) {
   json["precision"] = chosen.options.execution.precision;
   std::optional<MeasuredStep> measured;
   if (options.measure && plan.fits) {
-    measured = measure_plan(chosen.options, plan, options.rounds);
+    measured = measure_plan(chosen.options, plan, options.rounds.value_or(kRounds));
     json["measured"] = to_json(*measured);
   }
-  if (!options.output.empty()) write_file(options.output, dump_json(json) + "\n");
-  write_pictures(options, chosen, measured);
   if (globals.json) {
     print_json(json);
   } else {
@@ -229,6 +232,8 @@ void run(const Options& options, const GlobalOptions& globals) {
     if (measured) print_comparison(plan, *measured);
   }
   std::fflush(stdout);
+  if (!options.output.empty()) write_file(options.output, dump_json(json) + "\n");
+  write_pictures(options, chosen, measured);
   if (plan.fits) return;
   std::string message = "plan";
   for (const std::string& reason : plan.reasons)

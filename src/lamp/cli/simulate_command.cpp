@@ -10,6 +10,7 @@
 #include "lamp/base/files.h"
 #include "lamp/base/text.h"
 #include "lamp/cli/commands.h"
+#include "lamp/cli/network_options.h"
 #include "lamp/planner/block_stream.h"
 #include "lamp/planner/simulate.h"
 #include "lamp/planner/timetable.h"
@@ -80,8 +81,8 @@ PipelineCosts costs_of(const Options& options, const Schedule& schedule) {
 }
 
 TimelinePicture picture_of(const Options& options, const Simulation& simulation) {
-  return {.title = options.schedule + ", " + std::to_string(options.stages) + " stages, " +
-                   std::to_string(options.microbatches) + " micro-batches: makespan " +
+  return {.title = options.schedule + ", " + counted(options.stages, "stage") + ", " +
+                   counted(options.microbatches, "micro-batch") + ": makespan " +
                    shortest(simulation.makespan),
           .panels = {{.name = "", .stages = options.stages, .timeline = simulation.timeline}},
           .unit = options.forward.empty() && options.backward.empty() ? "forward times" : "s"};
@@ -101,9 +102,9 @@ Json to_json(const Options& options, const Simulation& simulation) {
 }
 
 void print_text(const Options& options, const Simulation& simulation) {
-  std::cout << options.schedule << ", " << options.stages << " stages, " << options.microbatches
-            << " micro-batches, recompute " << options.recompute << "\nmakespan     "
-            << shortest(simulation.makespan) << "\nbubble       "
+  std::cout << options.schedule << ", " << counted(options.stages, "stage") << ", "
+            << counted(options.microbatches, "micro-batch") << ", recompute " << options.recompute
+            << "\nmakespan     " << shortest(simulation.makespan) << "\nbubble       "
             << fixed(100 * simulation.bubble, 2) << " %\nutilisation  "
             << fixed(100 * simulation.utilisation, 2) << " %\nin flight   ";
   for (const int peak : simulation.peak_in_flight) std::cout << " " << peak;
@@ -126,17 +127,18 @@ void check(const Options& options) {
 
 void run_schedule(const Options& options, const GlobalOptions& globals) {
   check(options);
+  refuse_same_file({{"--svg", options.svg}, {"--trace", options.trace}});
   const Schedule schedule =
       make_schedule(parse_schedule_kind(options.schedule), options.stages, options.microbatches);
   const Simulation simulation = simulate(schedule, costs_of(options, schedule));
-  if (!options.svg.empty()) write_file(options.svg, timeline_svg(picture_of(options, simulation)));
-  if (!options.trace.empty())
-    write_file(options.trace, timeline_trace(picture_of(options, simulation)));
   if (globals.json) {
     print_json(to_json(options, simulation));
   } else {
     print_text(options, simulation);
   }
+  if (!options.svg.empty()) write_file(options.svg, timeline_svg(picture_of(options, simulation)));
+  if (!options.trace.empty())
+    write_file(options.trace, timeline_trace(picture_of(options, simulation)));
 }
 
 void run_paper(const GlobalOptions& globals) {

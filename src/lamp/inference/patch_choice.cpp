@@ -13,8 +13,6 @@ namespace {
 
 using Triple = std::array<std::int64_t, 3>;
 
-constexpr std::int64_t kLongestSide = 1 << 16;
-
 // One step down on the longest axis that can still be shortened; false if none can.
 bool shorten(Triple& window, std::int64_t multiple) {
   const auto longest = std::max_element(window.begin(), window.end());
@@ -37,22 +35,37 @@ std::string limit_text(const PatchBudget& budget) {
          (budget.user_limit ? " of --memory are left" : " are available");
 }
 
+std::string without_spaces(std::string text) {
+  std::erase(text, ' ');
+  return text;
+}
+
 [[noreturn]] void refuse_all(const PatchBudget& budget) {
   Triple least = budget.volume;
   while (shorten(least, budget.multiple)) {
   }
+  const std::int64_t bytes = budget.need(least, false);
   throw DoesNotFit("does not fit: a volume of " + size_text(budget.volume, "x") + " voxels needs " +
-                   bytes_text(budget.need(least, false)) + " even in windows of " +
-                   size_text(least, "x") + ", " + limit_text(budget) +
-                   "; use a narrower network, fewer classes or a machine with more memory");
+                   need_bytes_text(bytes) + " even in windows of " + size_text(least, "x") + ", " +
+                   limit_text(budget) + "; use " +
+                   (budget.user_limit
+                        ? "--memory " +
+                              without_spaces(need_bytes_text(bytes + budget.taken_bytes)) +
+                              " or more, of which the program itself takes " +
+                              bytes_text(budget.taken_bytes) + ", or "
+                        : "") +
+                   "a narrower network, fewer classes or a machine with more memory");
 }
 
-[[noreturn]] void refuse_whole(const PatchBudget& budget, std::int64_t bytes) {
+// what: what was asked for and needs so many bytes.
+[[noreturn]] void refuse(const PatchBudget& budget, const std::string& what, std::int64_t bytes) {
+  const std::string start = "does not fit: " + what + " needs " + need_bytes_text(bytes) + ", " +
+                            limit_text(budget) + "; --patch ";
+  if (const std::int64_t whole = budget.need(budget.volume, true); whole <= budget.limit_bytes)
+    throw DoesNotFit(start + "whole (" + need_bytes_text(whole) + ") or --patch auto would fit");
   const auto window = largest_window(budget);
   if (!window) refuse_all(budget);
-  throw DoesNotFit("does not fit: the whole volume of " + size_text(budget.volume, "x") +
-                   " voxels needs " + bytes_text(bytes) + ", " + limit_text(budget) + "; --patch " +
-                   size_text(window->size, ",") + " (" + bytes_text(*window->bytes) +
+  throw DoesNotFit(start + size_text(window->size, ",") + " (" + need_bytes_text(*window->bytes) +
                    ") or --patch auto would fit");
 }
 
@@ -77,7 +90,8 @@ PatchRequest parse_patch(const std::string& text) {
         end == std::string::npos ? std::nullopt : length_of(text.substr(begin, end - begin));
     if (!length)
       throw UsageError("--patch: found \"" + text +
-                       "\", expected whole, auto or X,Y,Z such as 128,128,96");
+                       "\", expected whole, auto or X,Y,Z such as 128,128,96, each 1 to " +
+                       std::to_string(kLongestSide));
     request.size[axis] = *length;
     begin = end + 1;
   }
@@ -95,14 +109,12 @@ PatchChoice choose_patch(const PatchRequest& request, const PatchBudget& budget)
     if (auto window = largest_window(budget)) return *window;
     refuse_all(budget);
   }
-  if (budget.user_limit && whole) refuse_whole(budget, bytes);
-  if (budget.user_limit) {
-    const auto window = largest_window(budget);
-    if (!window) refuse_all(budget);
-    throw DoesNotFit("does not fit: windows of " + size_text(size, "x") + " voxels need " +
-                     bytes_text(bytes) + ", " + limit_text(budget) + "; --patch " +
-                     size_text(window->size, ",") + " or --patch auto would fit");
-  }
+  if (budget.user_limit || bytes > budget.most_bytes)
+    refuse(budget,
+           (whole ? "the whole volume of " + size_text(size, "x")
+                  : "a window of " + size_text(size, "x")) +
+               " voxels",
+           bytes);
   log_warning("about " + bytes_text(bytes) + " are needed, " + limit_text(budget) +
               "; --patch auto would choose a size that fits");
   return {.whole = whole, .size = size, .bytes = bytes};

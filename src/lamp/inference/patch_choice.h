@@ -4,12 +4,15 @@
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <optional>
 #include <string>
 
 #include "lamp/base/json.h"
 
 namespace lamp {
+
+constexpr std::int64_t kLongestSide = 1 << 16;  // of a window or volume, in voxels
 
 struct PatchRequest {
   enum Kind { kAuto, kWhole, kFixed };
@@ -35,9 +38,12 @@ struct PatchBudget {
   std::array<std::int64_t, 3> volume;  // x, y, z on the network's grid
   std::int64_t multiple;               // windows are multiples of this, or as long as the volume
   std::int64_t limit_bytes;            // for everything that the case needs
-  bool user_limit;                     // --memory was given: a whole volume beyond it is refused
+  bool user_limit;                     // --memory was given: what is beyond it is refused
   // Need of a window (whole = false) or of the volume in one pass.
   std::function<std::int64_t(const std::array<std::int64_t, 3>&, bool whole)> need;
+  // What there is, to the last byte: what needs more is refused without --memory as well.
+  std::int64_t most_bytes = std::numeric_limits<std::int64_t>::max();
+  std::int64_t taken_bytes = 0;  // of --memory, by the program itself
 };
 
 // auto: the whole volume if it fits, else the largest window that does, found by shortening the

@@ -59,6 +59,9 @@ std::array<std::int64_t, 3> size_of(const torch::Tensor& image) {  // [C, D, H, 
   return {image.size(3), image.size(2), image.size(1)};
 }
 
+// Windows of fewer are taken without the second that an estimate of their memory takes.
+constexpr std::int64_t kUncheckedVoxels = 160 * 160 * 160;
+
 }  // namespace
 
 Scorer::Scorer(const std::vector<SegmentModel>& models, const SegmentOptions& options, bool several,
@@ -76,12 +79,13 @@ Scorer::Scorer(const std::vector<SegmentModel>& models, const SegmentOptions& op
   std::int64_t available = available_bytes(devices_.front());
   for (const c10::Device device : devices_)
     available = std::min(available, available_bytes(device));
+  most_bytes_ = available;
   limit_bytes_ = static_cast<std::int64_t>(kShareOfAvailable * static_cast<double>(available));
   if (options.memory_bytes) {
     release_free_memory();  // what the passes of the estimate left
-    const std::int64_t taken = devices_.front().is_cpu() ? resident_bytes() + kLatePages
-                                                         : allocated_bytes(devices_.front());
-    limit_bytes_ = std::max<std::int64_t>(*options.memory_bytes - taken, 0);
+    taken_bytes_ = devices_.front().is_cpu() ? resident_bytes() + kLatePages
+                                             : allocated_bytes(devices_.front());
+    limit_bytes_ = std::max<std::int64_t>(*options.memory_bytes - taken_bytes_, 0);
   }
 }
 
@@ -97,7 +101,9 @@ void Scorer::place(Network form, const PredictorFactory& factory) {
   if (predictors_.empty()) layout_ = layout;
   place_network(form, {.device = first, .dtype = dtype, .layout = layout});
   multiple_ = std::max(multiple_, form.stride_multiple);
-  const bool bounded = options_.patch.kind != PatchRequest::kFixed || options_.memory_bytes;
+  const auto& [x, y, z] = options_.patch.size;
+  const bool bounded = options_.patch.kind != PatchRequest::kFixed || options_.memory_bytes ||
+                       x * y * z > kUncheckedVoxels;
   if (bounded) forward_.emplace_back(form, first, dtype);
   if (devices_.size() == 1) {
     partitions_.push_back({{0, form.chain->size()}});
@@ -175,9 +181,12 @@ PatchChoice Scorer::choose(const PreparedImage& image) const {
                                     .multiple = multiple_,
                                     .limit_bytes = limit_bytes_,
                                     .user_limit = options_.memory_bytes.has_value(),
-                                    .need = [&](const auto& size, bool whole) {
-                                      return need(image, {size, whole, alone});
-                                    }});
+                                    .need =
+                                        [&](const auto& size, bool whole) {
+                                          return need(image, {size, whole, alone});
+                                        },
+                                    .most_bytes = most_bytes_,
+                                    .taken_bytes = taken_bytes_});
   choice.alone = alone;
   return choice;
 }

@@ -79,6 +79,8 @@ class Scorer {
   std::int64_t classes_;
   std::int64_t multiple_ = 1;
   std::int64_t limit_bytes_ = 0;
+  std::int64_t most_bytes_ = 0;   // without --memory
+  std::int64_t taken_bytes_ = 0;  // of --memory
 };
 
 }  // namespace lamp

@@ -78,7 +78,9 @@ torch::Tensor Network::pad(const torch::Tensor& input) const {
 
 torch::Tensor Network::crop(const torch::Tensor& output, const torch::Tensor& input) const {
   torch::Tensor cropped = output;
-  for (int axis = 2; axis < 5; ++axis) cropped = cropped.narrow(axis, 0, input.size(axis));
+  // Not where nothing is cut off: a narrowed tensor's gradient is a padded copy.
+  for (int axis = 2; axis < 5; ++axis)
+    if (cropped.size(axis) != input.size(axis)) cropped = cropped.narrow(axis, 0, input.size(axis));
   return cropped;
 }
 

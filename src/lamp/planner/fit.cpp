@@ -15,7 +15,7 @@ Fit least_fit(Candidates& candidates) {
   for (const Candidate& candidate : candidates.all()) {
     const PipelineSetup setup = candidates.setup(candidate);
     Balance cut = least_memory_balance(candidates.costs(candidate), setup, request.recompute,
-                                       request.partition);
+                                       candidates.cut(candidate));
     const std::int64_t over = setup.over_bytes(cut.peak_bytes);
     if (over >= least_over) continue;
     least_over = over;

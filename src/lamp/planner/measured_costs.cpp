@@ -69,7 +69,7 @@ class Measurement {
     counted_ = is_counted;
     torch::Tensor tensor = input_;
     for (std::size_t link = 0; link < chain_.size(); ++link) tensor = run(link, std::move(tensor));
-    if (loss) measure_loss(loss, tensor);
+    if (loss) measure_loss(loss, std::move(tensor));
   }
   // Links whose weight gradients can be put off, and how long those take.
   void weight_round() {
@@ -85,7 +85,7 @@ class Measurement {
   torch::Tensor run_split(std::size_t link, torch::Tensor input);
   void backward(std::size_t link, torch::autograd::edge_list roots,
                 std::vector<torch::Tensor> gradients, const torch::autograd::edge_list& wanted);
-  void measure_loss(const OutputLoss& loss, const torch::Tensor& output);
+  void measure_loss(const OutputLoss& loss, torch::Tensor output);
   torch::Tensor prepare(std::size_t link, const torch::Tensor& input, CutSkips& skips);
   // Returns the bytes that only the stash's handle kept: they go with the pop.
   std::int64_t keep_skips(CutSkips& skips, const torch::Tensor& output);
@@ -232,13 +232,19 @@ torch::Tensor Measurement::run_split(std::size_t link, torch::Tensor input) {
   return output.detach();
 }
 
-void Measurement::measure_loss(const OutputLoss& loss, const torch::Tensor& output) {
-  const torch::Tensor leaf = output.detach().requires_grad_();
+// As a stage does it: the loss's graph alone keeps the output, and lets it go.
+void Measurement::measure_loss(const OutputLoss& loss, torch::Tensor output) {
+  torch::Tensor logits = wanting(std::exchange(output, {}));
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
   const std::int64_t before = allocated_bytes(device_);
   reset_peak_bytes(device_);
   const auto begin = start();
-  loss(leaf).backward();
+  const torch::Tensor value = loss(logits);
+  const auto edge = torch::autograd::impl::gradient_edge(logits);
+  logits.reset();
+  torch::autograd::Engine::get_default_engine().execute(
+      {torch::autograd::impl::gradient_edge(value)}, {torch::ones_like(value)},
+      /*keep_graph=*/false, /*create_graph=*/false, /*accumulate_grad=*/false, {edge});
   const double took = since(begin);
   if (counted_) take_least(costs_.loss_s, took);
   costs_.loss_workspace_bytes = peak_bytes(device_) - before;

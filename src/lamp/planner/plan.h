@@ -47,7 +47,12 @@ struct PlanRequest {
   std::optional<int> microbatches;
   std::optional<RecomputeRule> recompute;
   std::optional<Partition> partition;
+  // Instead: a cut into stages of equal sums of this, whatever its time, as others cut.
+  std::function<double(const LayerCosts&)> cut_by;
+  bool can_add_devices = true;            // advice may; stages of the host share its memory
   std::vector<Alternative> alternatives;  // the nearest first
+
+  bool has_cut() const { return partition.has_value() || cut_by != nullptr; }
 };
 
 struct Plan {

@@ -63,14 +63,19 @@ std::vector<std::size_t> Candidates::stage_counts() const {
   return counts;
 }
 
-// Divisors of the batch, so that all micro-batches are equal.
+// The fewest for each size of the largest one; the others have at most one sample less.
 std::vector<int> Candidates::microbatch_counts() const {
   const auto batch = static_cast<int>(request_.batch);
   if (!request_.loss_is_sum) return {1};
   if (request_.microbatches) return {std::min(*request_.microbatches, batch)};
   std::vector<int> counts;
-  for (int m = 1; m <= std::min(batch, kMostChosenMicrobatches); ++m)
-    if (batch % m == 0 && (m == 1 || batch / m >= request_.least_samples)) counts.push_back(m);
+  int largest = 0;  // of the count before
+  for (int m = 1; m <= std::min(batch, kMostChosenMicrobatches); ++m) {
+    if (m > 1 && batch / m < request_.least_samples) break;
+    if ((batch + m - 1) / m == largest) continue;
+    largest = (batch + m - 1) / m;
+    counts.push_back(m);
+  }
   return counts;
 }
 
@@ -133,17 +138,25 @@ const NetworkCosts& Candidates::costs(const Candidate& candidate) {
   return known_.emplace(key, std::move(costs)).first->second;
 }
 
+std::optional<Partition> Candidates::cut(const Candidate& candidate) {
+  if (!request_.cut_by) return request_.partition;
+  std::vector<double> sums;
+  for (const LayerCosts& layer : costs(candidate).layers) sums.push_back(request_.cut_by(layer));
+  return partition_by_costs(sums, candidate.stages);
+}
+
 std::optional<Balance> Candidates::best_cut(const Candidate& candidate, double upper_bound_s) {
   const NetworkCosts& network = costs(candidate);
   const PipelineSetup chosen = setup(candidate);
-  if (!request_.partition) {
+  const auto fixed = cut(candidate);
+  if (!fixed) {
     BalanceOptions options{.recompute = request_.recompute, .upper_bound_s = upper_bound_s};
     const double actions = 2.0 * static_cast<double>(chosen.stages()) * chosen.microbatches;
     options.most_simulations =
         std::min(options.most_simulations, static_cast<int>(kActionsOfASearch / actions));
     return balance(network, chosen, options);
   }
-  const auto given = evaluate_partition(network, chosen, *request_.partition, request_.recompute);
+  const auto given = evaluate_partition(network, chosen, *fixed, request_.recompute);
   return given && given->step_s < upper_bound_s ? given : std::nullopt;
 }
 

@@ -35,6 +35,8 @@ class Candidates {
   const NetworkCosts& costs(const Candidate& candidate);
   // The best cut that takes less than `upper_bound_s`; nothing where none fits.
   std::optional<Balance> best_cut(const Candidate& candidate, double upper_bound_s);
+  // The one that the request fixes; nothing where it is to be found.
+  std::optional<Partition> cut(const Candidate& candidate);
   double update_s(const Candidate& candidate);
   const PlanRequest& request() const { return request_; }
 

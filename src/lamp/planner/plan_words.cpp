@@ -18,8 +18,8 @@ std::string percent(double share) { return fixed(100 * share, 0) + " %"; }
 std::string seconds_text(double seconds) {
   return seconds < 0.1 ? fixed(1e3 * seconds, 2) + " ms" : fixed(seconds, 3) + " s";
 }
-std::string counted(std::size_t count, const std::string& noun) {
-  return std::to_string(count) + " " + noun + (count == 1 ? "" : "s");
+std::string counted_size(std::size_t count, const std::string& noun) {
+  return counted(static_cast<std::int64_t>(count), noun);
 }
 
 // The fastest step with so many stages; infinity where none fits.
@@ -38,7 +38,8 @@ double work_s(const LayerCosts& layer) { return layer.forward_s + layer.backward
 std::string devices_reason(const Plan& plan, Candidates& candidates) {
   const PlanRequest& request = candidates.request();
   const std::size_t stages = plan.setup.stages();
-  std::string text = counted(stages, "device") + ": " + seconds_text(plan.step_s()) + " a step";
+  std::string text =
+      counted_size(stages, "device") + ": " + seconds_text(plan.step_s()) + " a step";
   const auto compare = [&](std::size_t other, const std::string& name) {
     const double step = best_step_s(candidates, other);
     text += step == kAny ? "; " + name + " would not do"
@@ -60,7 +61,8 @@ std::string microbatch_reason(const Plan& plan, const PlanRequest& request) {
                : "a batch of one sample has no micro-batches, so that stages work one after "
                  "another: the cut saves memory, not time";
   std::string text = (m == 1 ? "one micro-batch" : std::to_string(m) + " micro-batches") + " of " +
-                     counted(static_cast<std::size_t>((request.batch + m - 1) / m), "sample");
+                     (request.batch % m == 0 ? "" : "up to ") +
+                     counted((request.batch + m - 1) / m, "sample");
   if (plan.setup.stages() > 1)
     text += ": stages wait " + percent(plan.simulation.bubble) + " of the time";
   if (!request.loss_is_sum) return text + ": the loss needs the whole batch";
@@ -70,25 +72,29 @@ std::string microbatch_reason(const Plan& plan, const PlanRequest& request) {
   return text;
 }
 
+// The other schedules beside the chosen one, with as many stages and micro-batches.
 std::string schedule_reason(const Plan& plan, Candidates& candidates) {
   std::string text = "schedule " + to_string(plan.setup.schedule);
-  if (candidates.request().schedule) return text + ", as asked";
-  const Candidate chosen{plan.setup.stages(), plan.setup.microbatches, plan.setup.schedule};
-  for (Candidate other : candidates.all()) {
-    if (other.stages != chosen.stages || other.microbatches != chosen.microbatches ||
-        other.schedule == chosen.schedule)
-      continue;
-    const auto cut = candidates.best_cut(other, kAny);
-    text += "; " + to_string(other.schedule);
+  if (candidates.request().schedule) text += ", as asked";
+  if (plan.setup.microbatches == 1) return text;  // all the same
+  std::string others;
+  for (const ScheduleKind kind : {ScheduleKind::kGPipe, ScheduleKind::k1F1B,
+                                  ScheduleKind::kZeroBubble, ScheduleKind::kNaive}) {
+    if (kind == plan.setup.schedule) continue;
+    const auto cut =
+        candidates.best_cut({plan.setup.stages(), plan.setup.microbatches, kind}, kAny);
+    others += (others.empty() ? "" : ", ") + to_string(kind);
+    const double ratio = cut ? cut->step_s / plan.simulation.makespan : 0;
     if (!cut)
-      text += " would not fit";
-    else if (cut->step_s > plan.simulation.makespan * 1.0005)
-      text += " would take " + fixed(100 * (cut->step_s / plan.simulation.makespan - 1), 1) +
-              " % longer";
+      others += " would not fit";
+    else if (ratio > 1.0005)
+      others += " would take " + fixed(100 * (ratio - 1), 1) + " % longer";
+    else if (ratio < 0.9995)
+      others += " would take " + fixed(100 * (1 - ratio), 1) + " % less";
     else
-      text += " is as fast and holds " + bytes_text(cut->largest_peak_bytes);
+      others += " is as fast and holds " + bytes_text(cut->largest_peak_bytes);
   }
-  return text;
+  return text + "; with as many stages and micro-batches " + others;
 }
 
 std::string recompute_reason(const Plan& plan, Candidates& candidates) {
@@ -132,12 +138,17 @@ std::string heaviest_reason(const NetworkCosts& costs) {
 std::string search_reason(const Balance& balance) {
   if (balance.proven)
     return "the cut is the fastest there is under the simulated costs (" +
-           counted(static_cast<std::size_t>(balance.simulations), "partition") + " simulated)";
+           counted(balance.simulations, "partition") + " simulated)";
   if (balance.simulations == 0)
     return "the cut is the one that holds least: the search for the fastest found none that fits";
   return "after " + std::to_string(balance.simulations) +
          " simulations the cut is the fastest found; no cut takes less than " +
          seconds_text(balance.lower_bound_s);
+}
+
+void drop_cut(PlanRequest& request) {
+  request.partition.reset();
+  request.cut_by = nullptr;
 }
 
 // The device that is worst off, and what it would need.
@@ -150,10 +161,10 @@ std::string need_text(const Plan& least) {
     are_equal = are_equal && devices[d].memory_bytes == devices[0].memory_bytes;
     if (peaks[d] - devices[d].memory_bytes > peaks[worst] - devices[worst].memory_bytes) worst = d;
   }
-  return (are_equal ? counted(devices.size(), "device") : "device " + devices[worst].name) +
+  return (are_equal ? counted_size(devices.size(), "device") : "device " + devices[worst].name) +
          " with " + bytes_text(devices[worst].memory_bytes) + " would need " +
-         bytes_text(peaks[worst]) + " at the least (" +
-         (least.setup.stages() > devices.size() ? counted(least.setup.stages(), "stage") + ", "
+         need_bytes_text(peaks[worst]) + " at the least (" +
+         (least.setup.stages() > devices.size() ? counted_size(least.setup.stages(), "stage") + ", "
                                                 : "") +
          to_string(least.setup.schedule) +
          ", micro-batches: " + std::to_string(least.setup.microbatches) + ")";
@@ -168,7 +179,7 @@ std::vector<std::string> reasons_for(const Plan& plan, Candidates& candidates) {
   reasons.push_back(recompute_reason(plan, candidates));
   if (plan.setup.stages() > 1) {
     reasons.push_back(heaviest_reason(plan.costs));
-    reasons.push_back(candidates.request().partition ? "the cut is as asked"
+    reasons.push_back(candidates.request().has_cut() ? "the cut is as asked"
                                                      : search_reason(plan.balance));
   }
   return reasons;
@@ -182,7 +193,8 @@ std::vector<std::string> advice_for(const Plan& least, Candidates& candidates,
                          const CostProvider& costs) {
     const Fit fit = least_fit(changed, costs);
     if (fit.fits)
-      advice.push_back(words + " would fit (" + bytes_text(fit.balance.largest_peak_bytes) + ")");
+      advice.push_back(words + " would fit (" + need_bytes_text(fit.balance.largest_peak_bytes) +
+                       ")");
     return fit.fits;
   };
   PlanRequest changed = request;
@@ -192,8 +204,8 @@ std::vector<std::string> advice_for(const Plan& least, Candidates& candidates,
   changed.schedule.reset();
   if (request.schedule) offer(changed, "--schedule auto", provider);
   changed = request;
-  changed.partition.reset();
-  if (request.partition) offer(changed, "--partition auto", provider);
+  drop_cut(changed);
+  if (request.has_cut()) offer(changed, "--partition auto", provider);
   changed = request;
   changed.microbatches = static_cast<int>(std::min<std::int64_t>(request.batch, kMostMicrobatches));
   if (request.batch > 1 && request.loss_is_sum && request.microbatches != changed.microbatches)
@@ -204,9 +216,10 @@ std::vector<std::string> advice_for(const Plan& least, Candidates& candidates,
     if (offer(changed, "--batch " + std::to_string(batch), provider)) break;
   }
   changed = request;
-  changed.partition.reset();
+  if (request.partition) drop_cut(changed);
   changed.all_devices = true;
-  const std::size_t most = std::min(kMostDevices, least.costs.layers.size());
+  const std::size_t most =
+      request.can_add_devices ? std::min(kMostDevices, least.costs.layers.size()) : 0;
   for (std::size_t k = request.devices.size() + 1; k <= most; ++k) {
     PlanDevice another = request.devices.back();
     another.name += " +" + std::to_string(k);
@@ -224,7 +237,8 @@ std::vector<std::string> advice_for(const Plan& least, Candidates& candidates,
     if (offer(changed, alternative.advice, alternative.costs)) break;
   }
   if (advice.size() == 1 || request.devices.size() == 1)
-    advice.push_back("devices of " + bytes_text(least.balance.largest_peak_bytes) + " would fit");
+    advice.push_back("devices of " + need_bytes_text(least.balance.largest_peak_bytes) +
+                     " would fit");
   return advice;
 }
 

@@ -215,7 +215,9 @@ class PaperStep {
 
 Simulation simulate(const Schedule& schedule, const PipelineCosts& costs, bool with_timeline) {
   check(schedule, costs);
-  return PaperStep(schedule, costs, with_timeline).run();
+  Simulation simulation = PaperStep(schedule, costs, with_timeline).run();
+  check_time(simulation.makespan * static_cast<double>(costs.stages.size()), "whole step's");
+  return simulation;
 }
 
 Simulation simulate_in_turn(const Schedule& schedule, const PipelineCosts& costs,
@@ -238,6 +240,7 @@ Simulation simulate_in_turn(const Schedule& schedule, const PipelineCosts& costs
       add(stage, WorkKind::kRecompute, action.microbatch);
     add(stage, work_kind(action.kind), action.microbatch);
   }
+  check_time(simulation.makespan, "whole step's");
   simulation.utilisation =
       simulation.makespan > 0 ? 1 / static_cast<double>(costs.stages.size()) : 1;
   simulation.bubble = 1 - simulation.utilisation;

@@ -4,6 +4,7 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "lamp/base/device.h"
 #include "lamp/base/errors.h"
@@ -31,6 +32,18 @@ std::vector<PlanDevice> devices_of(const PlanOptions& options) {
          options.device_memory_bytes ? *options.device_memory_bytes : available_bytes(device),
          device.is_cpu() ? at::get_num_threads() : 1});
   return devices;
+}
+
+// What execution.partition names; nothing for auto and counts.
+std::function<double(const LayerCosts&)> cut_by(const std::string& partition) {
+  if (partition == "time")
+    return [](const LayerCosts& layer) { return layer.forward_s + layer.backward_s; };
+  if (partition == "layers") return [](const LayerCosts&) { return 1.0; };
+  if (partition == "parameters")
+    return [](const LayerCosts& layer) { return static_cast<double>(layer.parameter_bytes); };
+  if (partition == "activations")
+    return [](const LayerCosts& layer) { return static_cast<double>(layer.output_bytes); };
+  return nullptr;
 }
 
 // Inputs that would need less, the largest first.
@@ -76,6 +89,12 @@ void check_plan_options(const PlanOptions& options, std::int64_t stride) {
     throw UsageError("--devices " + std::to_string(count) +
                      ": these devices are not here, so say how large they are: "
                      "--device-memory 16GiB");
+  const std::string& precision = options.execution.precision;
+  if (precision == "bf16" || precision == "fp16")
+    throw UsageError("--precision " + precision + ": --devices " + std::to_string(count) +
+                     " describes devices that are not here, whose costs are worked out in fp32; "
+                     "use --precision fp32, which holds more than " +
+                     precision);
 }
 
 PlanRequest request_of(const PlanOptions& options, const std::shared_ptr<Network>& shapes) {
@@ -98,15 +117,16 @@ PlanRequest request_of(const PlanOptions& options, const std::shared_ptr<Network
   request.label_bytes = voxels;
   request.loss_is_sum = options.loss_is_sum;
   if (execution.schedule != "auto") request.schedule = parse_schedule_kind(execution.schedule);
-  if (execution.microbatches > 0) request.microbatches = static_cast<int>(execution.microbatches);
+  if (execution.microbatches > 0)
+    request.microbatches = static_cast<int>(
+        std::min<std::int64_t>(execution.microbatches, std::numeric_limits<int>::max()));
   if (execution.recompute == "stages")
     throw UsageError("plan: --recompute takes auto or one rule for all stages");
   if (execution.recompute != "auto") request.recompute = parse_recompute_rule(execution.recompute);
+  request.can_add_devices = !on_host || options.absent_devices;
   if (execution.partition == "counts")
     request.partition = partition_by_counts(execution.partition_counts, network.chain->size());
-  else if (execution.partition != "auto")
-    throw UsageError("plan: --partition takes auto or the layers of each stage, found \"" +
-                     execution.partition + "\"");
+  request.cut_by = cut_by(execution.partition);
   request.alternatives = smaller_inputs(options, shapes);
   return request;
 }
