@@ -122,6 +122,19 @@ TEST_P(PlanRunTest, ThePredictedPeakIsTheMeasuredOne) {
   }
 }
 
+// Where the loss decides: its graph alone keeps the logits, and cropping nothing copies nothing.
+TEST(PlanRunOptionsTest, TheLossesPeakIsTheMeasuredOne) {
+  at::set_num_threads(1);
+  PlanOptions options = small("unet");
+  options.net.width = 8;
+  options.net.classes = 10;
+  options.batch = 8;
+  options.execution.microbatches = 1;
+  const Plan plan = plan_network(options);
+  const auto peak = static_cast<double>(measure_plan(options, plan, 1).peak_bytes[0]);
+  EXPECT_NEAR(static_cast<double>(plan.balance.peak_bytes[0]) / peak, 1, 0.001);
+}
+
 TEST(MeasuredSecondsTest, CountsNothingAndLeavesTheChainAsItWas) {
   at::set_num_threads(1);
   Network network = make_network(small("unet").net);
