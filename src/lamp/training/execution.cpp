@@ -164,9 +164,8 @@ Cut cut_for(const Network& network, const ExecutionConfig& config, const Pipelin
     if (config.partition == "auto")
       return planned_cut(costs_of(network, load.sample, &costs), config, load);
     std::vector<double> sizes;
-    for (const LayerCosts& layer : costs.layers)
-      sizes.push_back(config.partition == "activations" ? static_cast<double>(layer.output_bytes)
-                                                        : layer.forward_s + layer.backward_s);
+    const auto weight = cut_weight(config.partition);
+    for (const LayerCosts& layer : costs.layers) sizes.push_back(weight(layer));
     partition = partition_by_costs(sizes, stages);
   }
   const auto rules = rules_for(config, stages);
@@ -220,6 +219,17 @@ Layout training_layout(const ExecutionConfig& config, const NetConfig& net) {
        .precision = parse_precision(chosen_precision(config.precision, device), device.type()),
        .width = net.width,
        .training = true});
+}
+
+std::function<double(const LayerCosts&)> cut_weight(const std::string& partition) {
+  if (partition == "time")
+    return [](const LayerCosts& layer) { return layer.forward_s + layer.backward_s; };
+  if (partition == "layers") return [](const LayerCosts&) { return 1.0; };
+  if (partition == "parameters")
+    return [](const LayerCosts& layer) { return static_cast<double>(layer.parameter_bytes); };
+  if (partition == "activations")
+    return [](const LayerCosts& layer) { return static_cast<double>(layer.output_bytes); };
+  return nullptr;
 }
 
 std::unique_ptr<Pipeline> make_pipeline(const Network& network, const ExecutionConfig& config,

@@ -6,6 +6,7 @@
 #include <torch/types.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "lamp/nets/layout_choice.h"
 #include "lamp/nets/network.h"
 #include "lamp/pipeline/pipeline.h"
+#include "lamp/planner/network_costs.h"
 
 namespace lamp {
 
@@ -40,6 +42,10 @@ struct ExecutionConfig {
 // The "execution" object; null gives the defaults. Throws UsageError.
 ExecutionConfig parse_execution_config(const Json& json);
 Json to_json(const ExecutionConfig& config);
+
+// What the stages of this `partition` get equally much of: the weight of a layer. Nothing for auto
+// and counts.
+std::function<double(const LayerCosts&)> cut_weight(const std::string& partition);
 
 // What "auto" stands for on this device; any other name is returned as it is.
 std::string chosen_precision(const std::string& name, c10::Device device);

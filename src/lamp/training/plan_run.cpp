@@ -34,18 +34,6 @@ std::vector<PlanDevice> devices_of(const PlanOptions& options) {
   return devices;
 }
 
-// What execution.partition names; nothing for auto and counts.
-std::function<double(const LayerCosts&)> cut_by(const std::string& partition) {
-  if (partition == "time")
-    return [](const LayerCosts& layer) { return layer.forward_s + layer.backward_s; };
-  if (partition == "layers") return [](const LayerCosts&) { return 1.0; };
-  if (partition == "parameters")
-    return [](const LayerCosts& layer) { return static_cast<double>(layer.parameter_bytes); };
-  if (partition == "activations")
-    return [](const LayerCosts& layer) { return static_cast<double>(layer.output_bytes); };
-  return nullptr;
-}
-
 // Inputs that would need less, the largest first.
 std::vector<Alternative> smaller_inputs(const PlanOptions& options,
                                         const std::shared_ptr<Network>& shapes) {
@@ -126,7 +114,7 @@ PlanRequest request_of(const PlanOptions& options, const std::shared_ptr<Network
   request.can_add_devices = !on_host || options.absent_devices;
   if (execution.partition == "counts")
     request.partition = partition_by_counts(execution.partition_counts, network.chain->size());
-  request.cut_by = cut_by(execution.partition);
+  request.cut_by = cut_weight(execution.partition);
   request.alternatives = smaller_inputs(options, shapes);
   return request;
 }
