@@ -9,6 +9,11 @@ find_path(LIBTORCH_DIR include/torch/csrc/api/include/torch/torch.h
 include(FindPackageHandleStandardArgs)
 find_package_handle_standard_args(LibTorch REQUIRED_VARS LIBTORCH_DIR)
 if(LibTorch_FOUND AND NOT TARGET LibTorch::LibTorch)
+  # LAMP's own programs find them by a relative path (lamp_relative_rpath); those that use the installed package by this.
+  set(rpath "-Wl,-rpath,${LIBTORCH_DIR}/lib")
+  if(COMMAND lamp_relative_rpath)
+    set(rpath "")
+  endif()
   file(GLOB nvidia_folders ${LIBTORCH_DIR}/../nvidia/*/lib)
   list(JOIN nvidia_folders ":" nvidia_path)
   add_library(LibTorch::LibTorch INTERFACE IMPORTED)
@@ -17,5 +22,5 @@ if(LibTorch_FOUND AND NOT TARGET LibTorch::LibTorch)
     INTERFACE_SYSTEM_INCLUDE_DIRECTORIES "${LIBTORCH_DIR}/include;${LIBTORCH_DIR}/include/torch/csrc/api/include"
     INTERFACE_COMPILE_OPTIONS "-fopenmp"  # at::parallel_for runs serially in files compiled without it
     INTERFACE_LINK_LIBRARIES "${LIBTORCH_DIR}/lib/libtorch_cpu.so;${LIBTORCH_DIR}/lib/libc10.so;gomp;pthread"
-    INTERFACE_LINK_OPTIONS "-Wl,-rpath,${LIBTORCH_DIR}/lib;-Wl,-rpath-link,${LIBTORCH_DIR}/lib:${nvidia_path}")
+    INTERFACE_LINK_OPTIONS "${rpath};-Wl,-rpath-link,${LIBTORCH_DIR}/lib:${nvidia_path}")
 endif()

@@ -15,6 +15,12 @@ add_compile_options(-fPIC -Wall -Wextra -Wno-unknown-pragmas
 if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
   add_compile_options(-fpch-preprocess)
 endif()
+# Files from strangers are parsed here: whatever a mistake may do, it does not become a way in.
+add_compile_options(-fstack-protector-strong -fstack-clash-protection)
+add_link_options(-Wl,-z,relro,-z,now,-z,noexecstack)
+if(NOT LAMP_SANITIZE)
+  add_compile_options($<$<CONFIG:Release>:-U_FORTIFY_SOURCE> $<$<CONFIG:Release>:-D_FORTIFY_SOURCE=2>)
+endif()
 if(LAMP_WERROR)
   add_compile_options(-Werror)
 endif()
@@ -22,3 +28,12 @@ if(LAMP_SANITIZE)
   add_compile_options(-fsanitize=${LAMP_SANITIZE} -fno-omit-frame-pointer)
   add_link_options(-fsanitize=${LAMP_SANITIZE})
 endif()
+
+# Programs find torch's libraries from where they themselves lie, so that a build folder may be moved with its virtual
+# environment, and no other folder (an empty entry would be the current one) is searched. CMake's own handling would
+# pad the path with empty entries.
+set(CMAKE_SKIP_RPATH TRUE)
+function(lamp_relative_rpath target folder)  # folder: where the program lies
+  file(RELATIVE_PATH relative ${folder} ${LIBTORCH_DIR}/lib)
+  target_link_options(${target} PRIVATE "-Wl,-rpath,\$ORIGIN/${relative}")
+endfunction()

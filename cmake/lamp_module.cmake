@@ -39,6 +39,7 @@ function(lamp_test file)
                                              LAMP_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
                                              LAMP_PROGRAM="${PROJECT_BINARY_DIR}/lamp")
   lamp_precompile(${stem})
+  lamp_relative_rpath(${stem} ${PROJECT_BINARY_DIR}/tests)
   if(NOT arg_TIMEOUT)
     set(arg_TIMEOUT 300)
   endif()

@@ -7,7 +7,7 @@
 #include <cstring>
 
 #include "lamp/data/preprocess.h"
-#include "lamp/data/sha256.h"
+#include "lamp/base/sha256.h"
 
 namespace lamp {
 namespace {

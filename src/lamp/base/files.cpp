@@ -2,12 +2,16 @@
 #include "lamp/base/files.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <charconv>
 #include <cstring>
+#include <optional>
 #include <system_error>
 #include <utility>
 
@@ -17,16 +21,35 @@ namespace lamp {
 namespace fs = std::filesystem;
 namespace {
 
+// A longer stem would make a name that the file system refuses although the final one is fine.
+constexpr std::size_t kLongestStem = 100;
+
 // "case.nii.gz" becomes ".case.<pid>-<n>.tmp.nii.gz": hidden, unique, and of the same format to
 // libraries that go by the extension.
 fs::path temporary_name(const fs::path& path) {
   static std::atomic<unsigned> counter{0};
   const std::string name = path.filename().string();
   const std::size_t dot = name.find('.', 1);
-  const std::string stem = name.substr(0, dot);
+  const std::string stem = name.substr(0, std::min(dot, kLongestStem));
   const std::string extension = dot == std::string::npos ? "" : name.substr(dot);
   const std::string unique = std::to_string(getpid()) + "-" + std::to_string(counter++);
   return path.parent_path() / ("." + stem + "." + unique + ".tmp" + extension);
+}
+
+// The process in a name that temporary_name made; none for any other name.
+std::optional<pid_t> process_of_temporary(const std::string& name) {
+  const std::size_t end = name.find(".tmp");
+  if (!name.starts_with('.') || end == std::string::npos) return std::nullopt;
+  const std::size_t begin = name.rfind('.', end - 1) + 1;
+  if (end == 0 || begin < 2) return std::nullopt;
+  const char *at = name.data() + begin, *const last = name.data() + end;
+  pid_t process = 0;
+  unsigned number = 0;
+  const auto first = std::from_chars(at, last, process);
+  if (first.ec != std::errc() || first.ptr == last || *first.ptr != '-') return std::nullopt;
+  const auto second = std::from_chars(first.ptr + 1, last, number);
+  if (second.ec != std::errc() || second.ptr != last || process < 1) return std::nullopt;
+  return process;
 }
 
 void sync_folder(const fs::path& folder) {
@@ -91,16 +114,30 @@ void write_file(const fs::path& path, std::string_view text) {
   file.commit();
 }
 
+std::string cannot_read_detail(int error) {
+  const std::string what = std::strerror(error);
+  if (error == ENOENT) return what + "; check the path";
+  if (error == EACCES || error == EPERM)
+    return what + "; ask for the right to read it (chmod), the file itself may be fine";
+  if (error == ELOOP) return what + "; the link leads back to itself";
+  if (error == EIO || error == ESTALE) return what + "; the disk or its network refuses, try again";
+  return what;
+}
+
 std::string read_file(const fs::path& path, std::size_t limit_bytes) {
-  const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) throw InputError("cannot read", path.string(), std::strerror(errno));
+  // Opening a FIFO for reading would wait for a writer.
+  const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (descriptor < 0) throw InputError("cannot read", path.string(), cannot_read_detail(errno));
   struct Closer {
     int descriptor;
     ~Closer() { close(descriptor); }
   } closer{descriptor};
   struct stat status {};
   if (fstat(descriptor, &status) != 0 || !S_ISREG(status.st_mode))
-    throw InputError("cannot read", path.string(), "not a regular file");
+    throw InputError("cannot read", path.string(),
+                     S_ISDIR(status.st_mode)
+                         ? "found a folder, expected a file"
+                         : "not a regular file (a pipe, socket or device); copy it to a file");
   const auto size = static_cast<std::size_t>(status.st_size);
   if (size > limit_bytes) {
     throw InputError("cannot read", path.string(),
@@ -113,10 +150,23 @@ std::string read_file(const fs::path& path, std::size_t limit_bytes) {
     const ssize_t got = read(descriptor, bytes.data() + done, size - done);
     if (got < 0 && errno == EINTR) continue;
     if (got <= 0)
-      throw InputError("cannot read", path.string(), got < 0 ? std::strerror(errno) : "it shrank");
+      throw InputError("cannot read", path.string(),
+                       got < 0 ? cannot_read_detail(errno) : "it shrank while it was read");
     done += static_cast<std::size_t>(got);
   }
   return bytes;
+}
+
+int remove_stale_temporaries(const fs::path& folder) {
+  int removed = 0;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    const auto process = process_of_temporary(entry.path().filename().string());
+    if (!process || *process == getpid() || !entry.is_regular_file(error)) continue;
+    if (kill(*process, 0) == 0 || errno != ESRCH) continue;
+    if (fs::remove(entry.path(), error)) ++removed;
+  }
+  return removed;
 }
 
 void make_output_folder(const fs::path& folder) {

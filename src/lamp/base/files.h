@@ -41,10 +41,17 @@ class AtomicFile {
 
 void write_file(const std::filesystem::path& path, std::string_view text);
 
-// The whole file as bytes. Throws InputError if it is missing, not a regular file or larger than
-// `limit_bytes`.
+// The whole file as bytes. Throws InputError, without waiting, if it is missing, unreadable, not a
+// regular file (a FIFO would block for ever) or larger than `limit_bytes`.
 std::string read_file(const std::filesystem::path& path,
                       std::size_t limit_bytes = std::size_t{1} << 40);
+
+// The words for an errno of a file that a user named: what it is and what to do.
+std::string cannot_read_detail(int error);
+
+// Removes the temporary files of AtomicFile in `folder` whose processes are gone. Only for folders
+// that no other machine writes to at the same time (a run folder under its lock). Returns how many.
+int remove_stale_temporaries(const std::filesystem::path& folder);
 
 // Creates the folder and its parents; throws Error (exit 1) if that fails or if no file can be
 // created in it.

@@ -1,4 +1,4 @@
-// Parsing, printing and checking of JSON over nlohmann's library.
+// Printing and checking of JSON over nlohmann's library; json_parser.cpp reads it.
 #include "lamp/base/json.h"
 
 #include <algorithm>
@@ -8,12 +8,10 @@
 #include <utility>
 
 #include "lamp/base/errors.h"
-#include "lamp/base/files.h"
+#include "lamp/base/text.h"
 
 namespace lamp {
 namespace {
-
-constexpr std::size_t kLargestJsonBytes = std::size_t{256} << 20;
 
 // nlohmann cannot print NaN as Python does, so numbers that are not finite are printed here and all
 // else there.
@@ -58,23 +56,29 @@ std::size_t edit_distance(const std::string& a, const std::string& b) {
   return row.back();
 }
 
+std::string joined(const std::vector<std::string>& words) {
+  std::string list;
+  for (const std::string& word : words) list += (list.empty() ? "" : ", ") + word;
+  return list;
+}
+
+// What a user who typed `key` in the object at `where` may have meant.
+std::string advice(const std::string& key, const std::string& where,
+                   const std::vector<std::string>& known) {
+  const std::string close = close_match(key, known);
+  const std::string place = place_of_foreign_key(key);
+  const std::string here = where.empty() ? "" : where + ".";
+  const std::string last = place.substr(place.rfind('.') + 1);
+  // "optimizer.learning_rate" has its "lr" right here; "learning_rate" at the top has not.
+  if (!place.empty() && std::find(known.begin(), known.end(), last) != known.end() &&
+      (place == here + last || !where.empty()))
+    return "did you mean \"" + last + "\"?";
+  if (!close.empty()) return "did you mean \"" + close + "\"?";
+  if (!place.empty() && place != here + key) return "did you mean \"" + place + "\"?";
+  return "the nearest known one is \"" + nearest(key, known) + "\" of " + joined(known);
+}
+
 }  // namespace
-
-Json parse_json(std::string_view text, const std::string& file) {
-  try {
-    return Json::parse(text.begin(), text.end(), nullptr, true, /*ignore_comments=*/true);
-  } catch (const nlohmann::json::exception& error) {
-    std::string detail = error.what();
-    if (const auto end = detail.find("] "); end != std::string::npos)
-      detail = detail.substr(end + 2);
-    std::replace(detail.begin(), detail.end(), '\n', ' ');
-    throw InputError("not valid JSON", file, detail);
-  }
-}
-
-Json read_json(const std::filesystem::path& file) {
-  return parse_json(read_file(file, kLargestJsonBytes), file.string());
-}
 
 std::string dump_json(const Json& value, int indent) {
   std::string out;
@@ -110,8 +114,8 @@ std::string ObjectReader::choice(const std::string& key, const std::string& fall
 void ObjectReader::finish() const {
   for (const auto& [key, value] : object_.items()) {
     if (std::find(known_.begin(), known_.end(), key) != known_.end()) continue;
-    throw UsageError("configuration: " + where(key) + ": unknown key; the nearest known one is \"" +
-                     nearest(key, known_) + "\"");
+    throw UsageError("configuration: " + printable(where(key)) + ": unknown key; " +
+                     advice(key, where_, known_));
   }
 }
 
@@ -127,6 +131,17 @@ std::string nearest(const std::string& word, const std::vector<std::string>& can
         return edit_distance(word, a) < edit_distance(word, b);
       });
   return best == candidates.end() ? "" : *best;
+}
+
+std::string close_match(const std::string& word, const std::vector<std::string>& candidates) {
+  const std::string best = nearest(word, candidates);
+  const std::size_t most = word.size() < 4 ? 1 : word.size() < 8 ? 2 : 3;
+  if (!best.empty() && edit_distance(word, best) <= std::min(most, best.size() - 1)) return best;
+  for (const std::string& candidate :
+       candidates)  // "epoch" of "epochs_done", "every" of "every_epochs"
+    if (word.size() >= 3 && (candidate.starts_with(word) || word.starts_with(candidate + "_")))
+      return candidate;
+  return "";
 }
 
 }  // namespace lamp

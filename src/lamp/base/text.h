@@ -28,4 +28,8 @@ std::string size_text(const std::array<std::int64_t, 3>& size, const std::string
 // "1:05" or "2:00:09".
 std::string clock_text(double seconds);
 
+// The text with control characters written out ("\\n", "\\x1b"), so that a file's name can neither
+// break a message into lines nor command the terminal.
+std::string printable(const std::string& text);
+
 }  // namespace lamp

@@ -16,7 +16,7 @@
 #include "lamp/base/log.h"
 #include "lamp/base/text.h"
 #include "lamp/data/case_file.h"
-#include "lamp/data/sha256.h"
+#include "lamp/base/sha256.h"
 
 namespace lamp {
 namespace fs = std::filesystem;

@@ -12,7 +12,7 @@
 #include <cstring>
 
 #include "lamp/base/files.h"
-#include "lamp/data/sha256.h"
+#include "lamp/base/sha256.h"
 #include "lamp/data/stored_data.h"
 
 namespace lamp {

@@ -18,7 +18,7 @@
 #include "lamp/data/datalist.h"
 #include "lamp/data/hidden_annotations.h"
 #include "lamp/data/preprocess.h"
-#include "lamp/data/sha256.h"
+#include "lamp/base/sha256.h"
 #include "lamp/experiment/cell_store.h"
 #include "lamp/experiment/dice_cell.h"
 #include "lamp/experiment/experiment_spec.h"

@@ -1,6 +1,6 @@
 // The compression function as the standard states it; its constants are the fractions of the cube
 // roots of the first 64 primes.
-#include "lamp/data/sha256.h"
+#include "lamp/base/sha256.h"
 
 #include <algorithm>
 #include <bit>

@@ -1,0 +1,63 @@
+// Judged on the text first, then on the disk with every link followed.
+#include "lamp/base/safe_path.h"
+
+#include <algorithm>
+#include <system_error>
+
+#include "lamp/base/errors.h"
+#include "lamp/base/text.h"
+
+namespace lamp {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr std::size_t kLongestName = 200;  // file systems take 255, and endings are added
+
+bool is_control(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }
+
+bool begins_with(const fs::path& path, const fs::path& folder) {
+  const auto [rest, end] = std::mismatch(folder.begin(), folder.end(), path.begin(), path.end());
+  return rest == folder.end() || rest->empty();  // "a/b/" ends in an empty part
+}
+
+}  // namespace
+
+std::string fault_of_name(const std::string& name) {
+  if (name.empty()) return "it is empty";
+  if (name == "." || name == "..") return "it is \"" + name + "\", which names a folder";
+  if (name.find('/') != std::string::npos) return "it holds a '/'";
+  if (name.find('\\') != std::string::npos) return "it holds a '\\'";
+  if (std::any_of(name.begin(), name.end(), is_control)) return "it holds a control character";
+  if (name.size() > kLongestName)
+    return "it has " + std::to_string(name.size()) + " bytes, more than " +
+           std::to_string(kLongestName);
+  return "";
+}
+
+void check_name(const std::string& name, const std::string& what, const std::string& file) {
+  const std::string fault = fault_of_name(name);
+  if (fault.empty()) return;
+  throw InputError(what, file,
+                   "found \"" + printable(name.substr(0, 80)) + "\": " + fault +
+                       ", expected a plain name; rename it, or do not trust this data set");
+}
+
+bool lies_inside(const fs::path& folder, const fs::path& path) {
+  std::error_code error;
+  const fs::path base = fs::weakly_canonical(fs::absolute(folder, error), error);
+  if (error) return false;
+  const fs::path target = fs::weakly_canonical(fs::absolute(path, error), error);
+  return !error && begins_with(target, base);
+}
+
+bool stays_below(const fs::path& relative) {
+  if (relative.empty() || relative.is_absolute()) return false;
+  int depth = 0;
+  for (const fs::path& part : relative) {
+    depth += part == ".." ? -1 : part == "." || part.empty() ? 0 : 1;
+    if (depth < 0) return false;
+  }
+  return depth > 0;
+}
+
+}  // namespace lamp
