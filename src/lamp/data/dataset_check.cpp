@@ -14,6 +14,8 @@
 #include "lamp/base/interrupt.h"
 #include "lamp/base/progress.h"
 #include "lamp/base/text.h"
+#include "lamp/data/dicom_folder.h"
+#include "lamp/data/folder_content.h"
 
 namespace lamp {
 namespace fs = std::filesystem;
@@ -23,13 +25,15 @@ struct CaseResult {
   CaseFacts facts;
   std::vector<DatasetFault> faults;
   std::vector<std::string> notes;
+  std::vector<LeftOut> ignored;
 };
 
 // One case's files, each looked at once.
 class CaseChecker {
  public:
-  CaseChecker(const Case& entry, const Dataset* dataset, CaseResult& result)
-      : entry_(entry), dataset_(dataset), result_(result) {}
+  CaseChecker(const Case& entry, const Dataset* dataset, CaseResult& result,
+              const std::string& series)
+      : entry_(entry), dataset_(dataset), result_(result), series_(series) {}
 
   void run() {
     for (const fs::path& file : entry_.images) check_image(file);
@@ -52,7 +56,7 @@ class CaseChecker {
       return std::nullopt;
     }
     try {
-      return reader(file, ReadOptions{.refuse_nan = false});
+      return reader(file, ReadOptions{.refuse_nan = false, .dicom_series = series_});
     } catch (const InputError& unreadable) {
       result_.faults.push_back(to_fault(unreadable));
     } catch (const std::exception& failed) {
@@ -61,7 +65,25 @@ class CaseChecker {
     return std::nullopt;
   }
 
+  // Every file of a DICOM folder that may have been a slice is a fault of its own.
+  bool accounts_for_files(const fs::path& folder) {
+    std::error_code error;
+    if (!fs::is_directory(folder, error)) return true;
+    try {
+      const DicomFolder content = read_dicom_folder(folder, series_);
+      for (const LeftOut& file : content.doubtful)
+        fault(file.file, "a DICOM series that may be incomplete", file.reason, "a slice",
+              "get the file again or move it away");
+      std::move(content.left_out.begin(), content.left_out.end(),
+                std::back_inserter(result_.ignored));
+      return content.doubtful.empty();
+    } catch (const InputError&) {  // said when it is read
+      return true;
+    }
+  }
+
   void check_image(const fs::path& file) {
+    if (!accounts_for_files(file)) return;
     const auto image = read(file, &read_image);
     if (!image) return;
     CaseFacts& facts = result_.facts;
@@ -157,12 +179,14 @@ class CaseChecker {
   const Case& entry_;
   const Dataset* dataset_;
   CaseResult& result_;
+  const std::string series_;
   std::optional<Geometry> grid_;  // of the first image that could be read
 };
 
 struct Job {
   const Case* entry;
   const char* split;
+  std::string series = {};  // of a DICOM folder with several
 };
 
 std::vector<int> annotated_ids(const Case& entry, const Dataset& dataset) {
@@ -186,7 +210,7 @@ void check_cases(const std::vector<Job>& jobs, const Dataset& dataset, bool labe
       results[i].facts.name = entry.name;
       results[i].facts.split = jobs[i].split;
       if (labelled) results[i].facts.annotated = annotated_ids(entry, dataset);
-      CaseChecker(entry, &dataset, results[i]).run();
+      CaseChecker(entry, &dataset, results[i], jobs[i].series).run();
       const std::lock_guard lock(mutex);
       progress.advance(entry.name);
     }
@@ -199,6 +223,7 @@ void check_cases(const std::vector<Job>& jobs, const Dataset& dataset, bool labe
     report.cases.push_back(std::move(result.facts));
     std::move(result.faults.begin(), result.faults.end(), std::back_inserter(report.faults));
     std::move(result.notes.begin(), result.notes.end(), std::back_inserter(report.notes));
+    std::move(result.ignored.begin(), result.ignored.end(), std::back_inserter(report.ignored));
   }
 }
 
@@ -237,6 +262,35 @@ void check_declared_count(const Dataset& dataset, CheckReport& report) {
                            "restore the missing cases or correct numTraining"});
 }
 
+// The path itself, unless it is a folder of volumes.
+std::vector<fs::path> volumes_of(const fs::path& path, CheckReport& report) {
+  std::error_code error;
+  if (!fs::is_directory(path, error)) return {path};
+  try {
+    FolderContent content = list_folder(path);
+    for (const LeftOut& part : content.torn)
+      report.faults.push_back({part.file.string(), "a DICOM series in several folders", part.reason,
+                               "one folder a series", "move its slices together"});
+    std::move(content.left_out.begin(), content.left_out.end(), std::back_inserter(report.ignored));
+    if (content.volumes.empty()) return {path};  // whose reading says what is missing
+    return content.volumes;
+  } catch (const InputError& unreadable) {
+    report.faults.push_back(to_fault(unreadable));
+    return {};
+  }
+}
+
+// Also what the images' own DICOM folders hold, once each; not what is an image by itself.
+void note_ignored(const std::set<fs::path>& images, CheckReport& report) {
+  std::set<fs::path> told;
+  std::erase_if(report.ignored, [&](const LeftOut& file) {
+    std::error_code error;
+    const fs::path path = fs::weakly_canonical(file.file, error);
+    return images.contains(path) || !told.insert(path).second;
+  });
+  for (const LeftOut& file : report.ignored) report.notes.push_back(file.describe());
+}
+
 }  // namespace
 
 CheckReport check_dataset(const fs::path& folder_or_json) {
@@ -251,30 +305,26 @@ CheckReport check_dataset(const fs::path& folder_or_json) {
     for (const Case& entry : dataset.test) jobs.push_back({&entry, "test"});
     check_cases(jobs, dataset, true, report);
     note_unused_files(dataset, report);
+    note_ignored({}, report);
   } catch (const InputError& unreadable) {
     report.faults.push_back(to_fault(unreadable));
   }
   return report;
 }
 
-CheckReport check_images(const std::vector<fs::path>& paths) {
+CheckReport check_images(const std::vector<fs::path>& paths, const std::string& series) {
   CheckReport report{.name = paths.size() == 1 ? paths.front().string()
                                                : std::to_string(paths.size()) + " paths"};
   std::vector<Case> cases;
-  for (const fs::path& path : paths) {
-    std::vector<fs::path> volumes;
-    std::error_code error;
-    for (const auto& file : fs::directory_iterator(path, error))
-      if (is_volume_file(file.path()) && !file.path().filename().string().starts_with('.'))
-        volumes.push_back(file.path());
-    if (volumes.empty()) volumes.push_back(path);
-    std::sort(volumes.begin(), volumes.end());
-    for (const fs::path& volume : volumes)
-      cases.push_back({.name = case_name(volume), .images = {volume}});
-  }
+  std::set<fs::path> seen;
+  for (const fs::path& path : paths)
+    for (const fs::path& volume : volumes_of(path, report))
+      if (std::error_code error; seen.insert(fs::weakly_canonical(volume, error)).second)
+        cases.push_back({.name = case_name(volume), .images = {volume}});
   std::vector<Job> jobs;
-  for (const Case& entry : cases) jobs.push_back({&entry, "image"});
+  for (const Case& entry : cases) jobs.push_back({&entry, "image", series});
   check_cases(jobs, Dataset(), false, report);
+  note_ignored(seen, report);
   return report;
 }
 

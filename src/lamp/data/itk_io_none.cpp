@@ -18,6 +18,5 @@ VolumeHeader read_itk_header(const std::filesystem::path& path, const ReadOption
   refuse(path);
 }
 void write_itk(const std::filesystem::path& path, const Volume&) { refuse(path); }
-std::string decode_dicom(const std::filesystem::path& path, const Geometry&) { refuse(path); }
 
 }  // namespace lamp

@@ -42,6 +42,9 @@ inline constexpr double kSameGridVoxels = 0.01;
 struct ReadOptions {
   bool allow_shear = false;  // keep a sheared grid as it is instead of refusing it
   bool refuse_nan = true;    // refuse images with NaN or infinite voxels
+  // Which of several DICOM series in a folder: a SeriesInstanceUID, or the number in the list that
+  // the refusal shows.
+  std::string dicom_series = {};
 };
 
 // What a file says before its voxels are read.

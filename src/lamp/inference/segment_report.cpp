@@ -34,6 +34,9 @@ Json SegmentReport::to_json() const {
                               {"error", failure.message},
                               {"exit_code", failure.exit_code}});
   }
+  json["ignored"] = Json::array();
+  for (const LeftOut& file : ignored)
+    json["ignored"].push_back({{"file", file.file.string()}, {"reason", file.reason}});
   return json;
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "lamp/base/json.h"
+#include "lamp/data/left_out.h"
 #include "lamp/inference/patch_choice.h"
 
 namespace lamp {
@@ -47,6 +48,7 @@ struct SegmentReport {
   std::string layout;             // of the network's tensors: channels_last | contiguous
   std::vector<CaseResult> cases;  // written, in the order of the inputs
   std::vector<SegmentFailure> failures;
+  std::vector<LeftOut> ignored;  // what else lies in the folders that were given
 
   Json to_json() const;
   // Throws what the program shall end with: a single case's own error; exit code 4 if some of

@@ -153,7 +153,7 @@ class Job {
       : model_(models.front().model),
         options_(request.options),
         config_(parse_data_config(model_.data)),
-        cases_(expand_inputs(request.inputs, model_.network.config.in_channels)),
+        cases_(expand_inputs(request.inputs, model_.network.config.in_channels, &left_out_)),
         outputs_(plan_outputs(request, cases_)),
         keep_largest_(labels_to_clean(options_.cleanup, model_.labels)),
         results_(cases_.size()),
@@ -162,6 +162,7 @@ class Job {
     make_output_folder(outputs_.folder);
     scorer_.emplace(models, options_, cases_.size() > 1, request.make_predictor);
     for (const SegmentModel& model : models) report_.models.push_back(model.file);
+    report_.ignored = std::move(left_out_);
   }
 
   SegmentReport run() {
@@ -354,6 +355,7 @@ class Job {
   const Model& model_;
   const SegmentOptions& options_;
   const DataConfig config_;
+  std::vector<LeftOut> left_out_;  // beside the cases, found with them
   const std::vector<InputCase> cases_;
   const OutputPlan outputs_;
   const std::set<int> keep_largest_;
