@@ -12,7 +12,7 @@ namespace lamp {
 namespace {
 
 // One report over everything that was named on the command line.
-CheckReport check_all(const std::vector<std::string>& paths) {
+CheckReport check_all(const std::vector<std::string>& paths, const std::string& series) {
   std::vector<std::filesystem::path> images;
   std::vector<std::filesystem::path> datasets;
   for (const std::string& path : paths) {
@@ -20,7 +20,10 @@ CheckReport check_all(const std::vector<std::string>& paths) {
       throw UsageError("check: found an empty name, expected a data set, an image or a folder");
     (looks_like_dataset(path) ? datasets : images).emplace_back(path);
   }
-  if (datasets.empty()) return check_images(images);
+  if (datasets.empty()) return check_images(images, series);
+  if (!series.empty())
+    throw UsageError("check: --series goes with DICOM folders, found the data set " +
+                     datasets.front().string());
   if (datasets.size() == 1 && images.empty()) return check_dataset(datasets.front());
   throw UsageError("check: found " + std::to_string(datasets.size()) + " data sets and " +
                    std::to_string(images.size()) +
@@ -35,8 +38,11 @@ void add_check_command(CLI::App& app, const GlobalOptions& globals) {
   auto paths = std::make_shared<std::vector<std::string>>();
   command->add_option("paths", *paths, "a data set (folder or JSON), or images and DICOM folders")
       ->required();
-  command->callback([paths, &globals] {
-    const CheckReport report = check_all(*paths);
+  auto series = std::make_shared<std::string>();
+  command->add_option("--series", *series,
+                      "which of several DICOM series in a folder: its UID or number");
+  command->callback([paths, series, &globals] {
+    const CheckReport report = check_all(*paths, *series);
     if (globals.json) {
       print_json(to_json(report));
     } else {

@@ -263,11 +263,12 @@ void check_declared_count(const Dataset& dataset, CheckReport& report) {
 }
 
 // The path itself, unless it is a folder of volumes.
-std::vector<fs::path> volumes_of(const fs::path& path, CheckReport& report) {
+std::vector<fs::path> volumes_of(const fs::path& path, const std::string& series,
+                                 CheckReport& report) {
   std::error_code error;
   if (!fs::is_directory(path, error)) return {path};
   try {
-    FolderContent content = list_folder(path);
+    FolderContent content = list_folder(path, series);
     for (const LeftOut& part : content.torn)
       report.faults.push_back({part.file.string(), "a DICOM series in several folders", part.reason,
                                "one folder a series", "move its slices together"});
@@ -318,7 +319,7 @@ CheckReport check_images(const std::vector<fs::path>& paths, const std::string& 
   std::vector<Case> cases;
   std::set<fs::path> seen;
   for (const fs::path& path : paths)
-    for (const fs::path& volume : volumes_of(path, report))
+    for (const fs::path& volume : volumes_of(path, series, report))
       if (std::error_code error; seen.insert(fs::weakly_canonical(volume, error)).second)
         cases.push_back({.name = case_name(volume), .images = {volume}});
   std::vector<Job> jobs;
@@ -339,7 +340,7 @@ bool looks_like_dataset(const fs::path& path) {
     json = json || file.path().extension() == ".json";
     volumes = volumes || is_volume_file(file.path());
   }
-  return json && !volumes;
+  return json && !volumes && !is_dicom_folder(path);
 }
 
 }  // namespace lamp

@@ -123,11 +123,14 @@ struct LoadedCase {
   CaseSeconds seconds;
 };
 
-LoadedCase load_case(const InputCase& input, std::int64_t in_channels, const DataConfig& config) {
+LoadedCase load_case(const InputCase& input, std::int64_t in_channels, const DataConfig& config,
+                     const std::string& dicom_series) {
   const torch::InferenceMode no_gradients;
   LoadedCase loaded;
   Stopwatch watch;
-  const Volume volume = read_case(input, in_channels, config.read_options());
+  ReadOptions reading = config.read_options();
+  reading.dicom_series = dicom_series;
+  const Volume volume = read_case(input, in_channels, reading);
   loaded.seconds.load = watch.lap();
   loaded.image = prepare_image(volume, config);
   loaded.seconds.preprocess = watch.lap();
@@ -153,7 +156,9 @@ class Job {
       : model_(models.front().model),
         options_(request.options),
         config_(parse_data_config(model_.data)),
-        cases_(expand_inputs(request.inputs, model_.network.config.in_channels, &left_out_)),
+        cases_(expand_inputs(request.inputs, model_.network.config.in_channels, &left_out_,
+                             request.dicom_series)),
+        dicom_series_(request.dicom_series),
         outputs_(plan_outputs(request, cases_)),
         keep_largest_(labels_to_clean(options_.cleanup, model_.labels)),
         results_(cases_.size()),
@@ -242,7 +247,8 @@ class Job {
 
   void stream_case(std::size_t i) {
     try {
-      LoadedCase loaded = load_case(cases_[i], model_.network.config.in_channels, config_);
+      LoadedCase loaded =
+          load_case(cases_[i], model_.network.config.in_channels, config_, dicom_series_);
       CaseResult result = begin_result(i, loaded);
       std::shared_lock among_others(alone_mutex_, std::defer_lock);
       std::unique_lock alone(alone_mutex_, std::defer_lock);
@@ -270,7 +276,7 @@ class Job {
   void start_loading(std::size_t i) {
     if (i >= cases_.size()) return;
     loading_ = std::async(std::launch::async, [this, i] {
-      return load_case(cases_[i], model_.network.config.in_channels, config_);
+      return load_case(cases_[i], model_.network.config.in_channels, config_, dicom_series_);
     });
   }
 
@@ -357,6 +363,7 @@ class Job {
   const DataConfig config_;
   std::vector<LeftOut> left_out_;  // beside the cases, found with them
   const std::vector<InputCase> cases_;
+  const std::string dicom_series_;
   const OutputPlan outputs_;
   const std::set<int> keep_largest_;
   std::optional<Scorer> scorer_;
