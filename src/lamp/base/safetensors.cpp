@@ -80,6 +80,17 @@ struct Header {
   std::uint64_t data_bytes = 0;
 };
 
+// The kinds of file that are given as a model by mistake.
+std::string what_it_is(const unsigned char (&prefix)[8]) {
+  const std::string_view start(reinterpret_cast<const char*>(prefix), sizeof prefix);
+  if (start.starts_with("\x1f\x8b")) return "a compressed file (an image?)";
+  if (start.starts_with("\x5c\x01") || start.starts_with("\x1c\x02")) return "a NIfTI image";
+  if (start.starts_with("NRRD")) return "an NRRD image";
+  if (start.starts_with("ObjectTy") || start.starts_with("NDims")) return "a MetaImage";
+  if (start.starts_with("{") || start.starts_with("//")) return "a JSON file";
+  return "";
+}
+
 // A FIFO would keep the stream waiting for a writer.
 std::ifstream open_regular(const std::filesystem::path& file) {
   std::error_code error;
@@ -109,12 +120,16 @@ Header read_header(std::ifstream& in, const std::filesystem::path& file) {
           "Python with "
           "safetensors.torch.save_file(torch.load(path, weights_only=True), 'model.safetensors')");
     }
+    if (const std::string other = what_it_is(prefix); !other.empty())
+      refuse(file, "found " + other + ", expected a model that lamp train has written");
     refuse(file, "the header claims " + std::to_string(length) + " bytes, but the file holds " +
                      std::to_string(size) + "; it is damaged or of another format");
   }
   std::string text(length, '\0');
   if (!in.read(text.data(), static_cast<std::streamsize>(length)))
     refuse(file, "cut short inside its header");
+  if (!text.starts_with('{'))
+    refuse(file, "its header is no JSON object; expected a model that lamp train has written");
   Header header{parse_json(text, file.string()), sizeof prefix + length,
                 size - sizeof prefix - length};
   if (!header.json.is_object()) refuse(file, "its header is no JSON object");
