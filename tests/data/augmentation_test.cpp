@@ -165,9 +165,10 @@ TEST(AugmentationTest, KeepsShapesTypesAndKnownLabels) {
       EXPECT_EQ(changed.image.sizes(), patch.image.sizes());
       EXPECT_EQ(changed.label.sizes(), patch.label.sizes());
       EXPECT_EQ(changed.image.scalar_type(), torch::kFloat32);
-      EXPECT_EQ(changed.label.scalar_type(), type);
+      const bool moved_in = changed.label.to(torch::kInt16).eq(kNoScan).any().item<bool>();
+      EXPECT_EQ(changed.label.scalar_type(), moved_in ? torch::kInt16 : type);
       EXPECT_TRUE(changed.image.isfinite().all().item<bool>());
-      EXPECT_THAT(values_of(changed.label), ::testing::IsSubsetOf({0, 2, 4, 6}));
+      EXPECT_THAT(values_of(changed.label), ::testing::IsSubsetOf({-1, 0, 2, 4, 6}));
     }
   }
 }
@@ -286,14 +287,14 @@ TEST(DeformTest, AQuarterTurnMovesAKnownVoxel) {
   EXPECT_EQ(turned.label.sum().item<int>(), 3);
 }
 
-TEST(DeformTest, ShiftsCountInVoxelsAndFillFromBorderAndBackground) {
+TEST(DeformTest, ShiftsCountInVoxelsAndFillFromTheBorderWithoutALabel) {
   Patch patch{torch::arange(5, torch::kFloat32).view({1, 1, 1, 5}),
               torch::ones({1, 1, 5}, torch::kUInt8)};
   const Patch shifted = deform(patch, {.shift = {2, 0, 0}});
   EXPECT_TRUE(
       torch::allclose(shifted.image.flatten(), torch::tensor({2.0F, 3.0F, 4.0F, 4.0F, 4.0F})));
   EXPECT_TRUE(
-      torch::equal(shifted.label.flatten().to(torch::kLong), torch::tensor({1, 1, 1, 0, 0})));
+      torch::equal(shifted.label.flatten().to(torch::kLong), torch::tensor({1, 1, 1, -1, -1})));
 }
 
 TEST(DeformTest, InterpolatesBetweenVoxels) {
@@ -302,6 +303,46 @@ TEST(DeformTest, InterpolatesBetweenVoxels) {
   const Patch shifted = deform(patch, {.shift = {0, 0, 0.25}});
   EXPECT_TRUE(torch::allclose(shifted.image.flatten(),
                               torch::tensor({0.25F, 1.25F, 2.25F, 3.25F, 4.0F}), 1e-4, 1e-4));
+}
+
+// centre + linear * (p - centre) + shift, voxel by voxel: a label from outside of the patch is not
+// known, wherever it comes from, and neither is one that was not known before.
+TEST(DeformTest, OnlyVoxelsFromWithinThePatchHaveALabel) {
+  for (std::uint64_t seed = 0; seed < 8; ++seed) {
+    Random random{seed};
+    Patch patch = numbered_patch(6, 7, 9);
+    if (seed % 2 == 1) patch.label = patch.label.to(torch::kInt16).index_put_({2, 3, 4}, -1);
+    const Deformation deformation = draw_affine({.translation = 0.4}, {6, 7, 9}, random);
+    const Patch moved = deform(patch, deformation);
+    int outside = 0;
+    for (std::int64_t z = 0; z < 6; ++z) {
+      for (std::int64_t y = 0; y < 7; ++y) {
+        for (std::int64_t x = 0; x < 9; ++x) {
+          const std::array<double, 3> p = {double(x) - 4, double(y) - 3, double(z) - 2.5};
+          const std::array<double, 3> size = {9, 7, 6};
+          std::array<double, 3> source{};
+          bool inside = true, near_an_edge = false;
+          for (std::size_t a = 0; a < 3; ++a) {
+            const double* row = deformation.linear.data() + 3 * a;
+            source[a] = (size[a] - 1) / 2 + row[0] * p[0] + row[1] * p[1] + row[2] * p[2] +
+                        deformation.shift[a];
+            inside = inside && source[a] > -0.5 && source[a] < size[a] - 0.5;
+            const double half = source[a] + 0.5 - std::floor(source[a] + 0.5);
+            near_an_edge = near_an_edge || half < 1e-3 || half > 1 - 1e-3;
+          }
+          if (near_an_edge) continue;  // either neighbour is right
+          const auto nearest = [&](std::size_t a) {
+            return static_cast<std::int64_t>(std::lround(source[a]));
+          };
+          const int expected =
+              inside ? patch.label[nearest(2)][nearest(1)][nearest(0)].item<int>() : -1;
+          outside += !inside;
+          ASSERT_EQ(moved.label[z][y][x].item<int>(), expected) << z << ' ' << y << ' ' << x;
+        }
+      }
+    }
+    EXPECT_GT(outside, 0) << "a shift of this size moves something in";
+  }
 }
 
 TEST(DeformTest, TheElasticFieldMovesVoxelsByItsValuesAndIsTurnedByTheAffineMap) {
@@ -379,6 +420,35 @@ TEST(AugmentationTest, GammaKeepsTheRangeAndTheOrder) {
   const Patch flat{torch::full({1, 1, 1, 11}, 7.0F), patch.label};
   EXPECT_TRUE(same(run(flat, parse(R"({"gamma": {"probability": 1}})")), flat))
       << "no range, nothing to do";
+}
+
+TEST(AugmentationTest, GammaTakesItsRangeFromTheScanAlone) {
+  torch::Tensor image = torch::linspace(-2, 3, 11).view({1, 1, 1, 11}).clone();
+  torch::Tensor label = torch::zeros({1, 1, 11}, torch::kInt16);
+  label.slice(2, 8, 11).fill_(-1);
+  const torch::Tensor shown = image.slice(3, 0, 8).clone();  // -2 ... 1.5
+  image.slice(3, 8, 11).copy_(torch::tensor({-100.0F, 1.0F, 100.0F}));
+  const Patch changed =
+      run({image, label}, parse(R"({"gamma": {"probability": 1, "range": [2, 2]}})"));
+  const torch::Tensor expected = ((shown + 2) / 3.5).pow(2) * 3.5 - 2;
+  EXPECT_TRUE(torch::allclose(changed.image.slice(3, 0, 8), expected, 1e-5, 1e-5));
+  EXPECT_TRUE(changed.image.isfinite().all().item<bool>());
+  EXPECT_GE(changed.image.min().item<float>(), -2 - 1e-5);
+  EXPECT_LE(changed.image.max().item<float>(), 1.5 + 1e-5);
+  const Patch nothing{image, torch::full_like(label, -1)};
+  EXPECT_TRUE(same(run(nothing, parse(R"({"gamma": {"probability": 1}})")), nothing));
+}
+
+TEST(AugmentationTest, WhatWasNotSeenStaysSoWhenMirroredAndTurned) {
+  Patch patch = numbered_patch(3, 6, 6);
+  patch.label = patch.label.to(torch::kInt16);
+  patch.label.slice(2, 4, 6).fill_(-1);
+  const Patch mirrored = run(patch, parse(R"({"flip": {"probability": 1, "axes": ["x"]}})"));
+  EXPECT_TRUE(torch::equal(mirrored.label.eq(-1), patch.label.eq(-1).flip({2})));
+  for (std::uint64_t seed = 0; seed < 6; ++seed) {
+    const Patch turned = run(patch, parse(R"({"rotate90": {"probability": 1}})"), seed);
+    EXPECT_EQ(turned.label.eq(-1).sum().item<int>(), 3 * 6 * 2);
+  }
 }
 
 TEST(AugmentationTest, IntensityIsOneLineForTheWholePatch) {
