@@ -4,6 +4,9 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <fstream>
 #include <set>
 
 #include "support/ball_dataset.h"
@@ -181,6 +184,39 @@ TEST(BatchPlanTest, PatchesAreFilledAfterTheyWereAugmented) {
     EXPECT_TRUE(
         torch::equal(batch.image[n], extend_scan(sample->image().flip({1, 3}), {40, 24, 32})));
     EXPECT_TRUE(torch::equal(batch.label[n], extend_labels(label, {40, 24, 32})));
+  }
+}
+
+// A data set of one case whose slices are shifted against each other, all of it label 1.
+std::filesystem::path write_sheared_dataset(const std::filesystem::path& folder) {
+  std::filesystem::create_directories(folder);
+  Geometry grid{.size = {12, 10, 16}, .spacing_mm = {1, 1, 2}};
+  grid.direction = {1, 0, std::sin(0.3), 0, 1, 0, 0, 0, std::cos(0.3)};
+  write_volume(folder / "image.nii.gz", {grid, torch::full({1, 16, 10, 12}, 50, torch::kInt16)});
+  write_volume(folder / "label.nii.gz", {grid, torch::ones({1, 16, 10, 12}, torch::kUInt8)});
+  const Json dataset = {{"name", "sheared"},
+                        {"labels", {{"0", "background"}, {"1", "all"}}},
+                        {"training", {{{"image", "image.nii.gz"}, {"label", "label.nii.gz"}}}}};
+  std::ofstream(folder / "dataset.json") << dataset.dump();
+  return folder;
+}
+
+TEST(BatchPlanTest, TheCornersAroundAShearedScanAreNoBackground) {
+  const testing::TemporaryFolder folder;
+  const auto dataset = read_dataset(write_sheared_dataset(folder / "data"));
+  for (const bool cached : {false, true}) {
+    CaseStoreOptions options{.limit_bytes = 1 << 26};
+    if (cached) options.cache = CaseCacheOptions{.folder = folder / "cache"};
+    for (int round = 0; round < 2; ++round) {  // from the files, then from the cache
+      CaseStore store(dataset, {.resample_sheared = true}, options);
+      const auto sample = store.get(0);
+      const std::int64_t unseen = sample->label.eq(-1).sum().item<std::int64_t>();
+      EXPECT_GT(unseen, 0);
+      EXPECT_EQ(sample->voxel_counts,
+                (std::vector<std::int64_t>{0, sample->label.numel() - unseen}));
+      const Batch batch = BatchPlan({.batch = 1}, 0, false, 1, {0}).make(0, store);
+      EXPECT_TRUE(torch::equal(batch.label[0], sample->label));
+    }
   }
 }
 
