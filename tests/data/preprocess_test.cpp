@@ -103,6 +103,25 @@ TEST(PreprocessTest, LabelsComeBackThroughAnotherSpacingInAll48Orientations) {
   }
 }
 
+TEST(PreprocessTest, AShearedScansLabelsAreUnknownOutsideOfIt) {
+  Geometry sheared = grid({1, 0, std::sin(0.3), 0, 1, 0, 0, 0, std::cos(0.3)});
+  sheared.size = {13, 10, 20};
+  const Volume image{.geometry = sheared, .voxels = torch::ones({1, 20, 10, 13})};
+  const PreparedImage prepared = prepare_image(image, {.resample_sheared = true});
+  const Volume ones{.geometry = sheared, .voxels = torch::ones({1, 20, 10, 13}, torch::kUInt8)};
+  const torch::Tensor label = prepare_label(ones, prepared.path);
+  EXPECT_EQ(label.scalar_type(), torch::kInt16);
+  EXPECT_EQ(label.sizes(), prepared.voxels.sizes().slice(1));
+  // A scan of ones is labelled 1 wherever there is scan, and its volume stays what it was.
+  const auto seen = label.eq(1).sum().item<std::int64_t>();
+  EXPECT_EQ(seen + label.eq(-1).sum().item<std::int64_t>(), label.numel());
+  const Geometry& network = prepared.path.network;
+  const double voxel = network.spacing_mm[0] * network.spacing_mm[1] * network.spacing_mm[2];
+  const double scanned = 13 * 10 * 20 * 1 * 1.5 * 2 * std::cos(0.3);
+  EXPECT_NEAR(static_cast<double>(seen) * voxel / scanned, 1, 0.03);
+  EXPECT_LT(seen, label.numel() * 9 / 10);
+}
+
 TEST(PreprocessTest, ProbabilitiesSumToOneOnTheInputsGrid) {
   const Volume image{.geometry = grid(directions(0.2)[13]),
                      .voxels = box_of(grid(directions(0.2)[13]))};

@@ -23,6 +23,19 @@ TEST(ValidationTest, DiceIsThatOfTheHardLabels) {
   EXPECT_TRUE(std::isnan(dice[2]));  // in neither map
 }
 
+TEST(ValidationTest, WhatIsFoundWhereNoScanWasDoesNotCount) {
+  const torch::Tensor reference =
+      torch::tensor({0, 1, 1, 2, -1, -1, -1, -1}, torch::kInt16).reshape({2, 2, 2});
+  for (const auto type : {torch::kInt64, torch::kUInt8}) {
+    const torch::Tensor predicted =
+        torch::tensor({0, 1, 0, 2, 1, 2, 3, 0}).to(type).reshape({2, 2, 2});
+    const auto dice = dice_per_label(predicted, reference, 4, {});
+    EXPECT_DOUBLE_EQ(dice[0], 2.0 * 1 / (1 + 2));
+    EXPECT_DOUBLE_EQ(dice[1], 1);
+    EXPECT_TRUE(std::isnan(dice[2])) << "found only where no scan was";
+  }
+}
+
 TEST(ValidationTest, UnannotatedLabelsDoNotCount) {
   const torch::Tensor map = torch::tensor({1, 2}, torch::kUInt8).reshape({1, 1, 2});
   const auto dice = dice_per_label(map, map, 3, {2});

@@ -63,8 +63,8 @@ struct NoiseConfig {
   bool operator==(const NoiseConfig&) const = default;
 };
 
-// Values are mapped to [0, 1] by the patch's own least and largest, raised to a power drawn from
-// `range`, and mapped back. Half the draws are below 1 where the range spans it.
+// Values are mapped to [0, 1] by the least and largest that a scan showed in the patch, raised to a
+// power drawn from `range`, and mapped back. Half the draws are below 1 where the range spans it.
 struct GammaConfig {
   double probability = 0;
   std::array<double, 2> range = {0.7, 1.5};

@@ -102,7 +102,7 @@ torch::Tensor prepare_label(const Volume& label, const GridPath& path) {
   torch::Tensor voxels = reorient(label.voxels, path.axes);
   if (path.resampled())
     voxels = resample(voxels, path.canonical, path.network, Interpolation::kLabel);
-  return voxels[0].contiguous();
+  return mark_beyond(voxels[0], path.canonical, path.network).contiguous();
 }
 
 Volume labels_on_input_grid(const torch::Tensor& scores, const GridPath& path) {

@@ -50,7 +50,7 @@ struct PreparedImage {
 
 // Counts the ways in which images and labels have been prepared: raise it with every change of
 // their values, so that nothing prepared in another way is used again (case_cache.h).
-inline constexpr int kPreparingVersion = 1;
+inline constexpr int kPreparingVersion = 2;
 
 GridPath plan_grid(const Volume& volume, const DataConfig& config);
 // place_image, then the window.
@@ -60,7 +60,8 @@ PreparedImage place_image(const Volume& image, const DataConfig& config);
 // Clips to [low, high] and maps to [0, 1], each voxel alone, so that cutting before or after it
 // gives the same bits. `values` are left alone.
 torch::Tensor apply_window(const torch::Tensor& values, const std::array<double, 2>& window);
-// [D, H, W], dtype kept: the labels brought to the network's grid, no new values appear.
+// [D, H, W]: the labels brought to the network's grid. No new values appear, except kNoScan where
+// that grid goes beyond the scan (resample.h); without such voxels the type is kept.
 torch::Tensor prepare_label(const Volume& label, const GridPath& path);
 
 // Class scores [C, D, H, W] on the network's grid -> the label map [1, D, H, W] (uint8, int16

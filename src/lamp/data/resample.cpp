@@ -10,6 +10,7 @@
 #include <limits>
 #include <map>
 
+#include "lamp/base/beyond_scan.h"
 #include "lamp/base/log.h"
 #include "lamp/data/grid_sampler.h"
 #include "lamp/data/matrix3.h"
@@ -178,6 +179,16 @@ torch::Tensor resample(const torch::Tensor& voxels, const Geometry& from, const 
       part_of(result[c], slab).copy_(sampler.sample(voxels[c], slab, cubic));
   }
   return result;
+}
+
+torch::Tensor mark_beyond(const torch::Tensor& labels, const Geometry& from, const Geometry& to) {
+  check_shape(labels.unsqueeze(0), to);
+  const GridSampler sampler(from, to);
+  if (sampler.covered()) return labels;
+  const torch::Tensor beyond = torch::empty(labels.sizes(), torch::kBool);
+  for (const Box& slab : sampler.slabs(kSlabVoxels))
+    part_of(beyond, slab).copy_(sampler.beyond(slab));
+  return mark_no_scan(labels, beyond);
 }
 
 torch::Tensor resample_argmax(const torch::Tensor& scores, const Geometry& from,

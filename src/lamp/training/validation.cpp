@@ -8,6 +8,7 @@
 #include <limits>
 #include <numeric>
 
+#include "lamp/base/beyond_scan.h"
 #include "lamp/base/errors.h"
 #include "lamp/base/random.h"
 #include "lamp/objective/overlap.h"
@@ -62,7 +63,10 @@ CaseSplit split_dataset(Dataset& dataset, const ValidationConfig& config, std::u
 
 std::vector<double> dice_per_label(const torch::Tensor& predicted, const torch::Tensor& reference,
                                    int classes, const std::vector<int>& annotated) {
-  const auto overlap = count_overlap(predicted, reference);
+  // What is found where no scan was is neither right nor wrong.
+  const auto seen = seen_by_scan(reference);
+  const auto overlap =
+      count_overlap(seen ? mark_no_scan(predicted, seen->logical_not()) : predicted, reference);
   std::vector<double> dice;
   for (int label = 1; label < classes; ++label) {
     const auto found = overlap.find(label);
