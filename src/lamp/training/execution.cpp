@@ -66,7 +66,7 @@ void parse_memory(ObjectReader& reader, ExecutionConfig& config) {
   if (memory.is_null() || memory == "auto") return;
   if (memory.is_string()) {
     config.memory_bytes =
-        parse_bytes(memory.get<std::string>(), "configuration: " + reader.where("memory"));
+        parse_memory(memory.get<std::string>(), "configuration: " + reader.where("memory"));
     return;
   }
   if (!memory.is_number_integer() || memory.get<std::int64_t>() < 1)
@@ -209,15 +209,16 @@ ExecutionConfig parse_execution_config(const Json& json) {
 }
 
 Json to_json(const ExecutionConfig& config) {
-  Json json = {{"device", config.device},
-          {"precision", config.precision},
-          {"layout", config.layout},
-          {"partition",
-           config.partition == "counts" ? Json(config.partition_counts) : Json(config.partition)},
-          {"microbatches", config.microbatches == 0 ? Json("auto") : Json(config.microbatches)},
-          {"schedule", config.schedule},
-          {"recompute", config.recompute == "stages" ? to_json(config.recompute_stages)
-                                                     : Json(config.recompute)}};
+  Json json = {
+      {"device", config.device},
+      {"precision", config.precision},
+      {"layout", config.layout},
+      {"partition",
+       config.partition == "counts" ? Json(config.partition_counts) : Json(config.partition)},
+      {"microbatches", config.microbatches == 0 ? Json("auto") : Json(config.microbatches)},
+      {"schedule", config.schedule},
+      {"recompute",
+       config.recompute == "stages" ? to_json(config.recompute_stages) : Json(config.recompute)}};
   if (config.memory_bytes) json["memory"] = *config.memory_bytes;
   return json;
 }

@@ -30,8 +30,8 @@ NetworkPlan choose_plan(const PlanOptions& wish);
 // quarter.
 double usual_share(c10::Device device);
 
-// The first of `most` and ever smaller ones, multiples of `stride`, that fits; the last of them, one
-// stride a side, if none does. Of two sizes the smaller one fits if the larger one does.
+// The first of `most` and ever smaller ones, multiples of `stride`, that fits; the last of them,
+// one stride a side, if none does. Of two sizes the smaller one fits if the larger one does.
 std::array<std::int64_t, 3> largest_that_fits(
     const std::array<std::int64_t, 3>& most, std::int64_t stride,
     const std::function<bool(const std::array<std::int64_t, 3>&)>& fits);
