@@ -61,7 +61,7 @@ void parse_recompute(ObjectReader& reader, ExecutionConfig& config) {
   }
 }
 
-void parse_memory(ObjectReader& reader, ExecutionConfig& config) {
+void parse_device_memory(ObjectReader& reader, ExecutionConfig& config) {
   const Json& memory = reader.at("memory");
   if (memory.is_null() || memory == "auto") return;
   if (memory.is_string()) {
@@ -203,7 +203,7 @@ ExecutionConfig parse_execution_config(const Json& json) {
   config.schedule =
       reader.choice("schedule", config.schedule, {"auto", "naive", "gpipe", "1f1b", "zero-bubble"});
   parse_recompute(reader, config);
-  parse_memory(reader, config);
+  parse_device_memory(reader, config);
   reader.finish();
   return config;
 }

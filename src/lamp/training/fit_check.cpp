@@ -58,6 +58,8 @@ const Words kBenchWords{.batch = "--batch ",
                         .microbatches = "--microbatches ",
                         .device = "--device "};
 
+constexpr const char* kMore = "; lamp plan says what fits";
+
 // Of one device.
 struct Memory {
   std::string device;
@@ -335,7 +337,7 @@ void check_fits(const TrainConfig& config, const Dataset& dataset) {
         "curriculum stage " + std::to_string(i + 1) + " (" +
             (stage.patch ? size_text(size, "x") : "whole volumes up to " + size_text(size, "x")) +
             ", batch " + std::to_string(stage.batch) + ")",
-        memory, words_of_stage(i)));
+        memories, words_of_stage(i)));
   }
   add(validation_fault(config, all, split, memories));
   if (faults.empty()) return;
@@ -354,7 +356,7 @@ void check_step_fits(const BenchOptions& options) {
   const std::string what =
       "--input " + size_text(options.input) + " --batch " + std::to_string(options.batch);
   if (const auto fault = step_fault(plan, what, memories_of(options.execution), kBenchWords))
-    throw DoesNotFit("does not fit: " + *fault);
+    throw DoesNotFit("does not fit: " + *fault + kMore);
 }
 
 void check_segment_fits(const BenchOptions& options) {
@@ -377,7 +379,8 @@ void check_segment_fits(const BenchOptions& options) {
                    " " + need_text(bytes, memory) + "; " +
                    (fits(window) ? "--patch " + size_text(window) + " would fit"
                                  : std::string("use a smaller --input, a narrower network or fewer "
-                                               "classes")));
+                                               "classes")) +
+                   kMore);
 }
 
 }  // namespace lamp
