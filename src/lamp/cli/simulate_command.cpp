@@ -8,6 +8,7 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
+#include "lamp/base/interrupt.h"
 #include "lamp/base/text.h"
 #include "lamp/cli/commands.h"
 #include "lamp/cli/network_options.h"
@@ -97,8 +98,31 @@ Json to_json(const Options& options, const Simulation& simulation) {
           {"bubble", simulation.bubble},
           {"utilisation", simulation.utilisation},
           {"busy", simulation.busy},
-          {"peak_in_flight", simulation.peak_in_flight},
-          {"timeline", to_json(simulation.timeline)}};
+          {"peak_in_flight", simulation.peak_in_flight}};
+}
+
+std::string row_of(const TimelineEntry& entry) {
+  const auto number = [](double value) { return dump_json(Json(value), -1); };
+  std::string row = "{\"stage\": " + std::to_string(entry.stage) + ", \"kind\": \"" +
+                    to_string(entry.kind) +
+                    "\", \"microbatch\": " + std::to_string(entry.microbatch) +
+                    ", \"start\": " + number(entry.start) + ", \"end\": " + number(entry.end);
+  if (entry.kind == WorkKind::kTransfer) row += ", \"to_stage\": " + std::to_string(entry.to_stage);
+  return row + "}";
+}
+
+// Row by row: as a tree of values a timeline of millions would take gigabytes and minutes.
+void print_schedule_json(const Options& options, const Simulation& simulation) {
+  constexpr std::size_t kRowsBetweenLooks = 4096;
+  std::string head = dump_json(to_json(options, simulation));
+  head.resize(head.rfind('}'));
+  while (head.back() == '\n') head.pop_back();
+  std::cout << head << ",\n  \"timeline\": [";
+  for (std::size_t i = 0; i < simulation.timeline.size(); ++i) {
+    if (i % kRowsBetweenLooks == 0) throw_if_interrupted("the output is incomplete");
+    std::cout << (i == 0 ? "\n    " : ",\n    ") << row_of(simulation.timeline[i]);
+  }
+  std::cout << "\n  ]\n}" << std::endl;
 }
 
 void print_text(const Options& options, const Simulation& simulation) {
@@ -130,9 +154,11 @@ void run_schedule(const Options& options, const GlobalOptions& globals) {
   refuse_same_file({{"--svg", options.svg}, {"--trace", options.trace}});
   const Schedule schedule =
       make_schedule(parse_schedule_kind(options.schedule), options.stages, options.microbatches);
+  throw_if_interrupted("nothing was written");
   const Simulation simulation = simulate(schedule, costs_of(options, schedule));
+  throw_if_interrupted("nothing was written");
   if (globals.json) {
-    print_json(to_json(options, simulation));
+    print_schedule_json(options, simulation);
   } else {
     print_text(options, simulation);
   }

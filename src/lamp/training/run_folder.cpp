@@ -12,6 +12,7 @@
 #include "lamp/nets/net_factory.h"
 #include "lamp/training/auto_settings.h"
 #include "lamp/training/execution.h"
+#include "lamp/training/fit_check.h"
 #include "lamp/training/run_state.h"
 
 namespace lamp {
@@ -139,6 +140,7 @@ RunFolder open_run_folder(const TrainRequest& request) {
               folder.has_state ? read_json(request.run / "config.json") : Json());
   check_windows(folder.config);
   check_class_weights(folder.config);
+  check_fits(folder.config, folder.dataset);
   keep_layout(folder);
   const Json config = to_json(folder.config);
   const Json dataset = fingerprint(folder.dataset);
