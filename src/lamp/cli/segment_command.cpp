@@ -98,8 +98,8 @@ void add_segment_command(CLI::App& app, const GlobalOptions& globals) {
   command->add_option("-o,--output", options->output, "folder for the label maps and segment.json")
       ->required();
   add_network_options(*command, *options);
-  command->add_option("--format", options->segment.format, "nii.gz, nii, nrrd or mha")
-      ->capture_default_str();
+  command->add_option("--format", options->segment.format,
+                      "nii.gz, nii, nrrd or mha; default: as -o ends, or nii.gz");
   command->add_flag("--save-probabilities", options->segment.save_probabilities,
                     "also <case>_prob: the softmax of every class");
   add_cleaning_options(*command, *options);
