@@ -130,6 +130,12 @@ TEST_F(SegmenterOutputTest, AnInputOfOnesOwnIsNotReplacedEither) {
   EXPECT_THAT(refusal({(out_ / "a.nii.gz").string()}), HasSubstr("would replace the input"));
 }
 
+TEST_F(SegmenterOutputTest, LabelMapsDoNotGoAmongTheImages) {
+  image("out/a.mha");
+  EXPECT_THAT(refusal({out_.string()}), HasSubstr("the folder of the images"));
+  EXPECT_THAT(refusal({out_.string() + "/."}), HasSubstr("the folder of the images"));
+}
+
 TEST_F(SegmenterOutputTest, AFailedCaseLeavesNoOlderMapInItsPlace) {
   const std::vector<std::string> inputs = {image("in/a.nii.gz", 1), image("in/b.nii.gz", 2)};
   segment(inputs, {.save_probabilities = true});
