@@ -76,12 +76,4 @@ std::array<std::int64_t, 3> parse_size(const std::string& text, const std::strin
                    std::to_string(kLongestSide));
 }
 
-void refuse_same_file(const std::vector<std::pair<std::string, std::string>>& files) {
-  for (std::size_t i = 0; i < files.size(); ++i)
-    for (std::size_t j = i + 1; j < files.size(); ++j)
-      if (!files[i].second.empty() && files[i].second == files[j].second)
-        throw UsageError(files[i].first + " and " + files[j].first + " name the same file, " +
-                         files[i].second + ": give each its own");
-}
-
 }  // namespace lamp

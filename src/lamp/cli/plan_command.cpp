@@ -11,6 +11,7 @@
 #include "lamp/base/text.h"
 #include "lamp/cli/commands.h"
 #include "lamp/cli/network_options.h"
+#include "lamp/cli/output_options.h"
 #include "lamp/cli/plan_text.h"
 #include "lamp/nets/net_factory.h"
 #include "lamp/report/timeline.h"
@@ -33,6 +34,7 @@ struct Options {
 };
 
 constexpr int kRounds = 3;
+constexpr const char* kWriter = "lamp plan";
 
 Json merged(const Json& config, const char* key, Json defaults, const Json& changes) {
   if (const Json given = config.value(key, Json()); given.is_object()) defaults.update(given);
@@ -78,8 +80,6 @@ std::optional<std::int64_t> absent_devices(const Options& options) {
 }
 
 void refuse_contradictions(const Options& options) {
-  refuse_same_file(
-      {{"--output", options.output}, {"--svg", options.svg}, {"--trace", options.trace}});
   if (options.rounds && !options.measure)
     throw UsageError("--rounds is for --measure: give both or leave it out");
   if (!options.dataset.empty() && options.config.empty())
@@ -175,8 +175,24 @@ void write_pictures(const Options& options, const NetworkPlan& chosen,
   if (measured)
     picture.panels.push_back(
         {.name = "measured", .stages = stages, .timeline = measured->timeline});
-  if (!options.svg.empty()) write_file(options.svg, timeline_svg(picture));
-  if (!options.trace.empty()) write_file(options.trace, timeline_trace(picture));
+  write_picture_files({options.svg, options.trace}, picture);
+}
+
+OutputList outputs_of(const Options& options) {
+  OutputList files = picture_outputs({options.svg, options.trace});
+  if (!options.output.empty()) files.add({"--output", options.output, own_json(kWriter)});
+  if (!options.config.empty()) files.protect(options.config);
+  return files;
+}
+
+void write_files(const Options& options, const NetworkPlan& chosen, const Json& json,
+                 const std::optional<MeasuredStep>& measured) {
+  OutputList files = outputs_of(options);
+  files.check();
+  files.make_folders();
+  if (!options.output.empty())
+    write_file(options.output, dump_json(written_by(kWriter, json)) + "\n");
+  write_pictures(options, chosen, measured);
 }
 
 [[noreturn]] void refuse(const std::string& what, const Plan& plan) {
@@ -200,6 +216,7 @@ Json to_json(const Wish& wish, const std::vector<StagePlan>& stages) {
 
 void run(const Options& options, const GlobalOptions& globals) {
   const Wish wish = resolve(options, globals);
+  outputs_of(options).check();  // before anything is measured
   const std::vector<StagePlan> stages = plans_of(options, wish);
   const NetworkPlan& chosen = *largest_stage(stages).chosen;
   const Plan& plan = chosen.plan;
@@ -218,8 +235,7 @@ void run(const Options& options, const GlobalOptions& globals) {
   }
   if (!globals.json && measured) print_comparison(plan, *measured);
   std::fflush(stdout);
-  if (!options.output.empty()) write_file(options.output, dump_json(json) + "\n");
-  write_pictures(options, chosen, measured);
+  write_files(options, chosen, json, measured);
   for (const StagePlan& stage : stages)
     if (stage.chosen && !stage.chosen->plan.fits)
       refuse(stages.size() > 1 ? "plan: " + stage.name(stages.size()) : "plan", stage.chosen->plan);
@@ -258,12 +274,16 @@ void add_plan_command(CLI::App& app, const GlobalOptions& globals) {
   command->add_option("--optimizer", options->optimizer, "rmsprop, sgd or adamw");
   add_devices(command, *options);
   add_options(*command, options->execution);
-  command->add_option("-o,--output", options->output, "write the plan as JSON to this file");
-  command->add_option(
-      "--svg", options->svg,
-      "draw the simulated step to this file, with --measure above the measured one");
-  command->add_option("--trace", options->trace,
-                      "write it as a Chrome trace (chrome://tracing, ui.perfetto.dev)");
+  command->add_option("-o,--output", options->output, "write the plan as JSON to this file")
+      ->check(names_an_output());
+  command
+      ->add_option("--svg", options->svg,
+                   "draw the simulated step to this file, with --measure above the measured one")
+      ->check(names_an_output());
+  command
+      ->add_option("--trace", options->trace,
+                   "write it as a Chrome trace (chrome://tracing, ui.perfetto.dev)")
+      ->check(names_an_output());
   command->add_flag("--measure", options->measure, "run the plan and compare");
   command->add_flag("--layers", options->layers,
                     "print what every layer costs, which --json always holds");

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "lamp/cli/commands.h"
+#include "lamp/cli/output_options.h"
 #include "lamp/data/prepare.h"
 
 namespace lamp {
@@ -20,7 +21,8 @@ void add_prepare_command(CLI::App& app, const GlobalOptions& globals) {
       ->required();
   command->add_option("source", options->source, "the data set's folder")->required();
   command->add_option("-o,--output", options->folder, "folder to write: new, empty or begun before")
-      ->required();
+      ->required()
+      ->check(names_an_output());
   command->add_option("--spacing", *spacing, "han-npy: mm between voxels, X,Y,Z (default: 1,1,1)");
   command->add_option("--test", options->test,
                       "number of test cases, drawn by --seed among the fully annotated ones");

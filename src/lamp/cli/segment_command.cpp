@@ -6,6 +6,7 @@
 #include "lamp/base/errors.h"
 #include "lamp/base/text.h"
 #include "lamp/cli/commands.h"
+#include "lamp/cli/output_options.h"
 #include "lamp/inference/segmenter.h"
 #include "lamp/inference/test_time_mirroring.h"
 
@@ -95,11 +96,14 @@ void add_segment_command(CLI::App& app, const GlobalOptions& globals) {
       ->required();
   command->add_option("-i,--input", options->inputs, "images, folders of images, DICOM folders")
       ->required();
-  command->add_option("-o,--output", options->output, "folder for the label maps and segment.json")
-      ->required();
+  command
+      ->add_option("-o,--output", options->output,
+                   "folder for the label maps and segment.json; or one label map's name")
+      ->required()
+      ->check(names_an_output());
   add_network_options(*command, *options);
-  command->add_option("--format", options->segment.format, "nii.gz, nii, nrrd or mha")
-      ->capture_default_str();
+  command->add_option("--format", options->segment.format,
+                      "nii.gz, nii, nrrd or mha; default: as -o ends, or nii.gz");
   command->add_flag("--save-probabilities", options->segment.save_probabilities,
                     "also <case>_prob: the softmax of every class");
   add_cleaning_options(*command, *options);

@@ -7,11 +7,10 @@
 #include <vector>
 
 #include "lamp/base/errors.h"
-#include "lamp/base/files.h"
 #include "lamp/base/interrupt.h"
 #include "lamp/base/text.h"
 #include "lamp/cli/commands.h"
-#include "lamp/cli/network_options.h"
+#include "lamp/cli/output_options.h"
 #include "lamp/planner/block_stream.h"
 #include "lamp/planner/simulate.h"
 #include "lamp/planner/timetable.h"
@@ -151,7 +150,8 @@ void check(const Options& options) {
 
 void run_schedule(const Options& options, const GlobalOptions& globals) {
   check(options);
-  refuse_same_file({{"--svg", options.svg}, {"--trace", options.trace}});
+  const PictureFiles pictures{options.svg, options.trace};
+  picture_outputs(pictures).check();
   const Schedule schedule =
       make_schedule(parse_schedule_kind(options.schedule), options.stages, options.microbatches);
   throw_if_interrupted("nothing was written");
@@ -162,9 +162,7 @@ void run_schedule(const Options& options, const GlobalOptions& globals) {
   } else {
     print_text(options, simulation);
   }
-  if (!options.svg.empty()) write_file(options.svg, timeline_svg(picture_of(options, simulation)));
-  if (!options.trace.empty())
-    write_file(options.trace, timeline_trace(picture_of(options, simulation)));
+  write_picture_files(pictures, picture_of(options, simulation));
 }
 
 void run_paper(const GlobalOptions& globals) {
@@ -217,9 +215,12 @@ void add_simulate_command(CLI::App& app, const GlobalOptions& globals) {
   times("--transfer", options->transfer, "time between neighbours, one or K-1 of them; default 0");
   command->add_option("--recompute", options->recompute, "never, always or except_last")
       ->capture_default_str();
-  command->add_option("--svg", options->svg, "draw the timeline to this file");
-  command->add_option("--trace", options->trace,
-                      "write it as a Chrome trace (chrome://tracing, ui.perfetto.dev)");
+  command->add_option("--svg", options->svg, "draw the timeline to this file")
+      ->check(names_an_output());
+  command
+      ->add_option("--trace", options->trace,
+                   "write it as a Chrome trace (chrome://tracing, ui.perfetto.dev)")
+      ->check(names_an_output());
   const auto others = command->get_options();
   CLI::Option* paper = command->add_flag("--paper", options->paper,
                                          "the two throughputs of the paper's Appendix B; alone");

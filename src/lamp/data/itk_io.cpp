@@ -5,6 +5,7 @@
 
 #include <gdcmTrace.h>
 #include <itkGDCMImageIO.h>
+#include <itkMetaDataObject.h>
 #include <itkMetaImageIO.h>
 #include <itkNrrdImageIO.h>
 
@@ -20,6 +21,7 @@
 #include "lamp/data/grid_check.h"
 #include "lamp/data/matrix3.h"
 #include "lamp/data/stored_data.h"
+#include "lamp/data/volume_mark.h"
 
 namespace lamp {
 namespace fs = std::filesystem;
@@ -203,16 +205,20 @@ VolumeHeader read_itk_header(const fs::path& path, const ReadOptions& options) {
   return {raw.geometry, raw.channels};
 }
 
-void write_itk(const fs::path& path, const Volume& volume) {
+void write_itk(const fs::path& path, const Volume& volume, const std::string& writer) {
   const torch::Tensor voxels = volume.voxels.permute({1, 2, 3, 0}).contiguous();
   AtomicFile file(path);
   try {
     const ItkSession session;
     const Io::Pointer io = make_io(file.temporary());
     describe_to(*io, volume.geometry, volume.voxels);
+    if (!writer.empty())
+      itk::EncapsulateMetaData<std::string>(io->GetMetaDataDictionary(), "lamp",
+                                            unsealed_mark(writer));
     io->SetUseCompression(true);
     io->SetCompressionLevel(2);
     io->Write(voxels.data_ptr());
+    if (!writer.empty()) seal_file(file.temporary(), writer);
     read_stored_data(locate(file.temporary()), file.temporary());  // ITK may overlook a full disk
   } catch (const itk::ExceptionObject& error) {
     throw Error("cannot write: " + path.string() + ": " + one_line(error));

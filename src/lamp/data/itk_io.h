@@ -14,8 +14,10 @@ namespace lamp {
 // global state.
 RawVolume read_itk(const std::filesystem::path& path, const ReadOptions& options);
 VolumeHeader read_itk_header(const std::filesystem::path& path, const ReadOptions& options);
-// .nrrd or .mha, compressed, voxels of 1, 2 or 4 bytes as in write_volume. Atomic.
-void write_itk(const std::filesystem::path& path, const Volume& volume);
+// .nrrd or .mha, compressed, voxels of 1, 2 or 4 bytes as in write_volume. `writer` goes into the
+// header's field "lamp", with a seal (volume_mark.h). Atomic.
+void write_itk(const std::filesystem::path& path, const Volume& volume,
+               const std::string& writer = "");
 
 // The scaled values of one slice that read_dicom_slice has let pass, as the bytes of float32
 // numbers: the scaling may differ from slice to slice.

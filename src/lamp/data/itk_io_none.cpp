@@ -17,7 +17,9 @@ RawVolume read_itk(const std::filesystem::path& path, const ReadOptions&) { refu
 VolumeHeader read_itk_header(const std::filesystem::path& path, const ReadOptions&) {
   refuse(path);
 }
-void write_itk(const std::filesystem::path& path, const Volume&) { refuse(path); }
+void write_itk(const std::filesystem::path& path, const Volume&, const std::string&) {
+  refuse(path);
+}
 std::string decode_dicom(const std::filesystem::path& path, const Geometry&) { refuse(path); }
 
 }  // namespace lamp

@@ -14,6 +14,7 @@
 #include "lamp/data/gzip.h"
 #include "lamp/data/nifti_geometry.h"
 #include "lamp/data/nifti_header.h"
+#include "lamp/data/volume_mark.h"
 
 namespace lamp {
 namespace fs = std::filesystem;
@@ -101,6 +102,11 @@ VoxelType type_of(const torch::Tensor& voxels) {
   }
 }
 
+bool is_gzip_name(const fs::path& path) {
+  const std::string extension = path.extension().string();
+  return extension == ".gz" || extension == ".GZ" || extension == ".Gz" || extension == ".gZ";
+}
+
 // The volume's own fields if they still say where its grid lies.
 NiftiSpace space_to_write(const Volume& volume) {
   const NiftiSpace* own = volume.nifti_space.get();
@@ -141,7 +147,7 @@ VolumeHeader read_nifti_header(const fs::path& path, const ReadOptions& options)
   return {raw.geometry, raw.channels};
 }
 
-void write_nifti(const fs::path& path, const Volume& volume) {
+void write_nifti(const fs::path& path, const Volume& volume, const std::string& writer) {
   const torch::Tensor voxels = volume.voxels.contiguous();
   const auto& size = volume.geometry.size;
   TORCH_CHECK(voxels.dim() == 4 && voxels.size(1) == size[2] && voxels.size(2) == size[1] &&
@@ -150,10 +156,13 @@ void write_nifti(const fs::path& path, const Volume& volume) {
   const NiftiHeader header{.size = size,
                            .channels = voxels.size(0),
                            .type = type_of(voxels),
-                           .space = space_to_write(volume)};
+                           .space = space_to_write(volume),
+                           .description = writer.empty() ? "" : unsealed_mark(writer)};
   std::string bytes = nifti1_header(header, path.string());
+  if (!writer.empty())
+    seal(bytes, {static_cast<const char*>(voxels.data_ptr()), voxels.nbytes()}, writer);
   AtomicFile file(path);
-  if (path.extension() == ".gz") {
+  if (is_gzip_name(path)) {
     bytes.append(static_cast<const char*>(voxels.data_ptr()), voxels.nbytes());
     file.write(gzip(bytes, kLevel));
   } else {

@@ -261,7 +261,10 @@ std::string nifti1_header(const NiftiHeader& header, const std::string& file) {
     put<std::int16_t>(bytes, 72, row.bits);
   }
   put<float>(bytes, 108, kNifti1Bytes);
-  put<float>(bytes, 112, 1);  // scl_slope
+  put<float>(bytes, 112, 1);                // scl_slope
+  constexpr std::size_t kDescription = 79;  // and a zero
+  put_bytes(bytes, 148, header.description.data(),
+            std::min(header.description.size(), kDescription));
   put_space(bytes, header.space);
   put_bytes(bytes, 344, "n+1", 4);
   return bytes;

@@ -11,6 +11,7 @@
 #include "lamp/base/files.h"
 #include "lamp/base/interrupt.h"
 #include "lamp/base/log.h"
+#include "lamp/base/own_output.h"
 #include "lamp/base/progress.h"
 #include "lamp/base/random.h"
 #include "lamp/base/text.h"
@@ -18,6 +19,7 @@
 #include "lamp/data/orientation.h"
 #include "lamp/data/phantom_scenes.h"
 #include "lamp/data/volume_io.h"
+#include "lamp/data/volume_mark.h"
 
 namespace lamp {
 namespace fs = std::filesystem;
@@ -145,6 +147,14 @@ std::vector<Entry> list_entries(const PhantomOptions& options) {
   return entries;
 }
 
+OutputList outputs_of(const PhantomOptions& options, const std::vector<Entry>& entries) {
+  OutputList outputs;
+  for (const Entry& entry : entries)
+    for (const std::string& file : {entry.files.image(), entry.files.label()})
+      outputs.add({"synth -o", options.folder / file, own_volume(kPhantomWriter)});
+  return outputs;
+}
+
 std::vector<DecathlonEntry> files_of(const std::vector<Entry>& entries) {
   std::vector<DecathlonEntry> files;
   for (const Entry& entry : entries) files.push_back(entry.files);
@@ -200,6 +210,7 @@ void write_phantoms(const PhantomOptions& options) {
                                         .expected = "the same phantoms",
                                         .description = kDescription,
                                         .entries = files_of(entries)});
+  outputs_of(options, entries).check();
   warn_of_short_reach(options);
   make_decathlon_folders(options.folder);
   std::error_code error;
@@ -211,8 +222,8 @@ void write_phantoms(const PhantomOptions& options) {
   for (Entry& entry : entries) {
     throw_if_interrupted("finished phantoms are kept");
     const PhantomCase drawn = draw_phantom(options, entry.files.training, entry.index);
-    write_volume(options.folder / entry.files.image(), drawn.image);
-    write_volume(options.folder / entry.files.label(), drawn.label);
+    write_volume(options.folder / entry.files.image(), drawn.image, kPhantomWriter);
+    write_volume(options.folder / entry.files.label(), drawn.label, kPhantomWriter);
     if (drawn.annotated.size() + 1 < info.labels.size()) entry.files.annotated = drawn.annotated;
     progress.advance(entry.files.image_file);
   }

@@ -83,10 +83,10 @@ VolumeHeader read_volume_header(const fs::path& path, const ReadOptions& options
   return {raw.geometry, raw.channels};
 }
 
-void write_volume(const fs::path& path, const Volume& volume) {
+void write_volume(const fs::path& path, const Volume& volume, const std::string& writer) {
   const std::string extension = extension_of(path);
-  if (extension == ".nii" || extension == ".nii.gz") return write_nifti(path, volume);
-  if (extension == ".nrrd" || extension == ".mha") return write_itk(path, volume);
+  if (extension == ".nii" || extension == ".nii.gz") return write_nifti(path, volume, writer);
+  if (extension == ".nrrd" || extension == ".mha") return write_itk(path, volume, writer);
   throw UsageError("cannot write: " + path.string() +
                    ": unknown format, expected .nii.gz, .nii, .nrrd or .mha");
 }

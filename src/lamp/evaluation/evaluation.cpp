@@ -9,6 +9,7 @@
 #include "lamp/base/log.h"
 #include "lamp/base/progress.h"
 #include "lamp/data/datalist.h"
+#include "lamp/data/grid_check.h"
 #include "lamp/data/volume_io.h"
 #include "lamp/evaluation/case_pairs.h"
 #include "lamp/objective/surface_metrics.h"
@@ -90,14 +91,20 @@ Volume read_prediction(const CasePair& pair) {
   return read_label_map(pair.prediction);
 }
 
+std::string apart(const Geometry& a, const Geometry& b) {
+  const std::string distance = distance_text(a, b);
+  return distance.empty() ? "" : "; " + distance;
+}
+
 CaseEvaluation evaluate_case(const CasePair& pair, const LabelKnowledge& knowledge) {
   const Volume predicted = read_prediction(pair);
   const Volume reference = read_label_map(pair.reference);
   if (!(corner_distance_voxels(reference.geometry, predicted.geometry) <= kSameGridVoxels))
     throw InputError("another grid", pair.prediction.string(),
-                     "found " + predicted.geometry.describe() + ", expected the grid of " +
-                         pair.reference.string() + " (" + reference.geometry.describe() +
-                         ", same place and axes); resample the prediction");
+                     "found " + grid_text(predicted.geometry) + ", expected the grid of " +
+                         pair.reference.string() + ": " + grid_text(reference.geometry) +
+                         apart(reference.geometry, predicted.geometry) +
+                         "; resample the prediction onto that grid");
   const torch::Tensor p = predicted.voxels[0], r = reference.voxels[0];
   const auto counts = count_overlap(p, r);
   knowledge.check(counts, pair);

@@ -22,7 +22,8 @@ struct SegmentOptions {
                                              // stream through
   std::string precision = "fp32";            // fp32 | bf16 | fp16 (CUDA only)
   std::string layout = "auto";               // auto (measured) | channels_last | contiguous
-  std::string format = "nii.gz";             // nii.gz | nii | nrrd | mha
+  std::string format;                        // nii.gz | nii | nrrd | mha, in any case; empty: as
+                                             // the output's name says, else nii.gz
   bool save_probabilities = false;
   std::vector<int> mirror_axes;  // test-time mirroring over 0 = x, 1 = y, 2 = z; none = off
   Cleanup cleanup;

@@ -24,16 +24,19 @@ Json to_json(const CaseResult& result) {
 }  // namespace
 
 Json SegmentReport::to_json() const {
-  Json json = {{"lamp", LAMP_VERSION},   {"model", models},  {"device", device},
-               {"precision", precision}, {"layout", layout}, {"cases", Json::array()},
-               {"failed", Json::array()}};
+  Json json = {{"lamp", LAMP_VERSION},    {"model", models},      {"device", device},
+               {"precision", precision},  {"layout", layout},     {"cases", Json::array()},
+               {"failed", Json::array()}, {"not_done", not_done}, {"ignored", Json::array()}};
   for (const CaseResult& result : cases) json["cases"].push_back(lamp::to_json(result));
   for (const SegmentFailure& failure : failures) {
     json["failed"].push_back({{"case", failure.name},
                               {"input", failure.input},
                               {"error", failure.message},
-                              {"exit_code", failure.exit_code}});
+                              {"exit_code", failure.exit_code},
+                              {"removed_older", failure.removed_older}});
   }
+  for (const IgnoredFile& file : ignored)
+    json["ignored"].push_back({{"file", file.file}, {"reason", file.reason}});
   return json;
 }
 

@@ -38,6 +38,13 @@ struct SegmentFailure {
   std::string input;
   std::string message;
   int exit_code;
+  bool removed_older = false;  // an earlier result of LAMP's stood in the output's place
+};
+
+// What lay beside the inputs and is none.
+struct IgnoredFile {
+  std::string file;
+  std::string reason;
 };
 
 struct SegmentReport {
@@ -47,6 +54,8 @@ struct SegmentReport {
   std::string layout;             // of the network's tensors: channels_last | contiguous
   std::vector<CaseResult> cases;  // written, in the order of the inputs
   std::vector<SegmentFailure> failures;
+  std::vector<std::string> not_done;  // inputs that a signal left untouched
+  std::vector<IgnoredFile> ignored;
 
   Json to_json() const;
   // Throws what the program shall end with: a single case's own error; exit code 4 if some of

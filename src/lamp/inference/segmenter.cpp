@@ -21,13 +21,12 @@
 #include "lamp/base/text.h"
 #include "lamp/inference/host_memory.h"
 #include "lamp/inference/input_list.h"
+#include "lamp/inference/segment_outputs.h"
 
 namespace lamp {
 namespace {
 
 namespace fs = std::filesystem;
-
-const std::vector<std::string> kFormats = {"nii.gz", "nii", "nrrd", "mha"};
 
 class Stopwatch {
  public:
@@ -43,51 +42,14 @@ class Stopwatch {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
-// The format that `path` ends in, if any.
-std::optional<std::string> format_of(const fs::path& path) {
-  const std::string name = path.filename().string();
-  for (const std::string& format : kFormats)
-    if (name.size() > format.size() + 1 && name.ends_with("." + format)) return format;
-  return std::nullopt;
-}
-
-struct OutputPlan {
-  fs::path folder;
-  bool single_file = false;
-  std::vector<fs::path> labels;         // one for each case
-  std::vector<fs::path> probabilities;  // likewise
-};
-
-OutputPlan plan_outputs(const SegmentRequest& request, const std::vector<InputCase>& cases) {
-  OutputPlan plan{.folder = request.output};
-  const auto named = format_of(request.output);
-  plan.single_file = named && cases.size() == 1 && !fs::is_directory(request.output);
-  const std::string format = "." + (plan.single_file ? *named : request.options.format);
-  for (const InputCase& input : cases) {
-    std::string stem = input.name;
-    if (plan.single_file) {
-      const std::string name = request.output.filename().string();
-      stem = name.substr(0, name.size() - format.size());
-      plan.folder = request.output.has_parent_path() ? request.output.parent_path() : fs::path(".");
-    }
-    plan.labels.push_back(plan.folder / (stem + format));
-    plan.probabilities.push_back(plan.folder / (stem + "_prob" + format));
-  }
-  return plan;
-}
-
-void protect_inputs(const OutputPlan& plan, const std::vector<InputCase>& cases) {
-  for (const InputCase& input : cases) {
-    for (const fs::path& file : input.channels) {
-      const auto replaces = [&](const fs::path& output) {
-        return fs::weakly_canonical(output) == fs::weakly_canonical(file);
-      };
-      if (std::any_of(plan.labels.begin(), plan.labels.end(), replaces) ||
-          std::any_of(plan.probabilities.begin(), plan.probabilities.end(), replaces))
-        throw UsageError("-o: the output would replace the input " + file.string() +
-                         "; choose another folder");
-    }
-  }
+// The next call would take the label maps for images.
+void refuse_folder_of_inputs(const SegmentRequest& request) {
+  std::error_code error;
+  for (const std::string& input : request.inputs)
+    if (fs::is_directory(input, error) && fs::equivalent(input, request.output, error))
+      throw UsageError("-o: " + request.output.string() +
+                       ": found the folder of the images, expected another one, or the label maps "
+                       "would be taken for images");
 }
 
 SegmentFailure describe_failure(const InputCase& input, const std::exception_ptr& error) {
@@ -154,13 +116,15 @@ class Job {
         options_(request.options),
         config_(parse_data_config(model_.data)),
         cases_(expand_inputs(request.inputs, model_.network.config.in_channels)),
-        outputs_(plan_outputs(request, cases_)),
+        outputs_(plan_outputs(request.output, options_, cases_)),
         keep_largest_(labels_to_clean(options_.cleanup, model_.labels)),
         results_(cases_.size()),
         failures_(cases_.size()) {
-    protect_inputs(outputs_, cases_);
-    make_output_folder(outputs_.folder);
+    refuse_folder_of_inputs(request);
+    for (const SegmentModel& model : models) outputs_.files.protect(model.file);
+    outputs_.files.check();
     scorer_.emplace(models, options_, cases_.size() > 1, request.make_predictor);
+    outputs_.files.make_folders();
     for (const SegmentModel& model : models) report_.models.push_back(model.file);
   }
 
@@ -175,8 +139,7 @@ class Job {
     }
     if (exporting_.valid()) exporting_.wait();
     gather();
-    if (!outputs_.single_file)
-      write_file(outputs_.folder / "segment.json", dump_json(report_.to_json()) + "\n");
+    write_report();
     if (!stopped.empty())
       throw Interrupted("stopped by a signal: " + std::to_string(report_.cases.size()) + " of " +
                             std::to_string(cases_.size()) + " cases are written",
@@ -212,7 +175,7 @@ class Job {
       loaded.image.voxels.reset();
       start_export(i, std::move(result), std::move(scores), std::move(loaded.image.path));
     } catch (...) {
-      failures_[i] = describe_failure(cases_[i], std::current_exception());
+      fail_case(i);
     }
     if (!loading_.valid()) start_loading(i + 1);
   }
@@ -253,7 +216,7 @@ class Job {
       loaded.image.voxels.reset();
       finish_case(i, result, scores, loaded.image.path, peak_resident_bytes());
     } catch (...) {
-      failures_[i] = describe_failure(cases_[i], std::current_exception());
+      fail_case(i);
     }
   }
 
@@ -282,7 +245,7 @@ class Job {
       try {
         finish_case(i, result, scores, path, peak);
       } catch (...) {
-        failures_[i] = describe_failure(cases_[i], std::current_exception());
+        fail_case(i);
       }
     };
     exporting_ = std::async(std::launch::async, std::move(work));
@@ -307,17 +270,26 @@ class Job {
       clean_labels(labels.voxels[0], options_.cleanup, keep_largest_,
                    path.input.voxel_volume_mm3());
     result.volume_mm3 = volumes(labels);
-    write_volume(outputs_.labels[i], labels);
     if (options_.save_probabilities) {
       result.probabilities = outputs_.probabilities[i].string();
-      try {
-        write_volume(outputs_.probabilities[i], probabilities_on_input_grid(scores.logits, path));
-      } catch (...) {
-        fs::remove(outputs_.labels[i]);  // a failed case leaves nothing
-        throw;
-      }
+      write_output(outputs_.probabilities[i], probabilities_on_input_grid(scores.logits, path));
     }
+    write_output(outputs_.labels[i], labels);
     result.seconds.export_ = watch.lap();
+  }
+
+  void write_output(const fs::path& file, const Volume& volume) const {
+    outputs_.files.confirm(file);
+    write_volume(file, volume, kSegmentWriter);
+  }
+
+  void fail_case(std::size_t i) {
+    SegmentFailure failure = describe_failure(cases_[i], std::current_exception());
+    // What an earlier call left here, or this one half done, would pass for a result.
+    failure.removed_older = outputs_.files.remove_older(outputs_.labels[i]);
+    if (options_.save_probabilities) outputs_.files.remove_older(outputs_.probabilities[i]);
+    if (failure.removed_older) failure.message += "; the label map of an earlier call is removed";
+    failures_[i] = std::move(failure);
   }
 
   std::map<std::string, double> volumes(const Volume& labels) const {
@@ -345,17 +317,24 @@ class Job {
     report_.layout = to_string(scorer_->layout());
     for (std::size_t i = 0; i < cases_.size(); ++i) {
       if (results_[i]) report_.cases.push_back(std::move(*results_[i]));
+      if (!results_[i] && !failures_[i]) report_.not_done.push_back(cases_[i].describe());
       if (!failures_[i]) continue;
       if (cases_.size() > 1) log_warning(failures_[i]->name + " failed: " + failures_[i]->message);
       report_.failures.push_back(std::move(*failures_[i]));
     }
   }
 
+  void write_report() {
+    if (outputs_.report.empty()) return;
+    outputs_.files.confirm(outputs_.report);
+    write_file(outputs_.report, dump_json(written_by(kSegmentWriter, report_.to_json())) + "\n");
+  }
+
   const Model& model_;
   const SegmentOptions& options_;
   const DataConfig config_;
   const std::vector<InputCase> cases_;
-  const OutputPlan outputs_;
+  SegmentOutputs outputs_;  // checked once, not changed afterwards
   const std::set<int> keep_largest_;
   std::optional<Scorer> scorer_;
   SegmentReport report_;
@@ -375,9 +354,7 @@ void check_options(const SegmentOptions& options) {
   if (!(options.overlap >= 0 && options.overlap < 1))
     throw UsageError("--overlap: found " + shortest(options.overlap) +
                      ", expected a share of the window from 0 to below 1, such as 0.5");
-  if (std::find(kFormats.begin(), kFormats.end(), options.format) == kFormats.end())
-    throw UsageError("--format: found \"" + options.format +
-                     "\", expected nii.gz, nii, nrrd or mha");
+  if (!options.format.empty()) parse_format(options.format);
 }
 
 SegmentReport segment_all(const std::vector<SegmentModel>& models, const SegmentRequest& request) {
