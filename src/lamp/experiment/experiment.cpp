@@ -14,11 +14,12 @@
 #include "lamp/base/files.h"
 #include "lamp/base/interrupt.h"
 #include "lamp/base/log.h"
+#include "lamp/base/sha256.h"
 #include "lamp/base/text.h"
 #include "lamp/data/datalist.h"
+#include "lamp/data/dataset_paths.h"
 #include "lamp/data/hidden_annotations.h"
 #include "lamp/data/preprocess.h"
-#include "lamp/base/sha256.h"
 #include "lamp/experiment/cell_store.h"
 #include "lamp/experiment/dice_cell.h"
 #include "lamp/experiment/experiment_spec.h"
@@ -178,6 +179,7 @@ class Runner {
                                                   .folder = folder});
       write_file(mark, dump_json(data_.key) + "\n");
     }
+    trust_dataset(folder / "dataset.json");  // its images lie in the original's folder
     return folder / "dataset.json";
   }
 
