@@ -6,6 +6,7 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/cli/commands.h"
+#include "lamp/cli/dataset_options.h"
 #include "lamp/data/dataset_check.h"
 
 namespace lamp {
@@ -35,6 +36,7 @@ void add_check_command(CLI::App& app, const GlobalOptions& globals) {
   auto paths = std::make_shared<std::vector<std::string>>();
   command->add_option("paths", *paths, "a data set (folder or JSON), or images and DICOM folders")
       ->required();
+  add_outside_option(*command);
   command->callback([paths, &globals] {
     const CheckReport report = check_all(*paths);
     if (globals.json) {
@@ -46,7 +48,9 @@ void add_check_command(CLI::App& app, const GlobalOptions& globals) {
     const DatasetFault& first = report.faults.front();
     const auto others = report.faults.size() - 1;
     throw Error(std::string(to_error(first).what()) +
-                    (others > 0 ? " (and " + std::to_string(others) + " more faults)" : ""),
+                    (others > 0 ? " (and " + std::to_string(others) + " more " +
+                                      (others == 1 ? "fault)" : "faults)")
+                                : ""),
                 kExitInput);
   });
 }

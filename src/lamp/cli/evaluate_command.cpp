@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "lamp/cli/commands.h"
+#include "lamp/cli/dataset_options.h"
 #include "lamp/cli/output_options.h"
 #include "lamp/evaluation/evaluation.h"
 #include "lamp/evaluation/summary.h"
@@ -24,6 +25,7 @@ void add_evaluate_command(CLI::App& app, const GlobalOptions& globals) {
       ->add_option("-o,--output", *output,
                    "summary.json to write, or a folder for it (default: beside PRED)")
       ->check(names_an_output());
+  add_outside_option(*command);
   command->callback([options, output, &globals] {
     const std::filesystem::path summary = summary_path(*output, options->prediction);
     summary_outputs(summary, *options).check();

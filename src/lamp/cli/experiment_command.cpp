@@ -4,6 +4,7 @@
 
 #include "lamp/base/files.h"
 #include "lamp/cli/commands.h"
+#include "lamp/cli/dataset_options.h"
 #include "lamp/cli/output_options.h"
 #include "lamp/experiment/experiment.h"
 
@@ -33,6 +34,7 @@ void add_experiment_command(CLI::App& app, const GlobalOptions& globals) {
       ->add_option("--set", request->settings,
                    "key=value in the experiment, such as train.optimizer.lr=1e-4")
       ->allow_extra_args(false);
+  add_outside_option(*command);
   command->callback([request, &globals] {
     const Json results = run_experiment(*request);
     if (globals.json) {

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "lamp/cli/commands.h"
+#include "lamp/cli/dataset_options.h"
 #include "lamp/cli/output_options.h"
 #include "lamp/data/prepare.h"
 
@@ -29,6 +30,7 @@ void add_prepare_command(CLI::App& app, const GlobalOptions& globals) {
   command->add_option("--test-cases", options->test_cases, "names of the test cases: a,b,c")
       ->delimiter(',')
       ->allow_extra_args(false);  // or the source behind it would be taken for a name
+  add_outside_option(*command);
   command->callback([options, spacing, &globals] {
     if (!spacing->empty()) options->spacing_mm = parse_spacing(*spacing);
     options->seed = globals.seed_or_zero();

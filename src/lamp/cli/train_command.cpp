@@ -8,6 +8,7 @@
 #include "lamp/base/log.h"
 #include "lamp/base/text.h"
 #include "lamp/cli/commands.h"
+#include "lamp/cli/dataset_options.h"
 #include "lamp/cli/network_options.h"
 #include "lamp/cli/output_options.h"
 #include "lamp/training/train_config.h"
@@ -74,6 +75,7 @@ void add_train_command(CLI::App& app, const GlobalOptions& globals) {
                       "auto, cpu, cuda:0, or several as pipeline stages: cpu,cpu");
   add_options(*command, options->execution);
   command->add_flag("--resume", options->resume, "go on with the run in the run folder");
+  add_outside_option(*command);
   command->callback([options, &globals] { run(*options, globals); });
 }
 

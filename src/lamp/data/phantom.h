@@ -46,9 +46,9 @@ struct PhantomCase {
 PhantomCase draw_phantom(const PhantomOptions& options, bool training, int index);
 
 // Writes imagesTr labelsTr imagesTs labelsTs dataset.json (Decathlon). Same options, same bytes.
-// The folder may hold an earlier phantom set of the same file names, which is overwritten; anything
-// else there is refused, also a phantom that was changed since. UsageError for options out of
-// range, Error if the disk refuses.
+// The folder may hold what the very same options wrote before, which is written again; anything
+// else there is refused, phantoms of another seed too, and so is one that was changed since.
+// UsageError for options out of range, Error if the disk refuses.
 void write_phantoms(const PhantomOptions& options);
 
 }  // namespace lamp

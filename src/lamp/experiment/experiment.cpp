@@ -18,6 +18,7 @@
 #include "lamp/base/sha256.h"
 #include "lamp/base/text.h"
 #include "lamp/data/datalist.h"
+#include "lamp/data/dataset_paths.h"
 #include "lamp/data/hidden_annotations.h"
 #include "lamp/data/preprocess.h"
 #include "lamp/data/volume_mark.h"
@@ -207,6 +208,7 @@ class Runner {
                                                   .folder = folder});
       write_file(mark, dump_json(data_.key) + "\n");
     }
+    trust_dataset(folder / "dataset.json");  // its images lie in the original's folder
     return folder / "dataset.json";
   }
 
