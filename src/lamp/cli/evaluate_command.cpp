@@ -5,6 +5,7 @@
 
 #include "lamp/cli/commands.h"
 #include "lamp/cli/dataset_options.h"
+#include "lamp/cli/orientation_option.h"
 #include "lamp/cli/output_options.h"
 #include "lamp/evaluation/evaluation.h"
 #include "lamp/evaluation/summary.h"
@@ -26,6 +27,7 @@ void add_evaluate_command(CLI::App& app, const GlobalOptions& globals) {
                    "summary.json to write, or a folder for it (default: beside PRED)")
       ->check(names_an_output());
   add_outside_option(*command);
+  add_orientation_option(*command, options->nifti_form);
   command->callback([options, output, &globals] {
     const std::filesystem::path summary = summary_path(*output, options->prediction);
     summary_outputs(summary, *options).check();
