@@ -1,5 +1,6 @@
-// Writes the smallest CT slices that DICOM readers accept (PS3.10, explicit VR little endian), with
-// freely chosen faults.
+// Writes the smallest CT slices that DICOM readers accept (PS3.10), with freely chosen faults, and
+// in every encoding that is read: with and without preamble and meta information, explicit and
+// implicit.
 #pragma once
 
 #include <array>
@@ -7,12 +8,28 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <string>
 #include <vector>
 
 #include "lamp/base/text.h"
 
 namespace lamp::testing {
+
+// Type and value of an element, by tag.
+struct DicomField {
+  std::string type, value;
+};
+using DicomFields = std::map<std::uint32_t, DicomField>;
+
+enum class DicomEncoding {
+  kExplicitFile,  // preamble, "DICM", meta information
+  kImplicitFile,  // likewise
+  kNoPreamble,    // meta information at once
+  kMarkOnly,      // "DICM" and meta information
+  kBareExplicit,  // the data set alone
+  kBareImplicit,
+};
 
 struct DicomSlice {
   std::string series = "1.2.3.4";
@@ -25,29 +42,37 @@ struct DicomSlice {
   std::string slope = "1";
   std::string intercept = "-1024";
   std::vector<std::int16_t> values;  // width * height, row by row
+  int bits_stored = 16;
+  bool is_signed = true;
+  DicomFields more = {};  // elements besides these, or in their place; of the type "" = left out
+  DicomEncoding encoding = DicomEncoding::kExplicitFile;
 };
 
+inline std::string dicom_word(int value) {
+  return {static_cast<char>(value & 255), static_cast<char>(value >> 8)};
+}
+
+// Little endian.
 class DicomBytes {
  public:
   template <typename T>
   void number(T value) {
     bytes_.append(reinterpret_cast<const char*>(&value), sizeof value);
   }
-  void element(std::uint16_t group, std::uint16_t tag, const std::string& type, std::string value) {
-    if (value.size() % 2) value += type == "UI" ? '\0' : ' ';
-    number(group);
-    number(tag);
-    bytes_ += type;
-    if (type == "OW" || type == "OB") {
-      number(std::uint16_t{0});
-      number(static_cast<std::uint32_t>(value.size()));
-    } else {
+  void element(std::uint32_t tag, const DicomField& field, bool explicit_types = true) {
+    std::string value = field.value;
+    if (value.size() % 2) value += field.type == "UI" ? '\0' : ' ';
+    number(static_cast<std::uint16_t>(tag >> 16));
+    number(static_cast<std::uint16_t>(tag));
+    const bool is_long = field.type == "OW" || field.type == "OB" || field.type == "SQ" ||
+                         field.type == "UN" || field.type == "UT";
+    if (explicit_types) bytes_ += field.type;
+    if (explicit_types && is_long) number(std::uint16_t{0});
+    if (explicit_types && !is_long)
       number(static_cast<std::uint16_t>(value.size()));
-    }
+    else
+      number(static_cast<std::uint32_t>(value.size()));
     bytes_ += value;
-  }
-  void word(std::uint16_t group, std::uint16_t tag, int value) {
-    element(group, tag, "US", {static_cast<char>(value & 255), static_cast<char>(value >> 8)});
   }
   const std::string& bytes() const { return bytes_; }
 
@@ -62,43 +87,72 @@ std::string dicom_numbers(const std::array<double, N>& values) {
   return text;
 }
 
-inline void write_dicom(const std::filesystem::path& path, const DicomSlice& slice) {
-  const std::string kind = "1.2.840.10008.5.1.4.1.1.2";  // CT image storage
-  const std::string instance = slice.series + "." + std::to_string(slice.number);
-  DicomBytes meta, body;
-  meta.element(2, 2, "UI", kind);
-  meta.element(2, 3, "UI", instance);
-  meta.element(2, 0x10, "UI", "1.2.840.10008.1.2.1");
-  body.element(8, 0x16, "UI", kind);
-  body.element(8, 0x18, "UI", instance);
-  body.element(8, 0x60, "CS", "CT");
-  body.element(0x20, 0xd, "UI", "1.2.3");
-  body.element(0x20, 0xe, "UI", slice.series);
-  body.element(0x20, 0x13, "IS", std::to_string(slice.number));
-  body.element(0x20, 0x32, "DS", dicom_numbers(slice.position_mm));
-  body.element(0x20, 0x37, "DS", dicom_numbers(slice.rows_and_columns));
-  body.word(0x28, 2, 1);
-  body.element(0x28, 4, "CS", "MONOCHROME2");
-  body.word(0x28, 0x10, slice.height);
-  body.word(0x28, 0x11, slice.width);
-  body.element(0x28, 0x30, "DS",
-               dicom_numbers(std::array<double, 2>{slice.spacing_mm[1], slice.spacing_mm[0]}));
-  body.word(0x28, 0x100, 16);
-  body.word(0x28, 0x101, 16);
-  body.word(0x28, 0x102, 15);
-  body.word(0x28, 0x103, 1);
-  body.element(0x28, 0x1052, "DS", slice.intercept);
-  body.element(0x28, 0x1053, "DS", slice.slope);
-  body.element(0x7fe0, 0x10, "OW",
-               {reinterpret_cast<const char*>(slice.values.data()), slice.values.size() * 2});
-  DicomBytes length;
+inline const char* const kCtImage = "1.2.840.10008.5.1.4.1.1.2";
+
+inline DicomFields dicom_fields(const DicomSlice& slice) {
+  DicomFields fields = {
+      {0x00080016, {"UI", kCtImage}},
+      {0x00080018, {"UI", slice.series + "." + std::to_string(slice.number)}},
+      {0x00080060, {"CS", "CT"}},
+      {0x0020000D, {"UI", "1.2.3"}},
+      {0x0020000E, {"UI", slice.series}},
+      {0x00200013, {"IS", std::to_string(slice.number)}},
+      {0x00200032, {"DS", dicom_numbers(slice.position_mm)}},
+      {0x00200037, {"DS", dicom_numbers(slice.rows_and_columns)}},
+      {0x00280002, {"US", dicom_word(1)}},
+      {0x00280004, {"CS", "MONOCHROME2"}},
+      {0x00280010, {"US", dicom_word(slice.height)}},
+      {0x00280011, {"US", dicom_word(slice.width)}},
+      {0x00280030,
+       {"DS", dicom_numbers(std::array<double, 2>{slice.spacing_mm[1], slice.spacing_mm[0]})}},
+      {0x00280100, {"US", dicom_word(16)}},
+      {0x00280101, {"US", dicom_word(slice.bits_stored)}},
+      {0x00280102, {"US", dicom_word(slice.bits_stored - 1)}},
+      {0x00280103, {"US", dicom_word(slice.is_signed ? 1 : 0)}},
+      {0x00281052, {"DS", slice.intercept}},
+      {0x00281053, {"DS", slice.slope}},
+      {0x7FE00010,
+       {"OW", {reinterpret_cast<const char*>(slice.values.data()), slice.values.size() * 2}}}};
+  for (const auto& [tag, field] : slice.more) {
+    fields[tag] = field;
+    if (field.type.empty()) fields.erase(tag);
+  }
+  return fields;
+}
+
+inline std::string dicom_meta(const DicomFields& fields, const std::string& syntax) {
+  DicomBytes meta, length;
+  if (fields.contains(0x00080016)) meta.element(0x00020002, fields.at(0x00080016));
+  if (fields.contains(0x00080018)) meta.element(0x00020003, fields.at(0x00080018));
+  meta.element(0x00020010, {"UI", syntax});
   std::string size(4, '\0');
   const auto count = static_cast<std::uint32_t>(meta.bytes().size());
   std::memcpy(size.data(), &count, 4);
-  length.element(2, 0, "UL", size);
+  length.element(0x00020000, {"UL", size});
+  return length.bytes() + meta.bytes();
+}
+
+// The file's bytes. `syntax` (of kExplicitFile) may be another one than what is encoded.
+inline std::string dicom_bytes(const DicomSlice& slice,
+                               const std::string& syntax = "1.2.840.10008.1.2.1") {
+  const DicomEncoding encoding = slice.encoding;
+  const bool implicit =
+      encoding == DicomEncoding::kImplicitFile || encoding == DicomEncoding::kBareImplicit;
+  const DicomFields fields = dicom_fields(slice);
+  DicomBytes body;
+  for (const auto& [tag, field] : fields) body.element(tag, field, !implicit);
+  if (encoding == DicomEncoding::kBareExplicit || encoding == DicomEncoding::kBareImplicit)
+    return body.bytes();
+  const std::string rest =
+      dicom_meta(fields, implicit ? "1.2.840.10008.1.2" : syntax) + body.bytes();
+  if (encoding == DicomEncoding::kNoPreamble) return rest;
+  if (encoding == DicomEncoding::kMarkOnly) return "DICM" + rest;
+  return std::string(128, '\0') + "DICM" + rest;
+}
+
+inline void write_dicom(const std::filesystem::path& path, const DicomSlice& slice) {
   // Not synced to the disk: the tests write many.
-  std::ofstream(path, std::ios::binary)
-      << std::string(128, '\0') << "DICM" << length.bytes() << meta.bytes() << body.bytes();
+  std::ofstream(path, std::ios::binary) << dicom_bytes(slice);
 }
 
 }  // namespace lamp::testing

@@ -78,6 +78,46 @@ TEST_F(InputListTest, SeveralChannelsOfACaseComeTogetherInOrder) {
   EXPECT_EQ(cases[2].channels.size(), 1U);
 }
 
+TEST_F(InputListTest, NumbersOfCasesAreNoChannels) {
+  for (const char* name :
+       {"img_0000.nii.gz", "img_0001.nii.gz", "img_0002.nii.gz", "p_0000.nii.gz"})
+    touch(name);
+  EXPECT_THAT(names({path()}), ElementsAre("img_0000", "img_0001", "img_0002", "p"));
+}
+
+TEST_F(InputListTest, ChannelsMustBeNumberedFromZeroWithoutAGap) {
+  const std::vector<std::pair<std::vector<std::string>, std::string>> wrong = {
+      {{"q_0000.nii.gz", "q_0002.nii.gz"}, "channel 1 is missing"},
+      {{"q_0001.nii.gz", "q_0002.nii.gz"}, "channel 0 is missing"},
+      {{"q_0001.nii.gz"}, "channel 0 is missing"},
+      {{"q_0000.nii.gz", "q_0000.nii", "q_0001.nii.gz"}, "channel 0 is there twice"},
+      {{"q_0000.nii.gz", "q_0000.nii"}, "channel 0 is there twice"},
+      {{"q_0000.nii.gz", "q_0001.nii.gz", "q_0003.nii.gz"}, "channel 3 is one too many"}};
+  for (const auto& [files, said] : wrong) {
+    for (const auto& entry : fs::directory_iterator(folder_.path())) fs::remove(entry);
+    for (const std::string& file : files) write(file);
+    const auto cases = expand_inputs({path()}, 2);
+    ASSERT_EQ(cases.size(), 1U);
+    EXPECT_THAT(refusal<InputError>([&] { read_case(cases[0], 2, {}); }), HasSubstr(said));
+  }
+}
+
+TEST_F(InputListTest, OneFileWithAllChannelsMayHaveAnyNumber) {
+  write("brats_0007.nii.gz", 2);
+  const auto cases = expand_inputs({path()}, 2);
+  EXPECT_EQ(read_case(cases[0], 2, {}).voxels.size(0), 2);
+}
+
+TEST_F(InputListTest, WhatElseAFolderHoldsIsReturned) {
+  for (const char* name : {"a.nii.gz", "b.mgz", "notes.txt", "deep/c.nii.gz"}) touch(name);
+  std::vector<LeftOut> left_out;
+  const auto cases = expand_inputs({path(), path("deep")}, 1, &left_out);
+  EXPECT_EQ(cases.size(), 2U);
+  std::vector<std::string> files;
+  for (const LeftOut& file : left_out) files.push_back(file.file.filename());
+  EXPECT_THAT(files, ElementsAre("b.mgz", "notes.txt"));
+}
+
 TEST_F(InputListTest, AFolderWithoutVolumesSaysWhatItHolds) {
   touch("notes.txt");
   touch("imagesTs/a.nii.gz");

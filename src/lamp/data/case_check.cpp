@@ -8,12 +8,14 @@
 #include <cerrno>
 #include <cmath>
 #include <cstring>
+#include <iterator>
 #include <limits>
 #include <optional>
 #include <set>
 
 #include "lamp/base/files.h"
 #include "lamp/base/text.h"
+#include "lamp/data/dicom_folder.h"
 #include "lamp/data/grid_difference.h"
 #include "lamp/data/voxel_fingerprint.h"
 
@@ -123,7 +125,25 @@ class CaseChecker {
     return std::nullopt;
   }
 
+  // Every file of a DICOM folder that may have been a slice is a fault of its own.
+  bool accounts_for_files(const fs::path& folder) {
+    std::error_code error;
+    if (!fs::is_directory(folder, error)) return true;
+    try {
+      const DicomFolder content = read_dicom_folder(folder, options_.dicom_series);
+      for (const LeftOut& file : content.doubtful)
+        fault(file.file, "a DICOM series that may be incomplete", file.reason, "a slice",
+              "get the file again or move it away");
+      std::move(content.left_out.begin(), content.left_out.end(),
+                std::back_inserter(result_.ignored));
+      return content.doubtful.empty();
+    } catch (const InputError&) {  // said when it is read
+      return true;
+    }
+  }
+
   void check_image(const fs::path& file) {
+    if (!accounts_for_files(file)) return;
     const auto image = read(file, &read_image);
     if (!image) return;
     CaseFacts& facts = result_.facts;

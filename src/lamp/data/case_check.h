@@ -13,7 +13,8 @@ struct CaseResult {
   CaseFacts facts;  // but for the split
   std::vector<DatasetFault> faults;
   std::vector<std::string> notes;
-  std::string fingerprint;  // of the image's voxels; empty if unread or all of one value
+  std::vector<LeftOut> ignored;  // beside the slices of its DICOM folders
+  std::string fingerprint;       // of the image's voxels; empty if unread or all of one value
 };
 
 struct CheckSetting {

@@ -142,6 +142,9 @@ Json to_json(const CheckReport& report) {
   for (const DatasetFault& fault : report.faults) json["faults"].push_back(to_json(fault));
   for (const auto& [id, name] : report.labels) json["labels"][std::to_string(id)] = name;
   json["notes"] = report.notes;
+  json["ignored"] = Json::array();
+  for (const LeftOut& file : report.ignored)
+    json["ignored"].push_back({{"file", file.file.string()}, {"reason", file.reason}});
   json["case_facts"] = Json::array();
   for (const CaseFacts& facts : report.cases) json["case_facts"].push_back(case_json(facts));
   return json;

@@ -17,6 +17,7 @@
 #include "lamp/data/case_check.h"
 #include "lamp/data/datalist_parser.h"
 #include "lamp/data/dataset_lists.h"
+#include "lamp/data/folder_content.h"
 
 namespace lamp {
 namespace fs = std::filesystem;
@@ -49,6 +50,7 @@ std::vector<std::string> check_cases(const std::vector<PlacedCase>& jobs,
     report.cases.push_back(std::move(result.facts));
     std::move(result.faults.begin(), result.faults.end(), std::back_inserter(report.faults));
     std::move(result.notes.begin(), result.notes.end(), std::back_inserter(report.notes));
+    std::move(result.ignored.begin(), result.ignored.end(), std::back_inserter(report.ignored));
   }
   return fingerprints;
 }
@@ -101,6 +103,35 @@ void append(std::vector<T>& to, std::vector<T>& from) {
   from.clear();
 }
 
+// The path itself, unless it is a folder of volumes.
+std::vector<fs::path> volumes_of(const fs::path& path, CheckReport& report) {
+  std::error_code error;
+  if (!fs::is_directory(path, error)) return {path};
+  try {
+    FolderContent content = list_folder(path);
+    for (const LeftOut& part : content.torn)
+      report.faults.push_back({part.file.string(), "a DICOM series in several folders", part.reason,
+                               "one folder a series", "move its slices together"});
+    std::move(content.left_out.begin(), content.left_out.end(), std::back_inserter(report.ignored));
+    if (content.volumes.empty()) return {path};  // whose reading says what is missing
+    return content.volumes;
+  } catch (const InputError& unreadable) {
+    report.faults.push_back(to_fault(unreadable));
+    return {};
+  }
+}
+
+// Also what the images' own DICOM folders hold, once each; not what is an image by itself.
+void note_ignored(const std::set<fs::path>& images, CheckReport& report) {
+  std::set<fs::path> told;
+  std::erase_if(report.ignored, [&](const LeftOut& file) {
+    std::error_code error;
+    const fs::path path = fs::weakly_canonical(file.file, error);
+    return images.contains(path) || !told.insert(path).second;
+  });
+  for (const LeftOut& file : report.ignored) report.notes.push_back(file.describe());
+}
+
 }  // namespace
 
 CheckReport check_dataset(const fs::path& folder_or_json, const CheckOptions& options) {
@@ -121,30 +152,26 @@ CheckReport check_dataset(const fs::path& folder_or_json, const CheckOptions& op
     append(report.notes, findings.notes);
     check_foreground(dataset, report);
     note_unused_files(dataset, report);
+    note_ignored({}, report);
   } catch (const InputError& unreadable) {
     report.faults.push_back(to_fault(unreadable));
   }
   return report;
 }
 
-CheckReport check_images(const std::vector<fs::path>& paths) {
+CheckReport check_images(const std::vector<fs::path>& paths, const ReadOptions& read) {
   CheckReport report{.name = paths.size() == 1 ? paths.front().string()
                                                : std::to_string(paths.size()) + " paths"};
   std::vector<Case> cases;
-  for (const fs::path& path : paths) {
-    std::vector<fs::path> volumes;
-    std::error_code error;
-    for (const auto& file : fs::directory_iterator(path, error))
-      if (is_volume_file(file.path()) && !file.path().filename().string().starts_with('.'))
-        volumes.push_back(file.path());
-    if (volumes.empty()) volumes.push_back(path);
-    std::sort(volumes.begin(), volumes.end());
-    for (const fs::path& volume : volumes)
-      cases.push_back({.name = case_name(volume), .images = {volume}});
-  }
+  std::set<fs::path> seen;
+  for (const fs::path& path : paths)
+    for (const fs::path& volume : volumes_of(path, report))
+      if (std::error_code error; seen.insert(fs::weakly_canonical(volume, error)).second)
+        cases.push_back({.name = case_name(volume), .images = {volume}});
   std::vector<PlacedCase> jobs;
   for (const Case& entry : cases) jobs.push_back({&entry, "image"});
-  check_cases(jobs, {.dataset = Dataset(), .labelled = false, .read = {}}, report);
+  check_cases(jobs, {.dataset = Dataset(), .labelled = false, .read = read}, report);
+  note_ignored(seen, report);
   return report;
 }
 

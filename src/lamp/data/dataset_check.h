@@ -11,6 +11,7 @@
 
 #include "lamp/base/json.h"
 #include "lamp/data/datalist.h"
+#include "lamp/data/left_out.h"
 
 namespace lamp {
 
@@ -31,6 +32,7 @@ struct CheckReport {
   std::vector<CaseFacts> cases;
   std::vector<DatasetFault> faults;
   std::vector<std::string> notes;  // worth knowing, no fault
+  std::vector<LeftOut> ignored;    // files beside the images, also among the notes
 
   bool ok() const { return faults.empty(); }
 };
@@ -50,8 +52,10 @@ struct CheckOptions {
 CheckReport check_dataset(const std::filesystem::path& folder_or_json,
                           const CheckOptions& options = {});
 
-// Single images (files or DICOM folders); a folder of volumes stands for every volume in it.
-CheckReport check_images(const std::vector<std::filesystem::path>& paths);
+// Single images (files or DICOM folders); a folder stands for every volume that list_folder finds
+// in it.
+CheckReport check_images(const std::vector<std::filesystem::path>& paths,
+                         const ReadOptions& read = {});
 
 // A JSON file, or a folder that holds dataset.json, imagesTr, or a JSON but no volumes; else images
 // are meant.
@@ -60,7 +64,7 @@ bool looks_like_dataset(const std::filesystem::path& path);
 // {file, what, found, expected, fix}.
 Json to_json(const DatasetFault& fault);
 // {ok, faults [{file, what, found, expected, fix}], cases (their number), labels {id: name}, notes,
-// case_facts []}.
+// ignored [{file, reason}], case_facts []}.
 Json to_json(const CheckReport& report);
 
 // For people: sizes, spacings, labels with annotated fractions and volumes, notes, faults.

@@ -1,4 +1,4 @@
-// A folder of DICOM slices as one volume, or a refusal that says which slice is at fault.
+// A folder of DICOM slices as one volume, or a refusal that says which file is at fault.
 #pragma once
 
 #include <filesystem>
@@ -8,9 +8,9 @@
 
 namespace lamp {
 
-// The one series in `folder`: two slices or more, of one orientation and size, evenly spaced within
-// 1 %. Every DICOM file in the folder (except DICOMDIR) must be one of its slices; other files are
-// ignored. Throws InputError.
+// The one image series in `folder` (or the one that options.dicom_series chooses): two slices or
+// more, of one orientation and size, evenly spaced. Every file of the folder is accounted for as
+// dicom_folder.h says. Throws InputError.
 RawVolume read_dicom(const std::filesystem::path& folder, const ReadOptions& options);
 VolumeHeader read_dicom_header(const std::filesystem::path& folder, const ReadOptions& options);
 

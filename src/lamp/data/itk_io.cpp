@@ -1,9 +1,8 @@
 // The only file that includes ITK. It calls ITK's classes directly, without their registration by
-// name, and leaves to them what they are good at: writing, and DICOM's codecs.
+// name, and leaves to them what they are good at: writing NRRD and MetaImage. Voxels are read on
+// our side, with every checksum.
 #include "lamp/data/itk_io.h"
 
-#include <gdcmTrace.h>
-#include <itkGDCMImageIO.h>
 #include <itkMetaDataObject.h>
 #include <itkMetaImageIO.h>
 #include <itkNrrdImageIO.h>
@@ -46,9 +45,6 @@ class ItkSession {
  public:
   ItkSession() : lock_(mutex()), stream_(std::cerr.rdbuf(nullptr)) {
     itk::Object::GlobalWarningDisplayOff();
-    gdcm::Trace::WarningOff();
-    gdcm::Trace::ErrorOff();
-    gdcm::Trace::DebugOff();
   }
   ~ItkSession() { std::cerr.rdbuf(stream_); }
   ItkSession(const ItkSession&) = delete;
@@ -171,26 +167,6 @@ void write_itk(const fs::path& path, const Volume& volume, const std::string& wr
     throw Error("cannot write: " + path.string() + ": the file is incomplete; is the disk full?");
   }
   file.commit();
-}
-
-std::string decode_dicom(const fs::path& path, const Geometry& plane) {
-  const ItkSession session;
-  try {
-    const auto io = itk::GDCMImageIO::New();
-    io->SetFileName(path.string());
-    io->ReadImageInformation();
-    RawVolume raw{.geometry = plane, .type = voxel_type(*io, path)};
-    const std::int64_t bytes = plane.voxels() * bytes_of(raw.type);
-    if (static_cast<std::int64_t>(io->GetImageSizeInBytes()) != bytes)
-      refuse(path, "its header contradicts itself; get the file again");
-    set_whole_region(*io);
-    raw.bytes.resize(static_cast<std::size_t>(bytes));
-    io->Read(raw.bytes.data());
-    const torch::Tensor values = to_image(raw, {.refuse_nan = false}, path.string()).voxels;
-    return {static_cast<const char*>(values.data_ptr()), values.nbytes()};
-  } catch (const itk::ExceptionObject& error) {
-    refuse(path, one_line(error));
-  }
 }
 
 }  // namespace lamp

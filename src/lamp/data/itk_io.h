@@ -1,5 +1,5 @@
-// What ITK does for this program: it writes NRRD and MetaImage, and decodes DICOM. The library can
-// be built without ITK: these functions then refuse; NIfTI, and reading NRRD and MetaImage, work.
+// What ITK does for this program: it writes NRRD and MetaImage. The library can be built without
+// ITK: these functions then refuse, and reading works.
 #pragma once
 
 #include <filesystem>
@@ -14,9 +14,5 @@ namespace lamp {
 // other: the libraries below have global state.
 void write_itk(const std::filesystem::path& path, const Volume& volume,
                const std::string& writer = "");
-
-// The scaled values of one slice that read_dicom_slice has let pass, as the bytes of float32
-// numbers: the scaling may differ from slice to slice.
-std::string decode_dicom(const std::filesystem::path& path, const Geometry& plane);
 
 }  // namespace lamp

@@ -16,6 +16,5 @@ namespace {
 void write_itk(const std::filesystem::path& path, const Volume&, const std::string&) {
   refuse(path);
 }
-std::string decode_dicom(const std::filesystem::path& path, const Geometry&) { refuse(path); }
 
 }  // namespace lamp

@@ -2,28 +2,16 @@
 // digits><file_ending> and labelsTr/<case><file_ending>; or from an optional member "dataset":
 // {"<case>": {"images": [...], "label": "..."}}.
 #include <algorithm>
-#include <cctype>
 #include <system_error>
 
 #include "lamp/base/files.h"
 #include "lamp/base/text.h"
+#include "lamp/data/channel_names.h"
 #include "lamp/data/datalist_parser.h"
 
 namespace lamp {
 namespace fs = std::filesystem;
 namespace {
-
-constexpr std::size_t kChannelDigits = 4;
-
-// Splits "<case>_0001" into the case and 1; -1 if the name is not built like that.
-std::pair<std::string, int> split_channel(const std::string& stem) {
-  if (stem.size() < kChannelDigits + 2 || stem[stem.size() - kChannelDigits - 1] != '_')
-    return {stem, -1};
-  const std::string digits = stem.substr(stem.size() - kChannelDigits);
-  if (!std::all_of(digits.begin(), digits.end(), [](unsigned char c) { return std::isdigit(c); }))
-    return {stem, -1};
-  return {stem.substr(0, stem.size() - kChannelDigits - 1), std::stoi(digits)};
-}
 
 struct Folder {
   fs::path images, labels;
@@ -67,13 +55,12 @@ std::optional<Case> make_case(const std::string& name, const Channels& channels,
   Case entry{.name = name};
   for (const auto& [channel, file] : channels) entry.images.push_back(file);
   const std::size_t expected = std::max<std::size_t>(dataset.channels.size(), 1);
-  if (channels.size() != expected || channels.rbegin()->first + 1 != static_cast<int>(expected)) {
-    std::string found;
-    for (const auto& channel : channels)
-      found += (found.empty() ? "" : ", ") + std::to_string(channel.first);
+  std::vector<ChannelFile> numbers;
+  for (const auto& [channel, file] : channels) numbers.push_back({channel, file});
+  if (const std::string wrong = channel_fault(numbers, expected); !wrong.empty()) {
     sink.add({.file = entry.images.front().string(),
               .what = "channels missing or unknown",
-              .found = "channels " + found + " of case " + name,
+              .found = wrong + " of case " + name,
               .expected = "0 to " + std::to_string(expected - 1) + " as channel_names says",
               .fix = "add the missing files or correct channel_names"});
     return std::nullopt;

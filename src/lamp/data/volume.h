@@ -50,6 +50,9 @@ struct ReadOptions {
   bool allow_shear = false;  // keep a sheared grid as it is instead of refusing it
   bool refuse_nan = true;    // refuse images with NaN or infinite voxels
   NiftiForm nifti_form = NiftiForm::kRefuse;
+  // Which of several DICOM series in a folder: a SeriesInstanceUID, or the number in the list that
+  // the refusal shows.
+  std::string dicom_series = {};
 };
 
 // What a file says before its voxels are read.

@@ -1,14 +1,13 @@
 // Chooses the format by the name, or DICOM for a folder.
 #include "lamp/data/volume_io.h"
 
-#include <algorithm>
-#include <array>
-#include <cctype>
+#include <string>
 #include <system_error>
 
 #include "lamp/base/errors.h"
+#include "lamp/data/dicom_folder.h"
 #include "lamp/data/dicom_series.h"
-#include "lamp/data/dicom_slice.h"
+#include "lamp/data/file_start.h"
 #include "lamp/data/itk_io.h"
 #include "lamp/data/nifti.h"
 #include "lamp/data/raw_volume.h"
@@ -20,30 +19,33 @@ namespace {
 
 enum class Format { kNone, kNifti, kTextHeader, kDicom };
 
-constexpr std::array<const char*, 6> kExtensions = {".nii.gz", ".nii", ".nrrd",
-                                                    ".nhdr",   ".mha", ".mhd"};
-
-std::string extension_of(const fs::path& path) {
-  std::string name = path.filename().string();
-  std::transform(name.begin(), name.end(), name.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  for (const char* extension : kExtensions)
-    if (name.ends_with(extension)) return extension;
-  return "";
-}
-
 Format format_of(const fs::path& path) {
   std::error_code error;
   if (fs::is_directory(path, error)) return Format::kDicom;
-  const std::string extension = extension_of(path);
+  const std::string extension = volume_extension(path);
   if (extension.empty()) return Format::kNone;
   return extension.starts_with(".nii") ? Format::kNifti : Format::kTextHeader;
 }
 
-RawVolume read_raw(const fs::path& path, const ReadOptions& options) {
+[[noreturn]] void refuse_format(const fs::path& path) {
+  const std::string format = unread_format(path);
+  throw InputError("cannot read", path.string(),
+                   (format.empty() ? "unknown format" : format + ", which is not read") +
+                       ", expected " + kReadFormats);
+}
+
+// A pipe would be waited for, a device read for ever.
+void check_is_file(const fs::path& path) {
   std::error_code error;
-  if (!fs::exists(path, error))
+  if (!fs::exists(fs::symlink_status(path, error)))
     throw InputError("cannot read", path.string(), "no such file; check the path");
+  if (const std::string kind = special_kind(path); !kind.empty())
+    throw InputError("cannot read", path.string(),
+                     kind + ", expected a regular file or a folder of DICOM slices");
+}
+
+RawVolume read_raw(const fs::path& path, const ReadOptions& options) {
+  check_is_file(path);
   switch (format_of(path)) {
     case Format::kNifti:
       return read_nifti(path, options);
@@ -54,9 +56,7 @@ RawVolume read_raw(const fs::path& path, const ReadOptions& options) {
     case Format::kNone:
       break;
   }
-  throw InputError("cannot read", path.string(),
-                   "unknown format, expected .nii, .nii.gz, .nrrd, .nhdr, .mha, .mhd or a folder "
-                   "of DICOM slices");
+  refuse_format(path);
 }
 
 }  // namespace
@@ -70,6 +70,7 @@ Volume read_label(const fs::path& path, const ReadOptions& options) {
 }
 
 VolumeHeader read_volume_header(const fs::path& path, const ReadOptions& options) {
+  check_is_file(path);
   switch (format_of(path)) {
     case Format::kNifti:
       return read_nifti_header(path, options);
@@ -80,12 +81,11 @@ VolumeHeader read_volume_header(const fs::path& path, const ReadOptions& options
     case Format::kNone:
       break;
   }
-  const RawVolume raw = read_raw(path, options);  // throws the right refusal
-  return {raw.geometry, raw.channels};
+  refuse_format(path);
 }
 
 void write_volume(const fs::path& path, const Volume& volume, const std::string& writer) {
-  const std::string extension = extension_of(path);
+  const std::string extension = volume_extension(path);
   if (extension == ".nii" || extension == ".nii.gz") return write_nifti(path, volume, writer);
   if (extension == ".nrrd" || extension == ".mha") return write_itk(path, volume, writer);
   throw UsageError("cannot write: " + path.string() +
@@ -94,20 +94,8 @@ void write_volume(const fs::path& path, const Volume& volume, const std::string&
 
 bool is_volume_file(const fs::path& path) {
   std::error_code error;
-  if (!fs::is_directory(path, error))
-    return !extension_of(path).empty() && fs::is_regular_file(path, error);
-  for (const auto& entry : fs::directory_iterator(path, error)) {
-    if (entry.is_regular_file(error) && extension_of(entry.path()).empty() &&
-        is_dicom_file(entry.path()))
-      return true;
-  }
-  return false;
-}
-
-std::string case_name(const fs::path& path) {
-  const fs::path named = path.filename().empty() ? path.parent_path() : path;  // "folder/"
-  const std::string name = named.filename().string();
-  return name.substr(0, name.size() - extension_of(named).size());
+  if (fs::is_directory(path, error)) return is_dicom_folder(path);
+  return has_volume_extension(path) && fs::is_regular_file(path, error);
 }
 
 }  // namespace lamp

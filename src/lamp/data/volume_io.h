@@ -6,6 +6,7 @@
 #include <string>
 
 #include "lamp/data/volume.h"
+#include "lamp/data/volume_names.h"  // case_name
 
 namespace lamp {
 
@@ -28,9 +29,7 @@ VolumeHeader read_volume_header(const std::filesystem::path& path, const ReadOpt
 void write_volume(const std::filesystem::path& path, const Volume& volume,
                   const std::string& writer = "");
 
-// A file with the name of a supported format, or a folder with DICOM slices.
+// A file with the name of a supported format, or a folder with DICOM slices of its own.
 bool is_volume_file(const std::filesystem::path& path);
-// "liver_1" of ".../liver_1.nii.gz"; a DICOM folder's own name.
-std::string case_name(const std::filesystem::path& path);
 
 }  // namespace lamp

@@ -5,6 +5,8 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/base/log.h"
+#include "lamp/base/unicode_form.h"
+#include "lamp/data/folder_content.h"
 #include "lamp/data/volume_io.h"
 
 namespace lamp {
@@ -12,21 +14,55 @@ namespace {
 
 namespace fs = std::filesystem;
 
-bool is_label_map(const fs::path& file) {
-  return fs::is_regular_file(file) && !file.filename().string().starts_with('.') &&
-         is_volume_file(file) && !case_name(file).ends_with("_prob");
+constexpr std::size_t kMostNamed = 10;
+
+// What `lamp segment --save-probabilities` writes beside its label maps. A label map may be named
+// so too: then it has one channel.
+bool holds_probabilities(const fs::path& file) {
+  if (!case_name(file).ends_with("_prob")) return false;
+  try {
+    return read_volume_header(file).channels > 1;
+  } catch (const InputError&) {  // said when it is compared
+    return false;
+  }
 }
 
-std::map<std::string, fs::path> label_maps(const fs::path& folder) {
+// Images first in words; the rest in one line.
+void tell_left_out(const std::vector<LeftOut>& left_out, const fs::path& folder) {
+  std::string others;
+  std::size_t count = 0;
+  for (const LeftOut& file : left_out) {
+    if (file.is_image) {
+      log_warning(file.describe());
+    } else if (++count <= kMostNamed) {
+      others += (count == 1 ? "" : ", ") + file.file.filename().string();
+    }
+  }
+  if (count > kMostNamed) others += " and " + std::to_string(count - kMostNamed) + " more";
+  if (count > 0) log_info("no label maps, left out of " + folder.string() + ": " + others);
+}
+
+enum class Role { kPrediction, kReference };
+
+std::map<std::string, fs::path> label_maps(const fs::path& folder, Role role) {
+  FolderContent content = list_folder(folder);
   std::map<std::string, fs::path> found;
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    if (!is_label_map(entry.path())) continue;
-    const auto [other, added] = found.emplace(case_name(entry.path()), entry.path());
+  for (const fs::path& file : content.volumes) {
+    if (std::error_code error; fs::is_directory(file, error)) {
+      content.left_out.push_back({file, "a folder of DICOM slices, no label map", true});
+      continue;
+    }
+    if (role == Role::kPrediction && holds_probabilities(file)) {
+      content.left_out.push_back({file, "probabilities, no label map"});
+      continue;
+    }
+    const auto [other, added] = found.emplace(decomposed(case_name(file)), file);
     if (!added)
-      throw InputError("a case twice", entry.path().string(),
+      throw InputError("a case twice", file.string(),
                        "found " + other->second.filename().string() +
                            " too, expected one file a case; move one of them away");
   }
+  tell_left_out(content.left_out, folder);
   if (found.empty())
     throw InputError("no label maps", folder.string(),
                      "found none, expected files such as case.nii.gz; name their folder");
@@ -51,11 +87,11 @@ std::vector<CasePair> pair_cases(const fs::path& prediction, const fs::path& ref
         "evaluate: found a folder and a file, expected two folders or two files; "
         "name both alike with -p and -r");
   if (!folders) return {{case_name(reference), prediction, reference}};
-  auto predictions = label_maps(prediction);
+  auto predictions = label_maps(prediction, Role::kPrediction);
   std::vector<CasePair> pairs;
-  for (const auto& [name, file] : label_maps(reference)) {
+  for (const auto& [name, file] : label_maps(reference, Role::kReference)) {
     const auto found = predictions.extract(name);
-    pairs.push_back({name, found ? found.mapped() : fs::path(), file});
+    pairs.push_back({case_name(file), found ? found.mapped() : fs::path(), file});
   }
   for (const auto& [name, file] : predictions)
     log_warning("no reference for " + file.string() + ": left out");

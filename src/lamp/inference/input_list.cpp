@@ -4,85 +4,74 @@
 #include <torch/torch.h>
 
 #include <algorithm>
-#include <cctype>
+#include <iterator>
 #include <map>
 #include <set>
 
 #include "lamp/base/errors.h"
+#include "lamp/base/log.h"
 #include "lamp/base/text.h"
+#include "lamp/data/file_start.h"
+#include "lamp/data/folder_content.h"
 
 namespace lamp {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::size_t kChannelDigits = 4;
-
-bool hidden(const fs::path& path) { return path.filename().string().rfind('.', 0) == 0; }
-
-std::string expected_formats() {
-  return ".nii, .nii.gz, .nrrd, .nhdr, .mha, .mhd or a folder of DICOM slices";
-}
+constexpr std::size_t kMostNamed = 20;  // lines for files that are left out
 
 // What a folder holds, in a few words.
-std::string content_text(const std::vector<fs::path>& entries, const fs::path& folder) {
-  if (entries.empty()) return "found an empty folder";
-  std::string text = "found " + std::to_string(entries.size()) + " entries (such as " +
-                     entries.front().filename().string() + ") but no volume";
+std::string content_text(const FolderContent& content, const fs::path& folder) {
+  if (content.left_out.empty()) return "found an empty folder";
+  const LeftOut& first = content.left_out.front();
+  std::string text = "found " + std::to_string(content.left_out.size()) + " entries (such as " +
+                     first.file.filename().string() + ": " + first.reason + ") but no volume";
   for (const char* name : {"imagesTs", "imagesTr"})
-    if (fs::is_directory(folder / name))
+    if (std::error_code error; fs::is_directory(folder / name, error))
       return text + "; did you mean " + (folder / name).string() + "?";
   return text;
 }
 
-std::vector<fs::path> visible_entries(const fs::path& folder) {
-  std::vector<fs::path> entries;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(folder, error))
-    if (!hidden(entry.path())) entries.push_back(entry.path());
-  if (error) throw InputError("cannot read", folder.string(), error.message());
-  std::sort(entries.begin(), entries.end());
-  return entries;
-}
-
-std::vector<fs::path> volumes_in(const fs::path& folder) {
-  const std::vector<fs::path> entries = visible_entries(folder);
-  std::vector<fs::path> volumes;
-  for (const fs::path& entry : entries)
-    if (fs::is_regular_file(entry) && is_volume_file(entry)) volumes.push_back(entry);
-  if (!volumes.empty()) return volumes;
-  if (is_volume_file(folder)) return {folder};  // DICOM slices
-  for (const fs::path& entry : entries)
-    if (fs::is_directory(entry) && is_volume_file(entry)) volumes.push_back(entry);
-  if (volumes.empty())
+std::vector<fs::path> volumes_in(const fs::path& folder, std::vector<LeftOut>& left_out) {
+  FolderContent content = list_folder(folder);
+  if (!content.torn.empty())
+    throw InputError("cannot read", content.torn.front().file.string(),
+                     content.torn.front().reason);
+  if (content.volumes.empty())
     throw InputError("nothing to segment", folder.string(),
-                     content_text(entries, folder) + "; expected " + expected_formats());
-  return volumes;
+                     content_text(content, folder) + "; expected " + kReadFormats);
+  std::move(content.left_out.begin(), content.left_out.end(), std::back_inserter(left_out));
+  return std::move(content.volumes);
 }
 
-std::vector<fs::path> expand(const std::string& input) {
+std::vector<fs::path> expand(const std::string& input, std::vector<LeftOut>& left_out) {
   const fs::path path(input);
   std::error_code error;
-  const fs::file_status status = fs::status(path, error);
-  if (!fs::exists(status))
+  if (!fs::exists(fs::symlink_status(path, error)))
     throw InputError("nothing to segment", input, "found no such file or folder");
-  if (fs::is_directory(status)) return volumes_in(path);
-  if (!is_volume_file(path))
+  if (const std::string kind = special_kind(path); !kind.empty())
     throw InputError("nothing to segment", input,
-                     "found an unknown format, expected " + expected_formats());
-  return {path};
+                     "found " + kind + ", expected a regular file or a folder");
+  if (fs::is_directory(path, error)) return volumes_in(path, left_out);
+  if (is_volume_file(path)) return {path};
+  const std::string format = unread_format(path);
+  throw InputError(
+      "nothing to segment", input,
+      "found " + (format.empty() ? "an unknown format" : format) + ", expected " + kReadFormats);
 }
 
-// "a_0001" -> 1; -1 if the name does not end so.
-int channel_of(const std::string& name) {
-  if (name.size() < kChannelDigits + 2 || name[name.size() - kChannelDigits - 1] != '_') return -1;
-  const std::string digits = name.substr(name.size() - kChannelDigits);
-  const auto digit = [](unsigned char c) { return std::isdigit(c) != 0; };
-  return std::all_of(digits.begin(), digits.end(), digit) ? std::stoi(digits) : -1;
-}
-
-std::string without_channel(const std::string& name) {
-  return name.substr(0, name.size() - kChannelDigits - 1);
+// Few lines for many files; images that are not read come first.
+void tell(const std::vector<LeftOut>& left_out) {
+  std::size_t told = 0;
+  for (const bool images : {true, false}) {
+    for (const LeftOut& file : left_out) {
+      if (file.is_image != images || ++told > kMostNamed) continue;
+      images ? log_warning(file.describe()) : log_info(file.describe());
+    }
+  }
+  if (told > kMostNamed)
+    log_info(std::to_string(told - kMostNamed) + " more files are left out (segment.json has all)");
 }
 
 void check_names(const std::vector<InputCase>& cases) {
@@ -96,23 +85,61 @@ void check_names(const std::vector<InputCase>& cases) {
   }
 }
 
-// Files of one folder and one stem that count their channels up are one case.
+fs::path channel_key(const fs::path& file) {
+  return file.parent_path() / split_channel(case_name(file)).stem;
+}
+
+// Files of one folder and one stem that number their channels are one case.
 std::vector<InputCase> group_channels(const std::vector<fs::path>& files) {
   std::vector<InputCase> cases;
   std::map<fs::path, std::size_t> places;
   for (const fs::path& file : files) {
-    const std::string name = case_name(file);
-    if (channel_of(name) < 0) {
-      cases.push_back({name, {file}});
+    const ChannelName name = split_channel(case_name(file));
+    if (name.number < 0) {
+      cases.push_back({.name = name.stem, .channels = {file}});
       continue;
     }
-    const fs::path key = file.parent_path() / without_channel(name);
-    const auto [place, is_new] = places.emplace(key, cases.size());
-    if (is_new) cases.push_back({without_channel(name), {}});
-    cases[place->second].channels.push_back(file);
+    const auto [place, is_new] = places.emplace(channel_key(file), cases.size());
+    if (is_new) cases.push_back({.name = name.stem});
+    InputCase& input = cases[place->second];
+    const auto at = std::upper_bound(input.numbers.begin(), input.numbers.end(), name.number);
+    input.channels.insert(input.channels.begin() + (at - input.numbers.begin()), file);
+    input.numbers.insert(at, name.number);
   }
-  for (InputCase& input : cases) std::sort(input.channels.begin(), input.channels.end());
   return cases;
+}
+
+// For a network of one channel: numbers other than 0 beside it show that they count cases.
+std::vector<InputCase> single_files(const std::vector<fs::path>& files) {
+  std::set<fs::path> counted;
+  for (const fs::path& file : files)
+    if (split_channel(case_name(file)).number > 0) counted.insert(channel_key(file));
+  std::vector<InputCase> cases;
+  for (const fs::path& file : files) {
+    const ChannelName name = split_channel(case_name(file));
+    const bool channel = name.number == 0 && !counted.contains(channel_key(file));
+    if (name.number == 0 && !channel)
+      log_info(case_name(file) +
+               " and its neighbours are taken as cases of their own, for the "
+               "network takes one channel: " +
+               file.parent_path().string());
+    cases.push_back({.name = channel ? name.stem : case_name(file), .channels = {file}});
+  }
+  return cases;
+}
+
+void check_numbers(const InputCase& input, std::int64_t in_channels) {
+  if (input.numbers.empty()) return;
+  std::vector<ChannelFile> files;
+  for (std::size_t i = 0; i < input.channels.size(); ++i)
+    files.push_back({input.numbers[i], input.channels[i]});
+  // As many as the files, in order: then only their number may be another one than the network's.
+  if (channel_fault(files, files.size()).empty()) return;
+  throw InputError("channels missing or unknown", input.channels.front().string(),
+                   "found that " + channel_fault(files, static_cast<std::size_t>(in_channels)) +
+                       " of case " + input.name + ", expected 0 to " +
+                       std::to_string(in_channels - 1) +
+                       ", as the network takes; add the missing files or rename them");
 }
 
 [[noreturn]] void refuse_channels(const InputCase& input, std::int64_t found,
@@ -135,28 +162,28 @@ std::string InputCase::describe() const {
 }
 
 std::vector<InputCase> expand_inputs(const std::vector<std::string>& inputs,
-                                     std::int64_t in_channels) {
+                                     std::int64_t in_channels, std::vector<LeftOut>* left_out) {
   std::vector<fs::path> files;
+  std::vector<LeftOut> others;
   std::set<fs::path> seen;
   for (const std::string& input : inputs)
-    for (const fs::path& file : expand(input))
+    for (const fs::path& file : expand(input, others))
       if (seen.insert(fs::weakly_canonical(file)).second) files.push_back(file);
   if (files.empty()) throw UsageError("segment: -i is needed: files or folders to segment");
-  std::vector<InputCase> cases;
-  if (in_channels > 1) {
-    cases = group_channels(files);
-  } else {
-    for (const fs::path& file : files) {
-      const std::string name = case_name(file);
-      cases.push_back({channel_of(name) == 0 ? without_channel(name) : name, {file}});
-    }
-  }
+  for (const std::string& input : inputs) seen.insert(fs::weakly_canonical(input));
+  std::erase_if(others, [&](const LeftOut& file) {
+    return seen.contains(fs::weakly_canonical(file.file));  // it was named by itself
+  });
+  tell(others);
+  std::vector<InputCase> cases = in_channels > 1 ? group_channels(files) : single_files(files);
   check_names(cases);
+  if (left_out) std::move(others.begin(), others.end(), std::back_inserter(*left_out));
   return cases;
 }
 
 Volume read_case(const InputCase& input, std::int64_t in_channels, const ReadOptions& options) {
   const auto files = static_cast<std::int64_t>(input.channels.size());
+  if (files > 1) check_numbers(input, in_channels);
   if (files > 1 && files != in_channels) refuse_channels(input, files, in_channels);
   Volume image = read_image(input.channels.front(), options);
   std::vector<torch::Tensor> channels = {image.voxels};
@@ -171,6 +198,8 @@ Volume read_case(const InputCase& input, std::int64_t in_channels, const ReadOpt
     channels.push_back(next.voxels);
   }
   if (channels.size() > 1) image.voxels = torch::cat(channels);
+  if (files == 1 && image.voxels.size(0) == 1 && in_channels > 1)
+    check_numbers(input, in_channels);  // a single channel of several, unless it is the first
   if (image.voxels.size(0) != in_channels)
     refuse_channels(input, image.voxels.size(0), in_channels);
   return image;

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "lamp/data/channel_names.h"
+#include "lamp/data/left_out.h"
 #include "lamp/data/volume_io.h"
 
 namespace lamp {
@@ -14,22 +16,26 @@ namespace lamp {
 struct InputCase {
   std::string name;
   std::vector<std::filesystem::path> channels;  // one file (of any number of channels) or one each
+  std::vector<int> numbers;  // of the channels, as the files' names say; empty if they say nothing
 
   // The first file, and how many more there are: for messages and reports.
   std::string describe() const;
 };
 
-// A file is a case. A folder with volumes is one case for each volume in it, in alphabetical order,
-// hidden files and "._" files left out; a folder with DICOM slices is one case. nnU-Net's names are
-// understood: with a network of several channels <case>_0000.nii.gz, <case>_0001.nii.gz, ... are
-// one case; with a network of one channel a trailing _0000 does not belong to the case's name.
-// Throws InputError for a path that is not there and for a folder without volumes (saying what it
-// holds), UsageError for two cases of one name.
+// A file is a case. A folder is one case for each volume that list_folder finds in it, in
+// alphabetical order. nnU-Net's names are understood: with a network of several channels
+// <case>_0000.nii.gz, <case>_0001.nii.gz, ... are one case; with a network of one channel a
+// trailing _0000 does not belong to the case's name, unless there is a _0001 too: then these are
+// cases. Whatever else lies in the folders is told and appended to `left_out`. Throws InputError
+// for a path that is not there, for a folder without volumes (saying what it holds) and for a DICOM
+// series that is spread over folders, UsageError for two cases of one name.
 std::vector<InputCase> expand_inputs(const std::vector<std::string>& inputs,
-                                     std::int64_t in_channels);
+                                     std::int64_t in_channels,
+                                     std::vector<LeftOut>* left_out = nullptr);
 
-// The case's image, its channels stacked in order. Throws InputError if the files' grids differ,
-// UsageError if the number of channels is not the network's.
+// The case's image, its channels stacked in order. Throws InputError if the files' grids differ or
+// a channel's number is missing, doubled or unknown, UsageError if the number of channels is not
+// the network's.
 Volume read_case(const InputCase& input, std::int64_t in_channels, const ReadOptions& options);
 
 }  // namespace lamp

@@ -24,8 +24,8 @@ Json to_json(const CaseResult& result) {
 }  // namespace
 
 Json SegmentReport::to_json() const {
-  Json json = {{"lamp", LAMP_VERSION},    {"model", models},      {"device", device},
-               {"precision", precision},  {"layout", layout},     {"nifti_form", nifti_form},
+  Json json = {{"lamp", LAMP_VERSION},    {"model", models},         {"device", device},
+               {"precision", precision},  {"layout", layout},        {"nifti_form", nifti_form},
                {"cases", Json::array()},  {"failed", Json::array()}, {"not_done", not_done},
                {"ignored", Json::array()}};
   for (const CaseResult& result : cases) json["cases"].push_back(lamp::to_json(result));
@@ -36,8 +36,8 @@ Json SegmentReport::to_json() const {
                               {"exit_code", failure.exit_code},
                               {"removed_older", failure.removed_older}});
   }
-  for (const IgnoredFile& file : ignored)
-    json["ignored"].push_back({{"file", file.file}, {"reason", file.reason}});
+  for (const LeftOut& file : ignored)
+    json["ignored"].push_back({{"file", file.file.string()}, {"reason", file.reason}});
   return json;
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "lamp/base/json.h"
+#include "lamp/data/left_out.h"
 #include "lamp/inference/patch_choice.h"
 
 namespace lamp {
@@ -41,12 +42,6 @@ struct SegmentFailure {
   bool removed_older = false;  // an earlier result of LAMP's stood in the output's place
 };
 
-// What lay beside the inputs and is none.
-struct IgnoredFile {
-  std::string file;
-  std::string reason;
-};
-
 struct SegmentReport {
   std::vector<std::string> models;
   std::string device;
@@ -56,7 +51,7 @@ struct SegmentReport {
   std::vector<CaseResult> cases;  // written, in the order of the inputs
   std::vector<SegmentFailure> failures;
   std::vector<std::string> not_done;  // inputs that a signal left untouched
-  std::vector<IgnoredFile> ignored;
+  std::vector<LeftOut> ignored;       // what else lies in the folders that were given
 
   Json to_json() const;
   // Throws what the program shall end with: a single case's own error; exit code 4 if some of

@@ -122,7 +122,7 @@ class Job {
       : model_(models.front().model),
         options_(request.options),
         config_(data_config_of(model_, request.options)),
-        cases_(expand_inputs(request.inputs, model_.network.config.in_channels)),
+        cases_(expand_inputs(request.inputs, model_.network.config.in_channels, &left_out_)),
         outputs_(plan_outputs(request.output, options_, cases_)),
         keep_largest_(labels_to_clean(options_.cleanup, model_.labels)),
         results_(cases_.size()),
@@ -133,6 +133,7 @@ class Job {
     scorer_.emplace(models, options_, cases_.size() > 1, request.make_predictor);
     outputs_.files.make_folders();
     for (const SegmentModel& model : models) report_.models.push_back(model.file);
+    report_.ignored = std::move(left_out_);
   }
 
   SegmentReport run() {
@@ -341,6 +342,7 @@ class Job {
   const Model& model_;
   const SegmentOptions& options_;
   const DataConfig config_;
+  std::vector<LeftOut> left_out_;  // beside the cases, found with them
   const std::vector<InputCase> cases_;
   SegmentOutputs outputs_;  // checked once, not changed afterwards
   const std::set<int> keep_largest_;

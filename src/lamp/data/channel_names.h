@@ -1,0 +1,30 @@
+// nnU-Net's names for the channels of one case: <case>_0000, <case>_0001, ... One rule for data
+// sets and for what is segmented.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace lamp {
+
+struct ChannelName {
+  std::string stem;  // "liver" of "liver_0001"; the whole name if it holds no number
+  int number = -1;   // 1; -1 = none
+};
+
+// Takes a name without its format apart. A number has four digits and a stem before it.
+ChannelName split_channel(const std::string& name);
+
+// A file and the number in its name.
+struct ChannelFile {
+  int number = -1;
+  std::filesystem::path file;
+};
+
+// What is wrong with the numbers of one case whose image has `expected` channels, such as "channel
+// 1 is missing (there is 0 and 2)"; empty if they are 0 to expected - 1, each once.
+std::string channel_fault(const std::vector<ChannelFile>& files, std::size_t expected);
+
+}  // namespace lamp
