@@ -2,11 +2,16 @@
 #include <filesystem>
 #include <iostream>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "lamp/base/errors.h"
 #include "lamp/cli/commands.h"
 #include "lamp/data/dataset_check.h"
+#include "lamp/inference/intensity_survey.h"
+#include "lamp/inference/scorer.h"
+#include "lamp/nets/model_file.h"
+#include "lamp/training/train_config.h"
 
 namespace lamp {
 namespace {
@@ -27,18 +32,54 @@ CheckReport check_all(const std::vector<std::string>& paths) {
                    " images, expected one data set or images only; run it on each");
 }
 
+struct Options {
+  std::vector<std::string> paths;
+  std::string model, config;
+};
+
+// Values beside a model's or a configuration's; what is found stands first among the notes.
+IntensitySurvey compare_values(const Options& options, CheckReport& report) {
+  if (!options.model.empty() && !options.config.empty())
+    throw UsageError("check: found both -m and -c, expected one of them");
+  IntensityStandard standard;
+  if (!options.model.empty()) {
+    const Model model = load_model(options.model);
+    standard = {preprocessing_of({options.model, model}), model.intensities,
+                model.network.config.in_channels};
+    if (model.intensities.is_null())
+      report.notes.insert(report.notes.begin(),
+                          options.model + " does not say which values it was trained on");
+  } else {
+    standard.data = parse_train_config(read_config(options.config, {})).data;
+  }
+  IntensitySurvey survey = survey_intensities(options.paths, standard);
+  report.notes.insert(report.notes.begin(), survey.warnings.begin(), survey.warnings.end());
+  return survey;
+}
+
 }  // namespace
 
 void add_check_command(CLI::App& app, const GlobalOptions& globals) {
   auto* command =
       app.add_subcommand("check", "finds every fault of a data set or of images in one pass");
-  auto paths = std::make_shared<std::vector<std::string>>();
-  command->add_option("paths", *paths, "a data set (folder or JSON), or images and DICOM folders")
+  auto options = std::make_shared<Options>();
+  command
+      ->add_option("paths", options->paths,
+                   "a data set (folder or JSON), or images and DICOM folders")
       ->required();
-  command->callback([paths, &globals] {
-    const CheckReport report = check_all(*paths);
+  command->add_option("-m,--model", options->model,
+                      "also compare the values with those that this model was trained on");
+  command->add_option("-c,--config", options->config,
+                      "also compare the values with this configuration's window (file or preset)");
+  command->callback([options, &globals] {
+    CheckReport report = check_all(options->paths);
+    IntensitySurvey survey;
+    if (!options->model.empty() || !options->config.empty())
+      survey = compare_values(*options, report);
     if (globals.json) {
-      print_json(to_json(report));
+      Json json = to_json(report);
+      if (!survey.numbers.empty()) json["intensities"] = survey.numbers;
+      print_json(json);
     } else {
       std::cout << describe(report) << std::flush;
     }

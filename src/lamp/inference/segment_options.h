@@ -9,6 +9,7 @@
 #include "lamp/inference/components.h"
 #include "lamp/inference/patch_choice.h"
 #include "lamp/inference/sliding_window.h"
+#include "lamp/inference/test_time_mirroring.h"
 
 namespace lamp {
 
@@ -24,7 +25,7 @@ struct SegmentOptions {
   std::string layout = "auto";               // auto (measured) | channels_last | contiguous
   std::string format = "nii.gz";             // nii.gz | nii | nrrd | mha
   bool save_probabilities = false;
-  std::vector<int> mirror_axes;  // test-time mirroring over 0 = x, 1 = y, 2 = z; none = off
+  MirrorRequest mirror;  // test-time mirroring; none = off
   Cleanup cleanup;
 };
 
