@@ -44,6 +44,46 @@ TEST(ValidationTest, UnannotatedLabelsDoNotCount) {
   EXPECT_DOUBLE_EQ(mean_dice(dice), 1);
 }
 
+torch::Tensor map_of(const std::vector<int>& voxels, torch::ScalarType type = torch::kInt16) {
+  return torch::tensor(voxels, torch::kInt32).to(type).reshape({1, 1, -1});
+}
+
+TEST(ValidationTest, NothingThereAndNothingFoundIsPerfect) {
+  ValidationCounter counter(3);
+  counter.add(map_of({0, 0, 0, 0}), map_of({0, 0, 0, 0}), {});
+  const Validation found = counter.result();
+  EXPECT_TRUE(std::isnan(found.dice[0]) && std::isnan(found.dice[1])) << "as lamp evaluate says";
+  EXPECT_EQ(found.dice_mean(), 1);
+  EXPECT_EQ(found.false_positives, 0);
+}
+
+TEST(ValidationTest, LabelsFoundWhereThereAreNoneAreCounted) {
+  ValidationCounter counter(3);
+  counter.add(map_of({0, 1, 1, 2}), map_of({0, 0, 0, 2}), {});   // 2 voxels of label 1 too many
+  counter.add(map_of({1, 1, 1, 0}), map_of({1, 0, 0, 0}), {});   // a case that has label 1
+  counter.add(map_of({2, 2, 2, 2}), map_of({0, 0, 0, 0}), {1});  // label 2 was not looked for
+  const Validation found = counter.result();
+  EXPECT_DOUBLE_EQ(found.dice[0], (0 + 2.0 * 1 / (3 + 1)) / 2);
+  EXPECT_DOUBLE_EQ(found.dice[1], 1);
+  EXPECT_DOUBLE_EQ(found.dice_mean(), (0.25 + 1) / 2);
+  EXPECT_EQ(found.false_positives, 2);
+}
+
+TEST(ValidationTest, WithoutAnyAnnotationThereIsNoScore) {
+  ValidationCounter counter(3);
+  counter.add(map_of({0, 1, 2, 2}), map_of({0, 0, 0, 0}), {7});
+  EXPECT_TRUE(std::isnan(counter.result().dice_mean()));
+  EXPECT_TRUE(std::isnan(ValidationCounter(3).result().dice_mean()));
+}
+
+TEST(ValidationTest, VoxelsThatNoScanShowedCountForNothing) {
+  ValidationCounter counter(2);
+  counter.add(map_of({1, 1, 1, 1, 0}, torch::kInt64), map_of({1, 1, -1, -1, 1}), {});
+  EXPECT_DOUBLE_EQ(counter.result().dice_mean(), 2.0 * 2 / (2 + 3));
+  counter.add(map_of({1, 1}, torch::kInt64), map_of({-1, -1}), {});
+  EXPECT_EQ(counter.result().false_positives, 0);
+}
+
 TEST(ValidationTest, TheSplitKeepsEveryCaseOnceAndFollowsTheSeed) {
   const std::vector<Case> cases(20);
   const CaseSplit split = split_cases(cases, {.fraction = 0.25}, 1);

@@ -32,7 +32,7 @@ SegmentRequest request_of(const Options& options) {
   request.options.blend = parse_blend(options.blend);
   if (!options.memory.empty())
     request.options.memory_bytes = parse_bytes(options.memory, "--memory");
-  if (!options.mirror.empty()) request.options.mirror_axes = parse_mirror_axes(options.mirror);
+  if (!options.mirror.empty()) request.options.mirror = parse_mirror_request(options.mirror);
   if (!(request.options.cleanup.min_volume_mm3 >= 0))
     throw UsageError("--min-volume-mm3: expected a volume of 0 or more");
   check_options(request.options);
@@ -53,9 +53,11 @@ void add_cleaning_options(CLI::App& command, Options& options) {
   command
       .add_option(
           "--keep-largest", cleanup.keep_largest,
-          "keep only the largest piece of these labels (ids or names); alone = of every label")
+          "keep only the largest piece of these labels (ids or names); alone: of every label. "
+          "Default: off")
       ->expected(0, -1)
       ->delimiter(',')
+      ->option_text("[LABELS]")
       ->default_str("all");
   command.add_option("--min-volume-mm3", cleanup.min_volume_mm3, "remove pieces smaller than this");
 }
@@ -81,9 +83,11 @@ void add_network_options(CLI::App& command, Options& options) {
       ->capture_default_str();
   command
       .add_option("--tta", options.mirror,
-                  "also segment mirrored copies and average; axes, default x,y,z")
+                  "also segment copies mirrored along axes such as x,y and average; alone: along "
+                  "those that training mirrored. Default: off")
       ->expected(0, 1)
-      ->default_str("x,y,z");
+      ->option_text("[AXES]")
+      ->default_str("trained");  // what --tta alone means
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <array>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "lamp/base/json.h"
 
@@ -91,6 +92,9 @@ inline constexpr double kNamedPartProbability = 0.5;
 AugmentConfig parse_augment_config(const Json& json);
 // Every part in full: parses to the same configuration.
 Json to_json(const AugmentConfig& config);
+
+// The axes (0 = x, 1 = y, 2 = z) that patches are mirrored along, each by itself.
+std::vector<int> mirrored_axes(const AugmentConfig& config);
 
 // Throws UsageError that names the label if patches would be mirrored and a label of one side has
 // no twin to be exchanged with (see sided_labels.h).

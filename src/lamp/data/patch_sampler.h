@@ -29,7 +29,8 @@ struct TrainingCase {
   // sample of at most kIndexedVoxels of a large structure.
   std::vector<torch::Tensor> foreground;
   std::vector<std::int64_t> voxel_counts;  // by label, all voxels that the scan showed
-  bool mapped = false;                     // the tensors are views of a file
+  torch::Tensor intensities;  // of the image before the window: intensity_stats.h's packed form
+  bool mapped = false;        // the tensors are views of a file
 
   torch::Tensor image() const { return decode_image(stored, code); }  // float32
   std::int64_t bytes() const;  // of memory; what is mapped counts nothing

@@ -9,6 +9,7 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <vector>
 
 #include "lamp/base/beyond_scan.h"
 #include "lamp/base/log.h"
@@ -210,6 +211,23 @@ torch::Tensor resample_argmax(const torch::Tensor& scores, const Geometry& from,
     part_of(labels, slab).copy_(contest.winner);
   }
   return labels;
+}
+
+torch::Tensor resample_softmax(const torch::Tensor& scores, const Geometry& from,
+                               const Geometry& to) {
+  check_shape(scores, from);
+  const torch::NoGradGuard no_grad;
+  const GridSampler sampler(from, to);
+  const std::int64_t classes = scores.size(0);
+  torch::Tensor result =
+      torch::empty({classes, to.size[2], to.size[1], to.size[0]}, torch::kFloat32);
+  for (const Box& slab : sampler.slabs(std::max<std::int64_t>(kSlabVoxels / classes, 1))) {
+    std::vector<torch::Tensor> sampled;
+    for (std::int64_t c = 0; c < classes; ++c) sampled.push_back(sampler.sample(scores[c], slab));
+    const torch::Tensor probabilities = torch::stack(sampled).softmax(0);
+    for (std::int64_t c = 0; c < classes; ++c) part_of(result[c], slab).copy_(probabilities[c]);
+  }
+  return result;
 }
 
 }  // namespace lamp

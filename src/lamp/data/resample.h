@@ -45,4 +45,9 @@ torch::Tensor mark_beyond(const torch::Tensor& labels, const Geometry& from, con
 torch::Tensor resample_argmax(const torch::Tensor& scores, const Geometry& from,
                               const Geometry& to);
 
+// The softmax over the interpolated scores: [C, D, H, W] float32 on the CPU. The classes of highest
+// probability are resample_argmax's, but for classes whose probabilities are rounded to equals.
+torch::Tensor resample_softmax(const torch::Tensor& scores, const Geometry& from,
+                               const Geometry& to);
+
 }  // namespace lamp

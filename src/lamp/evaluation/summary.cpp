@@ -8,6 +8,7 @@
 #include <system_error>
 #include <vector>
 
+#include "lamp/base/csv.h"
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
 #include "lamp/base/log.h"
@@ -141,13 +142,6 @@ void add_means(const EvaluationResult& result, SortedJson& summary) {
     foreground["n_extra"] = foreground["n_extra"].get<std::int64_t>() + extra;
   }
   summary["foreground_mean"] = foreground;
-}
-
-std::string csv_field(const std::string& text) {
-  if (text.find_first_of(",\"\n\r") == std::string::npos) return text;
-  std::string quoted = "\"";
-  for (const char c : text) quoted += c == '"' ? "\"\"" : std::string(1, c);
-  return quoted + "\"";
 }
 
 std::string csv_number(double value) {

@@ -1,8 +1,9 @@
 #include "lamp/experiment/dice_cell.h"
 
+#include <algorithm>
 #include <cmath>
-#include <sstream>
 
+#include "lamp/base/csv.h"
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
 #include "lamp/base/log.h"
@@ -23,21 +24,15 @@ namespace fs = std::filesystem;
 
 // Sum of the column "seconds" of metrics.csv: also right for a run that was interrupted.
 double training_seconds(const fs::path& run) {
-  std::istringstream lines(read_file(run / "metrics.csv"));
-  std::string line;
-  std::getline(lines, line);
-  const auto cell = [](const std::string& row, std::size_t wanted) {
-    std::istringstream cells(row);
-    std::string text;
-    for (std::size_t i = 0; i <= wanted; ++i) std::getline(cells, text, ',');
-    return text;
-  };
-  std::size_t column = 0;
-  while (cell(line, column) != "seconds") {
-    if (++column > 100) throw Error("experiment: no column of seconds in " + run.string());
-  }
+  const std::string text = read_file(run / "metrics.csv");
+  const auto records = csv_records(text);
+  const auto header = records.empty() ? std::vector<std::string>() : csv_fields(records.front());
+  const auto column =
+      static_cast<std::size_t>(std::find(header.begin(), header.end(), "seconds") - header.begin());
+  if (column == header.size()) throw Error("experiment: no column of seconds in " + run.string());
   double seconds = 0;
-  while (std::getline(lines, line)) seconds += std::stod(cell(line, column));
+  for (std::size_t row = 1; row < records.size(); ++row)
+    seconds += std::stod(csv_fields(records[row]).at(column));
   return seconds;
 }
 

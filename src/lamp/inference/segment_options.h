@@ -10,6 +10,7 @@
 #include "lamp/inference/components.h"
 #include "lamp/inference/patch_choice.h"
 #include "lamp/inference/sliding_window.h"
+#include "lamp/inference/test_time_mirroring.h"
 
 namespace lamp {
 
@@ -27,7 +28,7 @@ struct SegmentOptions {
                                              // the output's name says, else nii.gz
   bool save_probabilities = false;
   std::optional<NiftiForm> nifti_form;  // of contradictory inputs; none = as the model says
-  std::vector<int> mirror_axes;         // test-time mirroring over 0 = x, 1 = y, 2 = z; none = off
+  MirrorRequest mirror;                 // test-time mirroring; none = off
   Cleanup cleanup;
 };
 

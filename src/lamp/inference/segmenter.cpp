@@ -20,6 +20,7 @@
 #include "lamp/base/out_of_memory.h"
 #include "lamp/base/progress.h"
 #include "lamp/base/text.h"
+#include "lamp/data/intensity_check.h"
 #include "lamp/inference/input_list.h"
 #include "lamp/inference/segment_outputs.h"
 
@@ -82,16 +83,28 @@ SegmentFailure describe_failure(const InputCase& input, const std::exception_ptr
 
 struct LoadedCase {
   PreparedImage image;
+  Json intensities;  // beside those of training; null if unknown
   CaseSeconds seconds;
 };
 
-LoadedCase load_case(const InputCase& input, std::int64_t in_channels, const DataConfig& config) {
+// Warns where the values are not like those that the model was trained on.
+LoadedCase load_case(const InputCase& input, const Model& model, const DataConfig& config) {
   const torch::InferenceMode no_gradients;
   LoadedCase loaded;
   Stopwatch watch;
-  const Volume volume = read_case(input, in_channels, config.read_options());
+  const std::int64_t in_channels = model.network.config.in_channels;
+  Volume volume = read_case(input, in_channels, config.read_options());
   loaded.seconds.load = watch.lap();
-  loaded.image = prepare_image(volume, config);
+  loaded.image = place_image(volume, config);
+  volume.voxels.reset();
+  if (usable_intensities(model.intensities, static_cast<std::size_t>(in_channels))) {
+    const IntensityFindings findings = compare_intensities(
+        count_intensities(loaded.image.voxels, {}), model.intensities, config.window);
+    for (const std::string& warning : findings.warnings)
+      log_warning(input.describe() + ": values unlike those of training: " + warning);
+    loaded.intensities = findings.numbers;
+  }
+  apply_window(loaded.image, config);
   loaded.seconds.preprocess = watch.lap();
   return loaded;
 }
@@ -109,8 +122,8 @@ torch::Tensor class_to_id(const torch::Tensor& classes, const std::map<int, std:
 }
 
 // The model's, but for what the user asks of the files at hand.
-DataConfig data_config_of(const Model& model, const SegmentOptions& options) {
-  DataConfig config = parse_data_config(model.data);
+DataConfig data_config_of(const SegmentModel& model, const SegmentOptions& options) {
+  DataConfig config = preprocessing_of(model);
   if (options.nifti_form) config.nifti_form = *options.nifti_form;
   return config;
 }
@@ -121,7 +134,7 @@ class Job {
   Job(const std::vector<SegmentModel>& models, const SegmentRequest& request)
       : model_(models.front().model),
         options_(request.options),
-        config_(data_config_of(model_, request.options)),
+        config_(data_config_of(models.front(), request.options)),
         cases_(expand_inputs(request.inputs, model_.network.config.in_channels, &left_out_)),
         outputs_(plan_outputs(request.output, options_, cases_)),
         keep_largest_(labels_to_clean(options_.cleanup, model_.labels)),
@@ -212,7 +225,7 @@ class Job {
 
   void stream_case(std::size_t i) {
     try {
-      LoadedCase loaded = load_case(cases_[i], model_.network.config.in_channels, config_);
+      LoadedCase loaded = load_case(cases_[i], model_, config_);
       CaseResult result = begin_result(i, loaded);
       std::shared_lock among_others(alone_mutex_, std::defer_lock);
       std::unique_lock alone(alone_mutex_, std::defer_lock);
@@ -234,14 +247,14 @@ class Job {
             .output = outputs_.labels[i].string(),
             .size = loaded.image.path.input.size,
             .patch = scorer_->choose(loaded.image),
-            .seconds = loaded.seconds};
+            .seconds = loaded.seconds,
+            .intensities = loaded.intensities};
   }
 
   void start_loading(std::size_t i) {
     if (i >= cases_.size()) return;
-    loading_ = std::async(std::launch::async, [this, i] {
-      return load_case(cases_[i], model_.network.config.in_channels, config_);
-    });
+    loading_ =
+        std::async(std::launch::async, [this, i] { return load_case(cases_[i], model_, config_); });
   }
 
   // Waits for the case before, so that one is written at a time.
@@ -272,15 +285,15 @@ class Job {
     const torch::InferenceMode no_gradients;
     Stopwatch watch;
     Volume labels = labels_on_input_grid(scores.logits, path);
+    torch::Tensor classes = labels.voxels;
     if (!options_.save_probabilities) scores.logits.reset();
     labels.voxels = class_to_id(labels.voxels, model_.labels);
-    if (options_.cleanup.wanted())
-      clean_labels(labels.voxels[0], options_.cleanup, keep_largest_,
-                   path.input.voxel_volume_mm3());
+    if (options_.cleanup.wanted()) result.cleaned_voxels = clean(labels, classes);
     result.volume_mm3 = volumes(labels);
     if (options_.save_probabilities) {
       result.probabilities = outputs_.probabilities[i].string();
-      write_output(outputs_.probabilities[i], probabilities_on_input_grid(scores.logits, path));
+      write_output(outputs_.probabilities[i],
+                   probabilities_on_input_grid(scores.logits, path, classes));
     }
     write_output(outputs_.labels[i], labels);
     result.seconds.export_ = watch.lap();
@@ -298,6 +311,17 @@ class Job {
     if (options_.save_probabilities) outputs_.files.remove_older(outputs_.probabilities[i]);
     if (failure.removed_older) failure.message += "; the label map of an earlier call is removed";
     failures_[i] = std::move(failure);
+  }
+
+  // Cleans the label map, and the map of classes along with it; returns how many voxels changed.
+  std::int64_t clean(Volume& labels, torch::Tensor& classes) const {
+    const torch::Tensor before = labels.voxels.clone();
+    clean_labels(labels.voxels[0], options_.cleanup, keep_largest_,
+                 labels.geometry.voxel_volume_mm3());
+    const torch::Tensor removed = before.ne(labels.voxels);
+    // Class 0 is the background; `classes` may be the label map itself.
+    if (options_.save_probabilities) classes = classes.masked_fill(removed, 0);
+    return removed.sum().item<std::int64_t>();
   }
 
   std::map<std::string, double> volumes(const Volume& labels) const {
@@ -324,6 +348,8 @@ class Job {
     report_.precision = options_.precision;
     report_.nifti_form = name_of(config_.nifti_form);
     report_.layout = to_string(scorer_->layout());
+    report_.labels = model_.labels;
+    report_.mirroring = scorer_->mirroring();
     for (std::size_t i = 0; i < cases_.size(); ++i) {
       if (results_[i]) report_.cases.push_back(std::move(*results_[i]));
       if (!results_[i] && !failures_[i]) report_.not_done.push_back(cases_[i].describe());
