@@ -52,10 +52,40 @@ TEST(TextTest, RefusesSizesThatAreNone) {
     EXPECT_THROW(parse_bytes(text, "--memory"), UsageError) << text;
 }
 
+TEST(TextTest, AMemoryOfAFewBytesLacksItsUnit) {
+  EXPECT_EQ(parse_memory("16GiB", "x"), std::int64_t{16} << 30);
+  EXPECT_EQ(parse_memory("17179869184", "x"), std::int64_t{16} << 30);
+  EXPECT_EQ(parse_memory("512 KiB", "x"), 512 << 10);
+  for (const char* text : {"16", "16.5", "8192", "1e3", " 16", "0", "-16"})
+    EXPECT_THROW(parse_memory(text, "--device-memory"), UsageError) << text;
+}
+
+TEST(TextTest, BitsAreNoBytes) {
+  EXPECT_EQ(parse_bandwidth("50GB/s", "x"), 50e9);
+  EXPECT_EQ(parse_bandwidth("50Gb/s", "x"), 50e9 / 8);
+  EXPECT_EQ(parse_bandwidth("400Gbit/s", "x"), 50e9);
+  EXPECT_EQ(parse_bandwidth("400 Gbits/s", "x"), 50e9);
+  EXPECT_EQ(parse_bandwidth("400Gbps", "x"), 50e9);
+  EXPECT_EQ(parse_bandwidth("50GBps", "x"), 50e9);
+  EXPECT_EQ(parse_bandwidth("2GiB/s", "x"), 2.0 * (1 << 30));
+  EXPECT_EQ(parse_bandwidth("25G", "x"), 25e9);
+  EXPECT_EQ(parse_bandwidth("1e10", "x"), 1e10);
+  for (const char* text : {"", "fast", "0", "-1GB/s", "10TFLOPS", "10 parsec", "nan", "inf", "b/s"})
+    EXPECT_THROW(parse_bandwidth(text, "--bandwidth"), UsageError) << text;
+  EXPECT_EQ(parse_flops("19.5TFLOPS", "x"), 19.5e12);
+  for (const char* text : {"50GB/s", "1Gbit", "fast", ""})
+    EXPECT_THROW(parse_flops(text, "--flops"), UsageError) << text;
+}
+
 TEST(TextTest, ClockCountsMinutesAndHours) {
   EXPECT_EQ(clock_text(65), "1:05");
   EXPECT_EQ(clock_text(7209), "2:00:09");
   EXPECT_EQ(clock_text(0), "0:00");
+}
+
+TEST(TextTest, WritesControlCharactersOut) {
+  EXPECT_EQ(printable("a\nb\t\x1b[31m\x7f"), "a\\nb\\t\\x1b[31m\\x7f");
+  EXPECT_EQ(printable("Müller, 日本"), "Müller, 日本");
 }
 
 }  // namespace

@@ -3,8 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <fstream>
 
 #include "lamp/base/json.h"
+#include "support/ball_dataset.h"
 #include "support/run_program.h"
 
 namespace lamp::testing {
@@ -169,6 +171,108 @@ TEST(PlanCommandTest, TakesNetworkAndInputFromAConfiguration) {
   EXPECT_EQ(json["layers"].back()["name"], "decoder_3_out");
 }
 
+std::string curriculum_file(const TemporaryFolder& folder, const std::string& curriculum) {
+  const auto file = folder / "config.json";
+  std::ofstream(file) << R"({"net": {"name": "unet", "width": 4, "depth": 2}, "curriculum": )"
+                      << curriculum << R"(, "validation": {"fraction": 0.25}})";
+  return "-c '" + file.string() + "' ";
+}
+
+// The time in all is a sum of products: epochs, steps (cases to train on by batch, rounded up) and
+// the step's own time.
+TEST(PlanCommandTest, PlansEveryStageAndWithADataSetTheTimeInAll) {
+  const TemporaryFolder folder;
+  const std::string data =
+      "-d '" + write_ball_dataset(folder / "data", 9, 24).string() + "' ";  // 7 to train on
+  const Json json =
+      json_of(curriculum_file(folder, R"([{"patch": [16, 16, 16], "batch": 4, "epochs": 10},
+                                          {"patch": "auto", "batch": 1, "epochs": 3},
+                                          {"patch": "whole", "batch": 1, "epochs": 2}])") +
+              data + "--devices 1 --device-memory 4GiB");
+  const Json& stages = json["curriculum"];
+  ASSERT_EQ(stages.size(), 3U);
+  EXPECT_EQ(stages[0]["input"], Json({16, 16, 16}));
+  EXPECT_EQ(stages[1]["input"], Json({24, 24, 24}));  // of a median of 25 x 24 x 25, stride 4
+  EXPECT_EQ(stages[2]["input"], Json({25, 24, 26}));  // the largest image
+  EXPECT_EQ(stages[2]["patch"], "whole");
+  const std::vector<std::int64_t> steps = {2, 7, 7}, epochs = {10, 3, 2};
+  double total = 0;
+  for (std::size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(stages[i]["steps_per_epoch"], steps[i]);
+    EXPECT_EQ(stages[i]["fits"], true);
+    const double seconds =
+        static_cast<double>(steps[i] * epochs[i]) * stages[i]["step_s"].get<double>();
+    EXPECT_NEAR(stages[i]["seconds"].get<double>(), seconds, 1e-9 * seconds);
+    total += seconds;
+  }
+  EXPECT_NEAR(json["total_s"].get<double>(), total, 1e-9 * total);
+  EXPECT_EQ(json["step_s"], stages[0]["step_s"]) << "the stage with most voxels speaks for all";
+  EXPECT_TRUE(json.contains("layers"));
+}
+
+TEST(PlanCommandTest, AStageOfUnknownSizeIsNamed) {
+  const TemporaryFolder folder;
+  const std::string stages = R"([{"patch": [16, 16, 16], "batch": 4, "epochs": 10},
+                                 {"patch": "whole", "batch": 1, "epochs": 2}])";
+  const std::string arguments =
+      curriculum_file(folder, stages) + "--devices 1 --device-memory 4GiB";
+  const Json json = json_of(arguments);
+  EXPECT_EQ(json["curriculum"][1]["planned"], false);
+  EXPECT_FALSE(json.contains("total_s"));
+  const ProgramResult result = run_lamp("plan " + arguments);
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.out, HasSubstr("stage 1 of 2 (16x16x16, batch 4): 10 epochs"));
+  EXPECT_THAT(result.out, HasSubstr("stage 2 of 2 (whole volumes, batch 1)"));
+  EXPECT_THAT(result.out, HasSubstr("-d FOLDER"));
+}
+
+TEST(PlanCommandTest, AStageThatDoesNotFitIsNamed) {
+  const TemporaryFolder folder;
+  const std::string stages = R"([{"patch": [16, 16, 16], "batch": 4, "epochs": 10},
+                                 {"patch": [512, 512, 512], "batch": 4, "epochs": 2}])";
+  const ProgramResult result =
+      run_lamp("plan " + curriculum_file(folder, stages) + "--devices 1 --device-memory 4GiB");
+  EXPECT_EQ(result.exit_code, 5) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("stage 2 of 2 (512x512x512, batch 4): nothing fits"));
+}
+
+TEST(PlanCommandTest, OneStageIsPlannedAsItAlwaysWas) {
+  const TemporaryFolder folder;
+  const Json json =
+      json_of(curriculum_file(folder, R"([{"patch": [16, 16, 16], "batch": 4, "epochs": 10}])") +
+              "--devices 1 --device-memory 4GiB");
+  EXPECT_FALSE(json.contains("curriculum"));
+  EXPECT_EQ(json["input"], Json({16, 16, 16}));
+}
+
+TEST(PlanCommandTest, AbsurdRequestsEndInSeconds) {
+  for (const std::string arguments :
+       {"plan --net unet --width 32 --input 64,64,64 --batch 64 --devices 16 --device-memory 16GiB",
+        "plan --net unet --width 32 --input 65536,65536,65536 --devices 16 --device-memory 16GiB",
+        "plan --net unet --max-input 65536,65536,65536 --devices 4 --device-memory 16GiB",
+        "plan --net unet --input 64,64,64 --batch 4096 --devices 1024 --device-memory 1GiB"}) {
+    const ProgramResult result = run_lamp(arguments, "timeout -s KILL 90");
+    EXPECT_TRUE(result.exit_code == 0 || result.exit_code == 5) << arguments << "\n" << result.err;
+  }
+}
+
+TEST(PlanCommandTest, SignalsAreHeardWhileItMeasuresAndSearches) {
+  for (const std::string arguments :
+       {"plan -c liver --device cpu",
+        "plan --net unet --width 32 --input 64,64,64 --batch 64 --devices 16 --device-memory "
+        "16GiB"}) {
+    const ProgramResult result = run_lamp(arguments, "timeout --preserve-status -k 60 -s TERM 5");
+    EXPECT_EQ(result.exit_code, 143) << arguments;
+    EXPECT_THAT(result.err, HasSubstr("stopped by SIGTERM"));
+  }
+}
+
+TEST(PlanCommandTest, SaysWhatItMeasures) {
+  const ProgramResult result =
+      run_lamp("plan --net unet --width 4 --depth 2 --input 32,32,32 --batch 2 --device cpu");
+  EXPECT_THAT(result.err, HasSubstr("measuring 2 samples of 32x32x32 in fp32 on cpu"));
+}
+
 TEST(PlanCommandTest, RefusesBadInputWithTwoAndAReason) {
   const std::string four = "--devices 4 --device-memory 16GiB ";
   for (const auto& [arguments, part] : std::vector<std::pair<std::string, std::string>>{
@@ -198,6 +302,13 @@ TEST(PlanCommandTest, RefusesBadInputWithTwoAndAReason) {
            {four + "--precision auto", "--precision auto"},
            {four + "--flops 0", "--flops"},
            {four + "--bandwidth fast", "--bandwidth"},
+           {four + "--bandwidth 10TFLOPS", "--bandwidth"},
+           {four + "--flops 50GB/s", "--flops"},
+           {"--devices cpu", "--device cpu"},
+           {"--devices 2.5 --device-memory 16GiB", "--devices"},
+           {"--devices 4 --device-memory 16", "16GiB"},
+           {"-d somewhere", "-c CONFIG"},
+           {"-c demo -d somewhere --input 64,64,64", "--input"},
            {four + "--schedule 1f2b", "1f2b"},
            {four + "--microbatches 0", "microbatches"},
            {four + "--partition [1,2]", "--partition"},

@@ -148,6 +148,66 @@ TEST_F(MainJobTest, SegmentsAndEvaluatesOnTheInputsGrid) {
   EXPECT_GT(read_json(out / "summary.json")["foreground_mean"]["Dice"].get<double>(), 0.7);
 }
 
+// The images are noise about 0 with a ball of about 100.
+TEST_F(MainJobTest, ValuesUnlikeThoseOfTrainingAreToldBySegmentAndCheck) {
+  const fs::path in = *folder_ / "units";
+  fs::create_directories(in);
+  Volume image = read_image(*folder_ / "data" / "imagesTr" / "ball_0.nii.gz");
+  write_volume(in / "same.nii.gz", image);
+  image.voxels = image.voxels * 0.3;
+  write_volume(in / "scaled.nii.gz", image);
+  const fs::path out = *folder_ / "units-out";
+  const ProgramResult segmented = run_lamp("segment -m " + quoted(*folder_ / "run") + " -i " +
+                                           quoted(in) + " -o " + quoted(out));
+  ASSERT_EQ(segmented.exit_code, 0) << segmented.err;
+  EXPECT_THAT(segmented.err, HasSubstr("scaled.nii.gz: values unlike those of training"));
+  EXPECT_THAT(segmented.err, ::testing::Not(HasSubstr("same.nii.gz: values unlike")));
+  for (const Json& found : read_json(out / "segment.json")["cases"]) {
+    const Json& intensities = found["intensities"];
+    EXPECT_EQ(intensities["warnings"].size(), found["case"] == "scaled" ? 1U : 0U);
+    EXPECT_TRUE(intensities["channels"][0]["percentiles"].contains("99.5"));
+    EXPECT_TRUE(intensities["channels"][0]["trained"].contains("q50"));
+  }
+  const auto check = [&](const std::string& arguments) {
+    const ProgramResult checked = run_lamp("check --json " + arguments);
+    EXPECT_EQ(checked.exit_code, 0) << checked.err;
+    return parse_json(checked.out, "stdout");
+  };
+  const std::string model = " -m " + quoted(*folder_ / "run");
+  EXPECT_THAT(check(quoted(in) + model)["notes"].dump(), HasSubstr("scaled: values unlike"));
+  EXPECT_EQ(check(quoted(*folder_ / "data") + model)["notes"].size(), 0U);
+  EXPECT_THAT(check(quoted(*folder_ / "data") + " -c liver")["notes"].dump(),
+              HasSubstr("clipped to the upper end of the window [-21, 89]"));
+  expect_one_line_error(run_lamp("check " + quoted(in) + model + " -c liver"), 2, "-m and -c");
+}
+
+TEST(ProgramTest, HelpDoesNotShowAsOnWhatIsOff) {
+  const std::string help = run_lamp("segment --help").out;
+  EXPECT_THAT(help, HasSubstr("--tta [AXES]"));
+  EXPECT_THAT(help, HasSubstr("--keep-largest [LABELS]"));
+  EXPECT_THAT(help, ::testing::Not(HasSubstr("=x,y,z")));
+  EXPECT_THAT(help, ::testing::Not(HasSubstr("=all")));
+}
+
+// The labels of the sides are twins in name only: the network never saw a mirrored image.
+TEST_F(MainJobTest, MirroringIsThatOfTraining) {
+  const fs::path out = *folder_ / "mirrored";
+  const auto segment = [&](const std::string& tta) {
+    const ProgramResult result = run_lamp(
+        "segment --patch 24,24,24 -m " + quoted(*folder_ / "run") + " -i " +
+        quoted(*folder_ / "data" / "imagesTr" / "ball_0.nii.gz") + " -o " + quoted(out) + tta);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    EXPECT_THAT(result.err, HasSubstr("was trained with mirrored axes none")) << tta;
+    const torch::Tensor labels = read_label(out / "ball_0.nii.gz").voxels;
+    EXPECT_TRUE(read_json(out / "segment.json")["mirroring"]["axes"].empty());
+    return labels;
+  };
+  EXPECT_TRUE(torch::equal(segment(" --tta"), segment(" --tta x,z")));
+  expect_one_line_error(run_lamp("segment --tta x,q -m " + quoted(*folder_ / "run") + " -i " +
+                                 quoted(*folder_ / "data" / "imagesTr") + " -o " + quoted(out)),
+                        2, "--tta: found \"x,q\"");
+}
+
 TEST_F(MainJobTest, OneBrokenImageAmongSeveralExitsWithFourAndTheOthersAreWritten) {
   const fs::path in = *folder_ / "mixed";
   fs::create_directories(in);

@@ -94,5 +94,12 @@ TEST(SimulateCommandTest, AThousandDevicesAreNoTrouble) {
   EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(10));  // a hang
 }
 
+// Printed row by row: the tail alone is kept here.
+TEST(SimulateCommandTest, AMillionMicroBatchStepsPrintInSeconds) {
+  const ProgramResult result = run_lamp(
+      "--json simulate --stages 1024 --microbatches 1024 | tail -c 4", "timeout -s KILL 100");
+  EXPECT_EQ(result.out, "]\n}\n") << result.err;
+}
+
 }  // namespace
 }  // namespace lamp::testing

@@ -6,11 +6,10 @@
 #include <torch/torch.h>
 
 #include <cmath>
-#include <numbers>
 #include <set>
 
+#include "data/patch_samples.h"
 #include "lamp/base/errors.h"
-#include "lamp/data/deform.h"
 
 namespace lamp {
 namespace {
@@ -18,6 +17,7 @@ namespace {
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using testing::numbered_patch;
 
 const std::map<int, std::string> kOrgans = {
     {0, "background"}, {1, "Parotid_L"}, {2, "Parotid_R"}, {3, "Mandible"}};
@@ -32,23 +32,6 @@ std::string message_of(const char* text) {
     return error.what();
   }
   return "no error";
-}
-
-Patch numbered_patch(std::int64_t depth = 5, std::int64_t height = 6, std::int64_t width = 7) {
-  const torch::Tensor values = torch::arange(2 * depth * height * width, torch::kFloat32) / 1000;
-  const torch::Tensor image = values.view({2, depth, height, width});
-  return {image, torch::arange(depth * height * width)
-                     .remainder(4)
-                     .view({depth, height, width})
-                     .to(torch::kUInt8)};
-}
-
-// Seventeen voxels a side, dark but for one bright voxel with label 3.
-Patch dot_patch(std::int64_t z, std::int64_t y, std::int64_t x) {
-  Patch patch{torch::zeros({1, 17, 17, 17}), torch::zeros({17, 17, 17}, torch::kUInt8)};
-  patch.image.index_put_({0, z, y, x}, 1.0F);
-  patch.label.index_put_({z, y, x}, 3);
-  return patch;
 }
 
 Patch run(const Patch& patch, const AugmentConfig& config, std::uint64_t seed = 1,
@@ -165,9 +148,10 @@ TEST(AugmentationTest, KeepsShapesTypesAndKnownLabels) {
       EXPECT_EQ(changed.image.sizes(), patch.image.sizes());
       EXPECT_EQ(changed.label.sizes(), patch.label.sizes());
       EXPECT_EQ(changed.image.scalar_type(), torch::kFloat32);
-      EXPECT_EQ(changed.label.scalar_type(), type);
+      const bool moved_in = changed.label.to(torch::kInt16).eq(kNoScan).any().item<bool>();
+      EXPECT_EQ(changed.label.scalar_type(), moved_in ? torch::kInt16 : type);
       EXPECT_TRUE(changed.image.isfinite().all().item<bool>());
-      EXPECT_THAT(values_of(changed.label), ::testing::IsSubsetOf({0, 2, 4, 6}));
+      EXPECT_THAT(values_of(changed.label), ::testing::IsSubsetOf({-1, 0, 2, 4, 6}));
     }
   }
 }
@@ -270,92 +254,8 @@ TEST(AugmentationTest, ProbabilitiesAreKept) {
   EXPECT_NEAR(untouched, 80, 32);
 }
 
-TEST(DeformTest, NothingToDoGivesThePatch) {
-  const Patch patch = numbered_patch();
-  const Patch same_place = deform(patch, {});
-  EXPECT_TRUE(torch::allclose(same_place.image, patch.image, 1e-5, 1e-5));
-  EXPECT_TRUE(torch::equal(same_place.label, patch.label));
-}
-
-TEST(DeformTest, AQuarterTurnMovesAKnownVoxel) {
-  // The result at p shows source R p: with R turning x to y, the source's (x, y) = (0, 5) is shown
-  // at (5, 0).
-  const Patch turned = deform(dot_patch(8 + 2, 8 + 5, 8), {.linear = {0, -1, 0, 1, 0, 0, 0, 0, 1}});
-  EXPECT_EQ(turned.label.index({8 + 2, 8, 8 + 5}).item<int>(), 3);
-  EXPECT_NEAR(turned.image.index({0, 8 + 2, 8, 8 + 5}).item<float>(), 1, 1e-4);
-  EXPECT_EQ(turned.label.sum().item<int>(), 3);
-}
-
-TEST(DeformTest, ShiftsCountInVoxelsAndFillFromBorderAndBackground) {
-  Patch patch{torch::arange(5, torch::kFloat32).view({1, 1, 1, 5}),
-              torch::ones({1, 1, 5}, torch::kUInt8)};
-  const Patch shifted = deform(patch, {.shift = {2, 0, 0}});
-  EXPECT_TRUE(
-      torch::allclose(shifted.image.flatten(), torch::tensor({2.0F, 3.0F, 4.0F, 4.0F, 4.0F})));
-  EXPECT_TRUE(
-      torch::equal(shifted.label.flatten().to(torch::kLong), torch::tensor({1, 1, 1, 0, 0})));
-}
-
-TEST(DeformTest, InterpolatesBetweenVoxels) {
-  Patch patch{torch::arange(5, torch::kFloat32).view({1, 5, 1, 1}),
-              torch::ones({5, 1, 1}, torch::kUInt8)};
-  const Patch shifted = deform(patch, {.shift = {0, 0, 0.25}});
-  EXPECT_TRUE(torch::allclose(shifted.image.flatten(),
-                              torch::tensor({0.25F, 1.25F, 2.25F, 3.25F, 4.0F}), 1e-4, 1e-4));
-}
-
-TEST(DeformTest, TheElasticFieldMovesVoxelsByItsValuesAndIsTurnedByTheAffineMap) {
-  Random random{3};
-  const std::array<std::int64_t, 3> size = {20, 24, 28};
-  const ElasticField field(size, {.sigma_voxels = 4, .magnitude = 60}, random);
-  const torch::Tensor moved = field.slices(0, 20);
-  const auto ramp =
-      [&](std::int64_t dim) {  // linear interpolation of a ramp gives the coordinate itself
-        return torch::arange(size[dim], torch::kFloat32)
-            .view({dim == 0 ? -1 : 1, dim == 1 ? -1 : 1, dim == 2 ? -1 : 1})
-            .expand({20, 24, 28});
-      };
-  const Patch patch{torch::stack({ramp(2), ramp(1), ramp(0)}),
-                    torch::zeros({20, 24, 28}, torch::kUInt8)};
-  const auto inner = [](const torch::Tensor& t) {
-    return t.narrow(1, 6, 8).narrow(2, 6, 12).narrow(3, 6, 16);
-  };
-  const Patch plain = deform(patch, {.elastic = field});
-  EXPECT_TRUE(torch::allclose(inner(plain.image - patch.image), inner(moved), 1e-3, 1e-3));
-  EXPECT_GT(inner(moved).abs().max().item<float>(), 0.5) << "the field must move something";
-  // x and y exchanged and z halved: the displacement goes through the same matrix.
-  const Patch mixed = deform(patch, {.linear = {0, 1, 0, 1, 0, 0, 0, 0, 0.5}, .elastic = field});
-  const torch::Tensor still = deform(patch, {.linear = {0, 1, 0, 1, 0, 0, 0, 0, 0.5}}).image;
-  const torch::Tensor expected = torch::stack({moved[1], moved[0], 0.5 * moved[2]});
-  EXPECT_TRUE(torch::allclose(inner(mixed.image - still), inner(expected), 2e-3, 2e-3));
-}
-
-TEST(DeformTest, DrawnAffineMapsStayWithinTheirLimits) {
-  Random random{4};
-  double widest = 0, farthest = 0;
-  for (int draw = 0; draw < 300; ++draw) {
-    const Deformation only_scale =
-        draw_affine({.rotation_degrees = 0, .shear_degrees = 0, .translation = 0.05, .scale = 0.2},
-                    {40, 60, 100}, random);
-    for (const std::size_t place : {1, 2, 3, 5, 6, 7}) EXPECT_EQ(only_scale.linear[place], 0);
-    for (const std::size_t place : {0, 4, 8})
-      widest = std::max(widest, std::abs(only_scale.linear[place] - 1));
-    EXPECT_LE(std::abs(only_scale.shift[1]), 3);
-    EXPECT_LE(std::abs(only_scale.shift[2]), 2);
-    farthest = std::max(farthest, std::abs(only_scale.shift[0]));
-    const Deformation only_turn =
-        draw_affine({.rotation_degrees = 15, .shear_degrees = 0, .translation = 0, .scale = 0},
-                    {40, 60, 100}, random);
-    const auto& m = only_turn.linear;
-    EXPECT_NEAR(m[0] * m[0] + m[3] * m[3] + m[6] * m[6], 1, 1e-12);
-    EXPECT_GE(m[0], std::pow(std::cos(std::numbers::pi / 12), 2) - 1e-9);
-  }
-  EXPECT_LE(widest, 0.2);
-  EXPECT_GT(widest, 0.19);
-  EXPECT_LE(farthest, 5);
-  EXPECT_GT(farthest, 4.8);
-}
-
+// centre + linear * (p - centre) + shift, voxel by voxel: a label from outside of the patch is not
+// known, wherever it comes from, and neither is one that was not known before.
 TEST(AugmentationTest, NoiseHasTheAskedDistribution) {
   const Patch patch{torch::full({1, 20, 50, 50}, 0.5F), torch::zeros({20, 50, 50}, torch::kUInt8)};
   const torch::Tensor even = run(patch, parse(R"({"noise": {"probability": 1}})")).image - 0.5F;
@@ -379,6 +279,35 @@ TEST(AugmentationTest, GammaKeepsTheRangeAndTheOrder) {
   const Patch flat{torch::full({1, 1, 1, 11}, 7.0F), patch.label};
   EXPECT_TRUE(same(run(flat, parse(R"({"gamma": {"probability": 1}})")), flat))
       << "no range, nothing to do";
+}
+
+TEST(AugmentationTest, GammaTakesItsRangeFromTheScanAlone) {
+  torch::Tensor image = torch::linspace(-2, 3, 11).view({1, 1, 1, 11}).clone();
+  torch::Tensor label = torch::zeros({1, 1, 11}, torch::kInt16);
+  label.slice(2, 8, 11).fill_(-1);
+  const torch::Tensor shown = image.slice(3, 0, 8).clone();  // -2 ... 1.5
+  image.slice(3, 8, 11).copy_(torch::tensor({-100.0F, 1.0F, 100.0F}));
+  const Patch changed =
+      run({image, label}, parse(R"({"gamma": {"probability": 1, "range": [2, 2]}})"));
+  const torch::Tensor expected = ((shown + 2) / 3.5).pow(2) * 3.5 - 2;
+  EXPECT_TRUE(torch::allclose(changed.image.slice(3, 0, 8), expected, 1e-5, 1e-5));
+  EXPECT_TRUE(changed.image.isfinite().all().item<bool>());
+  EXPECT_GE(changed.image.min().item<float>(), -2 - 1e-5);
+  EXPECT_LE(changed.image.max().item<float>(), 1.5 + 1e-5);
+  const Patch nothing{image, torch::full_like(label, -1)};
+  EXPECT_TRUE(same(run(nothing, parse(R"({"gamma": {"probability": 1}})")), nothing));
+}
+
+TEST(AugmentationTest, WhatWasNotSeenStaysSoWhenMirroredAndTurned) {
+  Patch patch = numbered_patch(3, 6, 6);
+  patch.label = patch.label.to(torch::kInt16);
+  patch.label.slice(2, 4, 6).fill_(-1);
+  const Patch mirrored = run(patch, parse(R"({"flip": {"probability": 1, "axes": ["x"]}})"));
+  EXPECT_TRUE(torch::equal(mirrored.label.eq(-1), patch.label.eq(-1).flip({2})));
+  for (std::uint64_t seed = 0; seed < 6; ++seed) {
+    const Patch turned = run(patch, parse(R"({"rotate90": {"probability": 1}})"), seed);
+    EXPECT_EQ(turned.label.eq(-1).sum().item<int>(), 3 * 6 * 2);
+  }
 }
 
 TEST(AugmentationTest, IntensityIsOneLineForTheWholePatch) {

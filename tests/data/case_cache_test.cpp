@@ -97,11 +97,11 @@ TEST_F(CaseFileTest, EveryFlippedBitIsNoticedExceptBetweenTheParts) {
   std::uint64_t header_bytes = 0;
   std::memcpy(&header_bytes, text.data() + 16, 8);
   const Json header = parse_json(text.substr(32, header_bytes), "header");
-  ASSERT_EQ(header["sections"].size(), 3U);
-  const std::size_t item_bytes[] = {1, 1, 8};
+  ASSERT_EQ(header["sections"].size(), 4U);
+  const std::size_t item_bytes[] = {1, 1, 8, 8};
   const auto counts = [&](std::size_t at) {
     bool inside = at < 32 + header_bytes;
-    for (std::size_t i = 0; i < 3; ++i) {
+    for (std::size_t i = 0; i < 4; ++i) {
       std::size_t bytes = item_bytes[i];
       for (const Json& side : header["sections"][i]["shape"]) bytes *= side.get<std::size_t>();
       const auto start = header["sections"][i]["at"].get<std::size_t>();
@@ -120,7 +120,7 @@ TEST_F(CaseFileTest, EveryFlippedBitIsNoticedExceptBetweenTheParts) {
 TEST_F(CaseFileTest, SaysWhatIsWrong) {
   EXPECT_THAT(message("another"), HasSubstr("made from something else"));
   flip_byte(8);
-  EXPECT_THAT(message(), HasSubstr("found version 0, expected 1"));
+  EXPECT_THAT(message(), HasSubstr("found version 3, expected 2"));
   flip_byte(8);
   flip_byte(40);
   EXPECT_THAT(message(), HasSubstr("checksum of its header"));

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -18,6 +19,7 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
+#include "lamp/base/interrupt.h"
 #include "lamp/base/json.h"
 #include "lamp/base/log.h"
 #include "lamp/data/datalist.h"
@@ -264,6 +266,42 @@ TEST_F(PhantomTest, ARerunOverwritesItsOwnFilesOnly) {
   fs::remove(folder_ / "a" / "notes.txt");
   std::ofstream(folder_ / "a" / "dataset.json") << R"({"name": "patients"})";
   EXPECT_THROW(write_phantoms(options("twins")), UsageError);
+}
+
+TEST_F(PhantomTest, AnotherRequestNeverReplacesPhantomsOfAnEarlierOne) {
+  write_phantoms(options("liver"));
+  const auto before = all_bytes(folder_ / "a");
+  const auto refused = [&](auto change) {
+    PhantomOptions other = options("liver");
+    change(other);
+    EXPECT_THROW(write_phantoms(other), UsageError);
+    EXPECT_TRUE(all_bytes(folder_ / "a") == before);
+  };
+  refused([](PhantomOptions& o) { o.seed = 6; });
+  refused([](PhantomOptions& o) { o.missing = 0.5; });
+  refused([](PhantomOptions& o) { o.size = {40, 48, 40}; });
+  refused([](PhantomOptions& o) { o.train = 1; });
+  refused([](PhantomOptions& o) { o.test = 2; });
+  refused([](PhantomOptions& o) { o.kind = "han"; });
+  write_phantoms(options("liver"));
+  EXPECT_TRUE(all_bytes(folder_ / "a") == before);
+  // Without the note of how they were made nobody can tell whose they are.
+  fs::remove(folder_ / "a" / "dataset.json");
+  const auto bare = all_bytes(folder_ / "a");
+  EXPECT_THROW(write_phantoms(options("liver")), UsageError);
+  EXPECT_TRUE(all_bytes(folder_ / "a") == bare);
+}
+
+TEST_F(PhantomTest, AnInterruptedSetIsFinishedByTheSameRequestOnly) {
+  set_caught_signal(SIGINT);
+  EXPECT_THROW(write_phantoms(options("han")), Interrupted);
+  set_caught_signal(0);
+  EXPECT_FALSE(fs::exists(folder_ / "a" / "dataset.json"));
+  PhantomOptions other = options("han");
+  other.seed = 6;
+  EXPECT_THROW(write_phantoms(other), UsageError);
+  write_phantoms(options("han"));
+  EXPECT_EQ(all_bytes(folder_ / "a").size(), 7U);
 }
 
 TEST_F(PhantomTest, RefusesOptionsOutOfRange) {

@@ -103,17 +103,54 @@ TEST(PreprocessTest, LabelsComeBackThroughAnotherSpacingInAll48Orientations) {
   }
 }
 
+TEST(PreprocessTest, AShearedScansLabelsAreUnknownOutsideOfIt) {
+  Geometry sheared = grid({1, 0, std::sin(0.3), 0, 1, 0, 0, 0, std::cos(0.3)});
+  sheared.size = {13, 10, 20};
+  const Volume image{.geometry = sheared, .voxels = torch::ones({1, 20, 10, 13})};
+  const PreparedImage prepared = prepare_image(image, {.resample_sheared = true});
+  const Volume ones{.geometry = sheared, .voxels = torch::ones({1, 20, 10, 13}, torch::kUInt8)};
+  const torch::Tensor label = prepare_label(ones, prepared.path);
+  EXPECT_EQ(label.scalar_type(), torch::kInt16);
+  EXPECT_EQ(label.sizes(), prepared.voxels.sizes().slice(1));
+  // A scan of ones is labelled 1 wherever there is scan, and its volume stays what it was.
+  const auto seen = label.eq(1).sum().item<std::int64_t>();
+  EXPECT_EQ(seen + label.eq(-1).sum().item<std::int64_t>(), label.numel());
+  const Geometry& network = prepared.path.network;
+  const double voxel = network.spacing_mm[0] * network.spacing_mm[1] * network.spacing_mm[2];
+  const double scanned = 13 * 10 * 20 * 1 * 1.5 * 2 * std::cos(0.3);
+  EXPECT_NEAR(static_cast<double>(seen) * voxel / scanned, 1, 0.03);
+  EXPECT_LT(seen, label.numel() * 9 / 10);
+}
+
 TEST(PreprocessTest, ProbabilitiesSumToOneOnTheInputsGrid) {
   const Volume image{.geometry = grid(directions(0.2)[13]),
                      .voxels = box_of(grid(directions(0.2)[13]))};
   for (const DataConfig& config : {DataConfig{}, DataConfig{.spacing_mm = {{1.1, 0.9, 1.4}}}}) {
     const PreparedImage prepared = prepare_image(image, config);
-    const Volume found =
-        probabilities_on_input_grid(scores_of(prepared.voxels) / 50, prepared.path);
+    const torch::Tensor scores = scores_of(prepared.voxels) / 50;
+    const torch::Tensor classes = labels_on_input_grid(scores, prepared.path).voxels;
+    const Volume found = probabilities_on_input_grid(scores, prepared.path, classes);
+    EXPECT_TRUE(torch::equal(found.voxels.argmax(0), classes[0].to(torch::kInt64)));
     EXPECT_EQ(found.voxels.sizes(), (std::vector<std::int64_t>{3, 8, 10, 13}));
     EXPECT_LT((found.voxels.sum(0) - 1).abs().max().item<double>(), 1e-5);
     EXPECT_TRUE(found.voxels.is_contiguous());
   }
+}
+
+// Whatever the map says, and however many classes share the highest score.
+TEST(PreprocessTest, ProbabilitiesBendToTheMapThatIsHandedOut) {
+  const Volume image{.geometry = grid(directions(0)[0]), .voxels = box_of(grid(directions(0)[0]))};
+  const PreparedImage prepared = prepare_image(image, {});
+  torch::manual_seed(3);
+  const torch::Tensor scores = torch::randint(0, 2, {5, 8, 10, 13}).to(torch::kFloat32) * 20;
+  const torch::Tensor classes = torch::randint(0, 5, {1, 8, 10, 13}, torch::kUInt8);
+  const torch::Tensor found = probabilities_on_input_grid(scores, prepared.path, classes).voxels;
+  EXPECT_TRUE(torch::equal(found.argmax(0), classes[0].to(torch::kInt64)));
+  EXPECT_LT((found.sum(0) - 1).abs().max().item<double>(), 1e-5);
+  const torch::Tensor softmax = scores.softmax(0);
+  EXPECT_LT((std::get<0>(found.sort(0)) - std::get<0>(softmax.sort(0))).abs().max().item<double>(),
+            1e-6)
+      << "the same probabilities, two of a voxel exchanged at most";
 }
 
 TEST(PreprocessTest, MoreThan256ClassesKeepTheirNumbers) {
@@ -143,7 +180,8 @@ TEST(DataConfigTest, ComesBackFromJsonAndRefusesNonsense) {
   EXPECT_EQ(to_json(parse_data_config(Json::object()))["spacing_mm"], "keep");
   for (const char* text :
        {R"({"spacing_mm": [1, 1]})", R"({"spacing_mm": [1, 0, 1]})", R"({"window": [3, 2]})",
-        R"({"orientation": "RAS"})", R"({"spacing": [1, 1, 1]})"})
+        R"({"spacing_mm": [1, 1e-30, 1]})", R"({"spacing_mm": [1, 1e30, 1]})",
+        R"({"window": [-1e300, 1e300]})", R"({"orientation": "RAS"})", R"({"spacing": [1, 1, 1]})"})
     EXPECT_THROW(parse_data_config(parse_json(text, "test")), UsageError) << text;
 }
 

@@ -164,6 +164,60 @@ TEST(ResampleTest, AShearedImageKeepsItsPlaneOnTheCover) {
   EXPECT_LT(largest_difference(inside, wanted), 1e-2);
 }
 
+// Where a voxel of `to` lies, counted in voxels of `from`, from both grids' points in space.
+Vector3 place_in(const Geometry& from, const Geometry& to, const Vector3& voxel) {
+  const Vector3 p = to.point(voxel);
+  const Vector3 along = product(
+      inverted(from.direction),
+      Vector3{p[0] - from.origin_mm[0], p[1] - from.origin_mm[1], p[2] - from.origin_mm[2]});
+  return {along[0] / from.spacing_mm[0], along[1] / from.spacing_mm[1],
+          along[2] / from.spacing_mm[2]};
+}
+
+TEST(ResampleTest, LabelsAreUnknownWhereAGridGoesBeyondTheScan) {
+  const Geometry sheared = sheared_grid(), cover = orthonormal_cover(sheared);
+  const Geometry straight = oblique({9, 8, 7}, {1, 1.5, 3});
+  Geometry moved = straight;
+  moved.origin_mm = straight.point({-2, 0.4, 3});
+  for (const auto& [from, to] : {std::pair{sheared, cover},
+                                 {sheared, with_spacing(cover, {1.7, 1.1, 4})},
+                                 {straight, moved},
+                                 {straight, turned_by(0.4, straight)}}) {
+    const torch::Tensor labels =
+        torch::full({to.size[2], to.size[1], to.size[0]}, 255).to(torch::kUInt8);
+    const torch::Tensor marked = mark_beyond(labels, from, to);
+    EXPECT_EQ(marked.scalar_type(), torch::kInt16);
+    std::int64_t outside = 0;
+    for (std::int64_t z = 0; z < to.size[2]; ++z) {
+      for (std::int64_t y = 0; y < to.size[1]; ++y) {
+        for (std::int64_t x = 0; x < to.size[0]; ++x) {
+          const Vector3 at = place_in(from, to, {double(x), double(y), double(z)});
+          double beyond = -1;  // how far outside, in voxels; negative inside
+          for (int a = 0; a < 3; ++a)
+            beyond = std::max({beyond, -0.5 - at[a], at[a] - double(from.size[a]) + 0.5});
+          if (std::abs(beyond) < 1e-3) continue;  // on the face: either is right
+          outside += beyond > 0;
+          ASSERT_EQ(marked[z][y][x].item<int>(), beyond > 0 ? -1 : 255);
+        }
+      }
+    }
+    EXPECT_GT(outside, 0);
+    EXPECT_LT(outside, labels.numel());
+  }
+}
+
+TEST(ResampleTest, AnotherSpacingOfTheSameScanIsKnownEverywhere) {
+  Random random{19};
+  for (int i = 0; i < 20; ++i) {
+    const Geometry from =
+        oblique({2 + random.below(9), 2 + random.below(9), 2 + random.below(9)}, {1, 1.5, 3});
+    const Geometry to = with_spacing(
+        from, {random.uniform(0.2, 9), random.uniform(0.2, 9), random.uniform(0.2, 30)});
+    const torch::Tensor labels = torch::zeros({to.size[2], to.size[1], to.size[0]}, torch::kUInt8);
+    EXPECT_TRUE(mark_beyond(labels, from, to).is_same(labels));
+  }
+}
+
 // Labels 0, 1, 4, 200 in blobs.
 torch::Tensor blobs(const Geometry& grid) {
   const torch::Tensor wave = field(grid, [](const Vector3& p) {

@@ -13,6 +13,7 @@
 namespace lamp {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using testing::LabelFolders;
 
@@ -115,6 +116,28 @@ TEST(EvaluationTest, FailedCasesAreNamedAndTheOthersGoOn) {
   EXPECT_THAT(result.failures[1].message, HasSubstr("missing prediction"));
   EXPECT_THAT(result.failures[2].message, HasSubstr("torn.nii.gz"));
   EXPECT_EQ(exit_code_of(result), kExitSomeCasesFailed);
+}
+
+// Size and spacing of a mirrored map are those of its reference: the text tells the two apart.
+TEST(EvaluationTest, AnotherGridIsToldByAxesPlaceAndDistance) {
+  const LabelFolders folders;
+  folders.add("flip", LabelFolders::map(), LabelFolders::map());
+  folders.add("shift", LabelFolders::map(), LabelFolders::map());
+  Volume flipped = LabelFolders::volume(LabelFolders::map());
+  flipped.geometry.direction = {-1, 0, 0, 0, 1, 0, 0, 0, 1};
+  write_volume(folders.prediction / "flip.nii.gz", flipped);
+  Volume shifted = LabelFolders::volume(LabelFolders::map());
+  shifted.geometry.origin_mm = {0, 0, 1.5};
+  write_volume(folders.prediction / "shift.nii.gz", shifted);
+  const EvaluationResult result = evaluate(folders);
+  ASSERT_EQ(result.failures.size(), 2U);
+  // 10 voxels of 0.5 mm: the far corner lies at +4.5 mm and at -4.5 mm.
+  EXPECT_THAT(result.failures[0].message,
+              AllOf(HasSubstr("found 10x9x8 voxels of 0.5x1x3 mm, axes to R, P, S"),
+                    HasSubstr("axes to L, P, S"), HasSubstr("18.000 voxels (9.000 mm) apart")));
+  EXPECT_THAT(result.failures[1].message, AllOf(HasSubstr("first voxel at 0, 0, 1.5 mm"),
+                                                HasSubstr("first voxel at 0, 0, 0 mm"),
+                                                HasSubstr("0.500 voxels (1.500 mm) apart")));
 }
 
 TEST(EvaluationTest, ASingleCaseOrAllCasesFailingIsInvalidInput) {

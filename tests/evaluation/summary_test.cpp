@@ -8,8 +8,10 @@
 #include <cmath>
 #include <limits>
 
+#include "lamp/base/errors.h"
 #include "lamp/base/files.h"
 #include "support/temporary_folder.h"
+#include "support/tree_snapshot.h"
 
 namespace lamp {
 namespace {
@@ -131,8 +133,54 @@ TEST(SummaryTest, WritesTheCsvBesideTheJson) {
   write_summary(example(), folder / "sub/summary.json");
   EXPECT_THAT(read_file(folder / "sub/summary.json"), HasSubstr("metric_per_case"));
   EXPECT_EQ(read_file(folder / "sub/metrics.csv"), metrics_csv(example()));
-  EXPECT_EQ(default_summary(folder.path()), folder / "summary.json");
-  EXPECT_EQ(default_summary(folder / "sub/a.nii.gz"), folder / "sub/summary.json");
+}
+
+TEST(SummaryTest, TheNameSaysAFileOrAFolder) {
+  const testing::TemporaryFolder folder;
+  std::filesystem::create_directory(folder / "v1.2");
+  EXPECT_EQ(summary_path("", folder.path()), folder / "summary.json");
+  EXPECT_EQ(summary_path("", folder / "sub/a.nii.gz"), folder / "sub/summary.json");
+  EXPECT_EQ(summary_path(folder / "v1.2", ""), folder / "v1.2/summary.json");
+  EXPECT_EQ(summary_path(folder / "new", ""), folder / "new/summary.json");
+  EXPECT_EQ(summary_path(folder / "new.d/", ""), folder / "new.d/summary.json");
+  EXPECT_EQ(summary_path("mine.json", ""), "mine.json");
+  EXPECT_EQ(summary_path("mine.JSON", ""), "mine.JSON");
+  for (const char* name : {"x.nii.gz", "x.nrrd", "x.csv", "x.txt", "x.json.gz", "x.svg"})
+    EXPECT_THROW(summary_path(folder / name, ""), UsageError) << name;
+}
+
+TEST(SummaryTest, ItReplacesItselfAndNothingElse) {
+  const testing::TemporaryFolder folder;
+  write_summary(example(), folder / "summary.json");
+  write_summary(example(), folder / "summary.json");
+  write_file(folder / "metrics.csv", "stage,epoch,loss\n0,1,0.5\n");  // a run's
+  const auto before = testing::tree_snapshot(folder.path());
+  EXPECT_THROW(write_summary(example(), folder / "summary.json"), UsageError);
+  EXPECT_THROW(write_summary(example(), folder / "other.json"), UsageError);
+  EXPECT_EQ(testing::tree_snapshot(folder.path()), before);
+}
+
+TEST(SummaryTest, ASummaryOfNnunetIsNotReplaced) {
+  const testing::TemporaryFolder folder;
+  write_file(folder / "summary.json", R"({"foreground_mean": {"Dice": 0.9}})");
+  EXPECT_THROW(write_summary(example(), folder / "summary.json"), UsageError);
+  EXPECT_FALSE(std::filesystem::exists(folder / "metrics.csv"));
+}
+
+TEST(SummaryTest, WithoutAnyCaseAnOlderResultDoesNotStay) {
+  const testing::TemporaryFolder folder;
+  write_summary(example(), folder / "summary.json");
+  EvaluationResult result;
+  result.failures = {{"four", "missing prediction: ...", 3}};
+  write_summary(result, folder / "summary.json");
+  EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
+}
+
+// RFC 4180: fields with commas, quotes or line breaks stand in quotes, quotes within are doubled.
+TEST(SummaryTest, NamesOfAnyKindStayOneField) {
+  EvaluationResult result = example();
+  result.names[2] = "a \"b\",\nc";
+  EXPECT_THAT(metrics_csv(result), HasSubstr("\none,2,\"a \"\"b\"\",\nc\",1,"));
 }
 
 }  // namespace

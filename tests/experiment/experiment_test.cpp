@@ -10,6 +10,7 @@
 #include "lamp/base/files.h"
 #include "lamp/base/interrupt.h"
 #include "support/temporary_folder.h"
+#include "support/tree_snapshot.h"
 
 namespace lamp {
 namespace {
@@ -124,16 +125,35 @@ TEST_F(ExperimentTest, AnotherPrecisionIsRunAgainAndOtherLoadersAreNot) {
   EXPECT_EQ(times(), second);
 }
 
-TEST_F(ExperimentTest, ADataSetOfTheUsersIsLeftAlone) {
+TEST_F(ExperimentTest, AFolderOfTheUsersIsLeftAlone) {
   const fs::path theirs = folder_ / "out" / "data" / "phantoms" / "dataset.json";
   fs::create_directories(theirs.parent_path());
   write_file(theirs, "{}");
-  write_file(folder_ / "out" / "data" / "han.txt", "mine");
+  const auto before = testing::tree_snapshot(folder_ / "out");
   EXPECT_THROW(run_experiment(request("out")), UsageError);
-  EXPECT_EQ(read_file(theirs), "{}");
-  fs::remove_all(theirs.parent_path());
+  EXPECT_EQ(testing::tree_snapshot(folder_ / "out"), before);
+  fs::remove_all(folder_ / "out" / "data");
+  run_experiment(request("out"));  // an empty one is taken
+  write_file(folder_ / "out" / "data" / "han.txt", "mine");
   run_experiment(request("out"));
   EXPECT_EQ(read_file(folder_ / "out" / "data" / "han.txt"), "mine");
+}
+
+// Of an experiment that is run again what LAMP wrote is replaced; what a person changed there is
+// moved aside whole.
+TEST_F(ExperimentTest, WhatAPersonChangedInItsFolderIsKept) {
+  run_experiment(request("out"));
+  const fs::path predictions = folder_ / "out" / "predictions";
+  const fs::path corrected = fs::directory_iterator(predictions)->path() / "twins_004.nii.gz";
+  const std::string theirs = read_file(corrected).substr(1);
+  write_file(corrected, theirs);
+  ExperimentRequest changed = request("out");
+  changed.settings = {"train.optimizer.lr=5e-3"};
+  run_experiment(changed);
+  const fs::path aside = corrected.parent_path().string() + ".before-1";
+  EXPECT_EQ(read_file(aside / "twins_004.nii.gz"), theirs);
+  EXPECT_NE(read_file(corrected), theirs);
+  EXPECT_EQ(std::distance(fs::directory_iterator(predictions), fs::directory_iterator()), 5);
 }
 
 TEST_F(ExperimentTest, StoppedAnywhereItEndsWithTheSameDice) {

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <csignal>
 #include <fstream>
+#include <limits>
 
 #include "lamp/base/errors.h"
 #include "lamp/base/interrupt.h"
@@ -129,6 +130,109 @@ TEST_F(SegmenterTest, ProbabilitiesSumToOneAndAgreeWithTheLabels) {
   EXPECT_LT(corner_distance_voxels(probabilities.geometry, read_image(input).geometry), 1e-6);
 }
 
+// Ties, ids that are no class numbers, more than one pass, windows, resampling and cleaning.
+TEST_F(SegmenterTest, TheSavedMapIsTheArgmaxOfTheSavedProbabilitiesInEveryMode) {
+  const std::string input = image("a.nii.gz");
+  SegmentModel tied = small_model(kOneMillimetre);  // classes 1 and 2 score alike everywhere
+  for (const auto& item : tied.model.network.chain->named_parameters())
+    if (item.key().starts_with("decoder_1_out")) {
+      const torch::NoGradGuard no_gradients;
+      item.value().data()[2].copy_(item.value()[1]);
+      if (item.key().ends_with("bias")) item.value().data()[0] -= 0.3;
+    }
+  SegmentModel odd = small_model(kOneMillimetre, 3);
+  odd.model.labels = {{0, "background"}, {4, "liver"}, {300, "tumour"}};
+  const std::vector<std::vector<SegmentModel>> models = {
+      {small_model(kOneMillimetre)},
+      {small_model(kKeep)},
+      {tied},
+      {odd},
+      {small_model(kOneMillimetre), small_model(kOneMillimetre, 2)}};
+  SegmentOptions whole{.patch = {.kind = PatchRequest::kWhole}, .save_probabilities = true};
+  SegmentOptions windows{.patch = parse_patch("12,12,12"), .save_probabilities = true};
+  SegmentOptions mirrored = whole, cleaned = whole, large = windows;
+  mirrored.mirror.axes = {0, 1};
+  cleaned.cleanup.keep_largest = {"all"};
+  large.cleanup.min_volume_mm3 = 1e9;
+  for (const auto& list : models) {
+    std::vector<std::int64_t> ids;
+    for (const auto& [id, name] : list.front().model.labels) ids.push_back(id);
+    for (const SegmentOptions& options : {whole, windows, mirrored, cleaned, large}) {
+      const SegmentReport report =
+          segment_all(list, {.inputs = {input}, .output = out_, .options = options});
+      ASSERT_EQ(exit_code(report), 0);
+      const torch::Tensor probabilities = read_image(out_ / "a_prob.nii.gz").voxels;
+      const torch::Tensor found =
+          torch::tensor(ids).index({probabilities.argmax(0).flatten()}).view({11, 17, 20});
+      const torch::Tensor labels = read_label(out_ / "a.nii.gz").voxels[0];
+      EXPECT_EQ(found.ne(labels).sum().item<std::int64_t>(), 0);
+      EXPECT_LT((probabilities.sum(0) - 1).abs().max().item<double>(), 1e-5);
+      EXPECT_EQ(report.cases[0].cleaned_voxels.has_value(), options.cleanup.wanted());
+    }
+  }
+}
+
+// The map is the same with the probabilities beside it and without.
+TEST_F(SegmenterTest, SavingProbabilitiesDoesNotChangeTheMap) {
+  const std::string input = image("a.nii.gz");
+  SegmentOptions options = kWindows;
+  segment(small_model(kOneMillimetre), {input}, options);
+  const torch::Tensor without = read_label(out_ / "a.nii.gz").voxels;
+  options.save_probabilities = true;
+  segment(small_model(kOneMillimetre), {input}, options);
+  EXPECT_TRUE(torch::equal(read_label(out_ / "a.nii.gz").voxels, without));
+}
+
+// A network that calls the brighter half by the side it lies on: what it says of a mirrored image
+// must be exchanged before it is averaged.
+TEST_F(SegmenterTest, TwinsAreExchangedBeforeMirroredPassesAreAveraged) {
+  Volume volume;
+  volume.geometry.size = {16, 8, 8};
+  volume.voxels = torch::ones({1, 8, 8, 16});
+  write_volume(folder_ / "a.nii.gz", volume);
+  SegmentModel model = small_model(kKeep);
+  model.model.labels = {{0, "background"}, {1, "Lung_L"}, {2, "Lung_R"}};
+  model.model.mirrored_axes = std::vector<int>{0};
+  SegmentRequest request{.inputs = {(folder_ / "a.nii.gz").string()},
+                         .output = out_,
+                         .options = {.patch = parse_patch("16,8,8"),
+                                     .save_probabilities = true,
+                                     .mirror = {.as_trained = true}}};
+  request.make_predictor = [](const Network&, c10::Device, c10::ScalarType) -> Predictor {
+    return [](const torch::Tensor& x) {  // x below 8 is the right lung, above the left one
+      torch::Tensor scores = torch::zeros({1, 3, 8, 8, 16});
+      scores.slice(4, 0, 8).select(1, 2).fill_(5);
+      scores.slice(4, 8, 16).select(1, 1).fill_(5);
+      return scores * x;
+    };
+  };
+  const SegmentReport report = segment_all({model}, request);
+  ASSERT_EQ(exit_code(report), 0);
+  EXPECT_EQ(report.mirroring.axes, (std::vector<int>{0}));
+  const torch::Tensor labels = read_label(out_ / "a.nii.gz").voxels[0];
+  EXPECT_EQ(labels.slice(2, 0, 8).ne(2).sum().item<int>(), 0);
+  EXPECT_EQ(labels.slice(2, 8, 16).ne(1).sum().item<int>(), 0);
+  const double sure = std::exp(5.0) / (std::exp(5.0) + 2);  // as in each of the two passes
+  EXPECT_NEAR(read_image(out_ / "a_prob.nii.gz").voxels[2][4][4][2].item<double>(), sure, 1e-5);
+}
+
+TEST_F(SegmenterTest, AModelWhosePreprocessingMakesNoSenseIsRefusedByName) {
+  const std::string input = image("a.nii.gz");
+  const double inf = std::numeric_limits<double>::infinity();
+  for (const Json& data : {Json{{"spacing_mm", {1, 0, 1}}}, Json{{"spacing_mm", {1e300, 1, 1}}},
+                           Json{{"spacing_mm", {1, 1e-300, 1}}}, Json{{"spacing_mm", {inf, 1, 1}}},
+                           Json{{"spacing_mm", {std::nan(""), 1, 1}}}, Json{{"window", {0, inf}}},
+                           Json{{"window", {std::nan(""), 1}}}, Json{{"window", {1, 1}}},
+                           Json{{"window", {-1e308, 1e308}}}, Json{{"window", {1, 1 + 1e-12}}}}) {
+    try {
+      segment(small_model(data), {input});
+      ADD_FAILURE() << data;
+    } catch (const InputError& error) {
+      EXPECT_THAT(error.what(), HasSubstr("small.safetensors")) << data;
+    }
+  }
+}
+
 TEST_F(SegmenterTest, ReportHoldsWhatWasDone) {
   segment(small_model(kKeep), {image("a.nii.gz")}, {.patch = parse_patch("16,16,8")});
   const Json json = read_json(out_ / "segment.json");
@@ -187,9 +291,10 @@ TEST_F(SegmenterTest, StagesDoNotChangeTheResult) {
   std::vector<std::string> inputs;
   for (int i = 0; i < 4; ++i) inputs.push_back(image("case" + std::to_string(i) + ".nii.gz", i));
   const SegmentModel model = small_model(kOneMillimetre);
-  const SegmentOptions settings[] = {{.patch = {.kind = PatchRequest::kWhole}},
-                                     {.patch = parse_patch("16,16,16")},
-                                     {.patch = parse_patch("16,16,16"), .mirror_axes = {0, 2}}};
+  const SegmentOptions settings[] = {
+      {.patch = {.kind = PatchRequest::kWhole}},
+      {.patch = parse_patch("16,16,16")},
+      {.patch = parse_patch("16,16,16"), .mirror = {.axes = {0, 2}}}};
   for (SegmentOptions options : settings) {
     std::vector<torch::Tensor> labels[2];
     for (const bool staged : {false, true}) {
@@ -283,7 +388,7 @@ TEST_F(SegmenterTest, MirroringMakesTheResultOfAMirroredImageTheMirroredResult) 
   Volume volume = oblique_volume();
   const Json data = {{"spacing_mm", "keep"}, {"window", nullptr}, {"orientation", "keep"}};
   const SegmentOptions options{
-      .patch = {.kind = PatchRequest::kWhole}, .save_probabilities = true, .mirror_axes = {1}};
+      .patch = {.kind = PatchRequest::kWhole}, .save_probabilities = true, .mirror = {.axes = {1}}};
   volume.geometry.size = {20, 16, 12};  // multiples of the stride: nothing is padded on one side
   volume.voxels = torch::randn({1, 12, 16, 20});
   write_volume(folder_ / "a.nii.gz", volume);

@@ -176,6 +176,64 @@ TEST_F(ModelFileTest, RefusesMetadataThatIsNoModels) {
               HasSubstr("\"1\""));
 }
 
+TEST_F(ModelFileTest, RefusesLabelsThatNoFormatCouldHold) {
+  const auto with_label = [this](const std::string& id, const std::string& name) {
+    return refusal_of_config([&](Json& c) {
+      c["labels"] = {{"0", "background"}};
+      c["labels"][id] = name;
+    });
+  };
+  EXPECT_EQ(with_label("32767", "liver"), "accepted");
+  EXPECT_EQ(with_label("1", "two\nlines, \"quoted\""), "accepted");
+  for (const char* id :
+       {"32768", "65535", "2000000000", "2147483648", "-1", "99999999999999999999"})
+    EXPECT_THAT(with_label(id, "liver"), HasSubstr(std::string("label \"") + id)) << id;
+  EXPECT_THAT(with_label("2000000000", "liver"), HasSubstr("expected 0 to 32767"));
+  EXPECT_THAT(with_label("00", "liver"), HasSubstr("twice"));
+  EXPECT_THAT(with_label("1", std::string(1 << 20, 'a')), HasSubstr("1048576 bytes"));
+  EXPECT_THAT(with_label("1", "\x1b[31mliver"), HasSubstr("control character 27"));
+  EXPECT_THAT(with_label("1", std::string("a\0b", 3)), HasSubstr("control character 0"));
+}
+
+TEST_F(ModelFileTest, RefusesSizesThatItsWeightsContradictBeforeAnyMemoryIsTaken) {
+  const auto with_net = [this](const char* key, const Json& value) {
+    return refusal_of_config([&](Json& c) {
+      c["net"][key] = value;
+      if (std::string(key) == "classes" && value.is_number_integer()) {
+        for (int id = 0; id < value.get<int>() && id < 32768; ++id)
+          c["labels"][std::to_string(id)] = "label";
+      }
+    });
+  };
+  EXPECT_THAT(with_net("classes", 32768), HasSubstr("32768 classes"));
+  EXPECT_THAT(with_net("in_channels", 1024), HasSubstr("1024 channels"));
+  for (const char* key : {"classes", "in_channels", "width", "depth"}) {
+    for (const Json& value : {Json(1000000000000), Json(0), Json(-1), Json("2"), Json(1e300)})
+      EXPECT_THAT(with_net(key, value), HasSubstr(key)) << key << " " << value;
+  }
+}
+
+TEST_F(ModelFileTest, KeepsWhatTrainingMirroredAndSaw) {
+  Model model = small_model();
+  save_model(file_, model);
+  EXPECT_FALSE(load_model(file_).mirrored_axes.has_value()) << "unknown";
+  EXPECT_TRUE(load_model(file_).intensities.is_null());
+  model.mirrored_axes = std::vector<int>{0, 2};
+  model.intensities = {{"channels", Json::array()}};
+  save_model(file_, model);
+  EXPECT_EQ(Json::parse(read_safetensors_metadata(file_).at("config"))["mirrored_axes"],
+            Json({"x", "z"}));
+  EXPECT_EQ(load_model(file_).mirrored_axes, (std::vector<int>{0, 2}));
+  EXPECT_EQ(load_model(file_).intensities, model.intensities);
+  model.mirrored_axes = std::vector<int>{};
+  save_model(file_, model);
+  EXPECT_TRUE(load_model(file_).mirrored_axes->empty()) << "none is another thing than unknown";
+  for (const Json& axes : {Json("x"), Json({0}), Json({"w"}), Json({{"x", 1}})})
+    EXPECT_THAT(refusal_of_config([&](Json& c) { c["mirrored_axes"] = axes; }),
+                HasSubstr("mirrored_axes"))
+        << axes;
+}
+
 TEST_F(ModelFileTest, SavesNoModelWhoseLabelsDoNotFit) {
   Model model = small_model();
   model.labels.erase(1);

@@ -52,6 +52,17 @@ TEST(DistanceMapTest, SignedDistanceCrossesZeroAtTheBoundary) {
                            torch::zeros({2, 2, 2})));
 }
 
+TEST(DistanceMapTest, WhatIsNotKnownIsNeitherInsideNorOutside) {
+  const torch::Tensor mask = torch::tensor({1, 1, 0, 0, 0, 1}, torch::kUInt8).view({1, 1, 6});
+  const torch::Tensor known = torch::tensor({1, 1, 0, 0, 1, 0}, torch::kBool).view({1, 1, 6});
+  // The boundary of the two known voxels inside lies between them and the fifth.
+  EXPECT_TRUE(torch::equal(signed_distance_voxels(mask, known).flatten(),
+                           torch::tensor({-3.5F, -2.5F, 0.0F, 0.0F, 2.5F, 0.0F})));
+  EXPECT_TRUE(
+      torch::equal(signed_distance_voxels(mask, mask.to(torch::kBool)), torch::zeros({1, 1, 6})))
+      << "all that is known is inside";
+}
+
 TEST(DistanceMapTest, RefusesASpacingOfZero) {
   EXPECT_THROW(distance_map(torch::ones({2, 2, 2}, torch::kUInt8), {1, 0, 1}), c10::Error);
 }

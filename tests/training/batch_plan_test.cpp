@@ -3,6 +3,10 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <fstream>
 #include <set>
 
 #include "support/ball_dataset.h"
@@ -98,12 +102,24 @@ TEST(PatchSamplerTest, ByClassDrawsTinyStructuresAsOftenAsLargeOnes) {
   EXPECT_NEAR(tiny_by_class, 150, 40);
 }
 
-TEST(PatchSamplerTest, SmallVolumesArePadded) {
-  const TrainingCase sample = ball_case(20, 3);
-  Random random{0};
-  const Patch patch = draw_patch(sample, {.size = std::array<std::int64_t, 3>{64, 16, 32}}, random);
-  EXPECT_EQ(patch.image.sizes(), (std::vector<std::int64_t>{1, 32, 16, 64}));
-  EXPECT_EQ(patch.label.slice(0, 20).sum().item<int>(), 0);
+TEST(PatchSamplerTest, SmallVolumesAreExtendedWithoutALabel) {
+  const TrainingCase sample = ball_case(20, 3);  // 20 x 23 x 25
+  for (std::uint64_t seed = 0; seed < 5; ++seed) {
+    Random one{seed}, two{seed};
+    const PatchOptions options{.size = std::array<std::int64_t, 3>{64, 16, 32}};
+    const Patch patch = draw_patch(sample, options, one);
+    const Patch cut = cut_patch(sample, options, two);
+    EXPECT_EQ(cut.label.sizes(), (std::vector<std::int64_t>{20, 16, 25}));
+    EXPECT_EQ(patch.image.sizes(), (std::vector<std::int64_t>{1, 32, 16, 64}));
+    EXPECT_TRUE(
+        torch::equal(patch.label.slice(0, 0, 20).slice(2, 0, 25).to(torch::kUInt8), cut.label));
+    EXPECT_EQ(patch.label.eq(-1).sum().item<int>(), 32 * 16 * 64 - 20 * 16 * 25);
+    for (const std::int64_t z : {0, 19, 20, 31})
+      for (const std::int64_t x : {0, 24, 25, 63})
+        EXPECT_TRUE(torch::equal(
+            patch.image[0][z].select(1, x),
+            cut.image[0][std::min<std::int64_t>(z, 19)].select(1, std::min<std::int64_t>(x, 24))));
+  }
 }
 
 TEST(PatchSamplerTest, WholeVolumesOfDifferentSizesFormABatch) {
@@ -111,8 +127,97 @@ TEST(PatchSamplerTest, WholeVolumesOfDifferentSizesFormABatch) {
   const Patch large{torch::ones({1, 4, 2, 5}), torch::ones({4, 2, 5}, torch::kUInt8)};
   const Batch batch = collate({small, large}, {{}, {1}});
   EXPECT_EQ(batch.image.sizes(), (std::vector<std::int64_t>{2, 1, 4, 3, 5}));
-  EXPECT_EQ(batch.label[0].sum().item<int>(), 24);
-  EXPECT_EQ(batch.label[1].sum().item<int>(), 40);
+  const std::int64_t seen[] = {24, 40};
+  for (std::int64_t n = 0; n < 2; ++n) {
+    EXPECT_EQ(batch.label[n].eq(1).sum().item<std::int64_t>(), seen[n]);
+    EXPECT_EQ(batch.label[n].eq(-1).sum().item<std::int64_t>(), 60 - seen[n]);
+  }
+}
+
+TEST(PatchSamplerTest, ABatchOfEqualVolumesKeepsItsBytes) {
+  const Patch patch{torch::ones({1, 2, 3, 4}), torch::full({2, 3, 4}, 255).to(torch::kUInt8)};
+  const Batch batch = collate({patch, patch}, {{}, {}}, {2, 3, 4});
+  EXPECT_EQ(batch.label.scalar_type(), torch::kUInt8);
+  const Patch moved{patch.image, patch.label.to(torch::kInt16).index_put_({0, 0, 0}, -1)};
+  const Batch mixed = collate({patch, moved}, {{}, {}});
+  EXPECT_EQ(mixed.label.scalar_type(), torch::kInt16);
+  EXPECT_EQ(mixed.label[0].min().item<int>(), 255);
+  EXPECT_EQ(mixed.label[1].min().item<int>(), -1);
+}
+
+TEST(PatchSamplerTest, WhatNoScanShowedIsNeitherCountedNorDrawn) {
+  TrainingCase sample = ball_case(20, 3);
+  sample.label = sample.label.to(torch::kInt16);
+  sample.label.slice(0, 4, 20).fill_(-1);  // half of the ball, and all of label 2
+  index_foreground(sample, 3);
+  EXPECT_EQ(sample.voxel_counts, (std::vector<std::int64_t>{4 * 23 * 25 - 32, 32, 0}));
+  EXPECT_EQ(sample.foreground[0].numel() + sample.foreground[2].numel(), 0);
+  sample.label.masked_fill_(sample.label.gt(0), 0);
+  sample.label.slice(0, 0, 3).fill_(-1);  // one plane of background is left
+  index_foreground(sample, 3);
+  for (std::uint64_t i = 0; i < 50; ++i) {
+    Random random{3, i};
+    const Patch patch = cut_patch(sample, {.size = std::array<std::int64_t, 3>{2, 2, 2}}, random);
+    EXPECT_TRUE(patch.label.ne(-1).any().item<bool>()) << "a patch that shows nothing";
+  }
+  sample.label.fill_(-2);
+  EXPECT_THROW(index_foreground(sample, 3), c10::Error);
+}
+
+// The filling comes last: the network sees the same beyond the end of a mirrored volume as it would
+// if the scan had been taken so.
+TEST(BatchPlanTest, PatchesAreFilledAfterTheyWereAugmented) {
+  const testing::TemporaryFolder folder;
+  CaseStore store(read_dataset(testing::write_ball_dataset(folder.path(), 3)), {},
+                  {.limit_bytes = 1 << 26});
+  const StageConfig stage = {.patch = std::array<std::int64_t, 3>{32, 24, 40}, .batch = 3};
+  const Json parts = {{"flip", {{"probability", 1}, {"axes", {"x", "z"}}}}};
+  const Batch batch = BatchPlan(stage, 0, false, 1, {0, 1, 2},
+                                Augmenter(parse_augment_config(parts), store.dataset().labels))
+                          .make(0, store);
+  EXPECT_EQ(batch.image.sizes(), (std::vector<std::int64_t>{3, 1, 40, 24, 32}));
+  const auto cases = BatchPlan(stage, 0, false, 1, {0, 1, 2}).cases_of(0);
+  for (std::size_t i = 0; i < 3; ++i) {
+    const auto sample = store.get(cases[i]);
+    const torch::Tensor label = sample->label.flip({0, 2});
+    const auto n = static_cast<std::int64_t>(i);
+    EXPECT_TRUE(
+        torch::equal(batch.image[n], extend_scan(sample->image().flip({1, 3}), {40, 24, 32})));
+    EXPECT_TRUE(torch::equal(batch.label[n], extend_labels(label, {40, 24, 32})));
+  }
+}
+
+// A data set of one case whose slices are shifted against each other, all of it label 1.
+std::filesystem::path write_sheared_dataset(const std::filesystem::path& folder) {
+  std::filesystem::create_directories(folder);
+  Geometry grid{.size = {12, 10, 16}, .spacing_mm = {1, 1, 2}};
+  grid.direction = {1, 0, std::sin(0.3), 0, 1, 0, 0, 0, std::cos(0.3)};
+  write_volume(folder / "image.nii.gz", {grid, torch::full({1, 16, 10, 12}, 50, torch::kInt16)});
+  write_volume(folder / "label.nii.gz", {grid, torch::ones({1, 16, 10, 12}, torch::kUInt8)});
+  const Json dataset = {{"name", "sheared"},
+                        {"labels", {{"0", "background"}, {"1", "all"}}},
+                        {"training", {{{"image", "image.nii.gz"}, {"label", "label.nii.gz"}}}}};
+  std::ofstream(folder / "dataset.json") << dataset.dump();
+  return folder;
+}
+
+TEST(BatchPlanTest, TheCornersAroundAShearedScanAreNoBackground) {
+  const testing::TemporaryFolder folder;
+  const auto dataset = read_dataset(write_sheared_dataset(folder / "data"));
+  for (const bool cached : {false, true}) {
+    CaseStoreOptions options{.limit_bytes = 1 << 26};
+    if (cached) options.cache = CaseCacheOptions{.folder = folder / "cache"};
+    for (int round = 0; round < 2; ++round) {  // from the files, then from the cache
+      CaseStore store(dataset, {.resample_sheared = true}, options);
+      const auto sample = store.get(0);
+      const std::int64_t unseen = sample->label.eq(-1).sum().item<std::int64_t>();
+      EXPECT_GT(unseen, 0);
+      EXPECT_EQ(sample->voxel_counts,
+                (std::vector<std::int64_t>{0, sample->label.numel() - unseen}));
+      const Batch batch = BatchPlan({.batch = 1}, 0, false, 1, {0}).make(0, store);
+      EXPECT_TRUE(torch::equal(batch.label[0], sample->label));
+    }
+  }
 }
 
 }  // namespace

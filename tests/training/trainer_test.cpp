@@ -4,9 +4,11 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
+#include <cmath>
 #include <csignal>
 #include <fstream>
 
+#include "lamp/base/csv.h"
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
 #include "lamp/base/interrupt.h"
@@ -246,6 +248,147 @@ TEST_F(TrainerTest, ABrokenImageIsAnInputErrorThatNamesTheFile) {
   } catch (const InputError& error) {
     EXPECT_THAT(error.file(), HasSubstr("ball_2.nii.gz"));
   }
+}
+
+// The provenance that best.safetensors carries, and the row of metrics.csv of that epoch.
+struct BestOfRun {
+  Json provenance;
+  std::vector<double> dice_means;  // by row; NaN where the cell is empty
+};
+
+BestOfRun best_of(const fs::path& run) {
+  const auto metadata = read_safetensors_metadata(run / "best.safetensors");
+  BestOfRun best{.provenance = Json::parse(metadata.at("config"))["provenance"]};
+  const std::string text = read_file(run / "metrics.csv");
+  const auto records = csv_records(text);
+  for (std::size_t i = 1; i < records.size(); ++i) {
+    const std::string cell = csv_fields(records[i]).at(5);
+    best.dice_means.push_back(cell.empty() ? std::nan("") : std::stod(cell));
+  }
+  return best;
+}
+
+// Two data sets of negatives: one without any foreground, one whose held-out cases have none.
+TEST_F(TrainerTest, HeldOutCasesWithoutForegroundAreScoredByWhatIsFoundInThem) {
+  Json dataset = read_json(folder_ / "data" / "dataset.json");
+  for (int i : {3, 4}) {
+    const std::string name = "labelsTr/ball_" + std::to_string(i) + ".nii.gz";
+    Volume label = read_label(folder_ / "data" / name);
+    label.voxels.zero_();
+    write_volume(folder_ / "data" / name, label);
+    dataset["validation"].push_back(dataset["training"][3]);
+    dataset["training"].erase(3);
+  }
+  std::ofstream(folder_ / "data" / "dataset.json") << dataset.dump();
+  Json config = testing::ball_config();
+  config["curriculum"][1]["epochs"] = 6;
+  const TrainSummary summary = run("run", config);
+  const BestOfRun best = best_of(folder_ / "run");
+  ASSERT_EQ(best.dice_means.size(), 8U);
+  double most = -1;
+  for (const double mean : best.dice_means) {
+    EXPECT_TRUE(mean == 0 || mean == 1) << mean << ": found something, or rightly nothing";
+    most = std::max(most, mean);
+  }
+  EXPECT_EQ(summary.best_dice, most);
+  EXPECT_EQ(best.provenance["validation_dice"].get<double>(), most);
+  const auto epoch = best.provenance["epoch"].get<std::size_t>();
+  EXPECT_EQ(best.dice_means.at(epoch - 1), most);
+  if (most == 1) {
+    for (std::size_t later = epoch; later < 8; ++later)
+      EXPECT_LT(best.dice_means[later], 1) << "the latest of equals";
+  }
+}
+
+TEST_F(TrainerTest, WithoutAnnotatedHeldOutCasesTheBestIsTheLatest) {
+  Json dataset = read_json(folder_ / "data" / "dataset.json");
+  dataset["labels"]["2"] = "never seen";
+  dataset["validation"].push_back(dataset["training"][4]);
+  dataset["validation"][0]["annotated"] = {2};
+  dataset["training"].erase(4);
+  Volume label = read_label(folder_ / "data" / "labelsTr" / "ball_4.nii.gz");
+  label.voxels.zero_();
+  write_volume(folder_ / "data" / "labelsTr" / "ball_4.nii.gz", label);
+  std::ofstream(folder_ / "data" / "dataset.json") << dataset.dump();
+  run("scored", testing::ball_config());  // label 2: not there, and perhaps found
+  EXPECT_GE(best_of(folder_ / "scored").provenance["validation_dice"].get<double>(), 0);
+
+  Json config = testing::ball_config();
+  config["validation"]["fraction"] = 0;
+  testing::write_ball_dataset(folder_ / "data", 5);
+  const TrainSummary summary = run("off", config);
+  EXPECT_EQ(summary.best_dice, -1);
+  EXPECT_EQ(best_of(folder_ / "off").provenance["epoch"], 4);
+  EXPECT_TRUE(best_of(folder_ / "off").provenance["validation_dice"].is_null());
+}
+
+TEST_F(TrainerTest, WhatIsNamedBestIsThereAfterEveryStop) {
+  Json config = testing::ball_config();
+  for (const double fraction : {0.0, 0.2}) {
+    config["validation"] = {{"every_epochs", 1000}, {"fraction", fraction}};
+    const std::string name = "run-" + std::to_string(fraction);
+    set_caught_signal(SIGTERM);
+    EXPECT_THROW(run(name, config), Interrupted);
+    set_caught_signal(0);
+    EXPECT_TRUE(fs::exists(folder_ / name / "best.safetensors"));
+    fs::remove(folder_ / name / "best.safetensors");
+    EXPECT_TRUE(fs::exists(run(name, config, true).best));
+    fs::remove(folder_ / name / "best.safetensors");
+    const TrainSummary again = run(name, config, true);  // nothing is left to train
+    EXPECT_TRUE(fs::exists(again.best));
+    EXPECT_EQ(again.best_dice, -1) << "the best one is lost, the latest stands in for it";
+    EXPECT_EQ(run(name, config, true).best_dice, -1);
+  }
+}
+
+TEST_F(TrainerTest, TheModelSaysWhatItWasTrainedOn) {
+  Json config = testing::ball_config();
+  config["augment"] = {{"flip", {{"probability", 0.5}, {"axes", {"x", "z"}}}}};
+  run("run", config);
+  for (const char* file : {"run/best.safetensors", "run/last.safetensors"}) {
+    const Json model = Json::parse(read_safetensors_metadata(folder_ / file).at("config"));
+    EXPECT_EQ(model["mirrored_axes"], Json({"x", "z"}));
+    const Json& found = model["intensities"]["channels"][0];
+    EXPECT_EQ(model["intensities"]["cases"], 4);
+    // The data set's own making: noise of deviation 10 about 0, and about 100 in the balls.
+    EXPECT_NEAR(found["outside"]["mean"].get<double>(), 0, 1);
+    EXPECT_NEAR(found["outside"]["sd"].get<double>(), 10, 0.5);
+    EXPECT_NEAR(found["inside"]["mean"].get<double>(), 100, 1);
+    EXPECT_NEAR(found["inside"]["percentiles"]["50"].get<double>(), 100, 1);
+    EXPECT_NEAR(found["outside"]["percentiles"]["95"].get<double>(), 16.4, 1);
+  }
+  EXPECT_EQ(read_json(folder_ / "run" / "intensities.json")["intensities"],
+            Json::parse(read_safetensors_metadata(folder_ / "run" / "last.safetensors")
+                            .at("config"))["intensities"]);
+}
+
+TEST_F(TrainerTest, SaysThatThereIsNothingToLearn) {
+  Json config = testing::ball_config();
+  run("some", config);
+  EXPECT_EQ(bytes("some/train.log").find("warning"), std::string::npos);
+  config["data"]["window"] = {1000, 2000};
+  run("window", config);
+  EXPECT_THAT(
+      bytes("window/train.log"),
+      AllOf(HasSubstr("100 % of the labelled voxels are clipped"), HasSubstr("[1000, 2000]")));
+  config = testing::ball_config();
+  Json dataset = read_json(folder_ / "data" / "dataset.json");
+  dataset["labels"]["2"] = "cyst";
+  dataset["labels"]["3"] = "stone";
+  for (auto& entry : dataset["training"]) entry["annotated"] = {1, 3};
+  std::ofstream(folder_ / "data" / "dataset.json") << dataset.dump();
+  run("partly", config);
+  EXPECT_THAT(bytes("partly/train.log"),
+              AllOf(HasSubstr("label 2 \"cyst\" is annotated in no training case"),
+                    HasSubstr("label 3 \"stone\" is in none of the 4 training cases")));
+  for (int i = 0; i < 5; ++i) {
+    const fs::path file = folder_ / "data" / "labelsTr" / ("ball_" + std::to_string(i) + ".nii.gz");
+    Volume label = read_label(file);
+    label.voxels.zero_();
+    write_volume(file, label);
+  }
+  run("empty", config);
+  EXPECT_THAT(bytes("empty/train.log"), HasSubstr("no training case holds any foreground"));
 }
 
 TEST_F(TrainerTest, PartlyAnnotatedCasesTrain) {

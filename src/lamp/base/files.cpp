@@ -3,11 +3,11 @@
 
 #include <fcntl.h>
 #include <signal.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
+#include <cctype>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "lamp/base/errors.h"
+#include "lamp/base/regular_file.h"
 
 namespace lamp {
 namespace fs = std::filesystem;
@@ -24,16 +25,22 @@ namespace {
 // A longer stem would make a name that the file system refuses although the final one is fine.
 constexpr std::size_t kLongestStem = 100;
 
-// "case.nii.gz" becomes ".case.<pid>-<n>.tmp.nii.gz": hidden, unique, and of the same format to
-// libraries that go by the extension.
+// What the temporary names of "case.nii.gz" begin with: ".case.".
+std::string temporary_start(const std::string& name) {
+  return "." + name.substr(0, std::min(name.find('.', 1), kLongestStem)) + ".";
+}
+
+// "case.NII.GZ" becomes ".case.<pid>-<n>.tmp.nii.gz": hidden, unique, and of the same format to
+// libraries that go by the extension, in small letters.
 fs::path temporary_name(const fs::path& path) {
   static std::atomic<unsigned> counter{0};
   const std::string name = path.filename().string();
   const std::size_t dot = name.find('.', 1);
-  const std::string stem = name.substr(0, std::min(dot, kLongestStem));
-  const std::string extension = dot == std::string::npos ? "" : name.substr(dot);
+  std::string extension = dot == std::string::npos ? "" : name.substr(dot);
+  std::transform(extension.begin(), extension.end(), extension.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   const std::string unique = std::to_string(getpid()) + "-" + std::to_string(counter++);
-  return path.parent_path() / ("." + stem + "." + unique + ".tmp" + extension);
+  return path.parent_path() / (temporary_start(name) + unique + ".tmp" + extension);
 }
 
 // The process in a name that temporary_name made; none for any other name.
@@ -50,6 +57,21 @@ std::optional<pid_t> process_of_temporary(const std::string& name) {
   const auto second = std::from_chars(first.ptr + 1, last, number);
   if (second.ec != std::errc() || second.ptr != last || process < 1) return std::nullopt;
   return process;
+}
+
+// Those whose names begin with `start`.
+int remove_stale(const fs::path& folder, const std::string& start) {
+  int removed = 0;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    const std::string name = entry.path().filename().string();
+    const auto process = process_of_temporary(name);
+    if (!process || *process == getpid() || !name.starts_with(start)) continue;
+    if (!entry.is_regular_file(error)) continue;
+    if (kill(*process, 0) == 0 || errno != ESRCH) continue;
+    if (fs::remove(entry.path(), error)) ++removed;
+  }
+  return removed;
 }
 
 void sync_folder(const fs::path& folder) {
@@ -125,48 +147,21 @@ std::string cannot_read_detail(int error) {
 }
 
 std::string read_file(const fs::path& path, std::size_t limit_bytes) {
-  // Opening a FIFO for reading would wait for a writer.
-  const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (descriptor < 0) throw InputError("cannot read", path.string(), cannot_read_detail(errno));
-  struct Closer {
-    int descriptor;
-    ~Closer() { close(descriptor); }
-  } closer{descriptor};
-  struct stat status {};
-  if (fstat(descriptor, &status) != 0 || !S_ISREG(status.st_mode))
-    throw InputError("cannot read", path.string(),
-                     S_ISDIR(status.st_mode)
-                         ? "found a folder, expected a file"
-                         : "not a regular file (a pipe, socket or device); copy it to a file");
-  const auto size = static_cast<std::size_t>(status.st_size);
+  const RegularFile file(path);
+  const auto size = static_cast<std::size_t>(file.size());
   if (size > limit_bytes) {
     throw InputError("cannot read", path.string(),
                      std::to_string(size) + " bytes, more than the " + std::to_string(limit_bytes) +
                          " that such a file may have");
   }
-  std::string bytes(size, '\0');
-  std::size_t done = 0;
-  while (done < size) {
-    const ssize_t got = read(descriptor, bytes.data() + done, size - done);
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0)
-      throw InputError("cannot read", path.string(),
-                       got < 0 ? cannot_read_detail(errno) : "it shrank while it was read");
-    done += static_cast<std::size_t>(got);
-  }
-  return bytes;
+  return file.start(size);
 }
 
-int remove_stale_temporaries(const fs::path& folder) {
-  int removed = 0;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(folder, error)) {
-    const auto process = process_of_temporary(entry.path().filename().string());
-    if (!process || *process == getpid() || !entry.is_regular_file(error)) continue;
-    if (kill(*process, 0) == 0 || errno != ESRCH) continue;
-    if (fs::remove(entry.path(), error)) ++removed;
-  }
-  return removed;
+int remove_stale_temporaries(const fs::path& folder) { return remove_stale(folder, "."); }
+
+int remove_stale_temporaries_of(const fs::path& file) {
+  const fs::path folder = file.has_parent_path() ? file.parent_path() : fs::path(".");
+  return remove_stale(folder, temporary_start(file.filename().string()));
 }
 
 void make_output_folder(const fs::path& folder) {

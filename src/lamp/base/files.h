@@ -52,6 +52,8 @@ std::string cannot_read_detail(int error);
 // Removes the temporary files of AtomicFile in `folder` whose processes are gone. Only for folders
 // that no other machine writes to at the same time (a run folder under its lock). Returns how many.
 int remove_stale_temporaries(const std::filesystem::path& folder);
+// Likewise those of one file, in a folder that others may be writing to.
+int remove_stale_temporaries_of(const std::filesystem::path& file);
 
 // Creates the folder and its parents; throws Error (exit 1) if that fails or if no file can be
 // created in it.

@@ -78,6 +78,16 @@ std::int64_t parse_bytes(const std::string& text, const std::string& what) {
   return static_cast<std::int64_t>(value * factor);
 }
 
+std::int64_t parse_memory(const std::string& text, const std::string& what) {
+  constexpr std::int64_t kLeastPlain = std::int64_t{1} << 20;
+  const std::int64_t bytes = parse_bytes(text, what);
+  const bool is_plain = text.find_first_not_of("0123456789.+-eE ") == std::string::npos;
+  if (is_plain && bytes < kLeastPlain)
+    throw UsageError(what + ": found \"" + text + "\", which would be " + bytes_text(bytes) +
+                     "; give the unit, such as " + text + "GiB");
+  return bytes;
+}
+
 double parse_rate(const std::string& text, const std::string& what) {
   double value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -95,6 +105,32 @@ double parse_rate(const std::string& text, const std::string& what) {
   if (error != std::errc() || !known || !(value > 0) || !std::isfinite(value * factor))
     throw UsageError(what + ": found \"" + text + "\", expected a rate such as 100T or 50GB/s");
   return value * factor;
+}
+
+double parse_bandwidth(const std::string& text, const std::string& what) {
+  std::string rest = text;
+  double share = 1;
+  // b is a bit by every standard, B a byte.
+  for (const std::string bits : {"bits/s", "bit/s", "bps", "b/s", "bits", "bit", "b"})
+    if (share == 1 && rest.ends_with(bits)) {
+      rest.resize(rest.size() - bits.size());
+      share = 1.0 / 8;
+    }
+  if (rest.ends_with("Bps")) rest.resize(rest.size() - 2);
+  try {
+    if (rest.find_first_of("fF") == std::string::npos) return share * parse_rate(rest, what);
+  } catch (const UsageError&) {
+    // The same, in this option's words.
+  }
+  throw UsageError(what + ": found \"" + text +
+                   "\", expected bytes a second such as 50GB/s, or bits: 400Gb/s");
+}
+
+double parse_flops(const std::string& text, const std::string& what) {
+  if (text.find_first_of("bB") != std::string::npos)
+    throw UsageError(what + ": found \"" + text +
+                     "\", expected operations a second such as 100T or 19.5TFLOPS");
+  return parse_rate(text, what);
 }
 
 std::string clock_text(double seconds) {

@@ -20,9 +20,16 @@ std::string bytes_text(std::int64_t bytes);
 std::string need_bytes_text(std::int64_t bytes);
 // Bytes of "8GiB", "500MB", "1.5g" or a plain number. Throws UsageError that names `what`.
 std::int64_t parse_bytes(const std::string& text, const std::string& what);
+// The same of a memory: a plain number of less than a MiB surely lacks its unit.
+std::int64_t parse_memory(const std::string& text, const std::string& what);
 // A rate such as "100T", "19.5TFLOPS", "50GB/s" or "1e12", in units a second. Throws UsageError
 // that names `what`.
 double parse_rate(const std::string& text, const std::string& what);
+// Bytes a second of "50GB/s", "25G" or, in bits, "400Gb/s" and "400Gbit/s". Throws UsageError that
+// names `what`.
+double parse_bandwidth(const std::string& text, const std::string& what);
+// Operations a second of "100T" or "19.5TFLOPS". Throws UsageError that names `what`.
+double parse_flops(const std::string& text, const std::string& what);
 // Three numbers of voxels: "64,64,48" as options take it, or with "x" in between.
 std::string size_text(const std::array<std::int64_t, 3>& size, const std::string& between = ",");
 // "1:05" or "2:00:09".

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "lamp/cli/commands.h"
+#include "lamp/cli/dataset_options.h"
 #include "lamp/training/bench_input.h"
 #include "lamp/training/train_config.h"
 
@@ -55,6 +56,7 @@ void add_bench_input_command(CLI::App& bench, const GlobalOptions& globals) {
       ->add_option("--step-seconds", options->step_seconds,
                    "how long the device is busy with a batch; measured if not given")
       ->check(CLI::PositiveNumber);
+  add_outside_option(*command);
   command->callback([options, &globals] { run(*options, globals); });
 }
 

@@ -4,6 +4,9 @@
 #include <memory>
 
 #include "lamp/cli/commands.h"
+#include "lamp/cli/dataset_options.h"
+#include "lamp/cli/orientation_option.h"
+#include "lamp/cli/output_options.h"
 #include "lamp/evaluation/evaluation.h"
 #include "lamp/evaluation/summary.h"
 
@@ -19,11 +22,17 @@ void add_evaluate_command(CLI::App& app, const GlobalOptions& globals) {
       ->required();
   command->add_option("-d,--dataset", options->dataset,
                       "dataset.json with the labels' names and what was annotated");
-  command->add_option("-o,--output", *output, "summary.json to write (default: beside PRED)");
+  command
+      ->add_option("-o,--output", *output,
+                   "summary.json to write, or a folder for it (default: beside PRED)")
+      ->check(names_an_output());
+  add_outside_option(*command);
+  add_orientation_option(*command, options->nifti_form);
   command->callback([options, output, &globals] {
+    const std::filesystem::path summary = summary_path(*output, options->prediction);
+    summary_outputs(summary, *options).check();
     const EvaluationResult result = evaluate_folders(*options);
-    if (output->empty()) *output = default_summary(options->prediction);
-    if (!result.cases.empty()) write_summary(result, *output);
+    write_summary(result, summary);
     if (globals.json) {
       print_json(summary_json(result));
     } else if (!result.cases.empty()) {

@@ -4,6 +4,8 @@
 
 #include "lamp/base/files.h"
 #include "lamp/cli/commands.h"
+#include "lamp/cli/dataset_options.h"
+#include "lamp/cli/output_options.h"
 #include "lamp/experiment/experiment.h"
 
 namespace lamp {
@@ -22,7 +24,8 @@ void add_experiment_command(CLI::App& app, const GlobalOptions& globals) {
       ->add_option("--scale", request->scale, "small: phantoms on a CPU; full: the paper's sizes")
       ->capture_default_str();
   command->add_option("-o,--output", request->folder, "folder for results and all in between")
-      ->required();
+      ->required()
+      ->check(names_an_output());
   command->add_option("-d,--dataset", request->dataset,
                       "real data instead of phantoms: folder with dataset.json and labelsTs");
   command->add_option("--device", request->device, "auto, cpu, cuda:0, or several")
@@ -31,6 +34,7 @@ void add_experiment_command(CLI::App& app, const GlobalOptions& globals) {
       ->add_option("--set", request->settings,
                    "key=value in the experiment, such as train.optimizer.lr=1e-4")
       ->allow_extra_args(false);
+  add_outside_option(*command);
   command->callback([request, &globals] {
     const Json results = run_experiment(*request);
     if (globals.json) {

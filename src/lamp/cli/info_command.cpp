@@ -71,7 +71,7 @@ void print_stages(const Json& curriculum) {
 
 void print_members(const Json& config) {
   for (const auto& [key, value] : config.items()) {
-    if (key == "net" || key == "labels") continue;
+    if (key == "net" || key == "labels" || key == "intensities") continue;  // --json shows all
     if (key == "curriculum" && value.is_array())
       print_stages(value);
     else

@@ -9,8 +9,11 @@ namespace {
 
 // A number or a list where it reads as one, else the word itself.
 Json value_of(const std::string& text) {
-  const Json parsed = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-  return parsed.is_discarded() ? Json(text) : parsed;
+  try {
+    return parse_json(text, "the command line");
+  } catch (const InputError&) {
+    return text;
+  }
 }
 
 }  // namespace
@@ -71,14 +74,6 @@ std::array<std::int64_t, 3> parse_size(const std::string& text, const std::strin
   throw UsageError(option + ": found \"" + text +
                    "\", expected X,Y,Z such as 128,128,96, each 1 to " +
                    std::to_string(kLongestSide));
-}
-
-void refuse_same_file(const std::vector<std::pair<std::string, std::string>>& files) {
-  for (std::size_t i = 0; i < files.size(); ++i)
-    for (std::size_t j = i + 1; j < files.size(); ++j)
-      if (!files[i].second.empty() && files[i].second == files[j].second)
-        throw UsageError(files[i].first + " and " + files[j].first + " name the same file, " +
-                         files[i].second + ": give each its own");
 }
 
 }  // namespace lamp

@@ -7,8 +7,6 @@
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <utility>
-#include <vector>
 
 #include "lamp/base/json.h"
 
@@ -33,8 +31,5 @@ Json to_json(const ExecutionOptions& options);
 
 // x, y, z of "64,64,64". Throws UsageError that names the option.
 std::array<std::int64_t, 3> parse_size(const std::string& text, const std::string& option);
-
-// files: options and what they name, or "". Throws UsageError where one would overwrite another.
-void refuse_same_file(const std::vector<std::pair<std::string, std::string>>& files);
 
 }  // namespace lamp

@@ -4,6 +4,8 @@
 #include <string>
 
 #include "lamp/cli/commands.h"
+#include "lamp/cli/dataset_options.h"
+#include "lamp/cli/output_options.h"
 #include "lamp/data/prepare.h"
 
 namespace lamp {
@@ -20,13 +22,15 @@ void add_prepare_command(CLI::App& app, const GlobalOptions& globals) {
       ->required();
   command->add_option("source", options->source, "the data set's folder")->required();
   command->add_option("-o,--output", options->folder, "folder to write: new, empty or begun before")
-      ->required();
+      ->required()
+      ->check(names_an_output());
   command->add_option("--spacing", *spacing, "han-npy: mm between voxels, X,Y,Z (default: 1,1,1)");
   command->add_option("--test", options->test,
                       "number of test cases, drawn by --seed among the fully annotated ones");
   command->add_option("--test-cases", options->test_cases, "names of the test cases: a,b,c")
       ->delimiter(',')
       ->allow_extra_args(false);  // or the source behind it would be taken for a name
+  add_outside_option(*command);
   command->callback([options, spacing, &globals] {
     if (!spacing->empty()) options->spacing_mm = parse_spacing(*spacing);
     options->seed = globals.seed_or_zero();

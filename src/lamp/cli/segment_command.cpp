@@ -6,6 +6,8 @@
 #include "lamp/base/errors.h"
 #include "lamp/base/text.h"
 #include "lamp/cli/commands.h"
+#include "lamp/cli/orientation_option.h"
+#include "lamp/cli/output_options.h"
 #include "lamp/inference/segmenter.h"
 #include "lamp/inference/test_time_mirroring.h"
 
@@ -32,7 +34,7 @@ SegmentRequest request_of(const Options& options) {
   request.options.blend = parse_blend(options.blend);
   if (!options.memory.empty())
     request.options.memory_bytes = parse_bytes(options.memory, "--memory");
-  if (!options.mirror.empty()) request.options.mirror_axes = parse_mirror_axes(options.mirror);
+  if (!options.mirror.empty()) request.options.mirror = parse_mirror_request(options.mirror);
   if (!(request.options.cleanup.min_volume_mm3 >= 0))
     throw UsageError("--min-volume-mm3: expected a volume of 0 or more");
   check_options(request.options);
@@ -53,9 +55,11 @@ void add_cleaning_options(CLI::App& command, Options& options) {
   command
       .add_option(
           "--keep-largest", cleanup.keep_largest,
-          "keep only the largest piece of these labels (ids or names); alone = of every label")
+          "keep only the largest piece of these labels (ids or names); alone: of every label. "
+          "Default: off")
       ->expected(0, -1)
       ->delimiter(',')
+      ->option_text("[LABELS]")
       ->default_str("all");
   command.add_option("--min-volume-mm3", cleanup.min_volume_mm3, "remove pieces smaller than this");
 }
@@ -81,9 +85,11 @@ void add_network_options(CLI::App& command, Options& options) {
       ->capture_default_str();
   command
       .add_option("--tta", options.mirror,
-                  "also segment mirrored copies and average; axes, default x,y,z")
+                  "also segment copies mirrored along axes such as x,y and average; alone: along "
+                  "those that training mirrored. Default: off")
       ->expected(0, 1)
-      ->default_str("x,y,z");
+      ->option_text("[AXES]")
+      ->default_str("trained");  // what --tta alone means
 }
 
 }  // namespace
@@ -97,16 +103,20 @@ void add_segment_command(CLI::App& app, const GlobalOptions& globals) {
       ->required();
   command->add_option("-i,--input", options->inputs, "images, folders of images, DICOM folders")
       ->required();
-  command->add_option("-o,--output", options->output, "folder for the label maps and segment.json")
-      ->required();
+  command
+      ->add_option("-o,--output", options->output,
+                   "folder for the label maps and segment.json; or one label map's name")
+      ->required()
+      ->check(names_an_output());
   command->add_option("--series", options->series,
-                      "which of several DICOM series in a folder: its UID or number");
+                      "which of several DICOM series in a folder: its number or its UID");
   add_network_options(*command, *options);
-  command->add_option("--format", options->segment.format, "nii.gz, nii, nrrd or mha")
-      ->capture_default_str();
+  command->add_option("--format", options->segment.format,
+                      "nii.gz, nii, nrrd or mha; default: as -o ends, or nii.gz");
   command->add_flag("--save-probabilities", options->segment.save_probabilities,
                     "also <case>_prob: the softmax of every class");
   add_cleaning_options(*command, *options);
+  add_orientation_option(*command, options->segment.nifti_form);
   command->callback([options, &globals] { run(*options, globals); });
 }
 

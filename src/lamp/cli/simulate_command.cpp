@@ -7,10 +7,10 @@
 #include <vector>
 
 #include "lamp/base/errors.h"
-#include "lamp/base/files.h"
+#include "lamp/base/interrupt.h"
 #include "lamp/base/text.h"
 #include "lamp/cli/commands.h"
-#include "lamp/cli/network_options.h"
+#include "lamp/cli/output_options.h"
 #include "lamp/planner/block_stream.h"
 #include "lamp/planner/simulate.h"
 #include "lamp/planner/timetable.h"
@@ -97,8 +97,31 @@ Json to_json(const Options& options, const Simulation& simulation) {
           {"bubble", simulation.bubble},
           {"utilisation", simulation.utilisation},
           {"busy", simulation.busy},
-          {"peak_in_flight", simulation.peak_in_flight},
-          {"timeline", to_json(simulation.timeline)}};
+          {"peak_in_flight", simulation.peak_in_flight}};
+}
+
+std::string row_of(const TimelineEntry& entry) {
+  const auto number = [](double value) { return dump_json(Json(value), -1); };
+  std::string row = "{\"stage\": " + std::to_string(entry.stage) + ", \"kind\": \"" +
+                    to_string(entry.kind) +
+                    "\", \"microbatch\": " + std::to_string(entry.microbatch) +
+                    ", \"start\": " + number(entry.start) + ", \"end\": " + number(entry.end);
+  if (entry.kind == WorkKind::kTransfer) row += ", \"to_stage\": " + std::to_string(entry.to_stage);
+  return row + "}";
+}
+
+// Row by row: as a tree of values a timeline of millions would take gigabytes and minutes.
+void print_schedule_json(const Options& options, const Simulation& simulation) {
+  constexpr std::size_t kRowsBetweenLooks = 4096;
+  std::string head = dump_json(to_json(options, simulation));
+  head.resize(head.rfind('}'));
+  while (head.back() == '\n') head.pop_back();
+  std::cout << head << ",\n  \"timeline\": [";
+  for (std::size_t i = 0; i < simulation.timeline.size(); ++i) {
+    if (i % kRowsBetweenLooks == 0) throw_if_interrupted("the output is incomplete");
+    std::cout << (i == 0 ? "\n    " : ",\n    ") << row_of(simulation.timeline[i]);
+  }
+  std::cout << "\n  ]\n}" << std::endl;
 }
 
 void print_text(const Options& options, const Simulation& simulation) {
@@ -127,18 +150,19 @@ void check(const Options& options) {
 
 void run_schedule(const Options& options, const GlobalOptions& globals) {
   check(options);
-  refuse_same_file({{"--svg", options.svg}, {"--trace", options.trace}});
+  const PictureFiles pictures{options.svg, options.trace};
+  picture_outputs(pictures).check();
   const Schedule schedule =
       make_schedule(parse_schedule_kind(options.schedule), options.stages, options.microbatches);
+  throw_if_interrupted("nothing was written");
   const Simulation simulation = simulate(schedule, costs_of(options, schedule));
+  throw_if_interrupted("nothing was written");
   if (globals.json) {
-    print_json(to_json(options, simulation));
+    print_schedule_json(options, simulation);
   } else {
     print_text(options, simulation);
   }
-  if (!options.svg.empty()) write_file(options.svg, timeline_svg(picture_of(options, simulation)));
-  if (!options.trace.empty())
-    write_file(options.trace, timeline_trace(picture_of(options, simulation)));
+  write_picture_files(pictures, picture_of(options, simulation));
 }
 
 void run_paper(const GlobalOptions& globals) {
@@ -191,9 +215,12 @@ void add_simulate_command(CLI::App& app, const GlobalOptions& globals) {
   times("--transfer", options->transfer, "time between neighbours, one or K-1 of them; default 0");
   command->add_option("--recompute", options->recompute, "never, always or except_last")
       ->capture_default_str();
-  command->add_option("--svg", options->svg, "draw the timeline to this file");
-  command->add_option("--trace", options->trace,
-                      "write it as a Chrome trace (chrome://tracing, ui.perfetto.dev)");
+  command->add_option("--svg", options->svg, "draw the timeline to this file")
+      ->check(names_an_output());
+  command
+      ->add_option("--trace", options->trace,
+                   "write it as a Chrome trace (chrome://tracing, ui.perfetto.dev)")
+      ->check(names_an_output());
   const auto others = command->get_options();
   CLI::Option* paper = command->add_flag("--paper", options->paper,
                                          "the two throughputs of the paper's Appendix B; alone");

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "lamp/cli/commands.h"
+#include "lamp/cli/output_options.h"
 #include "lamp/data/datalist.h"
 #include "lamp/data/phantom.h"
 
@@ -17,7 +18,9 @@ void add_synth_command(CLI::App& app, const GlobalOptions& globals) {
   auto folder = std::make_shared<std::string>();
   auto size = std::make_shared<std::string>();
   command->add_option("--kind", options->kind, "han, liver or twins")->required();
-  command->add_option("-o,--output", *folder, "folder to write, new or empty")->required();
+  command->add_option("-o,--output", *folder, "folder to write, new or empty")
+      ->required()
+      ->check(names_an_output());
   command->add_option("--train", options->train, "number of training cases");
   command->add_option("--test", options->test, "number of test cases");
   command->add_option("--size", *size, "voxels X,Y,Z; cases are up to 8 voxels smaller");

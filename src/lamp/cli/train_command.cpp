@@ -8,7 +8,9 @@
 #include "lamp/base/log.h"
 #include "lamp/base/text.h"
 #include "lamp/cli/commands.h"
+#include "lamp/cli/dataset_options.h"
 #include "lamp/cli/network_options.h"
+#include "lamp/cli/output_options.h"
 #include "lamp/training/train_config.h"
 #include "lamp/training/trainer.h"
 
@@ -62,7 +64,9 @@ void add_train_command(CLI::App& app, const GlobalOptions& globals) {
   command->add_option("-d,--dataset", options->dataset,
                       "folder with dataset.json, or the file itself");
   command->add_option("-c,--config", options->config, "JSON file or preset: han, liver, demo");
-  command->add_option("-o,--output", options->run, "run folder")->required();
+  command->add_option("-o,--output", options->run, "run folder")
+      ->required()
+      ->check(names_an_output());
   command
       ->add_option("--set", options->settings,
                    "key=value, such as optimizer.lr=1e-4; may be repeated")
@@ -71,6 +75,7 @@ void add_train_command(CLI::App& app, const GlobalOptions& globals) {
                       "auto, cpu, cuda:0, or several as pipeline stages: cpu,cpu");
   add_options(*command, options->execution);
   command->add_flag("--resume", options->resume, "go on with the run in the run folder");
+  add_outside_option(*command);
   command->callback([options, &globals] { run(*options, globals); });
 }
 

@@ -144,6 +144,14 @@ Json to_json(const AugmentConfig& config) {
   return json;
 }
 
+std::vector<int> mirrored_axes(const AugmentConfig& config) {
+  std::vector<int> axes;
+  for (int axis = 0; axis < 3; ++axis)
+    if (config.flip.probability > 0 && config.flip.axes[static_cast<std::size_t>(axis)])
+      axes.push_back(axis);
+  return axes;
+}
+
 void check_augment(const AugmentConfig& config, const std::map<int, std::string>& labels) {
   if (config.flip.probability <= 0) return;
   for (const auto& [id, name] : labels_without_twin(labels)) {

@@ -4,6 +4,7 @@
 #include <array>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "lamp/base/json.h"
 
@@ -63,8 +64,8 @@ struct NoiseConfig {
   bool operator==(const NoiseConfig&) const = default;
 };
 
-// Values are mapped to [0, 1] by the patch's own least and largest, raised to a power drawn from
-// `range`, and mapped back. Half the draws are below 1 where the range spans it.
+// Values are mapped to [0, 1] by the least and largest that a scan showed in the patch, raised to a
+// power drawn from `range`, and mapped back. Half the draws are below 1 where the range spans it.
 struct GammaConfig {
   double probability = 0;
   std::array<double, 2> range = {0.7, 1.5};
@@ -91,6 +92,9 @@ inline constexpr double kNamedPartProbability = 0.5;
 AugmentConfig parse_augment_config(const Json& json);
 // Every part in full: parses to the same configuration.
 Json to_json(const AugmentConfig& config);
+
+// The axes (0 = x, 1 = y, 2 = z) that patches are mirrored along, each by itself.
+std::vector<int> mirrored_axes(const AugmentConfig& config);
 
 // Throws UsageError that names the label if patches would be mirrored and a label of one side has
 // no twin to be exchanged with (see sided_labels.h).

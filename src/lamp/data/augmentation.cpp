@@ -28,14 +28,20 @@ void for_each_slice(const torch::Tensor& image, const Change& change) {
   });
 }
 
-void apply_gamma(const torch::Tensor& image, double gamma) {
-  const auto least = image.min().item<float>();
-  const float range = image.max().item<float>() - least;
+// What no scan showed may hold values beyond those of the scan: they are clipped to them.
+void apply_gamma(const torch::Tensor& image, const torch::Tensor& label, double gamma) {
+  const auto seen = seen_by_scan(label);
+  const torch::Tensor shown = seen ? image.masked_select(*seen) : image;
+  if (shown.numel() == 0) return;
+  const auto least = shown.min().item<float>();
+  const float range = shown.max().item<float>() - least;
   if (!(range > 0) || !std::isfinite(range)) return;
   const auto power = static_cast<float>(gamma);
   for_each_slice(image, [&](float* values, std::int64_t count, std::int64_t) {
-    for (std::int64_t i = 0; i < count; ++i)
-      values[i] = std::pow((values[i] - least) / range, power) * range + least;
+    for (std::int64_t i = 0; i < count; ++i) {
+      const float share = std::clamp((values[i] - least) / range, 0.0F, 1.0F);
+      values[i] = std::pow(share, power) * range + least;
+    }
   });
 }
 
@@ -68,7 +74,7 @@ Patch Augmenter::augment(const Patch& patch, std::vector<int>& annotated, Random
   Patch changed = flip(patch, annotated, random);
   changed = rotate90(changed, random);
   changed = deform(changed, random);
-  changed.image = change_values(changed.image, random);
+  changed.image = change_values(changed, random);
   return changed;
 }
 
@@ -122,17 +128,20 @@ Patch Augmenter::deform(const Patch& patch, Random& random) const {
   return lamp::deform(patch, deformation);
 }
 
-torch::Tensor Augmenter::change_values(const torch::Tensor& image, Random& random) const {
+torch::Tensor Augmenter::change_values(const Patch& patch, Random& random) const {
   const bool intensity = happens(config_.intensity.probability, random);
   const bool gamma = happens(config_.gamma.probability, random);
   const bool noise = happens(config_.noise.probability, random);
-  if (!intensity && !gamma && !noise) return image;
-  torch::Tensor changed = image.clone(torch::MemoryFormat::Contiguous);
+  if (!intensity && !gamma && !noise) return patch.image;
+  torch::Tensor changed = patch.image.clone(torch::MemoryFormat::Contiguous);
   if (intensity) {
     const double scale = random.uniform(-config_.intensity.scale, config_.intensity.scale);
     changed.mul_(1 + scale).add_(random.uniform(-config_.intensity.shift, config_.intensity.shift));
   }
-  if (gamma) apply_gamma(changed, random.uniform(config_.gamma.range[0], config_.gamma.range[1]));
+  if (gamma) {
+    const auto& [low, high] = config_.gamma.range;
+    apply_gamma(changed, patch.label, random.uniform(low, high));
+  }
   if (noise) add_noise(changed, config_.noise, random.bits());
   return changed;
 }

@@ -19,10 +19,11 @@ class Augmenter {
   // Throws what check_augment throws.
   Augmenter(AugmentConfig config, const std::map<int, std::string>& labels);
 
-  // A changed copy of the same shapes and types; the given tensors are left alone (and returned
-  // where nothing changes them). The result follows from `random` alone, whatever the number of
-  // threads. The label holds no value that the given one, mirrored or not, does not hold, except
-  // background from outside the patch.
+  // A changed copy of the same shapes; the given tensors are left alone (and returned where nothing
+  // changes them). The result follows from `random` alone, whatever the number of threads. The
+  // label holds no value that the given one, mirrored or not, does not hold, except kNoScan for
+  // what was moved in from outside the patch (and is int16 then). Statistics of the values, such as
+  // gamma's, are those of the voxels that a scan showed.
   //
   // Mirrored patches exchange the labels of left and right. What counts is the parity: one mirrored
   // axis, whichever, makes the body's left its right; two are a half turn, after which the left
@@ -35,7 +36,7 @@ class Augmenter {
   void exchange_sides(Patch& patch, std::vector<int>& annotated) const;
   Patch rotate90(const Patch& patch, Random& random) const;
   Patch deform(const Patch& patch, Random& random) const;
-  torch::Tensor change_values(const torch::Tensor& image, Random& random) const;
+  torch::Tensor change_values(const Patch& patch, Random& random) const;
 
   AugmentConfig config_;
   std::vector<std::pair<int, int>> twins_;

@@ -14,9 +14,9 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/base/log.h"
+#include "lamp/base/sha256.h"
 #include "lamp/base/text.h"
 #include "lamp/data/case_file.h"
-#include "lamp/base/sha256.h"
 
 namespace lamp {
 namespace fs = std::filesystem;

@@ -193,6 +193,7 @@ TrainingCase case_of(const Json& header, const std::vector<Section>& sections,
   TrainingCase sample{.stored = view_of(mapping, sections[0]),
                       .label = view_of(mapping, sections[1]),
                       .voxel_counts = header.at("voxel_counts").get<std::vector<std::int64_t>>(),
+                      .intensities = view_of(mapping, sections[3]),
                       .mapped = true};
   sample.code.offset = header.at("offset").get<double>();
   if (!header.at("window").is_null())
@@ -214,8 +215,10 @@ void write_case_file(const fs::path& path, const std::string& key, const Trainin
     foreground.push_back(voxels);
     counts.push_back(voxels.numel());
   }
-  const std::array<torch::Tensor, 3> parts = {sample.stored.contiguous(), sample.label.contiguous(),
-                                              torch::cat(foreground)};
+  const std::array<torch::Tensor, 4> parts = {
+      sample.stored.contiguous(), sample.label.contiguous(), torch::cat(foreground),
+      sample.intensities.defined() ? sample.intensities.contiguous()
+                                   : torch::empty({0}, torch::kLong)};
   Json header = {{"key", key},
                  {"offset", sample.code.offset},
                  {"window", sample.code.window ? Json(*sample.code.window) : Json()},
@@ -265,7 +268,7 @@ TrainingCase map_case_file(const fs::path& path, const std::string& key) {
     std::vector<Section> sections;
     for (const Json& section : header.at("sections"))
       sections.push_back(parse_section(section, file.bytes(), path));
-    if (sections.size() != 3) refuse(path, "missing parts");
+    if (sections.size() != 4) refuse(path, "missing parts");
     for (const Section& section : sections) check_sum(file, section, path);
     return case_of(header, sections, file.map());
   } catch (const nlohmann::json::exception& error) {
@@ -278,8 +281,10 @@ TrainingCase map_case_file(const fs::path& path, const std::string& key) {
 std::int64_t case_file_bytes(const TrainingCase& sample) {
   std::size_t indices = 0;
   for (const torch::Tensor& voxels : sample.foreground) indices += voxels.nbytes();
+  const std::size_t counted = sample.intensities.defined() ? sample.intensities.nbytes() : 0;
   return static_cast<std::int64_t>(kFirstSection + page_after(sample.stored.nbytes()) +
-                                   page_after(sample.label.nbytes()) + page_after(indices));
+                                   page_after(sample.label.nbytes()) + page_after(indices) +
+                                   page_after(counted));
 }
 
 }  // namespace lamp

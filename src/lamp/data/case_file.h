@@ -3,7 +3,8 @@
 //   0   "LAMPCASE"
 //   8   version, CRC-32 of the header (uint32 each), bytes of the header, bytes of the file (uint64
 //   each) 32  header: JSON {key, offset, window, voxel_counts, foreground, sections}
-//   ... sections, each from a multiple of 4096 on: image, label, all foreground indices (int64)
+//   ... sections, each from a multiple of 4096 on: image, label, all foreground indices
+//   (int64), counted intensities (int64)
 #pragma once
 
 #include <cstdint>
@@ -14,7 +15,7 @@
 
 namespace lamp {
 
-inline constexpr std::uint32_t kCaseFileVersion = 1;
+inline constexpr std::uint32_t kCaseFileVersion = 2;
 
 // Atomic; the same bytes for the same case. `key` says what the case was made from and how. Name
 // and annotation are not kept, as they come from the data set's JSON. Throws Error if the disk

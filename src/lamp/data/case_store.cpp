@@ -5,6 +5,8 @@
 
 #include <utility>
 
+#include "lamp/data/intensity_stats.h"
+
 namespace lamp {
 
 CaseStore::CaseStore(Dataset dataset, DataConfig config, const CaseStoreOptions& options)
@@ -47,6 +49,7 @@ TrainingCase CaseStore::prepare(const Case& entry) {
   sample.label =
       prepare_label(read_case_label(entry, dataset_, config_.read_options()), image.path);
   index_foreground(sample, classes());
+  sample.intensities = pack_intensities(count_intensities(image.voxels, sample.label));
   return sample;
 }
 

@@ -14,7 +14,12 @@ void count_runs(const torch::Tensor& label, std::map<std::int64_t, std::int64_t>
   while (value != end) {  // label maps are long runs of one value
     const T* run = value;
     while (run != end && *run == *value) ++run;
-    counts[static_cast<std::int64_t>(*value)] += run - value;
+    const auto number = static_cast<std::int64_t>(*value);
+    const auto known = counts.find(number);
+    if (known != counts.end())
+      known->second += run - value;
+    else if (counts.size() < kMostLabelValues)
+      counts.emplace(number, run - value);
     value = run;
   }
 }

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "lamp/base/text.h"
+#include "lamp/data/datalist_parser.h"
 #include "lamp/data/dataset_check.h"
 
 namespace lamp {
@@ -13,19 +14,32 @@ std::string row(const std::string& title, const std::string& text) {
   return title + std::string(title.size() < 10 ? 10 - title.size() : 1, ' ') + text + "\n";
 }
 
-// Smallest, median and largest along each axis by itself.
+std::string triple(const std::array<double, 3>& values, int digits) {
+  return fixed(values[0], digits) + " x " + fixed(values[1], digits) + " x " +
+         fixed(values[2], digits);
+}
+
+// "96 x 96 x 64 voxels" where all are alike; else the range along each axis, and the row that lies
+// in the middle by its product, so that a triple is always that of a real file.
 std::string spread(const std::vector<std::array<double, 3>>& rows, int digits,
                    const std::string& unit) {
-  std::array<std::string, 3> texts;
+  std::array<std::string, 3> ranges;
+  bool alike = true;
   for (std::size_t axis = 0; axis < 3; ++axis) {
-    std::vector<double> values;
-    for (const auto& entry : rows) values.push_back(entry[axis]);
-    std::sort(values.begin(), values.end());
-    const std::array<double, 3> shown = {values.front(), values[values.size() / 2], values.back()};
-    for (std::size_t i = 0; i < 3; ++i) texts[i] += (axis ? " x " : "") + fixed(shown[i], digits);
+    const auto along = [axis](const auto& a, const auto& b) { return a[axis] < b[axis]; };
+    const auto [low, high] = std::minmax_element(rows.begin(), rows.end(), along);
+    const std::string from = fixed((*low)[axis], digits), to = fixed((*high)[axis], digits);
+    ranges[axis] = std::string(1, "xyz"[axis]) + " " + (from == to ? from : from + " to " + to);
+    alike = alike && from == to;
   }
-  if (texts[0] == texts[2]) return texts[0] + unit;
-  return texts[0] + " to " + texts[2] + ", median " + texts[1] + unit;
+  if (alike) return triple(rows.front(), digits) + unit;
+  std::vector<std::array<double, 3>> sorted = rows;
+  const auto middle = sorted.begin() + static_cast<std::ptrdiff_t>(sorted.size() / 2);
+  std::nth_element(sorted.begin(), middle, sorted.end(), [](const auto& a, const auto& b) {
+    return a[0] * a[1] * a[2] < b[0] * b[1] * b[2];
+  });
+  return ranges[0] + ", " + ranges[1] + ", " + ranges[2] + unit + "; the middle one " +
+         triple(*middle, digits);
 }
 
 std::string sizes_and_spacings(const std::vector<const CaseFacts*>& read) {
@@ -47,40 +61,50 @@ struct ClassFacts {
   double ml = 0;
 };
 
-ClassFacts class_facts(const CheckReport& report, int id) {
-  ClassFacts result;
+// By label id; one pass over the cases, since both may be many.
+std::map<int, ClassFacts> class_facts(const CheckReport& report) {
+  std::map<int, ClassFacts> classes;
+  for (const auto& label : report.labels) classes[label.first];
+  int labelled = 0;
   for (const CaseFacts& facts : report.cases) {
     if (facts.label_voxels.empty()) continue;
-    ++result.labelled;
-    result.annotated += std::count(facts.annotated.begin(), facts.annotated.end(), id) > 0;
-    const auto count = facts.label_voxels.find(id);
-    if (count == facts.label_voxels.end()) continue;
-    ++result.present;
-    result.ml += static_cast<double>(count->second) * facts.geometry.voxel_volume_mm3() / 1000;
+    ++labelled;
+    for (const int id : facts.annotated) ++classes[id].annotated;
+    for (const auto& [value, voxels] : facts.label_voxels) {
+      const auto known = value < 0 || value > kLargestLabel ? classes.end()
+                                                            : classes.find(static_cast<int>(value));
+      if (known == classes.end()) continue;
+      ++known->second.present;
+      known->second.ml += static_cast<double>(voxels) * facts.geometry.voxel_volume_mm3() / 1000;
+    }
   }
-  return result;
+  for (auto& entry : classes) entry.second.labelled = labelled;
+  return classes;
 }
 
 std::string label_table(const CheckReport& report) {
+  const std::map<int, ClassFacts> classes = class_facts(report);
   std::string text;
   for (const auto& [id, name] : report.labels) {
     if (id == 0) continue;
-    const ClassFacts facts = class_facts(report, id);
+    const ClassFacts& facts = classes.at(id);
     text += row("label " + std::to_string(id),
                 name + ": annotated in " + std::to_string(facts.annotated) + " of " +
-                    std::to_string(facts.labelled) + " label maps, present in " +
+                    counted(facts.labelled, "label map") + ", present in " +
                     std::to_string(facts.present) +
                     (facts.present ? ", mean " + fixed(facts.ml / facts.present, 2) + " ml" : ""));
   }
   return text;
 }
 
+// "20 training cases, 1 test case", "3 images".
 std::string counts_by_split(const CheckReport& report) {
   std::string text;
   for (const char* split : {"training", "validation", "test", "image"}) {
     const auto count = std::count_if(report.cases.begin(), report.cases.end(),
                                      [&](const CaseFacts& facts) { return facts.split == split; });
-    if (count > 0) text += (text.empty() ? "" : ", ") + std::to_string(count) + " " + split;
+    const std::string noun = std::string(split) == "image" ? "image" : split + std::string(" case");
+    if (count > 0) text += (text.empty() ? "" : ", ") + counted(count, noun);
   }
   return text.empty() ? "none" : text;
 }
@@ -127,22 +151,23 @@ Json to_json(const CheckReport& report) {
 }
 
 std::string describe(const CheckReport& report) {
-  std::string text = row("checked", report.name) + row("cases", counts_by_split(report));
+  std::string text = row("checked", printable(report.name)) + row("cases", counts_by_split(report));
   std::vector<const CaseFacts*> read;
   for (const CaseFacts& facts : report.cases)
     if (facts.channels > 0) read.push_back(&facts);
   if (!read.empty()) text += sizes_and_spacings(read);
   text += label_table(report);
   for (std::size_t i = 0; i < std::min(report.notes.size(), kShownNotes); ++i)
-    text += row("note", report.notes[i]);
+    text += row("note", printable(report.notes[i]));
   if (report.notes.size() > kShownNotes)
     text += row("note", "and " + std::to_string(report.notes.size() - kShownNotes) +
                             " more (--json shows all)");
   for (const DatasetFault& fault : report.faults)
-    text += row("FAULT", fault.what + ": " + fault.file + ": found " + fault.found + ", expected " +
-                             fault.expected + "; " + fault.fix);
-  return text + row("result",
-                    report.ok() ? "no faults" : std::to_string(report.faults.size()) + " faults");
+    text += row("FAULT", printable(fault.what + ": " + fault.file + ": found " + fault.found +
+                                   ", expected " + fault.expected + "; " + fault.fix));
+  return text + row("result", report.ok() ? "no faults"
+                                          : counted(static_cast<std::int64_t>(report.faults.size()),
+                                                    "fault"));
 }
 
 }  // namespace lamp

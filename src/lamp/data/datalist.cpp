@@ -1,55 +1,43 @@
-// The parts that all three dialects share: finding the JSON, labels, channels, names, and the lists
-// of entries that Decathlon and MONAI use. nnU-Net's way of finding cases by file name is in
-// nnunet_cases.cpp.
+// The parts that all three dialects share: labels, channels and names. The lists of entries that
+// Decathlon and MONAI use are in datalist_entries.cpp, nnU-Net's way of finding cases by file name
+// in nnunet_cases.cpp.
 #include "lamp/data/datalist.h"
 
 #include <algorithm>
 #include <charconv>
 #include <set>
+#include <unordered_set>
+#include <utility>
 
 #include "lamp/base/json.h"
 #include "lamp/base/log.h"
+#include "lamp/base/safe_path.h"
+#include "lamp/base/text.h"
 #include "lamp/data/datalist_parser.h"
 
 namespace lamp {
 namespace fs = std::filesystem;
 namespace {
 
-std::string what_is_in(const fs::path& folder) {
-  std::vector<std::string> names;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(folder, error))
-    names.push_back(entry.path().filename().string() + (entry.is_directory(error) ? "/" : ""));
-  if (names.empty()) return "an empty folder";
-  std::sort(names.begin(), names.end());
-  std::string text;
-  for (std::size_t i = 0; i < names.size() && i < 6; ++i) text += (i ? ", " : "") + names[i];
-  if (names.size() > 6) text += " and " + std::to_string(names.size() - 6) + " more";
-  return text;
-}
-
-fs::path find_json(const fs::path& given) {
-  std::error_code error;
-  if (!fs::exists(given, error))
-    throw InputError("no data set", given.string(),
-                     "found nothing, expected a folder with dataset.json or that file");
-  if (!fs::is_directory(given, error)) return given;
-  if (fs::is_regular_file(given / "dataset.json", error)) return given / "dataset.json";
-  std::vector<fs::path> candidates;
-  for (const auto& entry : fs::directory_iterator(given, error))
-    if (entry.path().extension() == ".json" && !is_hidden(entry.path()))
-      candidates.push_back(entry.path());
-  if (candidates.size() == 1) return candidates.front();
-  throw InputError("no data set", given.string(),
-                   "found " + what_is_in(given) + ", expected dataset.json" +
-                       (candidates.empty() ? "" : "; give one of the JSON files by name"));
-}
-
 std::optional<int> whole_number(const std::string& text) {
   int value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
   return value;
+}
+
+[[noreturn]] void refuse_id(const Dataset& dataset, const std::string& id) {
+  refuse(dataset, "a label id out of range",
+         "found " + id + ", expected 0 to " + std::to_string(kLargestLabel) +
+             "; renumber the labels, also in the label maps");
+}
+
+// They are printed, and head the columns of tables.
+void check_label_name(const Dataset& dataset, int id, const std::string& name) {
+  if (!name.empty() && printable(name) == name) return;
+  refuse(dataset, "a label name that cannot be shown",
+         "found " + in_quotes(printable(name)) + " for " + std::to_string(id) +
+             ", expected text without control characters; rename it");
 }
 
 // One member of "labels": "1": "liver" (Decathlon) or "liver": 1 (nnU-Net).
@@ -63,10 +51,11 @@ std::pair<int, std::string> parse_label(const Dataset& dataset, const std::strin
     if (key == "ignore")
       refuse(dataset, "an ignore label is not supported",
              "found \"ignore\": " + brief(value) + "; give such cases \"annotated\" lists instead");
-    const auto id = value.get<std::int64_t>();
-    return {id < 0 || id > 32767 ? -1 : static_cast<int>(id), key};
+    if (value < Json(0) || value > Json(kLargestLabel)) refuse_id(dataset, brief(value));
+    return {value.get<int>(), key};
   }
   const auto id = whole_number(key);
+  if (id && value.is_string() && (*id < 0 || *id > kLargestLabel)) refuse_id(dataset, key);
   if (!id || !value.is_string())
     refuse(
         dataset, "a label that cannot be read",
@@ -75,9 +64,12 @@ std::pair<int, std::string> parse_label(const Dataset& dataset, const std::strin
 }
 
 void check_consecutive(const Dataset& dataset) {
+  constexpr std::size_t kShown = 20;
   std::string ids;
+  std::size_t count = 0;
   for (const auto& label : dataset.labels)
-    ids += (ids.empty() ? "" : ", ") + std::to_string(label.first);
+    if (++count <= kShown) ids += (ids.empty() ? "" : ", ") + std::to_string(label.first);
+  if (count > kShown) ids += " and " + std::to_string(count - kShown) + " more";
   if (!dataset.labels.contains(0))
     refuse(dataset, "no background",
            "found label ids " + ids + ", expected 0 for the background as well");
@@ -98,6 +90,7 @@ void parse_labels(const Json& labels, Dataset& dataset) {
   std::set<std::string> names;
   for (const auto& [key, value] : labels.items()) {
     const auto [id, name] = parse_label(dataset, key, value);
+    check_label_name(dataset, id, name);
     if (!dataset.labels.emplace(id, name).second)
       refuse(dataset, "a label id twice",
              "found " + std::to_string(id) + " for " + in_quotes(dataset.labels[id]) + " and " +
@@ -114,12 +107,12 @@ void discover_labels(Dataset& dataset) {
   std::int64_t highest = 0;
   for (const Case& entry : dataset.training) {
     try {
-      highest = std::max(highest, count_values(read_label(entry.label).voxels).rbegin()->first);
+      highest = std::max(highest, read_label(entry.label).voxels.max().item<std::int64_t>());
     } catch (const InputError& error) {  // check_dataset names it; training will refuse it
       log_debug(error.what());
     }
   }
-  if (highest < 1 || highest > 32767)
+  if (highest < 1 || highest > kLargestLabel)
     refuse(
         dataset, "no labels",
         R"(found no "labels" and no label map that shows them; add "labels": {"0": "background", "1": "name"})");
@@ -129,21 +122,25 @@ void discover_labels(Dataset& dataset) {
   for (int id = 1; id <= highest; ++id) dataset.labels[id] = "label_" + std::to_string(id);
 }
 
+// In the order of their numbers, where they have some: {"1": "PET", "0": "CT"} begins with CT.
 std::vector<std::string> parse_channels(const Json& root, const Dataset& dataset) {
   const char* key = root.contains("channel_names") ? "channel_names" : "modality";
   const Json channels = root.value(key, Json());
-  std::vector<std::string> names;
-  if (channels.is_string()) names.push_back(channels.get<std::string>());
-  if (channels.is_object() || channels.is_array()) {
-    for (const auto& item : channels.items()) {
-      if (!item.value().is_string())
-        refuse(
-            dataset, "channels that cannot be read",
-            "found " + in_quotes(key) + ": " + brief(channels) + R"(, expected {"0": "CT", ...})");
-      names.push_back(item.value().get<std::string>());
-    }
+  if (channels.is_string()) return {channels.get<std::string>()};
+  if (!channels.is_object() && !channels.is_array()) return {};
+  std::vector<std::pair<int, std::string>> names;
+  for (const auto& item : channels.items()) {
+    if (!item.value().is_string())
+      refuse(dataset, "channels that cannot be read",
+             "found " + in_quotes(key) + ": " + brief(channels) + R"(, expected {"0": "CT", ...})");
+    names.emplace_back(whole_number(item.key()).value_or(kLargestLabel),
+                       item.value().get<std::string>());
   }
-  return names;
+  std::stable_sort(names.begin(), names.end(),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::vector<std::string> ordered;
+  for (auto& name : names) ordered.push_back(std::move(name.second));
+  return ordered;
 }
 
 // Files of many data sets are called image.nii.gz in a folder for each case: then the folder tells
@@ -156,15 +153,28 @@ void name_by_folder_if_needed(std::vector<Case*>& cases) {
       entry->name = entry->images.front().parent_path().filename().string() + "_" + entry->name;
 }
 
-void drop_duplicates(std::vector<std::vector<Case>*> lists, const Dataset& dataset,
-                     const FaultSink& sink) {
+// Names become names of files, wherever something is written for a case.
+bool has_sound_name(const Case& entry, const Dataset& dataset, const FaultSink& sink) {
+  const std::string fault = fault_of_name(entry.name);
+  if (fault.empty()) return true;
+  sink.add({.file = dataset.file.string(),
+            .what = "a case name that no file may have",
+            .found = in_quotes(printable(entry.name.substr(0, 80))) + ": " + fault,
+            .expected = "a plain name",
+            .fix = "rename the case"});
+  return false;
+}
+
+void drop_unusable(std::vector<std::vector<Case>*> lists, const Dataset& dataset,
+                   const FaultSink& sink) {
   std::vector<Case*> all;
   for (auto* list : lists)
     for (Case& entry : *list) all.push_back(&entry);
   name_by_folder_if_needed(all);
-  std::set<std::string> names;
+  std::unordered_set<std::string> names;
   for (auto* list : lists) {
     std::erase_if(*list, [&](const Case& entry) {
+      if (!has_sound_name(entry, dataset, sink)) return true;
       if (names.insert(entry.name).second) return false;
       sink.add({.file = dataset.file.string(),
                 .what = "a case listed twice",
@@ -177,21 +187,44 @@ void drop_duplicates(std::vector<std::vector<Case>*> lists, const Dataset& datas
   }
 }
 
-void parse_cases(const Json& root, Dataset& dataset, const FaultSink& sink) {
+void parse_cases(const ListReader& list) {
+  const Json& root = list.root;
+  Dataset& dataset = list.dataset;
   const bool lists = root.contains("training") || root.contains("validation");
   if (lists || root.contains("test") || root.contains("testing")) {
-    dataset.training = parse_list(root, "training", dataset, sink);
-    dataset.validation = parse_list(root, "validation", dataset, sink);
-    dataset.test = parse_list(root, root.contains("test") ? "test" : "testing", dataset, sink);
+    dataset.training = parse_list(list, "training");
+    dataset.validation = parse_list(list, "validation");
+    dataset.test = parse_list(list, root.contains("test") ? "test" : "testing");
   } else {
-    find_nnunet_cases(root, dataset, sink);
+    find_nnunet_cases(list);
   }
-  drop_duplicates({&dataset.training, &dataset.validation}, dataset, sink);
-  drop_duplicates({&dataset.test}, dataset, sink);
+  drop_unusable({&dataset.training, &dataset.validation}, dataset, list.sink);
+  drop_unusable({&dataset.test}, dataset, list.sink);
+}
+
+// "numTraining": 20, or the same as text.
+void parse_count(const Json& root, Dataset& dataset, const FaultSink& sink) {
+  const auto count = root.find("numTraining");
+  if (count == root.end() || count->is_null()) return;
+  if (count->is_number_integer()) {
+    dataset.declared_training = count->get<std::int64_t>();
+  } else if (count->is_string() && whole_number(count->get<std::string>())) {
+    dataset.declared_training = whole_number(count->get<std::string>());
+  } else {
+    sink.add({.file = dataset.file.string(),
+              .what = "a count of the wrong type",
+              .found = "\"numTraining\": " + brief(*count),
+              .expected = "the number of training cases",
+              .fix = "correct it or leave it out"});
+  }
 }
 
 bool has_labels(const Json& root, const Dataset& dataset) {
   if (root.contains("labels")) return true;
+  const std::string other = known_other_json(root);
+  if (!other.empty())
+    refuse(dataset, "not a data set",
+           "found " + other + ", expected a list of cases such as dataset.json");
   const std::string close = nearest("labels", keys_of(root));
   const bool typo = close.starts_with('l') && close.size() + 2 >= 6 && close.size() <= 8;
   if (!root.contains("training") || typo)
@@ -206,21 +239,26 @@ bool has_labels(const Json& root, const Dataset& dataset) {
 
 Dataset read_dataset(const fs::path& folder_or_json, std::vector<DatasetFault>* faults) {
   Dataset dataset;
-  dataset.file = find_json(folder_or_json);
+  dataset.file = find_dataset_json(folder_or_json);
   dataset.root = dataset.file.parent_path();
   const Json root = read_json(dataset.file);
-  if (!root.is_object())
-    refuse(dataset, "not a data set", "found " + brief(root) + ", expected a JSON object");
-  dataset.name = root.contains("name") && root["name"].is_string()
-                     ? root["name"].get<std::string>()
-                     : fs::absolute(dataset.file).parent_path().filename().string();
-  if (root.contains("numTraining") && root["numTraining"].is_number_integer())
-    dataset.declared_training = root["numTraining"].get<std::int64_t>();
+  if (!root.is_object()) {
+    const std::string other = known_other_json(root);
+    refuse(dataset, "not a data set",
+           "found " + (other.empty() ? brief(root) : other) + ", expected a JSON object");
+  }
+  const Json name = root.value("name", Json());
+  dataset.name = name.is_string() ? name.get<std::string>()
+                                  : fs::absolute(dataset.file).parent_path().filename().string();
+  const FaultSink sink{faults};
+  const std::size_t faults_before = faults ? faults->size() : 0;
+  parse_count(root, dataset, sink);
   const bool labelled = has_labels(root, dataset);
   if (labelled) parse_labels(root["labels"], dataset);
   dataset.channels = parse_channels(root, dataset);
-  const std::size_t faults_before = faults ? faults->size() : 0;
-  parse_cases(root, dataset, FaultSink{faults});
+  DatasetPaths paths(dataset.file);
+  parse_cases({.root = root, .dataset = dataset, .sink = sink, .paths = paths});
+  for (std::string& note : paths.notes()) dataset.notes.push_back(std::move(note));
   const bool empty = dataset.training.empty() && dataset.validation.empty() && dataset.test.empty();
   if (empty && (!faults || faults->size() == faults_before))
     refuse(dataset, "a data set without cases",
@@ -228,6 +266,8 @@ Dataset read_dataset(const fs::path& folder_or_json, std::vector<DatasetFault>* 
                " and no case in them, expected "
                "\"training\": [{\"image\": ..., \"label\": ...}]");
   if (!labelled) discover_labels(dataset);
+  if (!faults)
+    for (const std::string& note : dataset.notes) log_info(dataset.file.string() + ": " + note);
   return dataset;
 }
 

@@ -31,7 +31,9 @@ struct Dataset {
   std::vector<std::string> channels;  // names of the input channels; empty if the file does not say
   std::vector<Case> training, validation, test;
   std::optional<std::int64_t>
-      declared_training;  // the file's own count of training cases (numTraining)
+      declared_training;             // the file's own count of training cases (numTraining)
+  std::int64_t listed_training = 0;  // entries under "training", those with faults included
+  std::vector<std::string> notes;    // what was read differently from how it was written
 };
 
 // Something wrong with a data set, in the words `lamp check` prints.
@@ -49,7 +51,9 @@ DatasetFault to_fault(const InputError& error);
 // the whole file (not JSON, no usable labels, no cases) throw InputError. A fault of one entry
 // (missing key, wrong type, a case named twice, undeclared annotated ids) throws too, unless
 // `faults` is given: then it is appended and the entry left out (kept, if only "annotated" is
-// wrong). Whether listed files exist shows when they are read, or in check_dataset.
+// wrong). Whether listed files exist shows when they are read, or in check_dataset. Names of cases
+// may become names of files, so fault_of_name of base/safe_path.h holds for them; files outside the
+// list's folder are refused unless they are allowed (dataset_paths.h).
 Dataset read_dataset(const std::filesystem::path& folder_or_json,
                      std::vector<DatasetFault>* faults = nullptr);
 
@@ -61,7 +65,9 @@ Volume read_case_image(const Case& entry, const ReadOptions& options = {});
 // Throws InputError that names the file and the values found; a case without a label is misuse.
 Volume read_case_label(const Case& entry, const Dataset& dataset, const ReadOptions& options = {});
 
-// How many voxels hold each value of an integer tensor on the CPU.
+// How many voxels hold each value of an integer tensor on the CPU. Of an image taken for a label
+// map, which may hold millions of values, no more than the first kMostLabelValues are counted.
+inline constexpr std::size_t kMostLabelValues = 65536;
 std::map<std::int64_t, std::int64_t> count_values(const torch::Tensor& label);
 // The part of `counts` whose values are not declared, as "3 (12 voxels), 255 (4 voxels)"; empty if
 // there is none.

@@ -1,7 +1,9 @@
 // One entry of a case list, as Decathlon and MONAI write it: {"image": path or paths, "label":
 // path} or a bare path.
+#include <map>
 #include <set>
 
+#include "lamp/base/text.h"
 #include "lamp/data/datalist_parser.h"
 
 namespace lamp {
@@ -41,7 +43,7 @@ std::vector<std::string> keys_of(const Json& object) {
 std::string in_quotes(const std::string& text) { return "\"" + text + "\""; }
 
 std::string brief(const Json& value) {
-  std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
+  std::string text = printable(value.dump(-1, ' ', false, Json::error_handler_t::replace));
   if (text.size() > 60) text = text.substr(0, 57) + "...";
   return text;
 }
@@ -51,9 +53,13 @@ void refuse(const Dataset& dataset, const std::string& what, const std::string& 
 }
 
 std::string what_keys(const Json& object) {
+  constexpr std::size_t kShown = 12;
   std::string text;
-  for (const std::string& key : keys_of(object))
-    text += (text.empty() ? "" : ", ") + in_quotes(key);
+  std::size_t count = 0;
+  for (const auto& item : object.items())
+    if (++count <= kShown)
+      text += (text.empty() ? "" : ", ") + in_quotes(printable(item.key().substr(0, 40)));
+  if (count > kShown) text += " and " + std::to_string(count - kShown) + " more";
   return text.empty() ? "(none)" : text;
 }
 
@@ -64,15 +70,24 @@ void FaultSink::add(DatasetFault fault) const {
   faults->push_back(std::move(fault));
 }
 
-std::optional<std::string> EntryParser::text(const Json& entry, const std::string& key,
-                                             bool required) const {
-  if (!entry.contains(key)) {
-    if (required) wrong_key(entry, key);
+std::optional<fs::path> EntryParser::resolve(const std::string& text) const {
+  DatasetFault why;
+  auto file = list.paths.resolve(base, text, why);
+  if (file) return file;
+  why.file = list.dataset.file.string();
+  why.found += " in " + where;
+  list.sink.add(std::move(why));
+  return std::nullopt;
+}
+
+std::optional<fs::path> EntryParser::file(const Json& entry, const std::string& key) const {
+  const auto found = entry.find(key);
+  if (found == entry.end()) {
+    wrong_key(entry, key);
     return std::nullopt;
   }
-  if (entry[key].is_string()) return entry[key].get<std::string>();
-  fault("an entry of the wrong type", in_quotes(key) + ": " + brief(entry[key]),
-        "the path of a file");
+  if (found->is_string()) return resolve(found->get<std::string>());
+  fault("an entry of the wrong type", in_quotes(key) + ": " + brief(*found), "the path of a file");
   return std::nullopt;
 }
 
@@ -85,22 +100,24 @@ void EntryParser::wrong_key(const Json& entry, const std::string& key) const {
 
 void EntryParser::fault(const std::string& what, const std::string& found,
                         const std::string& expected) const {
-  sink.add({.file = dataset.file.string(),
-            .what = what,
-            .found = found + " in " + where,
-            .expected = expected,
-            .fix = "correct this entry"});
+  list.sink.add({.file = list.dataset.file.string(),
+                 .what = what,
+                 .found = found + " in " + where,
+                 .expected = expected,
+                 .fix = "correct this entry"});
 }
 
 std::optional<std::vector<fs::path>> EntryParser::images(const Json& value) const {
   std::vector<fs::path> paths;
-  const Json list = value.is_array() ? value : Json::array({value});
-  for (const Json& item : list) {
+  const Json items = value.is_array() ? value : Json::array({value});
+  for (const Json& item : items) {
     if (!item.is_string() || item.get<std::string>().empty()) {
       fault("an entry of the wrong type", brief(value), "the path of an image or a list of paths");
       return std::nullopt;
     }
-    paths.push_back((base / item.get<std::string>()).lexically_normal());
+    auto file = resolve(item.get<std::string>());
+    if (!file) return std::nullopt;
+    paths.push_back(*std::move(file));
   }
   if (!paths.empty()) return paths;
   fault("an entry without images", brief(value), "at least one path");
@@ -108,30 +125,39 @@ std::optional<std::vector<fs::path>> EntryParser::images(const Json& value) cons
 }
 
 std::optional<int> EntryParser::label_id(const Json& value) const {
-  for (const auto& [id, name] : dataset.labels)
-    if (id > 0 && (value == Json(id) || value == Json(name))) return id;
+  const std::map<int, std::string>& labels = list.dataset.labels;
+  if (value.is_number_integer()) {
+    const auto id = value.get<std::int64_t>();
+    const bool declared = id > 0 && id <= kLargestLabel && labels.contains(static_cast<int>(id));
+    return declared ? std::optional(static_cast<int>(id)) : std::nullopt;
+  }
+  if (!value.is_string()) return std::nullopt;
+  for (const auto& [id, name] : labels)
+    if (id > 0 && value.get_ref<const std::string&>() == name) return id;
   return std::nullopt;
 }
 
 // False if the entry has to be left out.
 bool EntryParser::details(const Json& entry, Case& result) const {
-  if (entry.contains("fold")) {
-    if (!entry["fold"].is_number_integer()) {
-      fault("an entry of the wrong type", "\"fold\": " + brief(entry["fold"]), "a whole number");
+  if (const auto fold = entry.find("fold"); fold != entry.end()) {
+    if (!fold->is_number_integer() || *fold < Json(0) || *fold > Json(kLargestLabel)) {
+      fault("an entry of the wrong type", "\"fold\": " + brief(*fold),
+            "a whole number from 0 to " + std::to_string(kLargestLabel));
       return false;
     }
-    result.fold = entry["fold"].get<int>();
+    result.fold = fold->get<int>();
   }
-  if (!entry.contains("annotated")) return true;
-  const Json& listed = entry["annotated"];
+  const auto found = entry.find("annotated");
+  if (found == entry.end()) return true;
+  const Json& listed = *found;
   std::set<int> ids;
   for (const Json& item : listed.is_array() ? listed : Json::array({Json()})) {
     const auto id = label_id(item);
     if (id) ids.insert(*id);
     if (id || item == Json(0)) continue;
+    const auto& labels = list.dataset.labels;
     fault("annotated labels that are not declared", "\"annotated\": " + brief(listed),
-          "a list of ids from 1 to " +
-              std::to_string(dataset.labels.empty() ? 0 : dataset.labels.rbegin()->first));
+          "a list of ids from 1 to " + std::to_string(labels.empty() ? 0 : labels.rbegin()->first));
     break;  // the case itself can still be checked
   }
   result.annotated.emplace(ids.begin(), ids.end());
@@ -141,11 +167,30 @@ bool EntryParser::details(const Json& entry, Case& result) const {
 namespace {
 
 // Test cases come without a label; many data sets keep one all the same, in a folder beside.
-fs::path label_beside(const fs::path& image) {
+fs::path label_beside(const fs::path& image, DatasetPaths& paths) {
   if (image.parent_path().filename() != "imagesTs") return {};
-  const fs::path label = image.parent_path().parent_path() / "labelsTs" / image.filename();
+  const fs::path label =
+      paths.on_disk(image.parent_path().parent_path() / "labelsTs" / image.filename());
   std::error_code error;
   return fs::exists(label, error) ? label : fs::path();
+}
+
+// Puts the files of nnU-Net's first version in place of the one that is listed. False, and a fault,
+// if their number is not the one that "modality" declares.
+bool expand_channels(const EntryParser& parser, Case& entry) {
+  std::vector<fs::path> channels = version_1_channels(entry.images.front());
+  if (channels.empty()) return true;
+  const std::size_t declared = parser.list.dataset.channels.size();
+  if (declared != 0 && declared != channels.size()) {
+    parser.fault("channels missing or unknown",
+                 counted(static_cast<std::int64_t>(channels.size()), "file") + " such as " +
+                     channels.front().filename().string() + " for " +
+                     entry.images.front().filename().string() + " (the layout of nnU-Net v1)",
+                 counted(static_cast<std::int64_t>(declared), "channel") + " as \"modality\" says");
+    return false;
+  }
+  entry.images = std::move(channels);
+  return true;
 }
 
 std::optional<Case> parse_entry(const EntryParser& parser, const Json& entry, bool needs_label) {
@@ -162,36 +207,61 @@ std::optional<Case> parse_entry(const EntryParser& parser, const Json& entry, bo
   const auto images = parser.images(entry.is_object() ? entry["image"] : entry);
   if (!images) return std::nullopt;
   result.images = *images;
+  result.name = case_name(result.images.front());
   if (entry.is_object() && (needs_label || entry.contains("label"))) {
-    const auto label = parser.text(entry, "label", true);
+    const auto label = parser.file(entry, "label");
     if (!label) return std::nullopt;
-    result.label = (parser.base / *label).lexically_normal();
+    result.label = *label;
   } else {
-    result.label = label_beside(result.images.front());
+    result.label = label_beside(result.images.front(), parser.list.paths);
   }
   if (entry.is_object() && !parser.details(entry, result)) return std::nullopt;
-  result.name = case_name(result.images.front());
+  if (result.images.size() == 1 && !expand_channels(parser, result)) return std::nullopt;
   return result;
+}
+
+fs::path base_of(const ListReader& list) {
+  const auto base = list.root.find("base_dir");
+  if (base == list.root.end() || !base->is_string()) return list.dataset.root;
+  DatasetFault why;
+  const auto folder = list.paths.resolve(list.dataset.root, base->get<std::string>(), why);
+  if (folder) return *folder;
+  why.file = list.dataset.file.string();
+  why.found += " as \"base_dir\"";
+  throw to_error(why);
+}
+
+// The Mac's companion of a file, which archives bring along.
+bool is_companion(const Case& entry) {
+  return entry.images.front().filename().string().starts_with("._");
 }
 
 }  // namespace
 
-std::vector<Case> parse_list(const Json& root, const std::string& key, const Dataset& dataset,
-                             const FaultSink& sink) {
+std::vector<Case> parse_list(const ListReader& list, const std::string& key) {
   std::vector<Case> cases;
-  if (!root.contains(key)) return cases;
-  if (!root[key].is_array())
-    refuse(dataset, "a list of the wrong type",
-           "found " + in_quotes(key) + ": " + brief(root[key]) + ", expected a list of entries");
-  fs::path base = dataset.root;
-  if (root.contains("base_dir") && root["base_dir"].is_string())
-    base /= root["base_dir"].get<std::string>();
-  for (std::size_t i = 0; i < root[key].size(); ++i) {
-    const EntryParser parser{dataset, sink, base, key + "[" + std::to_string(i) + "]"};
-    auto entry = parse_entry(parser, root[key][i], key == "training");
-    if (entry && !entry->images.front().filename().string().starts_with("._"))
-      cases.push_back(std::move(*entry));
+  const auto entries = list.root.find(key);
+  if (entries == list.root.end()) return cases;
+  if (!entries->is_array())
+    refuse(list.dataset, "a list of the wrong type",
+           "found " + in_quotes(key) + ": " + brief(*entries) + ", expected a list of entries");
+  const fs::path base = base_of(list);
+  const bool training = key == "training";
+  std::int64_t listed = 0, expanded = 0;
+  for (std::size_t i = 0; i < entries->size(); ++i) {
+    const EntryParser parser{list, base, key + "[" + std::to_string(i) + "]"};
+    auto entry = parse_entry(parser, (*entries)[i], training);
+    const bool companion = entry && is_companion(*entry);
+    listed += !companion;
+    if (!entry || companion) continue;
+    expanded += case_name(entry->images.front()) != entry->name;
+    cases.push_back(*std::move(entry));
   }
+  if (training) list.dataset.listed_training = listed;
+  if (expanded > 0)
+    list.dataset.notes.push_back("the layout of nnU-Net v1: " + counted(expanded, "path") +
+                                 " under " + in_quotes(key) +
+                                 " as x where x_0000 lies, read there");
   return cases;
 }
 

@@ -7,6 +7,8 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
+#include "lamp/base/safe_path.h"
+#include "lamp/base/text.h"
 
 namespace lamp {
 namespace fs = std::filesystem;
@@ -61,7 +63,14 @@ Json decathlon_json(const DecathlonInfo& info, const std::vector<DecathlonEntry>
 
 void make_decathlon_folders(const fs::path& folder) {
   for (const char* part : {"imagesTr", "labelsTr", "imagesTs", "labelsTs"})
-    make_output_folder(folder / part);
+    make_output_folder(output_file(folder, part));
+}
+
+fs::path output_file(const fs::path& folder, const std::string& file) {
+  if (stays_below(file) && lies_inside(folder, folder / fs::path(file).parent_path()))
+    return folder / file;
+  throw UsageError("found " + printable((folder / file).string()) + ", which leads out of " +
+                   folder.string() + ", expected no links in it; choose another folder");
 }
 
 void refuse_other_content(const fs::path& folder, const OwnContent& own) {
@@ -72,14 +81,22 @@ void refuse_other_content(const fs::path& folder, const OwnContent& own) {
   std::set<fs::path> files = {folder / "dataset.json"};
   for (const DecathlonEntry& entry : own.entries)
     files.insert({folder / entry.image(), folder / entry.label()});
-  for (const auto& file : fs::recursive_directory_iterator(folder, error)) {
-    if (file.is_directory(error) || file.path().filename().string().starts_with('.')) continue;
+  const auto refuse = [&](const std::string& found) {
+    throw UsageError(own.option + ": found " + printable(found) + ", expected an empty folder or " +
+                     own.expected + "; choose another folder");
+  };
+  fs::recursive_directory_iterator at(folder, error), end;
+  if (error && error != std::errc::no_such_file_or_directory) refuse(error.message());
+  for (; !error && at != end; at.increment(error)) {
+    std::error_code unknown;
+    const fs::path& path = at->path();
+    if (at->is_symlink(unknown)) refuse("the link " + path.string());
+    if (at->is_directory(unknown) || path.filename().string().starts_with('.')) continue;
     const bool foreign_json =
-        file.path().filename() == "dataset.json" && !has_description(file.path(), own.description);
-    if (!files.contains(file.path()) || foreign_json)
-      throw UsageError(own.option + ": found " + file.path().string() +
-                       ", expected an empty folder or " + own.expected + "; choose another folder");
+        path.filename() == "dataset.json" && !has_description(path, own.description);
+    if (!files.contains(path) || foreign_json) refuse(path.string());
   }
+  if (error && error != std::errc::no_such_file_or_directory) refuse(error.message());
 }
 
 }  // namespace lamp

@@ -36,9 +36,14 @@ Json decathlon_json(const DecathlonInfo& info, const std::vector<DecathlonEntry>
 // The four folders of images and labels. Throws Error if the disk refuses.
 void make_decathlon_folders(const std::filesystem::path& folder);
 
+// Where `file` ("imagesTr/a.nii.gz") of the data set goes. Throws UsageError if a link on the way
+// leads out of `folder`: whatever is written or removed goes through here.
+std::filesystem::path output_file(const std::filesystem::path& folder, const std::string& file);
+
 // Overwriting is fine for what the very same command wrote before, never for anything else: throws
 // UsageError, naming the first file, unless `folder` is missing, empty, or holds nothing but files
-// of `entries` and a dataset.json with this description. Hidden files are not looked at.
+// of `entries` and a dataset.json with this description. Hidden files are not looked at, and links
+// are never ours.
 struct OwnContent {
   std::string option;    // "synth -o", the start of the message
   std::string expected;  // "the same phantoms"

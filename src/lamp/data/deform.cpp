@@ -93,10 +93,11 @@ Patch deform(const Patch& patch, const Deformation& deformation) {
       to_grid[place] *= 2.0 / static_cast<double>(size_xyz[place / 3]);
     elastic = deformation.elastic->transformed(to_grid);
   }
-  // Exact: labels are below 2^24.
-  const torch::Tensor label = patch.label.to(torch::kFloat32).unsqueeze(0);
+  // Counted from kNoScan, so that torch's zeros stand for it. Exact: labels are below 2^24.
+  const torch::Tensor label = (patch.label.to(torch::kFloat32) - kNoScan).unsqueeze(0);
   Patch out{torch::empty(patch.image.sizes(), patch.image.options()),
             torch::empty(patch.label.sizes(), patch.label.options())};
+  torch::Tensor beyond = torch::empty(patch.label.sizes(), torch::kBool);
   const std::int64_t at_once = std::clamp<std::int64_t>(kVoxelsAtOnce / (height * width), 1, depth);
   for (std::int64_t first = 0; first < depth; first += at_once) {
     const std::int64_t count = std::min(at_once, depth - first);
@@ -104,8 +105,11 @@ Patch deform(const Patch& patch, const Deformation& deformation) {
     if (elastic) grid.add_(elastic->slices(first, count));
     grid = grid.permute({1, 2, 3, 0}).unsqueeze(1);  // [slices, 1, h, w, 3]
     out.image.narrow(1, first, count).copy_(sample(patch.image, grid, kLinear, kBorder));
-    out.label.narrow(0, first, count).copy_(sample(label, grid, kNearest, kZeros).squeeze(0));
+    const torch::Tensor moved = sample(label, grid, kNearest, kZeros).squeeze(0) + kNoScan;
+    beyond.narrow(0, first, count).copy_(moved.eq(kNoScan));
+    out.label.narrow(0, first, count).copy_(moved.clamp_min(0));
   }
+  out.label = mark_no_scan(out.label, beyond);
   return out;
 }
 

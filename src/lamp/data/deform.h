@@ -26,7 +26,7 @@ Deformation draw_affine(const AffineConfig& config, const std::array<std::int64_
                         Random& random);
 
 // Image: linear interpolation, outside the patch its border values. Label: nearest, outside
-// background; so no new values appear. Shapes and types are kept.
+// kNoScan, for which uint8 becomes int16; no other value appears. Shapes are kept.
 Patch deform(const Patch& patch, const Deformation& deformation);
 
 }  // namespace lamp

@@ -1,6 +1,7 @@
 // Every refusal says the way out, because the file is the user's only copy.
 #include "lamp/data/grid_check.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 
@@ -70,14 +71,41 @@ void check_grid(Geometry& grid, const ReadOptions& options, const std::string& f
   }
 }
 
+std::string grid_text(const Geometry& grid) {
+  constexpr const char* kToward[3][2] = {{"L", "R"}, {"P", "A"}, {"S", "I"}};
+  std::string axes, origin;
+  for (int axis = 0; axis < 3; ++axis) {
+    const Vector3 along = column(grid.direction, axis);
+    const auto main = static_cast<std::size_t>(
+        std::max_element(along.begin(), along.end(),
+                         [](double a, double b) { return std::abs(a) < std::abs(b); }) -
+        along.begin());
+    axes += std::string(axis > 0 ? ", " : "") + kToward[main][along[main] < 0];
+    origin += (axis > 0 ? ", " : "") + shortest(std::round(1e3 * grid.origin_mm[axis]) / 1e3);
+  }
+  return grid.describe() + ", axes to " + axes + ", first voxel at " + origin + " mm (LPS)";
+}
+
+std::string distance_text(const Geometry& a, const Geometry& b) {
+  if (a.size != b.size) return "";
+  double mm = 0;
+  for (int corner = 0; corner < 8; ++corner) {
+    Vector3 index;
+    for (int axis = 0; axis < 3; ++axis)
+      index[axis] = (corner >> axis) & 1 ? static_cast<double>(a.size[axis] - 1) : 0;
+    const Vector3 p = a.point(index), q = b.point(index);
+    mm = std::max(mm, std::hypot(p[0] - q[0], p[1] - q[1], p[2] - q[2]));
+  }
+  return "corners up to " + fixed(corner_distance_voxels(a, b), 3) + " voxels (" + fixed(mm, 3) +
+         " mm) apart";
+}
+
 void check_same_grid(const FileGrid& found, const FileGrid& image) {
-  const double distance = corner_distance_voxels(image.grid, found.grid);
-  if (distance <= kSameGridVoxels) return;
-  const bool same_size = found.grid.size == image.grid.size;
+  if (corner_distance_voxels(image.grid, found.grid) <= kSameGridVoxels) return;
+  const std::string distance = distance_text(image.grid, found.grid);
   throw InputError("another grid than its image", found.file.string(),
-                   "found " + found.grid.describe() +
-                       (same_size ? ", up to " + fixed(distance, 3) + " voxels away" : "") +
-                       ", expected " + image.grid.describe() + " as in " + image.file.string() +
+                   "found " + grid_text(found.grid) + ", expected " + grid_text(image.grid) +
+                       " as in " + image.file.string() + (distance.empty() ? "" : ", " + distance) +
                        "; resample it onto that grid");
 }
 

@@ -33,6 +33,12 @@ struct FileGrid {
 // its image's grid.
 void check_same_grid(const FileGrid& found, const FileGrid& image);
 
+// Size and spacing, which way the axes run ("R, P, S" for to the right, to the back, up) and where
+// the first voxel lies: unequal for unequal grids.
+std::string grid_text(const Geometry& grid);
+// "corners up to 9 voxels (4.5 mm) apart", for grids of one size; else empty.
+std::string distance_text(const Geometry& a, const Geometry& b);
+
 // The product of counts, or nothing if one is negative or the product passes 2^62.
 std::optional<std::int64_t> checked_product(const std::vector<std::int64_t>& factors);
 

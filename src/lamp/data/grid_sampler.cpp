@@ -123,6 +123,17 @@ torch::Tensor crop_of(const torch::Tensor& values, const Box& box) {
       .slice(2, box.begin[0], box.end[0]);
 }
 
+// Along x, y, z, shaped to be added up over [d, h, w].
+std::array<torch::Tensor, 3> indices_of(const Box& box) {
+  std::array<torch::Tensor, 3> index;
+  for (int c = 0; c < 3; ++c) {
+    std::vector<std::int64_t> shape(3, 1);
+    shape[static_cast<std::size_t>(2 - c)] = -1;
+    index[c] = torch::arange(box.begin[c], box.end[c], torch::kFloat64).view(shape);
+  }
+  return index;
+}
+
 }  // namespace
 
 GridSampler::GridSampler(const Geometry& from, const Geometry& to)
@@ -211,14 +222,35 @@ torch::Tensor GridSampler::along_axes(torch::Tensor crop, const Box& source, con
   return crop;
 }
 
+torch::Tensor GridSampler::beyond(const Box& box) const {
+  const auto index = indices_of(box);
+  torch::Tensor outside;
+  for (int r = 0; r < 3; ++r) {
+    const double last = static_cast<double>(from_size_[r]) - 0.5 + kStray;
+    const torch::Tensor position = index[2] * matrix_[3 * r + 2] + index[1] * matrix_[3 * r + 1] +
+                                   index[0] * matrix_[3 * r] + offset_[r];
+    const torch::Tensor here = position.lt(-0.5 - kStray).logical_or_(position.gt(last));
+    outside = outside.defined() ? outside.logical_or_(here) : here;
+  }
+  return outside;
+}
+
+// The corners decide: what lies between points of a box lies in the box.
+bool GridSampler::covered() const {
+  for (int corner = 0; corner < 8; ++corner) {
+    Box voxel;
+    for (int a = 0; a < 3; ++a) {
+      voxel.begin[a] = (corner >> a & 1) != 0 ? to_size_[a] - 1 : 0;
+      voxel.end[a] = voxel.begin[a] + 1;
+    }
+    if (beyond(voxel).item<bool>()) return false;
+  }
+  return true;
+}
+
 // grid_sample's coordinates run from -1 to 1 between the outer edges of the volume.
 torch::Tensor GridSampler::through_points(const torch::Tensor& values, const Box& box) const {
-  std::array<torch::Tensor, 3> index;
-  for (int c = 0; c < 3; ++c) {
-    std::vector<std::int64_t> shape(3, 1);
-    shape[static_cast<std::size_t>(2 - c)] = -1;
-    index[c] = torch::arange(box.begin[c], box.end[c], torch::kFloat64).view(shape);
-  }
+  const auto index = indices_of(box);
   std::vector<torch::Tensor> coordinates;
   for (int r = 0; r < 3; ++r) {
     const double scale = 2.0 / static_cast<double>(from_size_[r]);

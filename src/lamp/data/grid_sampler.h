@@ -26,6 +26,10 @@ class GridSampler {
 
   // Do the axes of both grids run along the same lines?
   bool aligned() const { return aligned_; }
+  // Does every voxel of `to` have its centre between the outer edges of `from`?
+  bool covered() const;
+  // Which voxels in `box` of `to` do not: bool [d, h, w].
+  torch::Tensor beyond(const Box& box) const;
   // The box of `to`, in slabs along z of at most `voxels` voxels (one slice at least).
   std::vector<Box> slabs(std::int64_t voxels) const;
 

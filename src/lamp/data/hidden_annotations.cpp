@@ -11,6 +11,9 @@
 #include "lamp/base/interrupt.h"
 #include "lamp/base/json.h"
 #include "lamp/base/random.h"
+#include "lamp/base/safe_path.h"
+#include "lamp/data/dataset_paths.h"
+#include "lamp/data/decathlon_folder.h"
 #include "lamp/data/volume_io.h"
 
 namespace lamp {
@@ -77,7 +80,7 @@ Json image_paths(const Case& entry) {
 }  // namespace
 
 fs::path hide_annotations(const Dataset& dataset, const HideOptions& options) {
-  make_output_folder(options.folder / "labelsTr");
+  make_output_folder(output_file(options.folder, "labelsTr"));
   Json json = {{"name", dataset.name},
                {"labels", Json::object()},
                {"numTraining", dataset.training.size()},
@@ -90,15 +93,17 @@ fs::path hide_annotations(const Dataset& dataset, const HideOptions& options) {
     throw_if_interrupted("nothing is lost: run it again");
     const Case& entry = dataset.training[i];
     const std::vector<int> kept = kept_labels(dataset, i, complete[i] ? 0 : share, options);
-    const fs::path label = fs::path("labelsTr") / (entry.name + ".nii.gz");
-    write_label(entry, dataset, kept, options.folder / label);
-    Json row = {{"image", image_paths(entry)}, {"label", "./" + label.string()}};
+    check_name(entry.name, "a case name that no file may have", dataset.file.string());
+    const std::string label = "labelsTr/" + entry.name + ".nii.gz";
+    write_label(entry, dataset, kept, output_file(options.folder, label));
+    Json row = {{"image", image_paths(entry)}, {"label", "./" + label}};
     if (options.declared && kept.size() + 1 < dataset.labels.size()) row["annotated"] = kept;
     json["training"].push_back(std::move(row));
   }
   for (const Case& entry : dataset.test) json["test"].push_back(image_paths(entry));
-  const fs::path file = options.folder / "dataset.json";
+  const fs::path file = output_file(options.folder, "dataset.json");
   write_file(file, dump_json(json) + "\n");
+  trust_dataset(file);
   return file;
 }
 

@@ -21,7 +21,8 @@ struct HideOptions {
 };
 
 // Writes dataset.json (Decathlon) and labelsTr into the folder; images and test labels stay where
-// they are and are referred to. The same (seed, case, label) is hidden whatever `declared` says,
+// they are and are referred to, wherever that is: this process trusts the copy (dataset_paths.h).
+// The same (seed, case, label) is hidden whatever `declared` says,
 // and what is hidden at a smaller share is hidden at a larger one too. At least one label of a case
 // stays. Returns the JSON. Throws InputError for cases that cannot be read and Error if the disk
 // refuses.

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <filesystem>
+#include <string>
 
 #include "lamp/data/raw_volume.h"
 #include "lamp/data/volume.h"
@@ -35,7 +36,9 @@ VolumeHeader read_nifti_header(const std::filesystem::path& path, const ReadOpti
 // Writes NIfTI-1 in one piece, gzip-compressed if the name ends in .gz: uint8, int16, int32 or
 // float32 voxels [C, D, H, W]. With the volume's `nifti_space`, if that still describes its grid,
 // the orientation fields are the ones read; else sform and qform both say `geometry` (code 1).
-// Atomic. Throws Error if the disk refuses.
-void write_nifti(const std::filesystem::path& path, const Volume& volume);
+// `writer` goes into descrip, with a seal (volume_mark.h). Atomic. Throws Error if the disk
+// refuses.
+void write_nifti(const std::filesystem::path& path, const Volume& volume,
+                 const std::string& writer = "");
 
 }  // namespace lamp

@@ -24,6 +24,7 @@ struct NiftiHeader {
   double intercept = 0;
   std::int64_t voxel_offset = 0;  // bytes from the start of the file
   NiftiSpace space;
+  std::string description;  // to be written, at most 79 characters
 
   // Bytes of the whole file, uncompressed.
   std::int64_t file_bytes() const;

@@ -1,11 +1,14 @@
 // Checks the header's claims against the file's length, then brings the values to C order.
 #include "lamp/data/npy.h"
 
+#include <sys/stat.h>
 #include <torch/torch.h>
 
 #include <algorithm>
 #include <bit>
+#include <cerrno>
 #include <cstring>
+#include <fstream>
 #include <optional>
 #include <utility>
 
@@ -140,9 +143,29 @@ void check_booleans(const NpyArray& array, const std::string& file) {
                        " in an array of bool, expected 0 and 1; it is damaged, get it again");
 }
 
+// The header alone, judged against the file's length before any room is taken for the values.
+void check_claims(const fs::path& path) {
+  const std::string file = path.string();
+  struct stat status {};
+  if (stat(path.c_str(), &status) != 0)
+    throw InputError("cannot read", file, cannot_read_detail(errno));
+  if (!S_ISREG(status.st_mode)) return;  // read_file says what it is, and does not wait for a pipe
+  std::ifstream stream(path, std::ios::binary);
+  std::string start(std::min<std::size_t>(kNpyStartBytes, static_cast<std::size_t>(status.st_size)),
+                    '\0');
+  stream.read(start.data(), static_cast<std::streamsize>(start.size()));
+  start.resize(static_cast<std::size_t>(stream.gcount()));
+  if (start.size() <
+      std::min<std::size_t>(kNpyStartBytes, static_cast<std::size_t>(status.st_size)))
+    return;  // read_file says why
+  const NpyHeader header = parse_npy_header(start, file);
+  check_length(header, stored_type(header, file), static_cast<std::size_t>(status.st_size), file);
+}
+
 }  // namespace
 
 NpyArray read_npy(const fs::path& path) {
+  check_claims(path);
   const std::string file = path.string();
   NpyArray array{.bytes = read_file(path)};
   const NpyHeader header = parse_npy_header(array.bytes, file);

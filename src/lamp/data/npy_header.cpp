@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::string_view kMagic = "\x93NUMPY";
 // numpy itself writes some 118 bytes, and reads no more than 10,000 of an unknown file.
-constexpr std::size_t kLongestHeader = 10000;
+constexpr std::size_t kLongestHeader = kNpyStartBytes - 12;
 constexpr std::size_t kMostAxes = 32;  // numpy's own limit until version 2
 
 [[noreturn]] void refuse(const std::string& file, const std::string& detail) {

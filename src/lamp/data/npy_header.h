@@ -16,6 +16,9 @@ struct NpyHeader {
   std::size_t data_offset = 0;  // of the first value in the file
 };
 
+// No header that is taken ends behind these.
+inline constexpr std::size_t kNpyStartBytes = 10012;
+
 // `bytes`: the file from its start. Throws InputError, naming `file`.
 NpyHeader parse_npy_header(std::string_view bytes, const std::string& file);
 

@@ -1,4 +1,4 @@
-// Cutting and padding with torch; the choice of the centre with a keyed generator.
+// Cutting with torch; the choice of the centre with a keyed generator.
 #include "lamp/data/patch_sampler.h"
 
 #include <torch/torch.h>
@@ -14,18 +14,8 @@ using Zyx = std::array<std::int64_t, 3>;
 
 Zyx spatial(const torch::Tensor& label) { return {label.size(0), label.size(1), label.size(2)}; }
 
-// Grows [.., d, h, w] to `size` at the high ends.
-torch::Tensor pad_image(const torch::Tensor& image, const Zyx& size) {
-  const std::int64_t z = size[0] - image.size(1), y = size[1] - image.size(2),
-                     x = size[2] - image.size(3);
-  if (z <= 0 && y <= 0 && x <= 0) return image;
-  return torch::replication_pad3d(image.unsqueeze(0), {0, x, 0, y, 0, z}).squeeze(0);
-}
-
-torch::Tensor pad_label(const torch::Tensor& label, const Zyx& size) {
-  return torch::constant_pad_nd(
-      label, {0, size[2] - label.size(2), 0, size[1] - label.size(1), 0, size[0] - label.size(0)},
-      0);
+Zyx zyx(const std::array<std::int64_t, 3>& size_xyz) {
+  return {size_xyz[2], size_xyz[1], size_xyz[0]};
 }
 
 // The linear index of a foreground voxel, or -1 if the case has none.
@@ -56,6 +46,14 @@ std::int64_t draw_centre(const TrainingCase& sample, bool by_class, Random& rand
   return voxels.const_data_ptr<std::int64_t>()[random.below(voxels.numel())];
 }
 
+// The linear index of any voxel that the scan showed; -1 if that is all of them, or none.
+std::int64_t draw_seen(const torch::Tensor& label, Random& random) {
+  const auto seen = seen_by_scan(label);
+  const std::int64_t count = seen ? seen->sum().item<std::int64_t>() : 0;
+  if (count == 0) return -1;
+  return seen->flatten().nonzero()[random.below(count)].item<std::int64_t>();
+}
+
 }  // namespace
 
 std::int64_t TrainingCase::bytes() const {
@@ -71,6 +69,7 @@ void index_foreground(TrainingCase& sample, int classes) {
   const std::int64_t count = label.numel();
   sample.voxel_counts.assign(static_cast<std::size_t>(classes), 0);
   for (std::int64_t i = 0; i < count; ++i) {
+    if (values[i] == kNoScan) continue;
     TORCH_CHECK(values[i] >= 0 && values[i] < classes, "label ", values[i], " outside 0 ... ",
                 classes - 1);
     ++sample.voxel_counts[static_cast<std::size_t>(values[i])];
@@ -78,7 +77,7 @@ void index_foreground(TrainingCase& sample, int classes) {
   std::vector<std::vector<std::int64_t>> voxels(static_cast<std::size_t>(classes));
   std::vector<std::int64_t> seen(static_cast<std::size_t>(classes), 0);
   for (std::int64_t i = 0; i < count; ++i) {
-    if (values[i] == 0) continue;
+    if (values[i] == 0 || values[i] == kNoScan) continue;
     const auto c = static_cast<std::size_t>(values[i]);
     const std::int64_t step = (sample.voxel_counts[c] + kIndexedVoxels - 1) / kIndexedVoxels;
     if (seen[c]++ % step == 0) voxels[c].push_back(i);
@@ -88,11 +87,11 @@ void index_foreground(TrainingCase& sample, int classes) {
     sample.foreground.push_back(torch::tensor(indices, torch::kLong));
 }
 
-Patch draw_patch(const TrainingCase& sample, const PatchOptions& options, Random& random) {
+Patch cut_patch(const TrainingCase& sample, const PatchOptions& options, Random& random) {
   if (!options.size) return {sample.image(), sample.label};
-  const Zyx size = {(*options.size)[2], (*options.size)[1], (*options.size)[0]};
-  const Zyx whole = spatial(sample.label);
-  const std::int64_t centre = draw_centre(sample, options.by_class, random);
+  const Zyx size = zyx(*options.size), whole = spatial(sample.label);
+  std::int64_t centre = draw_centre(sample, options.by_class, random);
+  if (centre < 0) centre = draw_seen(sample.label, random);
   const Zyx at = {centre / (whole[1] * whole[2]), centre / whole[2] % whole[1], centre % whole[2]};
   torch::Tensor image = sample.stored;
   torch::Tensor label = sample.label;
@@ -104,20 +103,34 @@ Patch draw_patch(const TrainingCase& sample, const PatchOptions& options, Random
     image = image.narrow(axis + 1, start, std::min(size[axis], whole[axis]));
     label = label.narrow(axis, start, std::min(size[axis], whole[axis]));
   }
-  return {pad_image(decode_image(image, sample.code), size), pad_label(label, size)};
+  return {decode_image(image, sample.code), label};
 }
 
-Batch collate(const std::vector<Patch>& patches, std::vector<std::vector<int>> annotated) {
+Patch fill_patch(const Patch& patch, const Zyx& size) {
+  return {extend_scan(patch.image, size), extend_labels(patch.label, size)};
+}
+
+Patch draw_patch(const TrainingCase& sample, const PatchOptions& options, Random& random) {
+  const Patch patch = cut_patch(sample, options, random);
+  return options.size ? fill_patch(patch, zyx(*options.size)) : patch;
+}
+
+Batch collate(const std::vector<Patch>& patches, std::vector<std::vector<int>> annotated,
+              const Zyx& least) {
   TORCH_CHECK(!patches.empty() && patches.size() == annotated.size(),
               "a batch needs one annotation entry a patch");
-  Zyx size = {0, 0, 0};
+  Zyx size = least;
   for (const Patch& patch : patches)
     for (int axis = 0; axis < 3; ++axis) size[axis] = std::max(size[axis], patch.label.size(axis));
   std::vector<torch::Tensor> images, labels;
+  torch::ScalarType type = patches.front().label.scalar_type();
   for (const Patch& patch : patches) {
-    images.push_back(pad_image(patch.image, size));
-    labels.push_back(pad_label(patch.label, size));
+    const Patch filled = fill_patch(patch, size);
+    images.push_back(filled.image);
+    labels.push_back(filled.label);
+    type = at::promote_types(type, filled.label.scalar_type());
   }
+  for (torch::Tensor& label : labels) label = label.to(type);
   return {torch::stack(images), torch::stack(labels), std::move(annotated)};
 }
 

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "lamp/base/beyond_scan.h"
 #include "lamp/base/random.h"
 #include "lamp/data/image_code.h"
 
@@ -22,13 +23,14 @@ struct TrainingCase {
   std::string name;
   torch::Tensor stored;  // [C, D, H, W]: the image, as `code` says
   ImageCode code;
-  torch::Tensor label;         // [D, H, W] uint8 or int16
+  torch::Tensor label;  // [D, H, W] uint8, or int16 (many classes, or kNoScan within the grid)
   std::vector<int> annotated;  // label ids that were looked for in this case; empty = all
   // Linear indices (int64) into the volume of foreground voxels, by label: all of them, or an even
   // sample of at most kIndexedVoxels of a large structure.
   std::vector<torch::Tensor> foreground;
-  std::vector<std::int64_t> voxel_counts;  // by label, all voxels
-  bool mapped = false;                     // the tensors are views of a file
+  std::vector<std::int64_t> voxel_counts;  // by label, all voxels that the scan showed
+  torch::Tensor intensities;  // of the image before the window: intensity_stats.h's packed form
+  bool mapped = false;        // the tensors are views of a file
 
   torch::Tensor image() const { return decode_image(stored, code); }  // float32
   std::int64_t bytes() const;  // of memory; what is mapped counts nothing
@@ -48,11 +50,19 @@ struct PatchOptions {
 
 struct Patch {
   torch::Tensor image;  // [C, d, h, w]
-  torch::Tensor label;  // [d, h, w]
+  torch::Tensor label;  // [d, h, w] uint8 or int16; kNoScan where no scan was
 };
 
-// Touches only the patch's own part of the case. Volumes smaller than the patch are padded: image
-// by replication, label by background. A case without foreground gives a patch at a random place.
+// Touches only the patch's own part of the case. Where the volume is smaller than the patch, so is
+// the result. A case without foreground gives a patch at a random place, where there is scan.
+Patch cut_patch(const TrainingCase& sample, const PatchOptions& options, Random& random);
+
+// Grows a patch to `size` (d, h, w) where it is smaller: image by repetition, label by kNoScan. It
+// comes after augmentation, so that a mirrored or turned patch is filled like any other image, as
+// windows of a mirrored image are, and noise and gamma see the scan alone.
+Patch fill_patch(const Patch& patch, const std::array<std::int64_t, 3>& size);
+
+// cut_patch, filled up to the size that was asked for.
 Patch draw_patch(const TrainingCase& sample, const PatchOptions& options, Random& random);
 
 // The mini-batch of several patches, whose cases may differ in annotation.
@@ -62,7 +72,9 @@ struct Batch {
   std::vector<std::vector<int>> annotated;  // one entry a sample, as in TrainingCase
 };
 
-// Pads whole volumes of different sizes to the largest (image by replication, label by background).
-Batch collate(const std::vector<Patch>& patches, std::vector<std::vector<int>> annotated);
+// Fills every patch up to the largest of them and to `least` (d, h, w). Labels are int16 where one
+// of them is.
+Batch collate(const std::vector<Patch>& patches, std::vector<std::vector<int>> annotated,
+              const std::array<std::int64_t, 3>& least = {0, 0, 0});
 
 }  // namespace lamp

@@ -13,6 +13,9 @@
 
 namespace lamp {
 
+// Who a phantom's image and label say they are by (volume_mark.h).
+inline constexpr const char* kPhantomWriter = "lamp synth";
+
 struct PhantomOptions {
   // "han": head and neck, the paper's nine organs with their true relative volumes, left and right
   // alike. "liver": abdomen with a liver and 0 to 5 tumours. "twins": two identical structures in a
@@ -43,8 +46,9 @@ struct PhantomCase {
 PhantomCase draw_phantom(const PhantomOptions& options, bool training, int index);
 
 // Writes imagesTr labelsTr imagesTs labelsTs dataset.json (Decathlon). Same options, same bytes.
-// The folder may hold an earlier phantom set of the same file names, which is overwritten; anything
-// else there is refused. UsageError for options out of range, Error if the disk refuses.
+// The folder may hold what the very same options wrote before, which is written again; anything
+// else there is refused, phantoms of another seed too, and so is one that was changed since.
+// UsageError for options out of range, Error if the disk refuses.
 void write_phantoms(const PhantomOptions& options);
 
 }  // namespace lamp

@@ -2,8 +2,10 @@
 #include "lamp/data/prepare.h"
 
 #include <algorithm>
+#include <chrono>
 #include <set>
 #include <system_error>
+#include <unordered_set>
 #include <utility>
 
 #include "lamp/base/errors.h"
@@ -11,6 +13,8 @@
 #include "lamp/base/interrupt.h"
 #include "lamp/base/log.h"
 #include "lamp/base/progress.h"
+#include "lamp/base/safe_path.h"
+#include "lamp/base/text.h"
 #include "lamp/data/dataset_check.h"
 #include "lamp/data/decathlon_folder.h"
 #include "lamp/data/prepare_record.h"
@@ -20,6 +24,7 @@ namespace lamp {
 namespace fs = std::filesystem;
 namespace {
 
+constexpr auto kRecordPause = std::chrono::seconds(1);
 constexpr const char* kResume = "finished cases are kept, the same command goes on";
 
 bool is_within(const fs::path& inner, const fs::path& outer) {
@@ -104,13 +109,14 @@ class Preparation {
 
   PrepareReport run() {
     make_decathlon_folders(folder_);
-    if (!resumed_) record_.write(folder_);
-    Progress progress("prepare", static_cast<std::int64_t>(set_.cases.size()));
-    for (const SourceCase& source : set_.cases) {
-      throw_if_interrupted(kResume);
-      if (!is_finished(source)) convert(source, progress);
-      progress.advance(source.name);
+    if (!resumed_) write_record();
+    try {
+      convert_all();
+    } catch (...) {
+      if (unwritten_) write_record();
+      throw;
     }
+    if (unwritten_) write_record();
     write_dataset();
     return std::move(report_);
   }
@@ -126,14 +132,49 @@ class Preparation {
     if (auto found = PrepareRecord::read(folder_)) {
       record_ = std::move(*found);
       resumed_ = true;
+      test_ = {record_.test.begin(), record_.test.end()};
       check_same_request(settings_of(options), names);
+      check_record();
       for (const SourceCase& source : set_.cases) own.entries.push_back(entry_of(source));
     }
     refuse_other_content(folder_, own);
     if (resumed_) return remove_leftovers();
+    for (const SourceCase& source : set_.cases) refuse_unsound_name(source);
     record_ = {.settings = settings_of(options),
                .cases = std::move(names),
                .test = choose_test_cases(set_, options)};
+    test_ = {record_.test.begin(), record_.test.end()};
+  }
+
+  void convert_all() {
+    Progress progress("prepare", static_cast<std::int64_t>(set_.cases.size()));
+    for (const SourceCase& source : set_.cases) {
+      throw_if_interrupted(kResume);
+      if (!is_finished(source)) convert(source, progress);
+      progress.advance(source.name);
+    }
+  }
+
+  // Whatever a layout's reader took for the name of a case, two files are named by it here.
+  static void refuse_unsound_name(const SourceCase& source) {
+    check_name(source.name, "a case name that no file may have", source.image.string());
+  }
+
+  // After every case, as long as that costs little beside the case itself.
+  void remember() {
+    constexpr std::size_t kCheap = 64;
+    unwritten_ = true;
+    const auto now = std::chrono::steady_clock::now();
+    if (record_.finished.size() > kCheap && now < next_record_) return;
+    write_record();
+    const auto took = std::chrono::steady_clock::now() - now;
+    next_record_ =
+        std::chrono::steady_clock::now() + std::max<decltype(took)>(kRecordPause, 20 * took);
+  }
+
+  void write_record() {
+    record_.write(folder_);
+    unwritten_ = false;
   }
 
   void check_same_request(const Json& settings, const std::vector<std::string>& names) const {
@@ -149,23 +190,32 @@ class Preparation {
                        "folder");
   }
 
-  // Temporary files of a call that was killed.
-  void remove_leftovers() const {
-    std::error_code error;
-    for (const char* part : {".", "imagesTr", "labelsTr", "imagesTs", "labelsTs"}) {
-      std::vector<fs::path> leftovers;
-      for (const auto& file : fs::directory_iterator(folder_ / part, error)) {
-        const std::string name = file.path().filename().string();
-        if (name.starts_with('.') && name.find(".tmp") != name.npos)
-          leftovers.push_back(file.path());
-      }
-      for (const fs::path& file : leftovers) fs::remove(file, error);
+  // A record from a stranger may hold labels that there are none of.
+  void check_record() const {
+    const auto is_label = [&](int id) { return id > 0 && set_.labels.contains(id); };
+    for (const auto& [name, finished] : record_.finished) {
+      const auto& facts = finished.facts;
+      const bool sound =
+          std::all_of(facts.annotated.begin(), facts.annotated.end(), is_label) &&
+          std::all_of(facts.overlaps.begin(), facts.overlaps.end(), [&](const Overlap& overlap) {
+            return is_label(overlap.kept) && is_label(overlap.lost);
+          });
+      if (!sound)
+        throw UsageError("prepare -o: found a record that names other labels for " + name +
+                         " than the source has, expected what lamp prepare wrote; choose another "
+                         "folder");
     }
   }
 
+  // Temporary files of a call that was killed.
+  void remove_leftovers() const {
+    remove_stale_temporaries(folder_);
+    for (const char* part : {"imagesTr", "labelsTr", "imagesTs", "labelsTs"})
+      remove_stale_temporaries(output_file(folder_, part));
+  }
+
   DecathlonEntry entry_of(const SourceCase& source) const {
-    const auto& test = record_.test;
-    return {.training = std::find(test.begin(), test.end(), source.name) == test.end(),
+    return {.training = !test_.contains(source.name),
             .image_file = source.image_file,
             .label_file = source.label_file};
   }
@@ -176,9 +226,9 @@ class Preparation {
       return false;
     const DecathlonEntry entry = entry_of(source);
     std::error_code no_image, no_label;
-    return fs::file_size(folder_ / entry.image(), no_image) == finished->second.image_bytes &&
-           fs::file_size(folder_ / entry.label(), no_label) == finished->second.label_bytes &&
-           !no_image && !no_label;
+    return fs::file_size(image_of(entry), no_image) == finished->second.image_bytes &&
+           fs::file_size(label_of(entry), no_label) == finished->second.label_bytes && !no_image &&
+           !no_label;
   }
 
   void convert(const SourceCase& source, Progress& progress) {
@@ -190,20 +240,27 @@ class Preparation {
       finished.facts.training = entry.training;
       note_partial_test(finished.facts);
       begin_change();
-      read.write(folder_ / entry.image(), folder_ / entry.label());
+      read.write(image_of(entry), label_of(entry));
     } catch (const InputError& error) {
       progress.clear();
       log_warning(source.name + " is left out: " + error.what());
       report_.faults.push_back(to_fault(error));
       return drop(source);
     }
-    finished.image_bytes = fs::file_size(folder_ / entry.image());
-    finished.label_bytes = fs::file_size(folder_ / entry.label());
+    finished.image_bytes = fs::file_size(image_of(entry));
+    finished.label_bytes = fs::file_size(label_of(entry));
     progress.clear();
     warn_of(finished.facts);
     record_.finished[source.name] = std::move(finished);
-    record_.write(folder_);
+    remember();
     ++report_.converted;
+  }
+
+  fs::path image_of(const DecathlonEntry& entry) const {
+    return output_file(folder_, entry.image());
+  }
+  fs::path label_of(const DecathlonEntry& entry) const {
+    return output_file(folder_, entry.label());
   }
 
   void note_partial_test(PreparedCase& facts) const {
@@ -218,13 +275,13 @@ class Preparation {
       log_warning(facts.name + ": " + std::to_string(overlap.voxels) + " voxels in both " +
                   set_.labels.at(overlap.kept) + " and " + set_.labels.at(overlap.lost) +
                   ", given to the smaller, " + set_.labels.at(overlap.kept));
-    for (const std::string& note : facts.notes) log_warning(note);
+    for (const std::string& note : facts.notes) log_warning(printable(note));
   }
 
   // While pairs of images and labels change there is no data set.
   void begin_change() const {
     std::error_code error;
-    fs::remove(folder_ / "dataset.json", error);
+    fs::remove(output_file(folder_, "dataset.json"), error);
   }
 
   // A case that has become faulty leaves nothing of what it was.
@@ -232,13 +289,12 @@ class Preparation {
     const DecathlonEntry entry = entry_of(source);
     std::error_code error;
     const bool known = record_.finished.erase(source.name) > 0;
-    if (!known && !fs::exists(folder_ / entry.image(), error) &&
-        !fs::exists(folder_ / entry.label(), error))
+    if (!known && !fs::exists(image_of(entry), error) && !fs::exists(label_of(entry), error))
       return;
     begin_change();
-    fs::remove(folder_ / entry.image(), error);
-    fs::remove(folder_ / entry.label(), error);
-    record_.write(folder_);
+    fs::remove(image_of(entry), error);
+    fs::remove(label_of(entry), error);
+    remember();
   }
 
   void write_dataset() {
@@ -255,7 +311,7 @@ class Preparation {
     if (entries.empty()) return begin_change();
     const std::string text = dump_json(decathlon_json(info_, entries)) + "\n";
     std::error_code error;
-    const fs::path file = folder_ / "dataset.json";
+    const fs::path file = output_file(folder_, "dataset.json");
     if (!fs::exists(file, error) || read_file(file) != text) write_file(file, text);
   }
 
@@ -263,7 +319,10 @@ class Preparation {
   const SourceSet set_;
   DecathlonInfo info_;
   PrepareRecord record_;
+  std::unordered_set<std::string> test_;  // record_.test
   bool resumed_ = false;
+  bool unwritten_ = false;  // does record_ hold more than its file?
+  std::chrono::steady_clock::time_point next_record_{};
   PrepareReport report_;
 };
 

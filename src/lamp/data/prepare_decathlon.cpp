@@ -63,11 +63,10 @@ ReadCase read_case(const SourceCase& source, const Dataset& dataset) {
     throw InputError("a wrong number of channels", source.image.string(),
                      "found " + std::to_string(image.voxels.size(0)) + ", expected " +
                          std::to_string(channels) + " as " + dataset.file.string() + " declares");
-  const auto counts = count_values(read_case_label(entry, dataset).voxels);
-  if (counts.size() == 1 && counts.contains(0))
-    throw InputError("an empty label", source.label.string(),
-                     "found only background, expected at least one labelled voxel");
+  const Volume label = read_case_label(entry, dataset);
   ReadCase result{.facts = {.name = source.name, .annotated = source.annotated}};
+  if (!label.voxels.any().item<bool>())
+    result.facts.notes.push_back(source.name + " has no foreground (a negative case)");
   result.write = [from_image = source.image, from_label = source.label](const fs::path& to_image,
                                                                         const fs::path& to_label) {
     write_file(to_image, read_file(from_image));
@@ -81,6 +80,7 @@ ReadCase read_case(const SourceCase& source, const Dataset& dataset) {
 SourceSet open_decathlon(const fs::path& source) {
   SourceSet set;
   auto dataset = std::make_shared<const Dataset>(read_dataset(source, &set.faults));
+  for (const std::string& note : dataset->notes) log_info(dataset->file.string() + ": " + note);
   refuse_other_dialects(*dataset);
   set.name = dataset->name;
   set.labels = dataset->labels;

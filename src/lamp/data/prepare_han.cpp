@@ -10,6 +10,8 @@
 #include <utility>
 
 #include "lamp/base/errors.h"
+#include "lamp/base/safe_path.h"
+#include "lamp/base/text.h"
 #include "lamp/data/grid_check.h"
 #include "lamp/data/npy.h"
 #include "lamp/data/prepare_source.h"
@@ -61,7 +63,8 @@ class CaseFinder {
  public:
   explicit CaseFinder(const HanLayout& layout) : layout_(layout) {}
 
-  std::vector<SourceCase> find(const fs::path& source) {
+  // Folders whose names cannot name a case are faults, and are left out.
+  std::vector<SourceCase> find(const fs::path& source, std::vector<DatasetFault>& faults) {
     visit(fs::absolute(source).lexically_normal(), 0, false);
     const bool any_image = std::any_of(cases_.begin(), cases_.end(), [](const SourceCase& found) {
       std::error_code error;
@@ -72,6 +75,16 @@ class CaseFinder {
               [](const SourceCase& a, const SourceCase& b) { return a.name < b.name; });
     for (std::size_t i = 1; i < cases_.size(); ++i)
       if (cases_[i].name == cases_[i - 1].name) refuse_twins(cases_[i - 1], cases_[i]);
+    std::erase_if(cases_, [&](const SourceCase& found) {
+      const std::string fault = fault_of_name(found.name);
+      if (fault.empty()) return false;
+      faults.push_back({.file = printable(found.image.parent_path().string()),
+                        .what = "a case name that no file may have",
+                        .found = fault,
+                        .expected = "a plain name",
+                        .fix = "rename the folder"});
+      return true;
+    });
     return std::move(cases_);
   }
 
@@ -85,8 +98,14 @@ class CaseFinder {
     }
     if (depth == kDeepest) return;
     for (const fs::path& entry : sorted_entries(folder))
-      if (fs::is_directory(entry, error))
+      if (fs::is_directory(entry, error) && !leads_back(entry))
         visit(entry, depth + 1, test || lower(entry.filename().string()) == "test");
+  }
+
+  // A link to a folder that holds it would show every case again, at every depth.
+  static bool leads_back(const fs::path& entry) {
+    std::error_code error;
+    return fs::is_symlink(entry, error) && lies_inside(entry, entry.parent_path());
   }
 
   SourceCase make_case(const fs::path& folder, bool test) const {
@@ -257,7 +276,7 @@ ReadCase read_case(const SourceCase& source, const HanLayout& layout) {
 SourceSet open_han(const fs::path& source, const HanLayout& layout) {
   SourceSet set{.name = layout.name, .labels = {{0, "background"}}};
   for (std::size_t i = 0; i < kOrgans.size(); ++i) set.labels[static_cast<int>(i) + 1] = kOrgans[i];
-  set.cases = CaseFinder(layout).find(source);
+  set.cases = CaseFinder(layout).find(source, set.faults);
   for (const SourceCase& found : set.cases)
     if (found.in_test_folder) set.usual_test.push_back(found.name);
   if (set.usual_test.empty()) set.usual_test.assign(kOffsiteTest.begin(), kOffsiteTest.end());

@@ -1,10 +1,12 @@
-// JSON, rewritten after every case: some hundred cases make a file of some ten kilobytes.
+// JSON, rewritten after a case: some hundred cases make a file of some ten kilobytes.
 #include "lamp/data/prepare_record.h"
 
 #include <system_error>
+#include <unordered_set>
 
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
+#include "lamp/base/safe_path.h"
 
 namespace lamp {
 namespace fs = std::filesystem;
@@ -28,6 +30,13 @@ Json case_json(const FinishedCase& finished) {
           {"overlaps", overlaps_json(finished.facts.overlaps)},
           {"notes", finished.facts.notes},
           {"scaled", finished.facts.scaled}};
+}
+
+std::vector<std::string> parse_names(const Json& json) {
+  auto names = json.get<std::vector<std::string>>();
+  for (const std::string& name : names)
+    if (!fault_of_name(name).empty()) throw UsageError("a name that no case may have");
+  return names;
 }
 
 FinishedCase parse_case(const std::string& name, const Json& json) {
@@ -56,10 +65,13 @@ std::optional<PrepareRecord> PrepareRecord::read(const fs::path& folder) {
     PrepareRecord record;
     if (json.at("format") != kFormat) throw UsageError("another format");
     record.settings = json.at("settings");
-    record.cases = json.at("cases").get<std::vector<std::string>>();
-    record.test = json.at("test").get<std::vector<std::string>>();
-    for (const auto& [name, entry] : json.at("finished").items())
+    record.cases = parse_names(json.at("cases"));
+    record.test = parse_names(json.at("test"));
+    const std::unordered_set<std::string> known(record.cases.begin(), record.cases.end());
+    for (const auto& [name, entry] : json.at("finished").items()) {
+      if (!known.contains(name)) throw UsageError("a case that is none");
       record.finished.emplace(name, parse_case(name, entry));
+    }
     return record;
   } catch (const std::exception&) {  // no JSON, or not of our making
     throw UsageError(

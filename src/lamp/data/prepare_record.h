@@ -23,7 +23,8 @@ struct FinishedCase {
 
 class PrepareRecord {
  public:
-  // The record in `folder`, if there is one. Throws UsageError if it is damaged.
+  // The record in `folder`, if there is one. Throws UsageError if it is damaged, or holds names
+  // that no file may have: the folder may come from a stranger.
   static std::optional<PrepareRecord> read(const std::filesystem::path& folder);
   // Atomic.
   void write(const std::filesystem::path& folder) const;

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <set>
+#include <unordered_set>
 
 #include "lamp/base/errors.h"
 #include "lamp/base/interrupt.h"
@@ -24,9 +25,10 @@ std::vector<std::string> names_of(const SourceSet& set) {
 
 std::vector<std::string> named_cases(const SourceSet& set, const std::vector<std::string>& wanted) {
   const std::vector<std::string> names = names_of(set);
+  const std::unordered_set<std::string> known(names.begin(), names.end());
   std::set<std::string> test;
   for (const std::string& name : wanted) {
-    if (std::find(names.begin(), names.end(), name) == names.end())
+    if (!known.contains(name))
       throw UsageError("prepare --test-cases: found \"" + name +
                        "\", expected the names of cases; the nearest is \"" + nearest(name, names) +
                        "\"");
@@ -79,9 +81,9 @@ std::vector<std::string> choose_test_cases(const SourceSet& set, const PrepareOp
     return test;
   }
   std::vector<std::string> usual;
+  const std::unordered_set<std::string> known(set.usual_test.begin(), set.usual_test.end());
   for (const std::string& name : names_of(set))
-    if (std::find(set.usual_test.begin(), set.usual_test.end(), name) != set.usual_test.end())
-      usual.push_back(name);
+    if (known.contains(name)) usual.push_back(name);
   if (!usual.empty()) return usual;
   const double share = set.test_share[0] / set.test_share[1];
   return drawn_cases(set, std::lround(share * static_cast<double>(set.cases.size())), options.seed);

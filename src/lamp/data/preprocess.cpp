@@ -3,11 +3,24 @@
 
 #include <torch/torch.h>
 
+#include <cmath>
+#include <utility>
+
 #include "lamp/base/errors.h"
 #include "lamp/data/resample.h"
 
 namespace lamp {
 namespace {
+
+// Beyond these nothing that was ever scanned lies: mm a voxel, and values that float32 holds with
+// room to compute.
+constexpr double kLeastSpacing = 1e-6, kMostSpacing = 1e6, kMostValue = 1e30;
+
+bool usable(const Json& number, bool positive) {
+  if (!number.is_number()) return false;
+  const auto value = number.get<double>();  // comparisons are false for NaN
+  return positive ? value >= kLeastSpacing && value <= kMostSpacing : std::abs(value) <= kMostValue;
+}
 
 template <std::size_t N>
 std::optional<std::array<double, N>> numbers_or_keep(ObjectReader& reader, const std::string& key,
@@ -19,8 +32,7 @@ std::optional<std::array<double, N>> numbers_or_keep(ObjectReader& reader, const
   if (!found.is_array() || found.size() != N) throw_wrong_type(reader.where(key), found, expected);
   std::array<double, N> values{};
   for (std::size_t i = 0; i < N; ++i) {
-    if (!found[i].is_number() || (positive && !(found[i].get<double>() > 0)))
-      throw_wrong_type(reader.where(key), found, expected);
+    if (!usable(found[i], positive)) throw_wrong_type(reader.where(key), found, expected);
     values[i] = found[i].get<double>();
   }
   return values;
@@ -37,6 +49,24 @@ torch::Tensor argmax_of(const torch::Tensor& scores) {
   return labels;
 }
 
+// Changes a slice of probabilities [C, H, W] as little as possible so that its argmax, the lower
+// class of equals, is `classes` [H, W].
+void make_argmax(torch::Tensor probabilities, const torch::Tensor& classes) {
+  const torch::Tensor wanted = classes.to(torch::kInt64).contiguous();
+  const torch::Tensor found = probabilities.argmax(0).contiguous();
+  auto p = probabilities.accessor<float, 3>();
+  const auto w = wanted.accessor<std::int64_t, 2>(), f = found.accessor<std::int64_t, 2>();
+  for (std::int64_t y = 0; y < wanted.size(0); ++y) {
+    for (std::int64_t x = 0; x < wanted.size(1); ++x) {
+      const std::int64_t chosen = w[y][x];
+      if (chosen == f[y][x]) continue;
+      std::swap(p[chosen][y][x], p[f[y][x]][y][x]);
+      for (std::int64_t c = 0; c < chosen; ++c)  // a lower class that is its equal would win
+        if (p[c][y][x] >= p[chosen][y][x]) p[chosen][y][x] = std::nextafter(p[c][y][x], 2.0F);
+    }
+  }
+}
+
 }  // namespace
 
 DataConfig parse_data_config(const Json& json) {
@@ -44,12 +74,16 @@ DataConfig parse_data_config(const Json& json) {
   DataConfig config;
   config.spacing_mm = numbers_or_keep<3>(reader, "spacing_mm", true);
   config.window = numbers_or_keep<2>(reader, "window", false);
-  if (config.window && (*config.window)[0] >= (*config.window)[1])
+  // As float32, in which values are mapped.
+  if (config.window &&
+      !(static_cast<float>((*config.window)[0]) < static_cast<float>((*config.window)[1])))
     throw_wrong_type(reader.where("window"), reader.at("window"),
                      "[low, high] with low below high");
   config.to_lps = reader.choice("orientation", "LPS", {"LPS", "keep"}) == "LPS";
   config.resample_sheared = reader.choice("shear", "refuse", {"refuse", "resample"}) == "resample";
   config.cubic = reader.choice("interpolation", "linear", {"linear", "cubic"}) == "cubic";
+  config.nifti_form =
+      parse_nifti_form(reader.choice("nifti_form", "refuse", {"refuse", "sform", "qform"}));
   reader.finish();
   return config;
 }
@@ -61,6 +95,7 @@ Json to_json(const DataConfig& config) {
   json["orientation"] = config.to_lps ? "LPS" : "keep";
   json["shear"] = config.resample_sheared ? "resample" : "refuse";
   json["interpolation"] = config.cubic ? "cubic" : "linear";
+  json["nifti_form"] = name_of(config.nifti_form);
   return json;
 }
 
@@ -78,9 +113,13 @@ GridPath plan_grid(const Volume& volume, const DataConfig& config) {
 
 PreparedImage prepare_image(const Volume& image, const DataConfig& config) {
   PreparedImage prepared = place_image(image, config);
-  if (config.window) prepared.voxels = apply_window(prepared.voxels, *config.window);
-  prepared.voxels = prepared.voxels.contiguous();
+  apply_window(prepared, config);
   return prepared;
+}
+
+void apply_window(PreparedImage& image, const DataConfig& config) {
+  if (config.window) image.voxels = apply_window(image.voxels, *config.window);
+  image.voxels = image.voxels.contiguous();
 }
 
 PreparedImage place_image(const Volume& image, const DataConfig& config) {
@@ -102,7 +141,7 @@ torch::Tensor prepare_label(const Volume& label, const GridPath& path) {
   torch::Tensor voxels = reorient(label.voxels, path.axes);
   if (path.resampled())
     voxels = resample(voxels, path.canonical, path.network, Interpolation::kLabel);
-  return voxels[0].contiguous();
+  return mark_beyond(voxels[0], path.canonical, path.network).contiguous();
 }
 
 Volume labels_on_input_grid(const torch::Tensor& scores, const GridPath& path) {
@@ -112,11 +151,18 @@ Volume labels_on_input_grid(const torch::Tensor& scores, const GridPath& path) {
   return {.geometry = path.input, .voxels = labels, .nifti_space = path.nifti_space};
 }
 
-Volume probabilities_on_input_grid(const torch::Tensor& scores, const GridPath& path) {
-  torch::Tensor probabilities = scores.to(torch::kFloat32).softmax(0);
-  if (path.resampled())
-    probabilities = resample(probabilities, path.network, path.canonical, Interpolation::kLinear);
+Volume probabilities_on_input_grid(const torch::Tensor& scores, const GridPath& path,
+                                   const torch::Tensor& classes) {
+  const torch::NoGradGuard no_grad;
+  torch::Tensor probabilities = path.resampled()
+                                    ? resample_softmax(scores, path.network, path.canonical)
+                                    : scores.cpu().to(torch::kFloat32).softmax(0);
   probabilities = reorient(probabilities, inverse(path.axes)).contiguous();
+  TORCH_CHECK(classes.dim() == 4 && classes.size(0) == 1 &&
+                  classes.sizes().slice(1) == probabilities.sizes().slice(1),
+              "a map of ", classes.sizes(), " for probabilities of ", probabilities.sizes());
+  for (std::int64_t z = 0; z < classes.size(1); ++z)
+    make_argmax(probabilities.select(1, z), classes[0][z]);
   return {.geometry = path.input, .voxels = probabilities, .nifti_space = path.nifti_space};
 }
 

@@ -25,8 +25,11 @@ struct DataConfig {
   bool to_lps = true;  // "orientation": "LPS" (identity direction) or "keep"
   bool resample_sheared = false;  // "shear": "refuse" or "resample" onto an orthonormal grid
   bool cubic = false;             // "interpolation" of images: "linear" or "cubic"
+  NiftiForm nifti_form = NiftiForm::kRefuse;  // "nifti_form": "refuse", "sform" or "qform"
 
-  ReadOptions read_options() const { return {.allow_shear = resample_sheared}; }
+  ReadOptions read_options() const {
+    return {.allow_shear = resample_sheared, .nifti_form = nifti_form};
+  }
 };
 
 DataConfig parse_data_config(const Json& json);
@@ -57,18 +60,25 @@ GridPath plan_grid(const Volume& volume, const DataConfig& config);
 PreparedImage prepare_image(const Volume& image, const DataConfig& config);
 // On the network's grid, with the values of the file; not always contiguous.
 PreparedImage place_image(const Volume& image, const DataConfig& config);
+// The step of prepare_image after place_image.
+void apply_window(PreparedImage& image, const DataConfig& config);
 // Clips to [low, high] and maps to [0, 1], each voxel alone, so that cutting before or after it
 // gives the same bits. `values` are left alone.
 torch::Tensor apply_window(const torch::Tensor& values, const std::array<double, 2>& window);
-// [D, H, W], dtype kept: the labels brought to the network's grid, no new values appear.
+// [D, H, W]: the labels brought to the network's grid. No new values appear, except kNoScan where
+// that grid goes beyond the scan (resample.h); without such voxels the type is kept.
 torch::Tensor prepare_label(const Volume& label, const GridPath& path);
 
 // Class scores [C, D, H, W] on the network's grid -> the label map [1, D, H, W] (uint8, int16
 // beyond 256 classes) on the file's grid, with the geometry of the file. Interpolates scores in
 // slabs; the classes never exist at full size together.
 Volume labels_on_input_grid(const torch::Tensor& scores, const GridPath& path);
-// Softmax probabilities [C, D, H, W] float32 on the file's grid (linear interpolation, after the
-// softmax).
-Volume probabilities_on_input_grid(const torch::Tensor& scores, const GridPath& path);
+// Softmax probabilities [C, D, H, W] float32 on the file's grid. The scores are interpolated, the
+// softmax comes after. `classes`: the map [1, D, H, W] of class numbers on the file's grid that is
+// handed out with them, labels_on_input_grid's or that one cleaned. It is the argmax of what is
+// returned, to the last voxel: probabilities that rounding made equal are told apart by the last
+// bit, and where cleaning took a voxel away, its two classes exchange their probabilities.
+Volume probabilities_on_input_grid(const torch::Tensor& scores, const GridPath& path,
+                                   const torch::Tensor& classes);
 
 }  // namespace lamp

@@ -9,7 +9,9 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <vector>
 
+#include "lamp/base/beyond_scan.h"
 #include "lamp/base/log.h"
 #include "lamp/data/grid_sampler.h"
 #include "lamp/data/matrix3.h"
@@ -180,6 +182,16 @@ torch::Tensor resample(const torch::Tensor& voxels, const Geometry& from, const 
   return result;
 }
 
+torch::Tensor mark_beyond(const torch::Tensor& labels, const Geometry& from, const Geometry& to) {
+  check_shape(labels.unsqueeze(0), to);
+  const GridSampler sampler(from, to);
+  if (sampler.covered()) return labels;
+  const torch::Tensor beyond = torch::empty(labels.sizes(), torch::kBool);
+  for (const Box& slab : sampler.slabs(kSlabVoxels))
+    part_of(beyond, slab).copy_(sampler.beyond(slab));
+  return mark_no_scan(labels, beyond);
+}
+
 torch::Tensor resample_argmax(const torch::Tensor& scores, const Geometry& from,
                               const Geometry& to) {
   check_shape(scores, from);
@@ -199,6 +211,23 @@ torch::Tensor resample_argmax(const torch::Tensor& scores, const Geometry& from,
     part_of(labels, slab).copy_(contest.winner);
   }
   return labels;
+}
+
+torch::Tensor resample_softmax(const torch::Tensor& scores, const Geometry& from,
+                               const Geometry& to) {
+  check_shape(scores, from);
+  const torch::NoGradGuard no_grad;
+  const GridSampler sampler(from, to);
+  const std::int64_t classes = scores.size(0);
+  torch::Tensor result =
+      torch::empty({classes, to.size[2], to.size[1], to.size[0]}, torch::kFloat32);
+  for (const Box& slab : sampler.slabs(std::max<std::int64_t>(kSlabVoxels / classes, 1))) {
+    std::vector<torch::Tensor> sampled;
+    for (std::int64_t c = 0; c < classes; ++c) sampled.push_back(sampler.sample(scores[c], slab));
+    const torch::Tensor probabilities = torch::stack(sampled).softmax(0);
+    for (std::int64_t c = 0; c < classes; ++c) part_of(result[c], slab).copy_(probabilities[c]);
+  }
+  return result;
 }
 
 }  // namespace lamp

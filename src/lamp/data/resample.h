@@ -34,10 +34,20 @@ Geometry orthonormal_cover(const Geometry& grid);
 torch::Tensor resample(const torch::Tensor& voxels, const Geometry& from, const Geometry& to,
                        Interpolation interpolation);
 
+// Labels [D, H, W] that lie on grid `to` and came from grid `from`: kNoScan where a voxel's centre
+// lies outside of `from`, since there a label is only the border's, repeated (uint8 becomes int16).
+// Where there is no such voxel, as after with_spacing, the labels themselves.
+torch::Tensor mark_beyond(const torch::Tensor& labels, const Geometry& from, const Geometry& to);
+
 // The class of the highest score, scores being interpolated linearly: [C, D, H, W] of any float
 // type and device to [D, H, W] on the CPU, uint8 (int16 beyond 255 classes). The lower class of
 // equals. The classes never exist together at the size of `to`.
 torch::Tensor resample_argmax(const torch::Tensor& scores, const Geometry& from,
                               const Geometry& to);
+
+// The softmax over the interpolated scores: [C, D, H, W] float32 on the CPU. The classes of highest
+// probability are resample_argmax's, but for classes whose probabilities are rounded to equals.
+torch::Tensor resample_softmax(const torch::Tensor& scores, const Geometry& from,
+                               const Geometry& to);
 
 }  // namespace lamp

@@ -9,7 +9,8 @@ namespace lamp {
 namespace {
 
 bool separator(char c) {
-  return c == '_' || c == '-' || c == '.' || std::isspace(static_cast<unsigned char>(c));
+  return std::string_view("_-.,;:/()[]").find(c) != std::string_view::npos ||
+         std::isspace(static_cast<unsigned char>(c));
 }
 bool upper(char c) { return std::isupper(static_cast<unsigned char>(c)) != 0; }
 
@@ -44,15 +45,31 @@ std::string with_case_of(const std::string& model, std::string text) {
   return text;
 }
 
+struct Sides {
+  std::string_view left, right;
+  bool whole_name;  // also as a part of a CamelCase name, and at any place
+};
+constexpr Sides kSides[] = {{"left", "right", true},
+                            {"links", "rechts", true},
+                            {"sinister", "dexter", true},
+                            {"sinistra", "destra", true},
+                            {"izquierda", "derecha", true},
+                            {"izquierdo", "derecho", true},
+                            {"sinistro", "destro", true},
+                            {"lh", "rh", false},
+                            {"lt", "rt", false},
+                            {"l", "r", false}};
+
 // The opposite of a word that names a side, else empty.
-std::string opposite(const std::string& word, bool letter_allowed) {
+std::string opposite(const std::string& word, bool abbreviation_allowed) {
   std::string small = word;
   std::transform(small.begin(), small.end(), small.begin(),
                  [](unsigned char c) { return std::tolower(c); });
-  if (small == "left") return with_case_of(word, "right");
-  if (small == "right") return with_case_of(word, "left");
-  if (letter_allowed && small == "l") return with_case_of(word, "r");
-  if (letter_allowed && small == "r") return with_case_of(word, "l");
+  for (const Sides& sides : kSides) {
+    if (!sides.whole_name && !abbreviation_allowed) continue;
+    if (small == sides.left) return with_case_of(word, std::string(sides.right));
+    if (small == sides.right) return with_case_of(word, std::string(sides.left));
+  }
   return "";
 }
 
@@ -62,10 +79,10 @@ std::string mirrored_name(const std::string& name) {
   const std::vector<Word> words = words_of(name);
   for (std::size_t i = 0; i < words.size(); ++i) {
     // A name of one letter is no side of anything.
-    const bool letter_allowed =
+    const bool abbreviation_allowed =
         words.size() > 1 && (i == 0 || i + 1 == words.size()) && stands_alone(name, words[i]);
     const std::string other =
-        opposite(name.substr(words[i].start, words[i].length), letter_allowed);
+        opposite(name.substr(words[i].start, words[i].length), abbreviation_allowed);
     if (!other.empty()) return std::string(name).replace(words[i].start, words[i].length, other);
   }
   return "";

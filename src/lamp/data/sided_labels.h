@@ -10,10 +10,10 @@
 namespace lamp {
 
 // The name of the other side, or empty if the name has no side: "Parotid_L" <-> "Parotid_R",
-// "lung_upper_lobe_left", "rib_left_3", "Left Kidney", "ParotidLeft". A side is the word left or
-// right (any case) between separators
-// (_ - . space), a single L or R as the first or last such word, or Left/Right as a part of a
-// CamelCase name.
+// "lung_upper_lobe_left", "rib_left_3", "Left Kidney", "ParotidLeft", "Kidney (L)", "ctx-lh". A
+// side is the word left or right (any case; also links, rechts and other languages' words) between
+// separators (_ - . , ; : / brackets, space) or as a part of a CamelCase name, or one of the
+// abbreviations L, R, LT, RT, LH and RH as the first or last such word.
 std::string mirrored_name(const std::string& name);
 
 // The ids of labels whose names mirror each other, each pair once.

@@ -11,19 +11,20 @@
 #include "lamp/data/itk_io.h"
 #include "lamp/data/nifti.h"
 #include "lamp/data/raw_volume.h"
+#include "lamp/data/stored_volume.h"
 
 namespace lamp {
 namespace fs = std::filesystem;
 namespace {
 
-enum class Format { kNone, kNifti, kItk, kDicom };
+enum class Format { kNone, kNifti, kTextHeader, kDicom };
 
 Format format_of(const fs::path& path) {
   std::error_code error;
   if (fs::is_directory(path, error)) return Format::kDicom;
   const std::string extension = volume_extension(path);
   if (extension.empty()) return Format::kNone;
-  return extension.starts_with(".nii") ? Format::kNifti : Format::kItk;
+  return extension.starts_with(".nii") ? Format::kNifti : Format::kTextHeader;
 }
 
 [[noreturn]] void refuse_format(const fs::path& path) {
@@ -48,8 +49,8 @@ RawVolume read_raw(const fs::path& path, const ReadOptions& options) {
   switch (format_of(path)) {
     case Format::kNifti:
       return read_nifti(path, options);
-    case Format::kItk:
-      return read_itk(path, options);
+    case Format::kTextHeader:
+      return read_stored_volume(path, options);
     case Format::kDicom:
       return read_dicom(path, options);
     case Format::kNone:
@@ -73,8 +74,8 @@ VolumeHeader read_volume_header(const fs::path& path, const ReadOptions& options
   switch (format_of(path)) {
     case Format::kNifti:
       return read_nifti_header(path, options);
-    case Format::kItk:
-      return read_itk_header(path, options);
+    case Format::kTextHeader:
+      return read_stored_volume_header(path, options);
     case Format::kDicom:
       return read_dicom_header(path, options);
     case Format::kNone:
@@ -83,10 +84,10 @@ VolumeHeader read_volume_header(const fs::path& path, const ReadOptions& options
   refuse_format(path);
 }
 
-void write_volume(const fs::path& path, const Volume& volume) {
+void write_volume(const fs::path& path, const Volume& volume, const std::string& writer) {
   const std::string extension = volume_extension(path);
-  if (extension == ".nii" || extension == ".nii.gz") return write_nifti(path, volume);
-  if (extension == ".nrrd" || extension == ".mha") return write_itk(path, volume);
+  if (extension == ".nii" || extension == ".nii.gz") return write_nifti(path, volume, writer);
+  if (extension == ".nrrd" || extension == ".mha") return write_itk(path, volume, writer);
   throw UsageError("cannot write: " + path.string() +
                    ": unknown format, expected .nii.gz, .nii, .nrrd or .mha");
 }

@@ -23,8 +23,11 @@ Volume read_label(const std::filesystem::path& path, const ReadOptions& options 
 VolumeHeader read_volume_header(const std::filesystem::path& path, const ReadOptions& options = {});
 
 // Writes uint8, int16, int32 or float32 voxels [C, D, H, W], by extension: .nii.gz, .nii, .nrrd or
-// .mha. Atomic. Throws UsageError for another extension and Error if the disk refuses.
-void write_volume(const std::filesystem::path& path, const Volume& volume);
+// .mha. `writer`, such as "lamp segment", is kept in the file's header with a seal, by which
+// own_volume() knows it again (volume_mark.h). Atomic. Throws UsageError for another extension and
+// Error if the disk refuses.
+void write_volume(const std::filesystem::path& path, const Volume& volume,
+                  const std::string& writer = "");
 
 // A file with the name of a supported format, or a folder with DICOM slices of its own.
 bool is_volume_file(const std::filesystem::path& path);

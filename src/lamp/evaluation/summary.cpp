@@ -2,15 +2,24 @@
 #include "lamp/evaluation/summary.h"
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <limits>
+#include <system_error>
 #include <vector>
 
+#include "lamp/base/csv.h"
+#include "lamp/base/errors.h"
 #include "lamp/base/files.h"
+#include "lamp/base/log.h"
 #include "lamp/base/text.h"
 
 namespace lamp {
 namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kWriter = "lamp evaluate";
 
 using SortedJson = nlohmann::json;  // sorts its keys
 
@@ -43,6 +52,15 @@ constexpr Metric kMetrics[] = {
 double value_of(const Metric& metric, const LabelMetrics& metrics) {
   return metrics.annotated ? metric.value(metrics) : kNan;
 }
+
+// The first line of metrics.csv, by which it is known again.
+std::string csv_header() {
+  std::string text = "case,label,name";
+  for (const Metric& metric : kMetrics) text += std::string(",") + metric.key;
+  return text;
+}
+
+fs::path metrics_file(const fs::path& summary) { return summary.parent_path() / "metrics.csv"; }
 
 // The label's values over the cases, without NaN.
 std::vector<double> defined_values(const EvaluationResult& result, std::int64_t label,
@@ -126,13 +144,6 @@ void add_means(const EvaluationResult& result, SortedJson& summary) {
   summary["foreground_mean"] = foreground;
 }
 
-std::string csv_field(const std::string& text) {
-  if (text.find_first_of(",\"\n\r") == std::string::npos) return text;
-  std::string quoted = "\"";
-  for (const char c : text) quoted += c == '"' ? "\"\"" : std::string(1, c);
-  return quoted + "\"";
-}
-
 std::string csv_number(double value) {
   if (std::isnan(value)) return "NaN";
   if (std::isinf(value)) return "Infinity";
@@ -178,9 +189,7 @@ Json summary_json(const EvaluationResult& result) {
 }
 
 std::string metrics_csv(const EvaluationResult& result) {
-  std::string text = "case,label,name";
-  for (const Metric& metric : kMetrics) text += std::string(",") + metric.key;
-  text += "\n";
+  std::string text = csv_header() + "\n";
   for (const CaseEvaluation& entry : result.cases) {
     for (const auto& [label, values] : entry.labels) {
       text += csv_field(entry.name) + "," + std::to_string(label) + "," +
@@ -217,16 +226,44 @@ std::string dice_table(const EvaluationResult& result) {
   return text + table_row("mean", width, means, sums);
 }
 
-std::filesystem::path default_summary(const std::filesystem::path& prediction) {
-  const bool folder = std::filesystem::is_directory(prediction);
-  return (folder ? prediction : prediction.parent_path()) / "summary.json";
+fs::path summary_path(const fs::path& output, const fs::path& prediction) {
+  constexpr const char* kName = "summary.json";
+  std::error_code error;
+  if (output.empty())
+    return (fs::is_directory(prediction, error) ? prediction : prediction.parent_path()) / kName;
+  if (fs::is_directory(output, error) || !output.has_filename() || !output.has_extension())
+    return output / kName;
+  std::string ending = output.extension().string();
+  std::transform(ending.begin(), ending.end(), ending.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  if (ending == ".json") return output;
+  throw UsageError("-o: " + output.string() +
+                   ": found a name that does not end in .json, expected the summary's, such as " +
+                   (output.parent_path() / kName).string() + ", or a folder for it");
 }
 
-void write_summary(const EvaluationResult& result, const std::filesystem::path& summary) {
-  const std::filesystem::path folder = std::filesystem::absolute(summary).parent_path();
-  make_output_folder(folder);
-  write_file(folder / "metrics.csv", metrics_csv(result));
-  write_file(summary, dump_json(summary_json(result), 4) + "\n");
+OutputList summary_outputs(const fs::path& summary, const EvaluationOptions& options) {
+  OutputList files;
+  files.add({"-o", summary, own_json(kWriter)});
+  files.add({"-o", metrics_file(summary), own_table(csv_header())});
+  files.protect(options.prediction);
+  files.protect(options.reference);
+  if (options.dataset) files.protect(*options.dataset);
+  return files;
+}
+
+void write_summary(const EvaluationResult& result, const fs::path& summary) {
+  OutputList files = summary_outputs(summary, {});
+  files.check();
+  if (result.cases.empty()) {
+    for (const fs::path& file : {summary, metrics_file(summary)})
+      if (files.remove_older(file))
+        log_warning("no case could be compared: removed the earlier " + file.string());
+    return;
+  }
+  files.make_folders();
+  write_file(metrics_file(summary), metrics_csv(result));
+  write_file(summary, dump_json(written_by(kWriter, summary_json(result)), 4) + "\n");
 }
 
 }  // namespace lamp

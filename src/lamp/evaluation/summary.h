@@ -6,6 +6,7 @@
 #include <string>
 
 #include "lamp/base/json.h"
+#include "lamp/base/own_output.h"
 #include "lamp/evaluation/evaluation.h"
 
 namespace lamp {
@@ -22,10 +23,19 @@ std::string metrics_csv(const EvaluationResult& result);
 // For people: one line for each label with the means over the cases, and the mean over the labels.
 std::string dice_table(const EvaluationResult& result);
 
-// summary.json inside a folder of predictions, or beside a single one.
-std::filesystem::path default_summary(const std::filesystem::path& prediction);
+// Where `output` wants the summary: an existing folder, or a name without an ending, holds
+// summary.json; empty = inside a folder of predictions, or beside a single one. Throws UsageError
+// for a name that does not end in .json.
+std::filesystem::path summary_path(const std::filesystem::path& output,
+                                   const std::filesystem::path& prediction);
 
-// Writes `summary` and metrics.csv beside it. Throws Error if the disk refuses.
+// `summary` and metrics.csv beside it. Check it before the evaluation, make its folders and check
+// it again before write_summary(). `options` names what must not be replaced.
+OutputList summary_outputs(const std::filesystem::path& summary, const EvaluationOptions& options);
+
+// Writes `summary` and metrics.csv beside it where they replace nothing but what LAMP has written;
+// with no case at all it only removes older ones, which would pass for this result. Throws
+// UsageError if something foreign is there, Error if the disk refuses.
 void write_summary(const EvaluationResult& result, const std::filesystem::path& summary);
 
 }  // namespace lamp

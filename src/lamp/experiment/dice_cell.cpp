@@ -1,14 +1,19 @@
 #include "lamp/experiment/dice_cell.h"
 
+#include <algorithm>
 #include <cmath>
-#include <sstream>
 
+#include "lamp/base/csv.h"
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
 #include "lamp/base/log.h"
+#include "lamp/base/own_output.h"
 #include "lamp/data/datalist.h"
+#include "lamp/data/volume_mark.h"
 #include "lamp/evaluation/evaluation.h"
 #include "lamp/evaluation/summary.h"
+#include "lamp/experiment/cleared_folder.h"
+#include "lamp/inference/segment_outputs.h"
 #include "lamp/inference/segmenter.h"
 #include "lamp/training/trainer.h"
 
@@ -19,57 +24,57 @@ namespace fs = std::filesystem;
 
 // Sum of the column "seconds" of metrics.csv: also right for a run that was interrupted.
 double training_seconds(const fs::path& run) {
-  std::istringstream lines(read_file(run / "metrics.csv"));
-  std::string line;
-  std::getline(lines, line);
-  const auto cell = [](const std::string& row, std::size_t wanted) {
-    std::istringstream cells(row);
-    std::string text;
-    for (std::size_t i = 0; i <= wanted; ++i) std::getline(cells, text, ',');
-    return text;
-  };
-  std::size_t column = 0;
-  while (cell(line, column) != "seconds") {
-    if (++column > 100) throw Error("experiment: no column of seconds in " + run.string());
-  }
+  const std::string text = read_file(run / "metrics.csv");
+  const auto records = csv_records(text);
+  const auto header = records.empty() ? std::vector<std::string>() : csv_fields(records.front());
+  const auto column =
+      static_cast<std::size_t>(std::find(header.begin(), header.end(), "seconds") - header.begin());
+  if (column == header.size()) throw Error("experiment: no column of seconds in " + run.string());
   double seconds = 0;
-  while (std::getline(lines, line)) seconds += std::stod(cell(line, column));
+  for (std::size_t row = 1; row < records.size(); ++row)
+    seconds += std::stod(csv_fields(records[row]).at(column));
   return seconds;
 }
 
-// The first name that is free: RUN.before-1, RUN.before-2, ...
-fs::path put_aside(const fs::path& run) {
-  for (int number = 1;; ++number) {
-    const fs::path other = run.string() + ".before-" + std::to_string(number);
-    if (!fs::exists(other)) return other;
-  }
+// Beside the run folder, in which training wants to find nothing but its own; runs of an earlier
+// lamp have theirs inside.
+fs::path settings_file(const fs::path& run) {
+  const fs::path inside = run / "cell.json";
+  return fs::exists(inside) ? inside : fs::path(run.string() + ".cell.json");
+}
+
+// A copy that was not finished is recognised by this file, which is the first in it.
+constexpr const char* kCopyMark = ".lamp-copy";
+
+void copy_run(const DiceCell& cell) {
+  const fs::path copy = cell.run.string() + ".copy";
+  std::error_code error;
+  if (fs::exists(copy / kCopyMark)) fs::remove_all(copy, error);
+  if (fs::exists(copy)) put_aside(copy, "its place is needed for a copy of a run");
+  make_output_folder(copy);
+  write_file(copy / kCopyMark, "");
+  fs::copy(cell.starts_run, copy, fs::copy_options::recursive, error);
+  if (error)
+    throw Error("experiment: cannot copy " + cell.starts_run.string() + ": " + error.message());
+  fs::rename(copy, cell.run, error);
+  if (error) throw Error("experiment: cannot write " + cell.run.string() + ": " + error.message());
 }
 
 // A run folder that was begun with other settings, on other data, or by an earlier condition that
 // has changed since, is of no use here, but it is not ours to throw away.
 void prepare_run(const DiceCell& cell) {
-  const fs::path mark = cell.run / "cell.json";
-  if (fs::exists(mark) && read_json(mark) == cell.settings) return;
+  const fs::path settings = settings_file(cell.run);
+  const bool needs_copy = !cell.starts_run.empty();
+  const bool begun = fs::exists(settings) && read_json(settings) == cell.settings &&
+                     (fs::exists(cell.run) || !needs_copy);
+  if (!begun) {
+    if (fs::exists(cell.run)) put_aside(cell.run, cell.name + " was begun with other settings");
+    make_output_folder(cell.run.parent_path());
+    write_file(settings_file(cell.run), dump_json(cell.settings) + "\n");
+    if (needs_copy) copy_run(cell);  // whole or not at all, whatever interrupts
+  }
   std::error_code error;
-  if (fs::exists(cell.run)) {
-    const fs::path aside = put_aside(cell.run);
-    fs::rename(cell.run, aside, error);
-    if (error) throw Error("experiment: cannot move " + cell.run.string() + ": " + error.message());
-    log_warning(cell.name + ": the run that was begun with other settings is now " +
-                aside.string());
-  }
-  // Whole or not at all, whatever interrupts.
-  const fs::path copy = cell.run.string() + ".copy";
-  fs::remove_all(copy, error);
-  make_output_folder(copy);
-  if (!cell.starts_run.empty()) {
-    fs::copy(cell.starts_run, copy, fs::copy_options::recursive, error);
-    if (error)
-      throw Error("experiment: cannot copy " + cell.starts_run.string() + ": " + error.message());
-  }
-  write_file(copy / "cell.json", dump_json(cell.settings) + "\n");
-  fs::rename(copy, cell.run, error);
-  if (error) throw Error("experiment: cannot write " + cell.run.string() + ": " + error.message());
+  fs::remove(cell.run / kCopyMark, error);
 }
 
 void train_cell(const DiceCell& cell) {
@@ -97,6 +102,10 @@ SegmentReport segment_cell(const DiceCell& cell) {
   return report;
 }
 
+bool is_own_prediction(const fs::path& file) {
+  return (file.filename() == "segment.json" ? own_json : own_volume)(kSegmentWriter)(file);
+}
+
 // Not a number, as for a label that no test case holds, becomes null.
 Json defined(const Json& value) {
   return value.is_number() && std::isfinite(value.get<double>()) ? value : Json();
@@ -106,8 +115,7 @@ Json defined(const Json& value) {
 
 Json run_dice_cell(const DiceCell& cell) {
   train_cell(cell);
-  std::error_code error;
-  fs::remove_all(cell.predictions, error);
+  clear_folder(cell.predictions, is_own_prediction);
   const SegmentReport report = segment_cell(cell);
   const EvaluationResult evaluation = evaluate_folders(
       {.prediction = cell.predictions, .reference = cell.references, .dataset = cell.dataset});

@@ -14,12 +14,16 @@
 #include "lamp/base/files.h"
 #include "lamp/base/interrupt.h"
 #include "lamp/base/log.h"
+#include "lamp/base/own_output.h"
+#include "lamp/base/sha256.h"
 #include "lamp/base/text.h"
 #include "lamp/data/datalist.h"
+#include "lamp/data/dataset_paths.h"
 #include "lamp/data/hidden_annotations.h"
 #include "lamp/data/preprocess.h"
-#include "lamp/base/sha256.h"
+#include "lamp/data/volume_mark.h"
 #include "lamp/experiment/cell_store.h"
+#include "lamp/experiment/cleared_folder.h"
 #include "lamp/experiment/dice_cell.h"
 #include "lamp/experiment/experiment_spec.h"
 #include "lamp/experiment/patch_probe.h"
@@ -31,6 +35,9 @@ namespace lamp {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr const char* kWriter = "lamp experiment";
+constexpr const char* kFolderMark = ".lamp-experiment";
 
 std::string processor_name() {
   std::ifstream info("/proc/cpuinfo");
@@ -69,8 +76,10 @@ class Runner {
   }
 
   Json run() {
+    refuse_foreign_folder();
     if (!experiment_.conditions.empty()) find_data();
     make_output_folder(request_.folder);
+    write_file(folder_mark(), dump_json(written_by(kWriter, Json::object())) + "\n");
     publish();
     if (experiment_.control) run_controls();
     for (const Timing& timing : experiment_.timings) run_timing(timing);
@@ -96,6 +105,26 @@ class Runner {
     const Json result = work();
     cells_.save(name, settings, result);
     return result;
+  }
+
+  fs::path folder_mark() const { return request_.folder / kFolderMark; }
+
+  // Whatever an experiment writes, moves or removes lies in a folder that is its own.
+  void refuse_foreign_folder() const {
+    std::error_code error;
+    const fs::path& folder = request_.folder;
+    if (!fs::exists(folder, error) || fs::is_regular_file(folder_mark(), error)) return;
+    if (!fs::is_directory(folder, error))
+      throw UsageError("experiment -o: " + folder.string() +
+                       ": found a file, expected a folder, new, empty or an experiment's");
+    for (const auto& entry : fs::directory_iterator(folder, error)) {
+      if (is_temporary_name(entry.path())) continue;
+      throw UsageError("experiment -o: found " + entry.path().string() +
+                       ", expected an empty folder or one that lamp experiment began; choose "
+                       "another folder, or, for an experiment of an earlier lamp, put an empty "
+                       "file " +
+                       kFolderMark + " into it");
+    }
   }
 
   // Says what is missing, or in the way, before anything is written.
@@ -132,8 +161,9 @@ class Runner {
     if (fs::exists(mark) && fs::exists(data_.json) && read_json(mark) == data_.key) return;
     make_output_folder(mark.parent_path());
     write_file(mark, "\"unfinished\"\n");  // the folder is ours, whatever interrupts
-    std::error_code error;
-    fs::remove_all(phantoms.folder, error);
+    clear_folder(phantoms.folder, [](const fs::path& file) {
+      return file.filename() == "dataset.json" || own_volume(kPhantomWriter)(file);
+    });
     write_phantoms(phantoms);
     write_file(mark, dump_json(data_.key) + "\n");
   }
@@ -178,6 +208,7 @@ class Runner {
                                                   .folder = folder});
       write_file(mark, dump_json(data_.key) + "\n");
     }
+    trust_dataset(folder / "dataset.json");  // its images lie in the original's folder
     return folder / "dataset.json";
   }
 
@@ -281,9 +312,10 @@ class Runner {
   void publish() const {
     write_file(request_.folder / "results.md", results_markdown(results_));
     write_file(request_.folder / "results.csv", results_csv(results_));
-    write_file(request_.folder / "results.json", dump_json(results_json(results_)) + "\n");
+    write_file(request_.folder / "results.json",
+               dump_json(written_by(kWriter, results_json(results_))) + "\n");
     for (const auto& [file, plot] : results_plots(results_))
-      write_file(request_.folder / file, bar_plot_svg(plot));
+      write_file(request_.folder / file, svg_written_by_lamp(bar_plot_svg(plot)));
   }
 
   const ExperimentRequest& request_;

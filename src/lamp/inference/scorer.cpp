@@ -7,9 +7,9 @@
 
 #include "lamp/base/device.h"
 #include "lamp/base/errors.h"
+#include "lamp/base/host_memory.h"
 #include "lamp/base/log.h"
 #include "lamp/base/memory_counter.h"
-#include "lamp/inference/host_memory.h"
 #include "lamp/inference/predictor.h"
 #include "lamp/inference/test_time_mirroring.h"
 #include "lamp/nets/inference_form.h"
@@ -33,7 +33,7 @@ void check_ensemble(const std::vector<SegmentModel>& models) {
     std::string what;
     if (model.labels != first.labels) what = "labels";
     if (model.network.config.in_channels != first.network.config.in_channels) what = "channels";
-    if (to_json(parse_data_config(model.data)) != to_json(parse_data_config(first.data)))
+    if (to_json(preprocessing_of({file, model})) != to_json(preprocessing_of(models.front())))
       what = "preprocessing (\"data\")";
     if (!what.empty())
       throw UsageError("-m: " + file + " and " + models.front().file + " have different " + what +
@@ -64,6 +64,14 @@ constexpr std::int64_t kUncheckedVoxels = 160 * 160 * 160;
 
 }  // namespace
 
+DataConfig preprocessing_of(const SegmentModel& model) {
+  try {
+    return parse_data_config(model.model.data);
+  } catch (const UsageError& error) {
+    throw InputError("not a usable model", model.file, error.what());
+  }
+}
+
 Scorer::Scorer(const std::vector<SegmentModel>& models, const SegmentOptions& options, bool several,
                const PredictorFactory& factory)
     : options_(options),
@@ -71,7 +79,9 @@ Scorer::Scorer(const std::vector<SegmentModel>& models, const SegmentOptions& op
       devices_(parse_devices(options.device)),
       precision_(parse_precision(options.precision, devices_.front().type())) {
   check_ensemble(models);
-  labels_ = models.front().model.labels;
+  std::vector<TrainedMirroring> trained;
+  for (const auto& [file, model] : models) trained.push_back({file, model.mirrored_axes});
+  mirroring_ = settle_mirroring(options.mirror, trained, models.front().model.labels);
   classes_ = models.front().model.network.config.classes;
   for (const auto& [file, model] : models)
     place(form_of(model.network, dtype_of(precision_)), factory);
@@ -155,8 +165,13 @@ std::int64_t Scorer::need(const PreparedImage& image, const Plan& plan) const {
   std::int64_t work = image_bytes;
   // Windows: the sum of scores, the sum of weights, and some windows' images, scores and weights.
   const std::int64_t window_voxels = plan.size[0] * plan.size[1] * plan.size[2];
-  if (!plan.whole)
-    work += scores + network_voxels * 4 + windows_at_once() * (classes_ + 1) * window_voxels * 4;
+  if (!plan.whole) {
+    const auto volume = size_of(image.voxels);
+    std::int64_t extended = 1;  // voxels of the volume, up to the window where that is larger
+    for (std::size_t axis = 0; axis < 3; ++axis)
+      extended *= std::max(volume[axis], plan.size[axis]);
+    work += (extended + windows_at_once() * window_voxels) * (classes_ + 1) * 4;
+  }
   if (averages()) work += 2 * scores;  // the sum of probabilities, and one pass's softmax
   work = passes(plan) + cases * work;
   if (!devices_.front().is_cpu()) return work;
@@ -202,13 +217,13 @@ torch::Tensor Scorer::logits(const Predictor& predictor, const torch::Tensor& im
                         predictor);
 }
 
-torch::Tensor Scorer::mean_of_passes(const torch::Tensor& image, const PatchChoice& patch,
-                                     const std::vector<std::vector<std::int64_t>>& flips) const {
+torch::Tensor Scorer::mean_of_passes(const torch::Tensor& image, const PatchChoice& patch) const {
+  const auto flips = mirror_flips(mirroring_.axes);
   torch::Tensor sum;
   for (const Predictor& predictor : predictors_) {
     for (const auto& flip : flips) {
-      torch::Tensor probabilities = logits(predictor, image.flip(flip), patch).softmax(0);
-      if (!flip.empty()) probabilities = probabilities.flip(flip);
+      const torch::Tensor probabilities = mirrored_back(
+          logits(predictor, image.flip(flip), patch).softmax(0), flip, mirroring_.twins);
       sum = sum.defined() ? sum.add_(probabilities) : probabilities;
     }
   }
@@ -222,12 +237,8 @@ Scores Scorer::score(const PreparedImage& image, const PatchChoice& patch) const
     if (!device.is_cpu()) reset_peak_bytes(device);
   Scores scores;
   const torch::Tensor voxels = image.voxels.to(devices_.front());
-  if (averages()) {
-    const auto axes = allowed_mirror_axes(options_.mirror_axes, image.path.network, labels_);
-    scores.logits = mean_of_passes(voxels, patch, mirror_flips(axes));
-  } else {
-    scores.logits = logits(predictors_.front(), voxels, patch);
-  }
+  scores.logits =
+      averages() ? mean_of_passes(voxels, patch) : logits(predictors_.front(), voxels, patch);
   scores.logits = scores.logits.cpu();
   for (const c10::Device device : devices_)
     if (!device.is_cpu())

@@ -13,6 +13,7 @@
 #include "lamp/data/preprocess.h"
 #include "lamp/inference/memory_estimate.h"
 #include "lamp/inference/segment_options.h"
+#include "lamp/inference/test_time_mirroring.h"
 #include "lamp/nets/layout_choice.h"
 #include "lamp/nets/model_file.h"
 
@@ -32,6 +33,10 @@ struct Scores {
   std::int64_t device_peak_bytes = 0;  // on a CUDA device; 0 on the CPU
 };
 
+// The preprocessing that the model's metadata describes. Throws InputError that names the file
+// where it cannot be used.
+DataConfig preprocessing_of(const SegmentModel& model);
+
 // Runs the models' inference forms on the device and in the precision of the options. One model
 // without mirroring gives its logits; else every pass adds its probabilities to one sum, however
 // many there are, and the scores are the logarithm of their mean. Over several devices score() is
@@ -40,7 +45,7 @@ class Scorer {
  public:
   // several: there are other cases to be loaded and written meanwhile, where the memory allows it.
   // Throws UsageError where the options do not fit the device or the models disagree on labels or
-  // preprocessing.
+  // preprocessing, and what settle_mirroring throws.
   Scorer(const std::vector<SegmentModel>& models, const SegmentOptions& options, bool several,
          const PredictorFactory& factory);
 
@@ -49,6 +54,7 @@ class Scorer {
   Scores score(const PreparedImage& image, const PatchChoice& patch) const;
   const std::vector<c10::Device>& devices() const { return devices_; }
   Layout layout() const { return layout_; }  // of the first model
+  const Mirroring& mirroring() const { return mirroring_; }
 
  private:
   struct Plan {
@@ -62,9 +68,8 @@ class Scorer {
   std::int64_t windows_at_once() const;
   torch::Tensor logits(const Predictor& predictor, const torch::Tensor& image,
                        const PatchChoice& patch) const;
-  torch::Tensor mean_of_passes(const torch::Tensor& image, const PatchChoice& patch,
-                               const std::vector<std::vector<std::int64_t>>& flips) const;
-  bool averages() const { return predictors_.size() > 1 || !options_.mirror_axes.empty(); }
+  torch::Tensor mean_of_passes(const torch::Tensor& image, const PatchChoice& patch) const;
+  bool averages() const { return predictors_.size() > 1 || !mirroring_.axes.empty(); }
 
   SegmentOptions options_;
   bool several_;
@@ -75,7 +80,7 @@ class Scorer {
   // Empty where nothing is to be decided by memory; else of each model, and where it is cut.
   std::vector<ForwardMemory> forward_;
   std::vector<Partition> partitions_;
-  std::map<int, std::string> labels_;
+  Mirroring mirroring_;
   std::int64_t classes_;
   std::int64_t multiple_ = 1;
   std::int64_t limit_bytes_ = 0;

@@ -6,9 +6,11 @@
 #include <string>
 #include <vector>
 
+#include "lamp/data/volume.h"
 #include "lamp/inference/components.h"
 #include "lamp/inference/patch_choice.h"
 #include "lamp/inference/sliding_window.h"
+#include "lamp/inference/test_time_mirroring.h"
 
 namespace lamp {
 
@@ -22,9 +24,11 @@ struct SegmentOptions {
                                              // stream through
   std::string precision = "fp32";            // fp32 | bf16 | fp16 (CUDA only)
   std::string layout = "auto";               // auto (measured) | channels_last | contiguous
-  std::string format = "nii.gz";             // nii.gz | nii | nrrd | mha
+  std::string format;                        // nii.gz | nii | nrrd | mha, in any case; empty: as
+                                             // the output's name says, else nii.gz
   bool save_probabilities = false;
-  std::vector<int> mirror_axes;  // test-time mirroring over 0 = x, 1 = y, 2 = z; none = off
+  std::optional<NiftiForm> nifti_form;  // of contradictory inputs; none = as the model says
+  MirrorRequest mirror;                 // test-time mirroring; none = off
   Cleanup cleanup;
 };
 

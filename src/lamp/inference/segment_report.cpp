@@ -18,23 +18,29 @@ Json to_json(const CaseResult& result) {
   json["peak_bytes"] = result.peak_bytes;
   if (result.patch.bytes) json["estimated_bytes"] = *result.patch.bytes;
   json["volume_mm3"] = result.volume_mm3;
+  if (result.cleaned_voxels) json["cleaned_voxels"] = *result.cleaned_voxels;
+  if (!result.intensities.is_null()) json["intensities"] = result.intensities;
   return json;
 }
 
 }  // namespace
 
 Json SegmentReport::to_json() const {
-  Json json = {{"lamp", LAMP_VERSION},   {"model", models},  {"device", device},
-               {"precision", precision}, {"layout", layout}, {"cases", Json::array()},
-               {"failed", Json::array()}};
+  Json json = {{"lamp", LAMP_VERSION},     {"model", models},
+               {"device", device},         {"precision", precision},
+               {"layout", layout},         {"nifti_form", nifti_form},
+               {"labels", Json::object()}, {"mirroring", mirroring.to_json()},
+               {"cases", Json::array()},   {"failed", Json::array()},
+               {"not_done", not_done},     {"ignored", Json::array()}};
+  for (const auto& [id, name] : labels) json["labels"][std::to_string(id)] = name;
   for (const CaseResult& result : cases) json["cases"].push_back(lamp::to_json(result));
   for (const SegmentFailure& failure : failures) {
     json["failed"].push_back({{"case", failure.name},
                               {"input", failure.input},
                               {"error", failure.message},
-                              {"exit_code", failure.exit_code}});
+                              {"exit_code", failure.exit_code},
+                              {"removed_older", failure.removed_older}});
   }
-  json["ignored"] = Json::array();
   for (const LeftOut& file : ignored)
     json["ignored"].push_back({{"file", file.file.string()}, {"reason", file.reason}});
   return json;

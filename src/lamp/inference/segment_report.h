@@ -4,12 +4,14 @@
 #include <array>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "lamp/base/json.h"
 #include "lamp/data/left_out.h"
 #include "lamp/inference/patch_choice.h"
+#include "lamp/inference/test_time_mirroring.h"
 
 namespace lamp {
 
@@ -32,6 +34,10 @@ struct CaseResult {
   // cases share), or allocated bytes of the CUDA device.
   std::int64_t peak_bytes = 0;
   std::map<std::string, double> volume_mm3;  // by label name, without the background
+  // Taken away by --keep-largest and --min-volume-mm3, from the map and the probabilities alike;
+  // none = not asked for.
+  std::optional<std::int64_t> cleaned_voxels;
+  Json intensities;  // its values beside those of training (intensity_stats.h); null if unknown
 };
 
 struct SegmentFailure {
@@ -39,16 +45,21 @@ struct SegmentFailure {
   std::string input;
   std::string message;
   int exit_code;
+  bool removed_older = false;  // an earlier result of LAMP's stood in the output's place
 };
 
 struct SegmentReport {
   std::vector<std::string> models;
   std::string device;
   std::string precision;
-  std::string layout;             // of the network's tensors: channels_last | contiguous
+  std::string nifti_form;  // refuse | sform | qform: what decides contradictory NIfTI files
+  std::string layout;      // of the network's tensors: channels_last | contiguous
+  std::map<int, std::string> labels;  // of the model; probabilities follow this order
+  Mirroring mirroring;
   std::vector<CaseResult> cases;  // written, in the order of the inputs
   std::vector<SegmentFailure> failures;
-  std::vector<LeftOut> ignored;  // what else lies in the folders that were given
+  std::vector<std::string> not_done;  // inputs that a signal left untouched
+  std::vector<LeftOut> ignored;       // what else lies in the folders that were given
 
   Json to_json() const;
   // Throws what the program shall end with: a single case's own error; exit code 4 if some of

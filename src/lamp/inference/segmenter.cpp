@@ -14,20 +14,20 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
+#include "lamp/base/host_memory.h"
 #include "lamp/base/interrupt.h"
 #include "lamp/base/log.h"
 #include "lamp/base/out_of_memory.h"
 #include "lamp/base/progress.h"
 #include "lamp/base/text.h"
-#include "lamp/inference/host_memory.h"
+#include "lamp/data/intensity_check.h"
 #include "lamp/inference/input_list.h"
+#include "lamp/inference/segment_outputs.h"
 
 namespace lamp {
 namespace {
 
 namespace fs = std::filesystem;
-
-const std::vector<std::string> kFormats = {"nii.gz", "nii", "nrrd", "mha"};
 
 class Stopwatch {
  public:
@@ -43,51 +43,14 @@ class Stopwatch {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
-// The format that `path` ends in, if any.
-std::optional<std::string> format_of(const fs::path& path) {
-  const std::string name = path.filename().string();
-  for (const std::string& format : kFormats)
-    if (name.size() > format.size() + 1 && name.ends_with("." + format)) return format;
-  return std::nullopt;
-}
-
-struct OutputPlan {
-  fs::path folder;
-  bool single_file = false;
-  std::vector<fs::path> labels;         // one for each case
-  std::vector<fs::path> probabilities;  // likewise
-};
-
-OutputPlan plan_outputs(const SegmentRequest& request, const std::vector<InputCase>& cases) {
-  OutputPlan plan{.folder = request.output};
-  const auto named = format_of(request.output);
-  plan.single_file = named && cases.size() == 1 && !fs::is_directory(request.output);
-  const std::string format = "." + (plan.single_file ? *named : request.options.format);
-  for (const InputCase& input : cases) {
-    std::string stem = input.name;
-    if (plan.single_file) {
-      const std::string name = request.output.filename().string();
-      stem = name.substr(0, name.size() - format.size());
-      plan.folder = request.output.has_parent_path() ? request.output.parent_path() : fs::path(".");
-    }
-    plan.labels.push_back(plan.folder / (stem + format));
-    plan.probabilities.push_back(plan.folder / (stem + "_prob" + format));
-  }
-  return plan;
-}
-
-void protect_inputs(const OutputPlan& plan, const std::vector<InputCase>& cases) {
-  for (const InputCase& input : cases) {
-    for (const fs::path& file : input.channels) {
-      const auto replaces = [&](const fs::path& output) {
-        return fs::weakly_canonical(output) == fs::weakly_canonical(file);
-      };
-      if (std::any_of(plan.labels.begin(), plan.labels.end(), replaces) ||
-          std::any_of(plan.probabilities.begin(), plan.probabilities.end(), replaces))
-        throw UsageError("-o: the output would replace the input " + file.string() +
-                         "; choose another folder");
-    }
-  }
+// The next call would take the label maps for images.
+void refuse_folder_of_inputs(const SegmentRequest& request) {
+  std::error_code error;
+  for (const std::string& input : request.inputs)
+    if (fs::is_directory(input, error) && fs::equivalent(input, request.output, error))
+      throw UsageError("-o: " + request.output.string() +
+                       ": found the folder of the images, expected another one, or the label maps "
+                       "would be taken for images");
 }
 
 SegmentFailure describe_failure(const InputCase& input, const std::exception_ptr& error) {
@@ -120,19 +83,28 @@ SegmentFailure describe_failure(const InputCase& input, const std::exception_ptr
 
 struct LoadedCase {
   PreparedImage image;
+  Json intensities;  // beside those of training; null if unknown
   CaseSeconds seconds;
 };
 
-LoadedCase load_case(const InputCase& input, std::int64_t in_channels, const DataConfig& config,
-                     const std::string& dicom_series) {
+// Warns where the values are not like those that the model was trained on.
+LoadedCase load_case(const InputCase& input, const Model& model, const DataConfig& config) {
   const torch::InferenceMode no_gradients;
   LoadedCase loaded;
   Stopwatch watch;
-  ReadOptions reading = config.read_options();
-  reading.dicom_series = dicom_series;
-  const Volume volume = read_case(input, in_channels, reading);
+  const std::int64_t in_channels = model.network.config.in_channels;
+  Volume volume = read_case(input, in_channels, config.read_options());
   loaded.seconds.load = watch.lap();
-  loaded.image = prepare_image(volume, config);
+  loaded.image = place_image(volume, config);
+  volume.voxels.reset();
+  if (usable_intensities(model.intensities, static_cast<std::size_t>(in_channels))) {
+    const IntensityFindings findings = compare_intensities(
+        count_intensities(loaded.image.voxels, {}), model.intensities, config.window);
+    for (const std::string& warning : findings.warnings)
+      log_warning(input.describe() + ": values unlike those of training: " + warning);
+    loaded.intensities = findings.numbers;
+  }
+  apply_window(loaded.image, config);
   loaded.seconds.preprocess = watch.lap();
   return loaded;
 }
@@ -149,23 +121,31 @@ torch::Tensor class_to_id(const torch::Tensor& classes, const std::map<int, std:
       .view_as(classes);
 }
 
+// The model's, but for what the user asks of the files at hand.
+DataConfig data_config_of(const SegmentModel& model, const SegmentOptions& options) {
+  DataConfig config = preprocessing_of(model);
+  if (options.nifti_form) config.nifti_form = *options.nifti_form;
+  return config;
+}
+
 // All cases of one call.
 class Job {
  public:
   Job(const std::vector<SegmentModel>& models, const SegmentRequest& request)
       : model_(models.front().model),
         options_(request.options),
-        config_(parse_data_config(model_.data)),
+        config_(data_config_of(models.front(), request.options)),
         cases_(expand_inputs(request.inputs, model_.network.config.in_channels, &left_out_,
                              request.dicom_series)),
-        dicom_series_(request.dicom_series),
-        outputs_(plan_outputs(request, cases_)),
+        outputs_(plan_outputs(request.output, options_, cases_)),
         keep_largest_(labels_to_clean(options_.cleanup, model_.labels)),
         results_(cases_.size()),
         failures_(cases_.size()) {
-    protect_inputs(outputs_, cases_);
-    make_output_folder(outputs_.folder);
+    refuse_folder_of_inputs(request);
+    for (const SegmentModel& model : models) outputs_.files.protect(model.file);
+    outputs_.files.check();
     scorer_.emplace(models, options_, cases_.size() > 1, request.make_predictor);
+    outputs_.files.make_folders();
     for (const SegmentModel& model : models) report_.models.push_back(model.file);
     report_.ignored = std::move(left_out_);
   }
@@ -181,8 +161,7 @@ class Job {
     }
     if (exporting_.valid()) exporting_.wait();
     gather();
-    if (!outputs_.single_file)
-      write_file(outputs_.folder / "segment.json", dump_json(report_.to_json()) + "\n");
+    write_report();
     if (!stopped.empty())
       throw Interrupted("stopped by a signal: " + std::to_string(report_.cases.size()) + " of " +
                             std::to_string(cases_.size()) + " cases are written",
@@ -218,7 +197,7 @@ class Job {
       loaded.image.voxels.reset();
       start_export(i, std::move(result), std::move(scores), std::move(loaded.image.path));
     } catch (...) {
-      failures_[i] = describe_failure(cases_[i], std::current_exception());
+      fail_case(i);
     }
     if (!loading_.valid()) start_loading(i + 1);
   }
@@ -247,8 +226,7 @@ class Job {
 
   void stream_case(std::size_t i) {
     try {
-      LoadedCase loaded =
-          load_case(cases_[i], model_.network.config.in_channels, config_, dicom_series_);
+      LoadedCase loaded = load_case(cases_[i], model_, config_);
       CaseResult result = begin_result(i, loaded);
       std::shared_lock among_others(alone_mutex_, std::defer_lock);
       std::unique_lock alone(alone_mutex_, std::defer_lock);
@@ -260,7 +238,7 @@ class Job {
       loaded.image.voxels.reset();
       finish_case(i, result, scores, loaded.image.path, peak_resident_bytes());
     } catch (...) {
-      failures_[i] = describe_failure(cases_[i], std::current_exception());
+      fail_case(i);
     }
   }
 
@@ -270,14 +248,14 @@ class Job {
             .output = outputs_.labels[i].string(),
             .size = loaded.image.path.input.size,
             .patch = scorer_->choose(loaded.image),
-            .seconds = loaded.seconds};
+            .seconds = loaded.seconds,
+            .intensities = loaded.intensities};
   }
 
   void start_loading(std::size_t i) {
     if (i >= cases_.size()) return;
-    loading_ = std::async(std::launch::async, [this, i] {
-      return load_case(cases_[i], model_.network.config.in_channels, config_, dicom_series_);
-    });
+    loading_ =
+        std::async(std::launch::async, [this, i] { return load_case(cases_[i], model_, config_); });
   }
 
   // Waits for the case before, so that one is written at a time.
@@ -289,7 +267,7 @@ class Job {
       try {
         finish_case(i, result, scores, path, peak);
       } catch (...) {
-        failures_[i] = describe_failure(cases_[i], std::current_exception());
+        fail_case(i);
       }
     };
     exporting_ = std::async(std::launch::async, std::move(work));
@@ -308,23 +286,43 @@ class Job {
     const torch::InferenceMode no_gradients;
     Stopwatch watch;
     Volume labels = labels_on_input_grid(scores.logits, path);
+    torch::Tensor classes = labels.voxels;
     if (!options_.save_probabilities) scores.logits.reset();
     labels.voxels = class_to_id(labels.voxels, model_.labels);
-    if (options_.cleanup.wanted())
-      clean_labels(labels.voxels[0], options_.cleanup, keep_largest_,
-                   path.input.voxel_volume_mm3());
+    if (options_.cleanup.wanted()) result.cleaned_voxels = clean(labels, classes);
     result.volume_mm3 = volumes(labels);
-    write_volume(outputs_.labels[i], labels);
     if (options_.save_probabilities) {
       result.probabilities = outputs_.probabilities[i].string();
-      try {
-        write_volume(outputs_.probabilities[i], probabilities_on_input_grid(scores.logits, path));
-      } catch (...) {
-        fs::remove(outputs_.labels[i]);  // a failed case leaves nothing
-        throw;
-      }
+      write_output(outputs_.probabilities[i],
+                   probabilities_on_input_grid(scores.logits, path, classes));
     }
+    write_output(outputs_.labels[i], labels);
     result.seconds.export_ = watch.lap();
+  }
+
+  void write_output(const fs::path& file, const Volume& volume) const {
+    outputs_.files.confirm(file);
+    write_volume(file, volume, kSegmentWriter);
+  }
+
+  void fail_case(std::size_t i) {
+    SegmentFailure failure = describe_failure(cases_[i], std::current_exception());
+    // What an earlier call left here, or this one half done, would pass for a result.
+    failure.removed_older = outputs_.files.remove_older(outputs_.labels[i]);
+    if (options_.save_probabilities) outputs_.files.remove_older(outputs_.probabilities[i]);
+    if (failure.removed_older) failure.message += "; the label map of an earlier call is removed";
+    failures_[i] = std::move(failure);
+  }
+
+  // Cleans the label map, and the map of classes along with it; returns how many voxels changed.
+  std::int64_t clean(Volume& labels, torch::Tensor& classes) const {
+    const torch::Tensor before = labels.voxels.clone();
+    clean_labels(labels.voxels[0], options_.cleanup, keep_largest_,
+                 labels.geometry.voxel_volume_mm3());
+    const torch::Tensor removed = before.ne(labels.voxels);
+    // Class 0 is the background; `classes` may be the label map itself.
+    if (options_.save_probabilities) classes = classes.masked_fill(removed, 0);
+    return removed.sum().item<std::int64_t>();
   }
 
   std::map<std::string, double> volumes(const Volume& labels) const {
@@ -349,13 +347,23 @@ class Job {
     for (const c10::Device device : scorer_->devices())
       report_.device += (report_.device.empty() ? "" : ",") + device.str();
     report_.precision = options_.precision;
+    report_.nifti_form = name_of(config_.nifti_form);
     report_.layout = to_string(scorer_->layout());
+    report_.labels = model_.labels;
+    report_.mirroring = scorer_->mirroring();
     for (std::size_t i = 0; i < cases_.size(); ++i) {
       if (results_[i]) report_.cases.push_back(std::move(*results_[i]));
+      if (!results_[i] && !failures_[i]) report_.not_done.push_back(cases_[i].describe());
       if (!failures_[i]) continue;
       if (cases_.size() > 1) log_warning(failures_[i]->name + " failed: " + failures_[i]->message);
       report_.failures.push_back(std::move(*failures_[i]));
     }
+  }
+
+  void write_report() {
+    if (outputs_.report.empty()) return;
+    outputs_.files.confirm(outputs_.report);
+    write_file(outputs_.report, dump_json(written_by(kSegmentWriter, report_.to_json())) + "\n");
   }
 
   const Model& model_;
@@ -363,8 +371,7 @@ class Job {
   const DataConfig config_;
   std::vector<LeftOut> left_out_;  // beside the cases, found with them
   const std::vector<InputCase> cases_;
-  const std::string dicom_series_;
-  const OutputPlan outputs_;
+  SegmentOutputs outputs_;  // checked once, not changed afterwards
   const std::set<int> keep_largest_;
   std::optional<Scorer> scorer_;
   SegmentReport report_;
@@ -384,9 +391,7 @@ void check_options(const SegmentOptions& options) {
   if (!(options.overlap >= 0 && options.overlap < 1))
     throw UsageError("--overlap: found " + shortest(options.overlap) +
                      ", expected a share of the window from 0 to below 1, such as 0.5");
-  if (std::find(kFormats.begin(), kFormats.end(), options.format) == kFormats.end())
-    throw UsageError("--format: found \"" + options.format +
-                     "\", expected nii.gz, nii, nrrd or mha");
+  if (!options.format.empty()) parse_format(options.format);
 }
 
 SegmentReport segment_all(const std::vector<SegmentModel>& models, const SegmentRequest& request) {

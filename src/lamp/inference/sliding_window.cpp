@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "lamp/base/beyond_scan.h"
 #include "lamp/base/errors.h"
 
 namespace lamp {
@@ -41,31 +42,6 @@ torch::Tensor window_weights(const Triple& window, Blend blend) {
       bell(window[0]).view({-1, 1, 1}) * bell(window[1]).view({-1, 1}) * bell(window[2]);
   const torch::Tensor positive = weights.masked_select(weights > 0);
   return weights.clamp_min_(std::max(positive.min().item<double>(), kLeastWeight));
-}
-
-struct Padding {
-  Triple before = {0, 0, 0};
-  Triple total = {0, 0, 0};
-};
-
-Padding missing(const torch::Tensor& image, const Triple& window) {
-  Padding padding;
-  for (std::size_t axis = 0; axis < 3; ++axis) {
-    const std::int64_t length = image.size(static_cast<std::int64_t>(axis) + 1);
-    padding.total[axis] = std::max<std::int64_t>(window[axis] - length, 0);
-    padding.before[axis] = padding.total[axis] / 2;
-  }
-  return padding;
-}
-
-torch::Tensor pad(const torch::Tensor& image, const Padding& padding) {
-  if (padding.total == Triple{0, 0, 0}) return image;
-  std::vector<std::int64_t> amounts;
-  for (std::size_t axis = 3; axis-- > 0;) {  // the last dimension comes first
-    amounts.push_back(padding.before[axis]);
-    amounts.push_back(padding.total[axis] - padding.before[axis]);
-  }
-  return torch::constant_pad_nd(image, amounts);
 }
 
 torch::Tensor cut(torch::Tensor tensor, const Triple& start, const Triple& size) {
@@ -133,8 +109,7 @@ torch::Tensor sliding_window(const torch::Tensor& image, const WindowOptions& op
                              const Predictor& predictor) {
   check(image, options);
   const Triple window = {options.size[2], options.size[1], options.size[0]};
-  const Padding padding = missing(image, window);
-  const torch::Tensor padded = pad(image, padding);
+  const torch::Tensor padded = extend_scan(image, window);
   const std::vector<Triple> places = window_starts(padded, window, options.overlap);
   Blender blender(padded, window, options.blend);
   const auto batch = static_cast<std::size_t>(options.batch);
@@ -149,8 +124,7 @@ torch::Tensor sliding_window(const torch::Tensor& image, const WindowOptions& op
     for (std::size_t i = first; i < last; ++i)
       blender.add(scores[static_cast<std::int64_t>(i - first)], places[i]);
   }
-  return cut(blender.mean(), padding.before, {image.size(1), image.size(2), image.size(3)})
-      .contiguous();
+  return cut(blender.mean(), {0, 0, 0}, {image.size(1), image.size(2), image.size(3)}).contiguous();
 }
 
 }  // namespace lamp

@@ -1,5 +1,6 @@
 // A volume too large for one forward pass, covered by overlapping windows whose scores are blended.
-// Gives what MONAI's sliding_window_inference gives, so that models and papers can be compared.
+// Gives what MONAI's sliding_window_inference gives, so that models and papers can be compared,
+// except where a window is larger than the volume (MONAI adds zeros on both sides).
 #pragma once
 
 #include <torch/types.h>
@@ -31,7 +32,8 @@ struct WindowOptions {
 };
 
 // image [C, D, H, W] -> blended scores [K, D, H, W] float32 on the image's device. Where the window
-// is larger than the image, zeros are added on both sides for the predictor and cut off again.
+// is larger than the image, the image is extended as training's patches are (base/beyond_scan.h),
+// and the scores of what was added are cut off again.
 // Needs one accumulator and one weight map, however many windows there are. Passes on what the
 // predictor throws. Thread-safe if the predictor is.
 torch::Tensor sliding_window(const torch::Tensor& image, const WindowOptions& options,

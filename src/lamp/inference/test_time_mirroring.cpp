@@ -1,8 +1,10 @@
 // Which axes may be mirrored, and the flips that follow.
 #include "lamp/inference/test_time_mirroring.h"
 
+#include <torch/torch.h>
+
 #include <algorithm>
-#include <cmath>
+#include <iterator>
 #include <sstream>
 
 #include "lamp/base/errors.h"
@@ -10,36 +12,110 @@
 #include "lamp/data/sided_labels.h"
 
 namespace lamp {
+namespace {
 
-std::vector<int> parse_mirror_axes(const std::string& text) {
-  std::vector<int> axes;
+std::string axis_name(int axis) { return std::string(1, static_cast<char>('x' + axis)); }
+
+std::string names_of(const std::vector<int>& axes) {
+  std::string text;
+  for (const int axis : axes) text += (text.empty() ? "" : ",") + axis_name(axis);
+  return text.empty() ? "none" : text;
+}
+
+bool holds(const std::vector<int>& axes, int axis) {
+  return std::find(axes.begin(), axes.end(), axis) != axes.end();
+}
+
+void warn(Mirroring& mirroring, const std::string& reason) {
+  mirroring.left_out.push_back(reason);
+  log_warning("--tta: " + reason);
+}
+
+// The classes of a pair: ids become their places in the list of labels.
+std::vector<std::pair<int, int>> twin_classes(const std::map<int, std::string>& labels) {
+  std::vector<std::pair<int, int>> twins;
+  const auto place = [&](int id) {
+    return static_cast<int>(std::distance(labels.begin(), labels.find(id)));
+  };
+  for (const auto& [left, right] : sided_pairs(labels))
+    twins.emplace_back(place(left), place(right));
+  return twins;
+}
+
+void refuse_lonely_sides(const std::map<int, std::string>& labels) {
+  const auto alone = labels_without_twin(labels);
+  if (alone.empty()) return;
+  const std::string& name = alone.begin()->second;
+  throw UsageError("--tta: label \"" + name + "\" names a side, but there is no \"" +
+                   mirrored_name(name) +
+                   "\" to exchange it with in mirrored images; leave --tta out");
+}
+
+void refuse_unknown_sides(const std::string& file, const std::map<int, std::string>& labels) {
+  for (const auto& [id, name] : labels) {
+    if (mirrored_name(name).empty()) continue;
+    throw UsageError("--tta: " + file +
+                     " does not say which axes its training mirrored, and its label \"" + name +
+                     "\" names a side, which a mirrored image turns into the other; leave --tta "
+                     "out");
+  }
+}
+
+}  // namespace
+
+MirrorRequest parse_mirror_request(const std::string& text) {
+  if (text == "trained") return {.as_trained = true};
+  MirrorRequest request;
   std::istringstream parts(text);
   for (std::string name; std::getline(parts, name, ',');) {
     const int axis = name == "x" ? 0 : name == "y" ? 1 : name == "z" ? 2 : -1;
-    if (axis < 0 || std::find(axes.begin(), axes.end(), axis) != axes.end())
+    if (axis < 0 || holds(request.axes, axis))
       throw UsageError("--tta: found \"" + text + "\", expected some of x,y,z, each once");
-    axes.push_back(axis);
+    request.axes.push_back(axis);
   }
-  if (axes.empty()) throw UsageError("--tta: found nothing, expected some of x,y,z");
-  return axes;
+  if (request.axes.empty() || text.back() == ',')
+    throw UsageError("--tta: found \"" + text + "\", expected some of x,y,z");
+  return request;
 }
 
-int left_right_axis(const Geometry& geometry) {
-  int best = 0;
-  for (int axis = 1; axis < 3; ++axis)
-    if (std::abs(geometry.direction[axis]) > std::abs(geometry.direction[best])) best = axis;
-  return best;
+Json Mirroring::to_json() const {
+  Json json = {{"axes", Json::array()}, {"left_out", left_out}};
+  for (const int axis : axes) json["axes"].push_back(axis_name(axis));
+  return json;
 }
 
-std::vector<int> allowed_mirror_axes(const std::vector<int>& axes, const Geometry& geometry,
-                                     const std::map<int, std::string>& labels) {
-  const auto pairs = sided_pairs(labels);
-  std::vector<int> allowed = axes;
-  if (pairs.empty() || std::erase(allowed, left_right_axis(geometry)) == 0) return allowed;
-  log_warning_once("--tta: not mirrored from left to right, because labels such as " +
-                   labels.at(pairs.front().first) + " and " + labels.at(pairs.front().second) +
-                   " are the two sides of a pair");
-  return allowed;
+Mirroring settle_mirroring(const MirrorRequest& request,
+                           const std::vector<TrainedMirroring>& models,
+                           const std::map<int, std::string>& labels) {
+  Mirroring mirroring;
+  if (!request.wanted()) return mirroring;
+  mirroring.axes = request.as_trained ? std::vector<int>{0, 1, 2} : request.axes;
+  std::sort(mirroring.axes.begin(), mirroring.axes.end());
+  for (const auto& [file, trained] : models) {
+    if (!trained) {
+      refuse_unknown_sides(file, labels);
+      log_warning("--tta: " + file +
+                  " does not say which axes its training mirrored; compare the result with one "
+                  "without --tta");
+      continue;
+    }
+    std::vector<int> untrained;
+    std::copy_if(mirroring.axes.begin(), mirroring.axes.end(), std::back_inserter(untrained),
+                 [&trained = trained](int axis) { return !holds(*trained, axis); });
+    if (untrained.empty()) continue;
+    std::erase_if(mirroring.axes, [&](int axis) { return holds(untrained, axis); });
+    const std::string reason = file + " was trained with mirrored axes " + names_of(*trained) +
+                               ": not mirrored along " + names_of(untrained);
+    // Asked to do as training did, to do just that needs no warning, unless nothing is left.
+    if (!request.as_trained || mirroring.axes.empty())
+      warn(mirroring, reason);
+    else
+      mirroring.left_out.push_back(reason);
+  }
+  if (mirroring.axes.empty()) return mirroring;
+  refuse_lonely_sides(labels);
+  mirroring.twins = twin_classes(labels);
+  return mirroring;
 }
 
 std::vector<std::vector<std::int64_t>> mirror_flips(const std::vector<int>& axes) {
@@ -52,6 +128,19 @@ std::vector<std::vector<std::int64_t>> mirror_flips(const std::vector<int>& axes
     }
   }
   return all;
+}
+
+torch::Tensor mirrored_back(const torch::Tensor& scores, const std::vector<std::int64_t>& flip,
+                            const std::vector<std::pair<int, int>>& twins) {
+  if (flip.empty()) return scores;
+  torch::Tensor back = scores.flip(flip);
+  if (flip.size() % 2 == 0) return back;
+  for (const auto& [left, right] : twins) {
+    const torch::Tensor was_left = back[left].clone();
+    back[left].copy_(back[right]);
+    back[right].copy_(was_left);
+  }
+  return back;
 }
 
 }  // namespace lamp

@@ -1,4 +1,4 @@
-// One autograd function around oneDNN's kernels; everything else is torch's.
+// One autograd function around oneDNN's kernels and around pieces; everything else is torch's.
 #include "lamp/nets/conv_kernel.h"
 
 #include <ATen/Context.h>
@@ -7,6 +7,7 @@
 #include <array>
 #include <optional>
 
+#include "lamp/nets/conv_pieces.h"
 #include "lamp/nets/onednn_conv.h"
 
 namespace lamp {
@@ -18,7 +19,25 @@ using torch::autograd::variable_list;
 const std::vector<std::int64_t> kOnes(3, 1);
 const std::vector<std::int64_t> kZeros(3, 0);
 
-struct OneDnnConvolution : torch::autograd::Function<OneDnnConvolution> {
+bool on_onednn(const torch::Tensor& input, const torch::Tensor& weight) {
+  return have_onednn_convolution() && runs_on_onednn(input, weight);
+}
+
+torch::Tensor torch_convolution(const torch::Tensor& input, const torch::Tensor& weight,
+                                const torch::Tensor& bias, const ConvGeometry& geometry) {
+  return torch::convolution(input, weight, bias, geometry.stride, geometry.padding, kOnes,
+                            geometry.transposed, kZeros, 1);
+}
+
+torch::Tensor without_graph(const torch::Tensor& input, const torch::Tensor& weight,
+                            const torch::Tensor& bias, const ConvGeometry& geometry) {
+  if (is_too_large(input.sizes(), weight.sizes(), geometry))
+    return convolution_by_pieces(input, weight, bias, geometry);
+  return on_onednn(input, weight) ? onednn_convolution(input, weight, bias, geometry)
+                                  : torch_convolution(input, weight, bias, geometry);
+}
+
+struct OwnConvolution : torch::autograd::Function<OwnConvolution> {
   static torch::Tensor forward(AutogradContext* context, const torch::Tensor& input,
                                const torch::Tensor& weight,
                                const std::optional<torch::Tensor>& bias,
@@ -28,7 +47,7 @@ struct OneDnnConvolution : torch::autograd::Function<OneDnnConvolution> {
     context->saved_data["padding"] = geometry.padding;
     context->saved_data["transposed"] = geometry.transposed;
     context->saved_data["bias"] = bias.has_value();
-    return onednn_convolution(input, weight, bias.value_or(torch::Tensor()), geometry);
+    return without_graph(input, weight, bias.value_or(torch::Tensor()), geometry);
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& outputs) {
@@ -40,7 +59,7 @@ struct OneDnnConvolution : torch::autograd::Function<OneDnnConvolution> {
         context->needs_input_grad(0), context->needs_input_grad(1),
         context->saved_data["bias"].toBool() && context->needs_input_grad(2)};
     const ConvGradients gradients =
-        onednn_gradients(outputs[0], saved[0], saved[1], geometry, wanted);
+        convolution_gradients(outputs[0], saved[0], saved[1], geometry, wanted);
     return {gradients.input, gradients.weight, gradients.bias, torch::Tensor()};
   }
 };
@@ -56,6 +75,18 @@ bool needs_graph(const torch::Tensor& tensor) { return tensor.defined() && tenso
 
 }  // namespace
 
+std::vector<std::int64_t> output_sizes(c10::IntArrayRef input, c10::IntArrayRef weight,
+                                       const ConvGeometry& geometry) {
+  std::vector<std::int64_t> sizes = {input[0], weight[geometry.transposed ? 1 : 0]};
+  for (std::size_t axis = 0; axis < 3; ++axis) {
+    const std::int64_t length = input[axis + 2], kernel = weight[axis + 2],
+                       stride = geometry.stride[axis], padding = geometry.padding[axis];
+    sizes.push_back(geometry.transposed ? (length - 1) * stride + kernel - 2 * padding
+                                        : (length + 2 * padding - kernel) / stride + 1);
+  }
+  return sizes;
+}
+
 bool runs_on_onednn(const torch::Tensor& input, const torch::Tensor& weight) {
   return input.is_cpu() && input.scalar_type() == torch::kFloat32 &&
          weight.scalar_type() == torch::kFloat32 && input.dim() == 5 && input.numel() > 0 &&
@@ -65,22 +96,23 @@ bool runs_on_onednn(const torch::Tensor& input, const torch::Tensor& weight) {
 torch::Tensor convolution(const torch::Tensor& input, const torch::Tensor& weight,
                           const torch::Tensor& bias, const ConvGeometry& geometry) {
   check_channels(input, weight, geometry);
-  if (!have_onednn_convolution() || !runs_on_onednn(input, weight))
-    return torch::convolution(input, weight, bias, geometry.stride, geometry.padding, kOnes,
-                              geometry.transposed, kZeros, 1);
-  if (torch::GradMode::is_enabled() &&
-      (needs_graph(input) || needs_graph(weight) || needs_graph(bias)))
-    return OneDnnConvolution::apply(input, weight,
-                                    bias.defined() ? std::optional(bias) : std::nullopt, geometry);
-  return onednn_convolution(input, weight, bias, geometry);
+  const bool own =
+      on_onednn(input, weight) || is_too_large(input.sizes(), weight.sizes(), geometry);
+  const bool graph = torch::GradMode::is_enabled() &&
+                     (needs_graph(input) || needs_graph(weight) || needs_graph(bias));
+  if (own && graph)
+    return OwnConvolution::apply(input, weight, bias.defined() ? std::optional(bias) : std::nullopt,
+                                 geometry);
+  return without_graph(input, weight, bias, geometry);
 }
 
 ConvGradients convolution_gradients(const torch::Tensor& output, const torch::Tensor& input,
                                     const torch::Tensor& weight, const ConvGeometry& geometry,
                                     const WantedGradients& wanted) {
   const torch::NoGradGuard no_graph;
-  if (have_onednn_convolution() && runs_on_onednn(input, weight))
-    return onednn_gradients(output, input, weight, geometry, wanted);
+  if (is_too_large(input.sizes(), weight.sizes(), geometry))
+    return gradients_by_pieces(output, input, weight, geometry, wanted);
+  if (on_onednn(input, weight)) return onednn_gradients(output, input, weight, geometry, wanted);
   const std::vector<std::int64_t> bias_size = {weight.size(geometry.transposed ? 1 : 0)};
   const auto [of_input, of_weight, of_bias] = torch::convolution_backward(
       output, input, weight,

@@ -2,6 +2,7 @@
 // here: a single fp32 sample with N x C x D x H up to 20480 goes through im2col, which is up to 30
 // times as slow as oneDNN and leaves the result in another memory layout. Micro-batches of one
 // sample and the deep layers of a whole volume are such. So on the CPU fp32 goes to oneDNN always.
+// And no kernel gets a tensor of 2^31 elements or more (conv_pieces.h).
 #pragma once
 
 #include <torch/types.h>
@@ -28,6 +29,10 @@ struct ConvGradients {  // undefined where not wanted
   torch::Tensor weight;
   torch::Tensor bias;
 };
+
+// [N, C, D, H, W] of what comes out.
+std::vector<std::int64_t> output_sizes(c10::IntArrayRef input, c10::IntArrayRef weight,
+                                       const ConvGeometry& geometry);
 
 // Whether oneDNN takes a convolution of these: fp32 on a CPU that has it.
 bool runs_on_onednn(const torch::Tensor& input, const torch::Tensor& weight);

@@ -5,6 +5,7 @@
 #include <torch/torch.h>
 
 #include "lamp/nets/conv_kernel.h"
+#include "lamp/nets/conv_pieces.h"
 #include "lamp/nets/precision.h"
 #include "lamp/nets/split_conv.h"
 #include "lamp/sequence/run_context.h"
@@ -50,28 +51,21 @@ KernelShape kernel_shape(const Conv& conv, const torch::Tensor& input, bool tran
                            conv.weight.suggest_memory_format() == at::MemoryFormat::ChannelsLast3d};
 }
 
-// The convolution in fp32, rounded to `shape.dtype`.
+// The convolution outside of autocast in `dtype`, rounded to `shape.dtype`.
 template <typename Conv>
-torch::Tensor exact_convolution(const Conv& conv, const torch::Tensor& input,
-                                const KernelShape& shape) {
+torch::Tensor own_convolution(const Conv& conv, const torch::Tensor& input,
+                              const KernelShape& shape, at::ScalarType dtype) {
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
-  const torch::Tensor bias = conv.bias.defined() ? conv.bias.to(torch::kFloat32) : torch::Tensor();
-  return convolution(input.to(torch::kFloat32), conv.weight.to(torch::kFloat32), bias,
-                     geometry_of(shape))
+  const torch::Tensor bias = conv.bias.defined() ? conv.bias.to(dtype) : torch::Tensor();
+  return convolution(input.to(dtype), conv.weight.to(dtype), bias, geometry_of(shape))
       .to(shape.dtype);
 }
 
 template <typename Conv>
 torch::Tensor shape_only(const Conv& conv, const torch::Tensor& input, bool transposed) {
-  const KernelShape shape = kernel_shape(conv, input, transposed, input.scalar_type());
-  std::vector<std::int64_t> sizes = {input.size(0), conv.weight.size(transposed ? 1 : 0)};
-  for (std::size_t axis = 0; axis < 3; ++axis) {
-    const std::int64_t length = shape.input[axis + 2], kernel = shape.weight[axis + 2];
-    sizes.push_back(transposed
-                        ? (length - 1) * shape.stride[axis] + kernel
-                        : (length + 2 * shape.padding[axis] - kernel) / shape.stride[axis] + 1);
-  }
-  return shape_result(input, conv.weight, sizes);
+  return shape_result(
+      input, conv.weight,
+      output_sizes(input.sizes(), conv.weight.sizes(), geometry_of(conv, transposed)));
 }
 
 // What replaces torch's own convolution here and now; undefined where nothing has to.
@@ -92,7 +86,10 @@ torch::Tensor special_convolution(const Conv& conv, const torch::Tensor& input, 
                              geometry_of(shape), run->weight_tasks)
         .to(dtype);
   }
-  return trusted ? torch::Tensor() : exact_convolution(conv, input, shape);
+  if (!trusted) return own_convolution(conv, input, shape, torch::kFloat32);
+  return is_too_large(input.sizes(), conv.weight.sizes(), geometry_of(shape))
+             ? own_convolution(conv, input, shape, dtype)
+             : torch::Tensor();
 }
 
 }  // namespace

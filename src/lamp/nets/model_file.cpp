@@ -6,10 +6,12 @@
 
 #include <algorithm>
 #include <charconv>
+#include <set>
 #include <utility>
 #include <vector>
 
 #include "lamp/base/errors.h"
+#include "lamp/nets/anatomynet.h"
 #include "lamp/nets/net_factory.h"
 
 namespace lamp {
@@ -19,6 +21,7 @@ namespace {
 constexpr const char* kFormat = "lamp-model";
 constexpr const char* kVersion = "1";
 constexpr std::string_view kPublishedPrefix = "state.";
+constexpr std::size_t kShownCharacters = 40;  // of a text that may be of any length
 
 using Tensors = std::map<std::string, torch::Tensor>;
 
@@ -80,14 +83,16 @@ void check_against(const Tensors& wanted, const Tensors& given, const fs::path& 
 void check_size(const NetConfig& config, const Tensors& tensors, const fs::path& file) {
   std::int64_t held = 0;
   for (const auto& [name, tensor] : tensors) held += tensor.numel();
-  std::int64_t least = 0;
-  if (config.name != "anatomynet") {
-    const auto filters = encoder_filters(config);
-    for (std::size_t i = 1; i < filters.size(); ++i) least += 27 * filters[i - 1] * filters[i];
-  }
+  const bool fixed = config.name == "anatomynet";
+  const auto filters =
+      fixed ? std::vector<std::int64_t>{kAnatomyNetWidth} : encoder_filters(config);
+  const std::int64_t last = std::clamp<std::int64_t>(filters[0] / 2, 1, 32);  // append_head
+  std::int64_t least = 27 * (config.in_channels * filters[0] + (fixed ? 1 : last) * config.classes);
+  for (std::size_t i = 1; i < filters.size(); ++i) least += 27 * filters[i - 1] * filters[i];
   if (held < least) {
     refuse(file, c10::str("found ", held, " weights, expected more than ", least, " for ",
-                          config.name, " of width ", config.width, " and depth ", config.depth));
+                          config.name, " of width ", config.width, ", depth ", config.depth, ", ",
+                          config.in_channels, " channels and ", config.classes, " classes"));
   }
 }
 
@@ -123,24 +128,57 @@ std::map<int, std::string> labels_of(const Json& config, std::int64_t classes,
                                      const fs::path& file) {
   std::map<int, std::string> labels;
   for (const auto& [key, name] : config["labels"].items()) {
-    int id = -1;
+    const std::string shown = "label \"" + key.substr(0, kShownCharacters) + "\"";
+    std::int64_t id = -1;
     const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), id);
-    if (error != std::errc() || end != key.data() + key.size() || id < 0 || !name.is_string())
-      refuse(file, "label \"" + key + "\": expected a number and a name");
-    labels[id] = name.get<std::string>();
+    if (error != std::errc() || end != key.data() + key.size() || !name.is_string())
+      refuse(file, shown + ": expected a number and a name");
+    const std::string fault = fault_of_label(id, name.get_ref<const std::string&>());
+    if (!fault.empty()) refuse(file, shown + ": found " + fault);
+    if (!labels.emplace(static_cast<int>(id), name.get<std::string>()).second)
+      refuse(file, shown + ": found the id twice");
   }
   if (static_cast<std::int64_t>(labels.size()) != classes)
     refuse(file, c10::str("found ", labels.size(), " labels for ", classes, " classes"));
   return labels;
 }
 
+std::optional<std::vector<int>> mirrored_axes_of(const Json& config, const fs::path& file) {
+  const auto found = config.find("mirrored_axes");
+  if (found == config.end() || found->is_null()) return std::nullopt;
+  std::set<int> axes;
+  bool usable = found->is_array();
+  for (const Json& axis : usable ? *found : Json::array()) {
+    usable = usable && (axis == "x" || axis == "y" || axis == "z");
+    if (usable) axes.insert(axis.get_ref<const std::string&>()[0] - 'x');
+  }
+  if (!usable) refuse(file, "\"mirrored_axes\": expected a list of some of x, y, z");
+  return std::vector<int>(axes.begin(), axes.end());
+}
+
 }  // namespace
+
+std::string fault_of_label(std::int64_t id, const std::string& name) {
+  if (id < 0 || id > kHighestLabel) return c10::str("id ", id, ", expected 0 to ", kHighestLabel);
+  if (name.size() > kLongestLabelName)
+    return c10::str("a name of ", name.size(), " bytes, expected ", kLongestLabelName, " at most");
+  for (const unsigned char c : name)
+    if ((c < 0x20 && c != '\t' && c != '\n' && c != '\r') || c == 0x7f)
+      return c10::str("a name with the control character ", static_cast<int>(c), ", expected text");
+  return "";
+}
 
 Json model_config(const Model& model) {
   Json labels = Json::object();
   for (const auto& [id, name] : model.labels) labels[std::to_string(id)] = name;
   Json config = {{"net", to_json(model.network.config)}, {"labels", labels}, {"data", model.data}};
   if (!model.provenance.is_null()) config["provenance"] = model.provenance;
+  if (model.mirrored_axes) {
+    config["mirrored_axes"] = Json::array();
+    for (const int axis : *model.mirrored_axes)
+      config["mirrored_axes"].push_back(std::string(1, static_cast<char>('x' + axis)));
+  }
+  if (!model.intensities.is_null()) config["intensities"] = model.intensities;
   return config;
 }
 
@@ -180,9 +218,13 @@ Model load_model(const fs::path& path) {
   const Json config = config_of(content, file);
   const NetConfig net = net_of(config, file);
   check_size(net, content.tensors, file);
-  Model model{.network = make_network(net), .labels = labels_of(config, net.classes, file)};
+  auto labels = labels_of(config, net.classes, file);
+  auto mirrored_axes = mirrored_axes_of(config, file);
+  Model model{.network = make_network(net), .labels = std::move(labels)};
   model.data = config["data"];
+  model.mirrored_axes = std::move(mirrored_axes);
   if (config.contains("provenance")) model.provenance = config["provenance"];
+  if (config.contains("intensities")) model.intensities = config["intensities"];
   load_weights(model.network, content, file);
   model.network.chain->eval();
   return model;

@@ -5,7 +5,9 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "lamp/base/json.h"
 #include "lamp/base/safetensors.h"
@@ -18,7 +20,19 @@ struct Model {
   std::map<int, std::string> labels;  // label id -> name; as many as the network has classes
   Json data = Json::object();  // the preprocessing: {"spacing_mm", "window", ...}; opaque here
   Json provenance;             // how the model came to be; null if unknown
+  // Axes of the network's grid (0 = x, 1 = y, 2 = z), ascending, that training mirrored, each by
+  // itself, labels of left and right exchanged: "mirrored_axes" in the file. None = unknown.
+  std::optional<std::vector<int>> mirrored_axes;
+  Json intensities;  // the values it was trained on (data/intensity_stats.h); null if unknown
 };
+
+// What a model file holds at most, the data sets' own limits.
+inline constexpr int kHighestLabel = 32767;            // ids: int16 in every format
+inline constexpr std::size_t kLongestLabelName = 256;  // bytes
+
+// Why a label may not stand in a model file, such as "id 2000000000, expected 0 to 32767"; empty if
+// it may. Names hold no control characters but tabs and line breaks.
+std::string fault_of_label(std::int64_t id, const std::string& name);
 
 // Writes atomically. Tensors stand under the chain's own names.
 void save_model(const std::filesystem::path& file, const Model& model);
@@ -30,7 +44,8 @@ Model load_model(const std::filesystem::path& path);
 // The file that load_model would read. Throws InputError if there is none.
 std::filesystem::path find_model_file(const std::filesystem::path& path);
 
-// The description stored in a model's metadata: {"net", "labels", "data", "provenance"}.
+// The description stored in a model's metadata: {"net", "labels", "data", "provenance",
+// "mirrored_axes", "intensities"}; the last three where they are known.
 Json model_config(const Model& model);
 
 // Fills the network from `content`, read from `file`. Where names begin with "state." (the

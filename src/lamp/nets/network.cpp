@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "lamp/base/beyond_scan.h"
 #include "lamp/base/errors.h"
 #include "lamp/base/text.h"
 
@@ -67,13 +68,12 @@ std::vector<std::int64_t> encoder_filters(const NetConfig& config) {
 torch::Tensor Network::pad(const torch::Tensor& input) const {
   TORCH_CHECK(input.dim() == 5 && input.size(1) == config.in_channels && input.numel() > 0,
               "the network takes [N, ", config.in_channels, ", D, H, W], found ", input.sizes());
-  std::int64_t missing[3];
-  for (int axis = 0; axis < 3; ++axis) {
-    const std::int64_t over = input.size(2 + axis) % stride_multiple;
-    missing[axis] = over == 0 ? 0 : stride_multiple - over;
+  std::array<std::int64_t, 3> size{};
+  for (std::size_t axis = 0; axis < 3; ++axis) {
+    const std::int64_t length = input.size(2 + static_cast<std::int64_t>(axis));
+    size[axis] = (length + stride_multiple - 1) / stride_multiple * stride_multiple;
   }
-  if (missing[0] + missing[1] + missing[2] == 0) return input;
-  return torch::replication_pad3d(input, {0, missing[2], 0, missing[1], 0, missing[0]});
+  return extend_scan(input, size);
 }
 
 torch::Tensor Network::crop(const torch::Tensor& output, const torch::Tensor& input) const {

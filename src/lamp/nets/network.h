@@ -43,7 +43,7 @@ struct Network {
   // What the chain takes, for those who run the chain themselves: padded, in the weights' layout.
   // Throws UsageError where batch norm in training mode would see a single value per channel.
   torch::Tensor prepare(const torch::Tensor& input) const;
-  // Repeats the last slices of D, H and W up to the next multiple; crop() undoes it on the output.
+  // Extends the scan (base/beyond_scan.h) up to the next multiple; crop() undoes it on the output.
   torch::Tensor pad(const torch::Tensor& input) const;
   torch::Tensor crop(const torch::Tensor& output, const torch::Tensor& input) const;
 

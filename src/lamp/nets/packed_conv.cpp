@@ -7,6 +7,8 @@
 
 #include <string_view>
 
+#include "lamp/nets/conv_pieces.h"
+
 namespace lamp {
 namespace {
 
@@ -76,6 +78,7 @@ torch::Tensor PackedConvolution::run(const torch::Tensor& input, const torch::Te
                                      std::optional<double> slope) {
   constexpr auto kLast = at::MemoryFormat::ChannelsLast3d;
   if (torch::GradMode::is_enabled() || !runs_on_onednn(input, weight) || !kernels().all() ||
+      is_too_large(input.sizes(), weight.sizes(), geometry) ||
       (input.suggest_memory_format() != kLast && weight.suggest_memory_format() != kLast))
     return {};
   pack(input, weight, geometry);

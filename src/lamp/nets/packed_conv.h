@@ -17,8 +17,8 @@ namespace lamp {
 class PackedConvolution {
  public:
   // convolution(), then a leaky ReLU if there is a slope. Undefined where there is no such kernel:
-  // other dtypes than fp32, other devices or layouts than channels last, with a graph, or a version
-  // of torch without it.
+  // other dtypes than fp32, other devices or layouts than channels last, with a graph, a tensor too
+  // large for a kernel (conv_pieces.h), or a version of torch without it.
   torch::Tensor run(const torch::Tensor& input, const torch::Tensor& weight,
                     const torch::Tensor& bias, const ConvGeometry& geometry,
                     std::optional<double> slope);

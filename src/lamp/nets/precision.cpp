@@ -14,6 +14,7 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/base/log.h"
+#include "lamp/nets/conv_kernel.h"
 
 namespace lamp {
 namespace {
@@ -26,18 +27,6 @@ std::atomic<std::int64_t> checks_done = 0;
 struct Results {
   torch::Tensor output, input_gradient, weight_gradient;
 };
-
-std::vector<std::int64_t> output_size(const KernelShape& shape,
-                                      const std::vector<std::int64_t>& input) {
-  std::vector<std::int64_t> size = {input[0], shape.weight[shape.transposed ? 1 : 0]};
-  for (std::size_t axis = 0; axis < 3; ++axis) {
-    const std::int64_t in = input[axis + 2], kernel = shape.weight[axis + 2],
-                       stride = shape.stride[axis];
-    size.push_back(shape.transposed ? (in - 1) * stride + kernel - 2 * shape.padding[axis]
-                                    : (in + 2 * shape.padding[axis] - kernel) / stride + 1);
-  }
-  return size;
-}
 
 Results run_kernel(const KernelShape& shape, const torch::Tensor& input,
                    const torch::Tensor& weight, const torch::Tensor& gradient) {
@@ -177,7 +166,8 @@ bool check_kernel(const KernelShape& shape, double fault) {
     };
     const torch::Tensor input = draw(size);
     const torch::Tensor weight = draw(shape.weight);
-    const torch::Tensor gradient = draw(output_size(shape, size));
+    const torch::Tensor gradient =
+        draw(output_sizes(size, shape.weight, {shape.stride, shape.padding, shape.transposed}));
     Results reduced = run_kernel(shape, input, weight, gradient);
     torch::Tensor& last = shape.forward_only ? reduced.output : reduced.weight_gradient;
     if (fault != 0) last[0][0][0][0][0] += fault;

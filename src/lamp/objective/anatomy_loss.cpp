@@ -3,6 +3,7 @@
 
 #include <torch/torch.h>
 
+#include <algorithm>
 #include <vector>
 
 namespace lamp {
@@ -11,7 +12,7 @@ namespace {
 constexpr double kSmooth = 1e-5;
 constexpr double kLowestProbability = 1e-6;
 
-// [C]: sums of `values` [N, 1, V] over the voxels of each label.
+// [C]: sums of `values` [1, v] over the voxels of each label.
 torch::Tensor sums_by_label(const torch::Tensor& values, const torch::Tensor& labels,
                             std::int64_t classes) {
   std::vector<torch::Tensor> sums;
@@ -20,23 +21,39 @@ torch::Tensor sums_by_label(const torch::Tensor& values, const torch::Tensor& la
   return torch::stack(sums);
 }
 
+// Over all samples, each [C].
+struct BatchSums {
+  torch::Tensor both, predicted, labelled, penalty;
+  double voxels = 0;
+
+  BatchSums(std::int64_t classes, const torch::TensorOptions& options)
+      : both(torch::zeros({classes}, options)), predicted(both), labelled(both), penalty(both) {}
+
+  void add(const SeenVoxels& seen, torch::ScalarType type) {
+    const std::int64_t classes = seen.logits.size(0);
+    const torch::Tensor p = torch::softmax(seen.logits, 0, type);
+    const torch::Tensor index = seen.labels.unsqueeze(0);  // [1, v]
+    const torch::Tensor p_label = p.gather(0, index);
+    both = both + sums_by_label(p_label, index, classes);
+    predicted = predicted + p.sum(1);
+    labelled = labelled + sums_by_label(torch::ones_like(p_label), index, classes);
+    const torch::Tensor focal =
+        -(1 - p_label).square() * p_label.clamp(kLowestProbability, 1).log();
+    penalty = penalty + sums_by_label(focal, index, classes);
+    voxels += static_cast<double>(index.numel());
+  }
+};
+
 }  // namespace
 
 AnatomyTerms anatomy_terms(const LossInput& input) {
-  const std::int64_t classes = input.logits.size(1);
-  const torch::Tensor p = torch::softmax(input.logits.flatten(2), 1, compute_type(input.logits));
-  const torch::Tensor index = input.labels.flatten(1).unsqueeze(1).to(torch::kInt64);  // [N, 1, V]
-  const torch::Tensor p_label = p.gather(1, index);
+  const auto type = compute_type(input.logits);
+  BatchSums sums(input.logits.size(1), input.logits.options().dtype(type).requires_grad(false));
+  for (const SeenVoxels& seen : seen_by_sample(input)) sums.add(seen, type);
   const torch::Tensor weights = std::get<0>(input.weights.min(0));  // [C]
-
-  const torch::Tensor both = sums_by_label(p_label, index, classes);
-  const torch::Tensor labelled = sums_by_label(torch::ones_like(p_label), index, classes);
   // TP + FP = sum p and TP + FN = sum y, so the denominator is half of their sum.
-  const torch::Tensor overlap = both / (0.5 * (p.sum(at::IntArrayRef{0, 2}) + labelled) + kSmooth);
-  const torch::Tensor penalty =
-      -(1 - p_label).square() * p_label.clamp(kLowestProbability, 1).log();
-  const torch::Tensor focal =
-      sums_by_label(penalty, index, classes) / static_cast<double>(input.labels.numel());
+  const torch::Tensor overlap = sums.both / (0.5 * (sums.predicted + sums.labelled) + kSmooth);
+  const torch::Tensor focal = sums.penalty / std::max(sums.voxels, 1.0);
   return {(weights * (1 - overlap)).sum(), (weights * focal).sum()};
 }
 

@@ -10,23 +10,31 @@
 namespace lamp {
 namespace {
 
-// [N, C, D, H, W] on the logits' device; zero for classes whose weight is zero.
-torch::Tensor distances(const LossInput& input) {
-  const torch::NoGradGuard no_grad;
-  const torch::Tensor labels = input.labels.cpu(), weights = input.weights.cpu();
-  torch::Tensor maps = torch::zeros(input.logits.sizes(), torch::kFloat32);
-  for (std::int64_t n = 0; n < maps.size(0); ++n)
-    for (std::int64_t c = 0; c < maps.size(1); ++c)
-      if (weights[n][c].item<double>() > 0)
-        maps[n][c].copy_(signed_distance_voxels(labels[n].eq(c)));
-  return maps.to(input.logits.device(), compute_type(input.logits));
+// [C, D, H, W] float32 on the CPU, of one sample; zero for classes whose weight is zero.
+torch::Tensor distances(const torch::Tensor& labels, const torch::Tensor& weights) {
+  const torch::Tensor seen = seen_by_scan(labels).value_or(torch::Tensor());
+  std::vector<std::int64_t> shape = labels.sizes().vec();
+  shape.insert(shape.begin(), weights.size(0));
+  torch::Tensor maps = torch::zeros(shape, torch::kFloat32);
+  for (std::int64_t c = 0; c < weights.size(0); ++c)
+    if (weights[c].item<double>() > 0) maps[c].copy_(signed_distance_voxels(labels.eq(c), seen));
+  return maps;
 }
 
 }  // namespace
 
 torch::Tensor boundary_loss(const LossInput& input) {
-  const torch::Tensor p = torch::softmax(input.logits, 1, compute_type(input.logits));
-  return ((p * distances(input)).mean(at::IntArrayRef{2, 3, 4}) * input.weights).mean();
+  const auto type = compute_type(input.logits);
+  const torch::Tensor labels = input.labels.cpu(), weights = input.weights.cpu();
+  std::vector<torch::Tensor> means;  // [C] each
+  for (const SeenVoxels& seen : seen_by_sample(input)) {
+    const auto n = static_cast<std::int64_t>(means.size());
+    torch::Tensor phi = distances(labels[n], weights[n]).flatten(1).to(input.logits.device(), type);
+    if (seen.places) phi = phi.index_select(1, *seen.places);
+    const torch::Tensor p = torch::softmax(seen.logits, 0, type);
+    means.push_back((p * phi).sum(1) / seen.count());
+  }
+  return (torch::stack(means) * input.weights).mean();
 }
 
 }  // namespace lamp

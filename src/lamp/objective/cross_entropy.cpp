@@ -3,14 +3,20 @@
 
 #include <torch/torch.h>
 
+#include <vector>
+
 namespace lamp {
 
 torch::Tensor cross_entropy_loss(const LossInput& input) {
-  const torch::Tensor index = input.labels.flatten(1).unsqueeze(1).to(torch::kInt64);  // [N, 1, V]
-  const torch::Tensor log_p =
-      torch::log_softmax(input.logits.flatten(2), 1, compute_type(input.logits));
-  const torch::Tensor weight = input.weights.gather(1, index.squeeze(1)).unsqueeze(1);
-  return -(weight * log_p.gather(1, index)).mean();
+  std::vector<torch::Tensor> means;
+  const auto weights = input.weights.unbind(0);
+  for (const SeenVoxels& seen : seen_by_sample(input)) {
+    const torch::Tensor log_p = torch::log_softmax(seen.logits, 0, compute_type(input.logits));
+    const torch::Tensor weight = weights[means.size()].index_select(0, seen.labels);
+    const torch::Tensor log_label = log_p.gather(0, seen.labels.unsqueeze(0)).squeeze(0);
+    means.push_back(-(weight * log_label).sum() / seen.count());
+  }
+  return torch::stack(means).mean();
 }
 
 }  // namespace lamp

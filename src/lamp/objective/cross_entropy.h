@@ -7,7 +7,8 @@
 
 namespace lamp {
 
-// Mean over samples and voxels of -weights[n, label] log p[label]: a voxel whose label's class is
+// Mean over samples of the mean, over the voxels that a scan showed (kNoScan is absent), of
+// -weights[n, label] log p[label]: a voxel whose label's class is
 // not annotated in its sample adds nothing, so a partly annotated sample weighs less instead of
 // weighing its few known voxels more. With all classes annotated and weights of 1 it is torch's
 // cross_entropy (torch divides by the sum of the weights instead of the voxels).

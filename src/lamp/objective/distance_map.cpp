@@ -125,13 +125,18 @@ torch::Tensor distance_map(const torch::Tensor& features,
   return squared.sqrt_();
 }
 
-torch::Tensor signed_distance_voxels(const torch::Tensor& mask) {
-  const torch::Tensor inside = mask.ne(0);
-  const auto count = inside.sum().item<std::int64_t>();
-  if (count == 0 || count == inside.numel()) return torch::zeros(mask.sizes(), torch::kFloat32);
+torch::Tensor signed_distance_voxels(const torch::Tensor& mask, const torch::Tensor& known) {
+  torch::Tensor inside = mask.ne(0), outside = mask.eq(0);
+  if (known.defined()) {
+    inside = inside.logical_and(known);
+    outside = outside.logical_and(known);
+  }
+  if (!inside.any().item<bool>() || !outside.any().item<bool>())
+    return torch::zeros(mask.sizes(), torch::kFloat32);
   const torch::Tensor outer = distance_map(inside, {1, 1, 1});
-  const torch::Tensor inner = distance_map(inside.logical_not(), {1, 1, 1});
-  return torch::where(inside, 0.5 - inner, outer - 0.5).to(torch::kFloat32);
+  const torch::Tensor inner = distance_map(outside, {1, 1, 1});
+  const torch::Tensor distance = torch::where(inside, 0.5 - inner, outer - 0.5);
+  return distance.masked_fill(inside.logical_or(outside).logical_not(), 0).to(torch::kFloat32);
 }
 
 }  // namespace lamp

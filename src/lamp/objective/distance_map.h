@@ -17,8 +17,10 @@ torch::Tensor distance_map(const torch::Tensor& features,
                            const std::array<double, 3>& spacing_dhw_mm);
 
 // Negative inside `mask`, positive outside and zero half a voxel from the outermost centres, where
-// the boundary lies; in voxels. A mask that is empty or full has no boundary: all zeros.
-// mask: [D, H, W] uint8 or bool on the CPU. Returns [D, H, W] float32.
-torch::Tensor signed_distance_voxels(const torch::Tensor& mask);
+// the boundary lies; in voxels. A mask that is empty or full has no boundary: all zeros. What is
+// not `known` counts neither as inside nor as outside, and its own distance is zero.
+// mask, known: [D, H, W] uint8 or bool on the CPU; `known` left out = everything. Returns
+// [D, H, W] float32.
+torch::Tensor signed_distance_voxels(const torch::Tensor& mask, const torch::Tensor& known = {});
 
 }  // namespace lamp

@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <array>
 #include <functional>
+#include <optional>
+#include <vector>
 
 namespace lamp {
 namespace {
@@ -17,12 +19,14 @@ constexpr double kSmooth = 1e-5;
 // to keep a GPU busy.
 constexpr std::int64_t kSlabVoxels = std::int64_t{1} << 20;
 
-// One slab of one sample. Everything of compute_type.
+// The voxels of one slab of one sample that a scan showed. Everything of compute_type.
 struct Slab {
   std::int64_t sample;
-  torch::Tensor p;          // [C, v] softmax
-  torch::Tensor index;      // [1, v] int64, the label
-  torch::Tensor p_label;    // [1, v] probability of the label
+  std::int64_t first, voxels;           // of the slab within the sample, with those not seen
+  std::optional<torch::Tensor> places;  // [v] int64 within the slab; none = v is all of it
+  torch::Tensor p;                      // [C, v] softmax
+  torch::Tensor index;                  // [1, v] int64, the label
+  torch::Tensor p_label;                // [1, v] probability of the label
   torch::Tensor log_label;  // [1, v] its logarithm, finite where the probability underflows
 };
 
@@ -33,18 +37,18 @@ struct Slabs {
   Slabs(const torch::Tensor& all_logits, const torch::Tensor& all_labels)
       : logits(all_logits.flatten(2)), labels(all_labels.flatten(1)) {}
 
-  void for_each(const std::function<void(const Slab&, std::int64_t first)>& body) const {
+  void for_each(const std::function<void(const Slab&)>& body) const {
     const std::int64_t voxels = logits.size(2);
     for (std::int64_t n = 0; n < logits.size(0); ++n) {
       for (std::int64_t first = 0; first < voxels; first += kSlabVoxels) {
         const std::int64_t count = std::min(kSlabVoxels, voxels - first);
-        torch::Tensor p =
-            torch::log_softmax(logits[n].narrow(1, first, count), 0, compute_type(logits));
-        const torch::Tensor index =
-            labels[n].narrow(0, first, count).to(torch::kInt64).unsqueeze(0);
+        const SeenVoxels seen =
+            seen_voxels(logits[n].narrow(1, first, count), labels[n].narrow(0, first, count));
+        torch::Tensor p = torch::log_softmax(seen.logits, 0, compute_type(logits));
+        const torch::Tensor index = seen.labels.unsqueeze(0);
         const torch::Tensor log_label = p.gather(0, index);
         p.exp_();
-        body({n, p, index, log_label.exp(), log_label}, first);
+        body({n, first, count, seen.places, p, index, log_label.exp(), log_label});
       }
     }
   }
@@ -52,6 +56,7 @@ struct Slabs {
 
 struct ClassSums {
   torch::Tensor overlap, predicted, labelled, focal;  // [N, C]
+  torch::Tensor voxels;                               // [N, 1], 1 where no scan showed any
 
   ClassSums(const torch::Tensor& logits, const torch::Tensor& labels) {
     const std::int64_t classes = logits.size(1);
@@ -61,7 +66,9 @@ struct ClassSums {
     predicted = torch::zeros(shape, options);
     labelled = torch::zeros(shape, options);
     focal = torch::zeros(shape, options);
-    Slabs(logits, labels).for_each([&](const Slab& slab, std::int64_t) {
+    std::vector<double> counts(static_cast<std::size_t>(logits.size(0)), 0);
+    Slabs(logits, labels).for_each([&](const Slab& slab) {
+      counts[static_cast<std::size_t>(slab.sample)] += static_cast<double>(slab.index.size(1));
       predicted[slab.sample] += slab.p.sum(1);
       const torch::Tensor penalty = (1 - slab.p_label).square_().mul_(slab.log_label).neg_();
       for (std::int64_t c = 0; c < classes; ++c) {
@@ -71,6 +78,7 @@ struct ClassSums {
         focal[slab.sample][c] += (y * penalty).sum();
       }
     });
+    voxels = torch::tensor(counts, torch::kFloat64).clamp_min_(1).unsqueeze(1).to(options);
   }
 };
 
@@ -83,7 +91,7 @@ torch::Tensor logits_gradient(const torch::Tensor& logits, const torch::Tensor& 
   torch::Tensor gradient = torch::empty_like(logits, logits.suggest_memory_format());
   torch::Tensor flat = gradient.flatten(2);
   TORCH_INTERNAL_ASSERT(flat.is_alias_of(gradient));
-  Slabs(logits, labels).for_each([&](const Slab& slab, std::int64_t first) {
+  Slabs(logits, labels).for_each([&](const Slab& slab) {
     const torch::Tensor label = slab.index.squeeze(0);
     const torch::Tensor& p = slab.p_label;
     const torch::Tensor rest = 1 - p;
@@ -95,7 +103,11 @@ torch::Tensor logits_gradient(const torch::Tensor& logits, const torch::Tensor& 
     const torch::Tensor r = (b * slab.p).sum(0, /*keepdim=*/true).add_(q);
     torch::Tensor part = (b - r).mul_(slab.p);
     part.scatter_add_(0, slab.index, q);
-    flat[slab.sample].narrow(1, first, part.size(1)).copy_(part);
+    torch::Tensor out = flat[slab.sample].narrow(1, slab.first, slab.voxels);
+    if (slab.places)
+      out.zero_().index_copy_(1, *slab.places, part.to(out.scalar_type()));
+    else
+      out.copy_(part);
   });
   return gradient;
 }
@@ -107,14 +119,14 @@ class LampFunction : public torch::autograd::Function<LampFunction> {
                                const torch::Tensor& weights, double dice_weight,
                                double focal_weight) {
     const ClassSums sums(logits, labels);
-    const auto voxels = static_cast<double>(labels.numel() / labels.size(0));
     const torch::Tensor scale = weights / static_cast<double>(weights.numel());
     const torch::Tensor size = sums.predicted + sums.labelled + kSmooth;
     const torch::Tensor twice = 2 * sums.overlap + kSmooth;
     context->save_for_backward({logits, labels, scale * (-2 * dice_weight) / size,
                                 scale * dice_weight * twice / size.square(),
-                                scale * (focal_weight / voxels)});
-    return (scale * (dice_weight * (1 - twice / size) + focal_weight / voxels * sums.focal)).sum();
+                                scale * focal_weight / sums.voxels});
+    return (scale * (dice_weight * (1 - twice / size) + focal_weight * sums.focal / sums.voxels))
+        .sum();
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
@@ -128,27 +140,12 @@ class LampFunction : public torch::autograd::Function<LampFunction> {
 
 }  // namespace
 
-void check_loss_input(const torch::Tensor& logits, const torch::Tensor& labels) {
-  TORCH_CHECK(logits.dim() == 5 && labels.dim() == 4 && logits.size(0) == labels.size(0) &&
-                  logits.sizes().slice(2) == labels.sizes().slice(1),
-              "loss: expected logits [N, C, D, H, W] and labels [N, D, H, W], got ", logits.sizes(),
-              " and ", labels.sizes());
-  TORCH_CHECK(at::isIntegralType(labels.scalar_type(), false), "loss: labels of type ",
-              labels.scalar_type());
-  TORCH_CHECK(labels.numel() > 0, "loss: no voxels");
-  const auto [low, high] = torch::aminmax(labels);
-  const auto lowest = low.item<std::int64_t>(), highest = high.item<std::int64_t>();
-  TORCH_CHECK(lowest >= 0 && highest < logits.size(1), "loss: found label values from ", lowest,
-              " to ", highest, ", expected 0 to ", logits.size(1) - 1);
-}
-
 LampTerms lamp_terms(const torch::Tensor& logits, const torch::Tensor& labels) {
   check_loss_input(logits, labels);
   const torch::NoGradGuard no_grad;
   const ClassSums sums(logits, labels);
-  const auto voxels = static_cast<double>(labels.numel() / labels.size(0));
   return {1 - (2 * sums.overlap + kSmooth) / (sums.predicted + sums.labelled + kSmooth),
-          sums.focal / voxels};
+          sums.focal / sums.voxels};
 }
 
 torch::Tensor lamp_loss(const LossInput& input, double dice_weight, double focal_weight) {

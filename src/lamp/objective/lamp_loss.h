@@ -10,7 +10,7 @@
 namespace lamp {
 
 // Both [N, C], of compute_type(logits), without gradient. With p = softmax(logits), y = (label ==
-// c):
+// c), sums and means over the voxels that a scan showed (kNoScan is absent):
 //   dice  = 1 - (2 sum p y + 1e-5) / (sum p + sum y + 1e-5)
 //   focal = mean over the voxels of -(1 - p)^2 y log p
 struct LampTerms {

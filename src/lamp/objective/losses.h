@@ -35,8 +35,10 @@ class Loss {
  public:
   virtual ~Loss() = default;
   // logits: [N, C, D, H, W]; labels: [N, D, H, W] uint8, int16, int32 or int64 with values in
-  // [0, C); annotated: [N, C], 1 or 0 (annotation_flags). All on one device. Returns a scalar with
-  // gradient: in double for double logits, else in float32, also for half precision logits.
+  // [0, C), or kNoScan: such voxels are absent, as if the sample were smaller, and their logits get
+  // a gradient of exactly 0 (a sample without any other voxel adds no gradient). annotated: [N, C],
+  // 1 or 0 (annotation_flags). All on one device. Returns a scalar with gradient: in double for
+  // double logits, else in float32, also for half precision logits.
   virtual torch::Tensor operator()(const torch::Tensor& logits, const torch::Tensor& labels,
                                    const torch::Tensor& annotated) const = 0;
   // Whether the loss of a batch is the mean of its samples' losses, so that it may be taken for

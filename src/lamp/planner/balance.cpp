@@ -58,6 +58,7 @@ class Search {
   std::pair<double, double> further(const Cell& stage, double transfer) const;
   double bound_of(const Node& node) const;
   bool hopeless(double bound, std::int64_t bytes) const;
+  bool is_over();
   void consider(const Partition& partition);
   void consider_known_cuts();
   bool move_cuts(std::size_t j, std::size_t other, int by, int other_by);
@@ -165,6 +166,13 @@ bool Search::hopeless(double bound, std::int64_t bytes) const {
   return !best_ || bytes >= best_->largest_peak_bytes;
 }
 
+bool Search::is_over() {
+  if (simulations_ < options_.most_simulations && !(options_.enough && options_.enough()))
+    return false;
+  complete_ = false;
+  return true;
+}
+
 std::vector<RecomputeRule> Search::rules_of(const Partition& partition) const {
   std::vector<RecomputeRule> rules;
   for (std::size_t j = 0; j < stages_; ++j) rules.push_back(cell(j, partition[j]).rule);
@@ -220,7 +228,7 @@ void Search::improve() {
   constexpr int kFarthest = 4;
   for (bool moved = best_.has_value(); moved;) {
     moved = false;
-    for (std::size_t j = 0; j + 1 < stages_; ++j)
+    for (std::size_t j = 0; j + 1 < stages_ && !(options_.enough && options_.enough()); ++j)
       for (std::size_t other = j; other + 1 < stages_; ++other)
         for (int by = -kFarthest; by <= kFarthest; ++by)
           for (int other_by = -kFarthest; other_by <= kFarthest; ++other_by)
@@ -262,10 +270,7 @@ void Search::descend(const Node& node) {
   for (const auto& [bound, next] : children(node)) {
     if (bound > fastest_s_ * (1 + kTimeTolerance)) return;  // so are all that follow
     if (hopeless(bound, std::max(next.bytes, open(next.stage, next.first).bytes))) continue;
-    if (simulations_ >= options_.most_simulations) {
-      complete_ = false;
-      return;
-    }
+    if (is_over()) return;
     partial_.push_back({node.first, next.first});
     descend(next);
     partial_.pop_back();

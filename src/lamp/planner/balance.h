@@ -4,14 +4,15 @@
 // A simulated makespan is no sum over stages, so dynamic programming alone cannot find its minimum.
 // It gives a lower bound for every open end of a partition instead (stage_bounds.h), and a search
 // that follows the smallest bound first simulates only what may still win. Exact, unless
-// `most_simulations` ends it, or of four stages and more some share a device that does not hold
-// them without recomputation, so that their rules are guessed: then `proven` is false and
+// `most_simulations` or `enough` ends it, or of four stages and more some share a device that does
+// not hold them without recomputation, so that their rules are guessed: then `proven` is false and
 // `lower_bound_s` says how much could be missing at most.
 //
 // Source: engine.md, section 6. No torch here.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <optional>
 #include <vector>
@@ -27,6 +28,8 @@ struct BalanceOptions {
   // Only partitions whose step is shorter are of interest.
   double upper_bound_s = std::numeric_limits<double>::infinity();
   int most_simulations = 100000;
+  // Asked between simulations; from true on the search ends with the best so far.
+  std::function<bool()> enough;
 };
 
 struct Balance {

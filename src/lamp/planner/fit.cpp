@@ -13,6 +13,7 @@ Fit least_fit(Candidates& candidates) {
   std::int64_t least_over = std::numeric_limits<std::int64_t>::max();
   const PlanRequest& request = candidates.request();
   for (const Candidate& candidate : candidates.all()) {
+    if (!least.balance.partition.empty() && request.clock->is_too_late()) break;
     const PipelineSetup setup = candidates.setup(candidate);
     Balance cut = least_memory_balance(candidates.costs(candidate), setup, request.recompute,
                                        candidates.cut(candidate));

@@ -13,7 +13,8 @@ struct Fit {
 };
 
 // Of all candidates the one whose devices are least over their memory, or most below it, with what
-// the request fixes: schedule, micro-batches, recomputation and cut.
+// the request fixes: schedule, micro-batches, recomputation and cut. After the request's time
+// (search_clock.h) the best of those looked at.
 Fit least_fit(Candidates& candidates);
 Fit least_fit(const PlanRequest& request, const CostProvider& costs);
 

@@ -54,8 +54,8 @@ std::int64_t bytes_of(const torch::Tensor& tensor) {
 
 class Measurement {
  public:
-  Measurement(Sequence& chain, const torch::Tensor& input)
-      : chain_(chain), device_(input.device()), input_(input.detach()) {
+  Measurement(Sequence& chain, const torch::Tensor& input, const MeasureOptions& options)
+      : chain_(chain), device_(input.device()), input_(input.detach()), options_(options) {
     costs_.layers.resize(chain.size());
     costs_.samples = input.size(0);
     costs_.input_bytes = bytes_of(input);
@@ -68,14 +68,19 @@ class Measurement {
   void round(const OutputLoss& loss, bool is_counted) {
     counted_ = is_counted;
     torch::Tensor tensor = input_;
-    for (std::size_t link = 0; link < chain_.size(); ++link) tensor = run(link, std::move(tensor));
+    for (std::size_t link = 0; link < chain_.size(); ++link) {
+      if (options_.on_link) options_.on_link();
+      tensor = run(link, std::move(tensor));
+    }
     if (loss) measure_loss(loss, std::move(tensor));
   }
   // Links whose weight gradients can be put off, and how long those take.
   void weight_round() {
     torch::Tensor tensor = input_;
-    for (std::size_t link = 0; link < chain_.size(); ++link)
+    for (std::size_t link = 0; link < chain_.size(); ++link) {
+      if (options_.on_link) options_.on_link();
       tensor = run_split(link, std::move(tensor));
+    }
   }
   NetworkCosts result();
 
@@ -104,6 +109,7 @@ class Measurement {
   Sequence& chain_;
   c10::Device device_;
   torch::Tensor input_;
+  const MeasureOptions& options_;
   NetworkCosts costs_;
   std::vector<Kept> kept_;
   std::map<std::string, torch::Tensor> skips_;  // on their way
@@ -272,20 +278,26 @@ NetworkCosts Measurement::result() {
 
 // All rounds; the chain is afterwards what it was.
 NetworkCosts measure(Sequence& chain, const torch::Tensor& input, const OutputLoss& loss,
-                     int rounds) {
+                     const MeasureOptions& options) {
   const torch::AutoGradMode with_gradients(true);
   std::vector<torch::Tensor> gradients, buffers;
   for (auto& parameter : chain.parameters())
     gradients.push_back(std::exchange(parameter.mutable_grad(), {}));
   for (const auto& buffer : chain.buffers()) buffers.push_back(buffer.clone());
-  Measurement measurement(chain, input);
+  Measurement measurement(chain, input, options);
+  bool slow = false;
   {
     RunContext context;  // so that dropout leaves torch's generator alone
     const RunScope scope(context);
-    for (int round = 0; round <= rounds; ++round) measurement.round(loss, round > 0);
+    for (int round = 0; round <= options.rounds && !slow; ++round) {
+      const auto begin = Clock::now();
+      measurement.round(loss, round > 0);
+      const std::chrono::duration<double> took = Clock::now() - begin;
+      slow = round > 0 && took.count() > kSlowRound;
+    }
   }
   measurement.weight_round();
-  measurement.weight_round();
+  if (!slow) measurement.weight_round();
   const torch::NoGradGuard no_gradients;
   const auto parameters = chain.parameters();
   for (std::size_t i = 0; i < parameters.size(); ++i) parameters[i].mutable_grad() = gradients[i];
@@ -297,13 +309,14 @@ NetworkCosts measure(Sequence& chain, const torch::Tensor& input, const OutputLo
 }  // namespace
 
 NetworkCosts measure_costs(Sequence& chain, const torch::Tensor& input, const OutputLoss& loss,
-                           int rounds) {
+                           const MeasureOptions& options) {
   if (input.is_cpu()) count_cpu_memory();
-  return measure(chain, input, loss, rounds);
+  return measure(chain, input, loss, options);
 }
 
-NetworkCosts measure_seconds(Sequence& chain, const torch::Tensor& input, int rounds) {
-  NetworkCosts costs = measure(chain, input, {}, rounds);
+NetworkCosts measure_seconds(Sequence& chain, const torch::Tensor& input,
+                             const MeasureOptions& options) {
+  NetworkCosts costs = measure(chain, input, {}, options);
   for (LayerCosts& layer : costs.layers) {
     layer.saved_bytes = layer.handed_bytes = 0;
     layer.forward_workspace_bytes = layer.backward_workspace_bytes = 0;

@@ -15,15 +15,24 @@ namespace lamp {
 // Logits of a micro-batch -> its loss.
 using OutputLoss = std::function<torch::Tensor(const torch::Tensor& output)>;
 
+struct MeasureOptions {
+  int rounds = 2;                 // counted, at most: one where it takes longer than kSlowRound
+  std::function<void()> on_link;  // before each link of each round; may throw
+};
+
+// Whose noise is small beside them, in seconds.
+constexpr double kSlowRound = 4;
+
 // input [n, ...]: a micro-batch on the chain's device. Seconds are the least of the rounds, after
 // one round of warm-up. Gradients, buffers and training mode are afterwards what they were. Without
 // a loss its costs are 0. Nothing else may allocate on the device meanwhile; not thread-safe for
 // one chain.
 NetworkCosts measure_costs(Sequence& chain, const torch::Tensor& input, const OutputLoss& loss = {},
-                           int rounds = 2);
+                           const MeasureOptions& options = {});
 
 // The seconds, and the bytes of parameters, buffers, outputs and skips, but nothing that has to be
 // counted (0): other threads may allocate meanwhile, as a run's loaders do.
-NetworkCosts measure_seconds(Sequence& chain, const torch::Tensor& input, int rounds = 2);
+NetworkCosts measure_seconds(Sequence& chain, const torch::Tensor& input,
+                             const MeasureOptions& options = {});
 
 }  // namespace lamp

@@ -42,6 +42,7 @@ bool better(const Found& a, const Found& b) {
 std::optional<Found> fastest(Candidates& candidates) {
   std::optional<Found> best;
   for (const Candidate& candidate : candidates.all()) {
+    if (best && candidates.request().clock->is_too_late()) break;
     const double update = candidates.update_s(candidate);
     const double bound = best ? (best->total_s - update) * (1 + 2 * kTimeTolerance)
                               : std::numeric_limits<double>::infinity();

@@ -6,12 +6,14 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "lamp/planner/balance.h"
 #include "lamp/planner/pipeline_setup.h"
+#include "lamp/planner/search_clock.h"
 #include "lamp/planner/simulate.h"
 
 namespace lamp {
@@ -50,7 +52,9 @@ struct PlanRequest {
   // Instead: a cut into stages of equal sums of this, whatever its time, as others cut.
   std::function<double(const LayerCosts&)> cut_by;
   bool can_add_devices = true;            // advice may; stages of the host share its memory
-  std::vector<Alternative> alternatives;  // the nearest first
+  std::vector<Alternative> alternatives;  // the nearest first; each needs less than those before
+  // Of this request and those that advice tries instead.
+  std::shared_ptr<SearchClock> clock = std::make_shared<SearchClock>();
 
   bool has_cut() const { return partition.has_value() || cut_by != nullptr; }
 };

@@ -133,7 +133,8 @@ const NetworkCosts& Candidates::costs(const Candidate& candidate) {
   if (const auto found = known_.find(key); found != known_.end()) return found->second;
   const std::int64_t m = candidate.microbatches;
   const std::int64_t samples = (request_.batch + m - 1) / m;
-  NetworkCosts costs = provider_({.samples = samples, .sharing = key.second});
+  NetworkCosts costs = request_.clock->without(
+      [&] { return provider_({.samples = samples, .sharing = key.second}); });
   scale_seconds(costs, static_cast<double>(request_.batch) / static_cast<double>(m * samples));
   return known_.emplace(key, std::move(costs)).first->second;
 }
@@ -154,6 +155,7 @@ std::optional<Balance> Candidates::best_cut(const Candidate& candidate, double u
     const double actions = 2.0 * static_cast<double>(chosen.stages()) * chosen.microbatches;
     options.most_simulations =
         std::min(options.most_simulations, static_cast<int>(kActionsOfASearch / actions));
+    options.enough = [&] { return request_.clock->is_late(); };
     return balance(network, chosen, options);
   }
   const auto given = evaluate_partition(network, chosen, *fixed, request_.recompute);

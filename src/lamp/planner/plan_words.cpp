@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <optional>
 
 #include "lamp/base/text.h"
 #include "lamp/planner/fit.h"
@@ -22,11 +24,13 @@ std::string counted_size(std::size_t count, const std::string& noun) {
   return counted(static_cast<std::int64_t>(count), noun);
 }
 
-// The fastest step with so many stages; infinity where none fits.
-double best_step_s(Candidates& candidates, std::size_t stages) {
+// The fastest step with so many stages; infinity where none fits, nothing where there was no time
+// to look.
+std::optional<double> best_step_s(Candidates& candidates, std::size_t stages) {
   double best = kAny;
   for (const Candidate& candidate : candidates.all()) {
     if (candidate.stages != stages) continue;
+    if (candidates.request().clock->is_too_late()) return std::nullopt;
     const double update = candidates.update_s(candidate);
     if (const auto cut = candidates.best_cut(candidate, best - update)) best = cut->step_s + update;
   }
@@ -41,10 +45,11 @@ std::string devices_reason(const Plan& plan, Candidates& candidates) {
   std::string text =
       counted_size(stages, "device") + ": " + seconds_text(plan.step_s()) + " a step";
   const auto compare = [&](std::size_t other, const std::string& name) {
-    const double step = best_step_s(candidates, other);
-    text += step == kAny ? "; " + name + " would not do"
-                         : "; " + name + " would take " + seconds_text(step) + " (" +
-                               times(step / plan.step_s()) + " as long)";
+    const auto step = best_step_s(candidates, other);
+    if (!step) return;
+    text += *step == kAny ? "; " + name + " would not do"
+                          : "; " + name + " would take " + seconds_text(*step) + " (" +
+                                times(*step / plan.step_s()) + " as long)";
   };
   if (request.all_devices || request.partition) return text + ", as asked";
   if (stages > 1) compare(1, "one");
@@ -80,7 +85,7 @@ std::string schedule_reason(const Plan& plan, Candidates& candidates) {
   std::string others;
   for (const ScheduleKind kind : {ScheduleKind::kGPipe, ScheduleKind::k1F1B,
                                   ScheduleKind::kZeroBubble, ScheduleKind::kNaive}) {
-    if (kind == plan.setup.schedule) continue;
+    if (kind == plan.setup.schedule || candidates.request().clock->is_too_late()) continue;
     const auto cut =
         candidates.best_cut({plan.setup.stages(), plan.setup.microbatches, kind}, kAny);
     others += (others.empty() ? "" : ", ") + to_string(kind);
@@ -94,7 +99,7 @@ std::string schedule_reason(const Plan& plan, Candidates& candidates) {
     else
       others += " is as fast and holds " + bytes_text(cut->largest_peak_bytes);
   }
-  return text + "; with as many stages and micro-batches " + others;
+  return others.empty() ? text : text + "; with as many stages and micro-batches " + others;
 }
 
 std::string recompute_reason(const Plan& plan, Candidates& candidates) {
@@ -170,11 +175,89 @@ std::string need_text(const Plan& least) {
          ", micro-batches: " + std::to_string(least.setup.microbatches) + ")";
 }
 
+using Offer = std::function<void(const PlanRequest& changed, const std::string& words,
+                                 const CostProvider& costs)>;
+
+// The first of 0 ... count - 1 that fits, where all behind it fit as well; `count` if none does.
+std::size_t first_that_fits(std::size_t count, SearchClock& clock,
+                            const std::function<bool(std::size_t)>& fits) {
+  std::size_t first = 0, end = count;
+  while (first < end && !clock.is_too_late()) {
+    const std::size_t middle = first + (end - first) / 2;
+    if (fits(middle))
+      end = middle;
+    else
+      first = middle + 1;
+  }
+  return first;
+}
+
+void offer_smaller_batch(const PlanRequest& request, const CostProvider& provider,
+                         const Offer& offer) {
+  std::vector<PlanRequest> smaller;
+  for (std::int64_t batch = request.batch / 2; batch >= 1; batch /= 2) {
+    smaller.push_back(request);
+    smaller.back().batch = batch;
+  }
+  const std::size_t found = first_that_fits(smaller.size(), *request.clock, [&](std::size_t i) {
+    return least_fit(smaller[i], provider).fits;
+  });
+  if (found < smaller.size())
+    offer(smaller[found], "--batch " + std::to_string(smaller[found].batch), provider);
+}
+
+void offer_more_devices(const PlanRequest& request, const Plan& least, const CostProvider& provider,
+                        const Offer& offer) {
+  const std::size_t most =
+      request.can_add_devices ? std::min(kMostDevices, least.costs.layers.size()) : 0;
+  const std::size_t now = request.devices.size();
+  if (most <= now) return;
+  const auto with = [&](std::size_t count) {
+    PlanRequest changed = request;
+    if (request.partition) drop_cut(changed);
+    changed.all_devices = true;
+    while (changed.devices.size() < count) {
+      PlanDevice another = request.devices.back();
+      another.name += " +" + std::to_string(changed.devices.size() + 1);
+      changed.devices.push_back(another);
+    }
+    return changed;
+  };
+  const std::size_t more = first_that_fits(most - now, *request.clock, [&](std::size_t i) {
+    return least_fit(with(now + 1 + i), provider).fits;
+  });
+  if (more < most - now)
+    offer(
+        with(now + 1 + more),
+        std::to_string(now + 1 + more) + " such devices" + (request.partition ? ", cut anew," : ""),
+        provider);
+}
+
+void offer_alternative(const PlanRequest& request, const Offer& offer) {
+  const auto& alternatives = request.alternatives;
+  const auto with = [&](const Alternative& alternative) {
+    PlanRequest changed = request;
+    for (PlanDevice& device : changed.devices)
+      device.memory_bytes = static_cast<std::int64_t>(alternative.memory_share *
+                                                      static_cast<double>(device.memory_bytes));
+    return changed;
+  };
+  const std::size_t found = first_that_fits(
+      alternatives.size(), *request.clock,
+      [&](std::size_t i) { return least_fit(with(alternatives[i]), alternatives[i].costs).fits; });
+  if (found < alternatives.size())
+    offer(with(alternatives[found]), alternatives[found].advice, alternatives[found].costs);
+}
+
 }  // namespace
 
 std::vector<std::string> reasons_for(const Plan& plan, Candidates& candidates) {
   std::vector<std::string> reasons = {devices_reason(plan, candidates),
                                       microbatch_reason(plan, candidates.request())};
+  if (candidates.request().clock->was_ended())
+    reasons.push_back(
+        "the search was ended for taking too long, with the best so far: other numbers of devices "
+        "or micro-batches may be faster; fix some with --microbatches, --schedule or --device");
   if (plan.setup.stages() > 1) reasons.push_back(schedule_reason(plan, candidates));
   reasons.push_back(recompute_reason(plan, candidates));
   if (plan.setup.stages() > 1) {
@@ -191,11 +274,11 @@ std::vector<std::string> advice_for(const Plan& least, Candidates& candidates,
   std::vector<std::string> advice = {"nothing fits: " + need_text(least)};
   const auto offer = [&](const PlanRequest& changed, const std::string& words,
                          const CostProvider& costs) {
+    if (request.clock->is_too_late()) return;
     const Fit fit = least_fit(changed, costs);
     if (fit.fits)
       advice.push_back(words + " would fit (" + need_bytes_text(fit.balance.largest_peak_bytes) +
                        ")");
-    return fit.fits;
   };
   PlanRequest changed = request;
   changed.recompute.reset();
@@ -210,32 +293,9 @@ std::vector<std::string> advice_for(const Plan& least, Candidates& candidates,
   changed.microbatches = static_cast<int>(std::min<std::int64_t>(request.batch, kMostMicrobatches));
   if (request.batch > 1 && request.loss_is_sum && request.microbatches != changed.microbatches)
     offer(changed, "--microbatches " + std::to_string(*changed.microbatches), provider);
-  for (std::int64_t batch = request.batch / 2; batch >= 1; batch /= 2) {
-    changed = request;
-    changed.batch = batch;
-    if (offer(changed, "--batch " + std::to_string(batch), provider)) break;
-  }
-  changed = request;
-  if (request.partition) drop_cut(changed);
-  changed.all_devices = true;
-  const std::size_t most =
-      request.can_add_devices ? std::min(kMostDevices, least.costs.layers.size()) : 0;
-  for (std::size_t k = request.devices.size() + 1; k <= most; ++k) {
-    PlanDevice another = request.devices.back();
-    another.name += " +" + std::to_string(k);
-    changed.devices.push_back(another);
-    if (offer(changed,
-              std::to_string(k) + " such devices" + (request.partition ? ", cut anew," : ""),
-              provider))
-      break;
-  }
-  for (const Alternative& alternative : request.alternatives) {
-    changed = request;
-    for (PlanDevice& device : changed.devices)
-      device.memory_bytes = static_cast<std::int64_t>(alternative.memory_share *
-                                                      static_cast<double>(device.memory_bytes));
-    if (offer(changed, alternative.advice, alternative.costs)) break;
-  }
+  offer_smaller_batch(request, provider, offer);
+  offer_more_devices(request, least, provider, offer);
+  offer_alternative(request, offer);
   if (advice.size() == 1 || request.devices.size() == 1)
     advice.push_back("devices of " + need_bytes_text(least.balance.largest_peak_bytes) +
                      " would fit");

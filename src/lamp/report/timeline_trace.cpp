@@ -53,7 +53,8 @@ std::string timeline_trace(const TimelinePicture& picture) {
     }
     for (const TimelineEntry& bar : panel.timeline) add(bar_event(bar, first));
   }
-  return "{\"displayTimeUnit\": \"ms\", \"otherData\": {\"title\": " + quoted(picture.title) +
+  return "{\"written_by\": " + quoted(kTraceWriter) +
+         ", \"displayTimeUnit\": \"ms\", \"otherData\": {\"title\": " + quoted(picture.title) +
          "}, \"traceEvents\": [\n" + events + "\n]}\n";
 }
 

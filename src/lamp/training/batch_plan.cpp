@@ -64,11 +64,13 @@ Batch BatchPlan::make(std::int64_t step, CaseStore& store) const {
     };
     Random place = key(kPatchStream), change = key(kAugmentStream);
     ++position;
-    patches.push_back(draw_patch(*sample, options_, place));
+    patches.push_back(cut_patch(*sample, options_, place));
     annotated.push_back(sample->annotated);
     if (augmenter_) patches.back() = augmenter_->augment(patches.back(), annotated.back(), change);
   }
-  return collate(patches, std::move(annotated));
+  const auto& size = options_.size;
+  if (!size) return collate(patches, std::move(annotated));
+  return collate(patches, std::move(annotated), {(*size)[2], (*size)[1], (*size)[0]});
 }
 
 }  // namespace lamp

@@ -21,6 +21,7 @@
 #include "lamp/nets/precision.h"
 #include "lamp/objective/losses.h"
 #include "lamp/training/execution.h"
+#include "lamp/training/fit_check.h"
 #include "lamp/training/loss_scaler.h"
 #include "lamp/training/numeric_guard.h"
 #include "lamp/training/optimizer.h"
@@ -218,6 +219,7 @@ MeasuredStep measure_step(const BenchOptions& wished) {
   BenchOptions options = wished;
   const auto devices = parse_devices(options.execution.device);
   options.execution.precision = chosen_precision(options.execution.precision, devices.front());
+  check_step_fits(options);
   Setting setting = prepare(options, devices.front());
   StepBench bench(options, setting);
   Json report = description(options);
@@ -261,7 +263,9 @@ Json bench_segment(const BenchOptions& options) {
   if (options.window)
     Network{.config = options.net, .stride_multiple = stride_multiple(options.net)}.check_window(
         "--patch", options.window->size);
-  Setting setting = prepare(options, single_device(options.execution.device));
+  const torch::Device device = single_device(options.execution.device);
+  check_segment_fits(options);
+  Setting setting = prepare(options, device);
   const Precision precision = parse_precision(
       chosen_precision(options.execution.precision, setting.device), setting.device.type());
   const c10::ScalarType dtype = dtype_of(precision);

@@ -61,6 +61,19 @@ void parse_recompute(ObjectReader& reader, ExecutionConfig& config) {
   }
 }
 
+void parse_device_memory(ObjectReader& reader, ExecutionConfig& config) {
+  const Json& memory = reader.at("memory");
+  if (memory.is_null() || memory == "auto") return;
+  if (memory.is_string()) {
+    config.memory_bytes =
+        parse_memory(memory.get<std::string>(), "configuration: " + reader.where("memory"));
+    return;
+  }
+  if (!memory.is_number_integer() || memory.get<std::int64_t>() < 1)
+    throw_wrong_type(reader.where("memory"), memory, "\"auto\" or a size such as \"16GiB\"");
+  config.memory_bytes = memory.get<std::int64_t>();
+}
+
 // The rules that the configuration names; none for "auto".
 std::vector<RecomputeRule> rules_for(const ExecutionConfig& config, std::size_t stages) {
   if (config.recompute == "auto") return {};
@@ -126,7 +139,7 @@ Cut planned_cut(const NetworkCosts& costs, const ExecutionConfig& config,
                       .bytes_per_s = kDeviceBytesPerS,
                       .optimizer_factor = load.optimizer_factor};
   for (const c10::Device device : load.devices)
-    setup.devices.push_back({device.str(), available_bytes(device)});
+    setup.devices.push_back({device.str(), device_memory(config, device)});
   const auto rules = rules_for(config, load.devices.size());
   std::optional<RecomputeRule> rule;
   if (!rules.empty()) rule = rules.front();
@@ -151,7 +164,7 @@ std::vector<RecomputeRule> planned_rules(const Network& network, const Execution
                       .microbatches = static_cast<int>(load.microbatches),
                       .optimizer_factor = load.optimizer_factor};
   for (const c10::Device device : load.devices)
-    setup.devices.push_back({device.str(), available_bytes(device)});
+    setup.devices.push_back({device.str(), device_memory(config, device)});
   const auto found = evaluate_partition(costs_of(network, load.sample, nullptr), setup, partition);
   return found ? found->recompute : std::vector(load.devices.size(), RecomputeRule::kAlways);
 }
@@ -190,20 +203,28 @@ ExecutionConfig parse_execution_config(const Json& json) {
   config.schedule =
       reader.choice("schedule", config.schedule, {"auto", "naive", "gpipe", "1f1b", "zero-bubble"});
   parse_recompute(reader, config);
+  parse_device_memory(reader, config);
   reader.finish();
   return config;
 }
 
 Json to_json(const ExecutionConfig& config) {
-  return {{"device", config.device},
-          {"precision", config.precision},
-          {"layout", config.layout},
-          {"partition",
-           config.partition == "counts" ? Json(config.partition_counts) : Json(config.partition)},
-          {"microbatches", config.microbatches == 0 ? Json("auto") : Json(config.microbatches)},
-          {"schedule", config.schedule},
-          {"recompute", config.recompute == "stages" ? to_json(config.recompute_stages)
-                                                     : Json(config.recompute)}};
+  Json json = {
+      {"device", config.device},
+      {"precision", config.precision},
+      {"layout", config.layout},
+      {"partition",
+       config.partition == "counts" ? Json(config.partition_counts) : Json(config.partition)},
+      {"microbatches", config.microbatches == 0 ? Json("auto") : Json(config.microbatches)},
+      {"schedule", config.schedule},
+      {"recompute",
+       config.recompute == "stages" ? to_json(config.recompute_stages) : Json(config.recompute)}};
+  if (config.memory_bytes) json["memory"] = *config.memory_bytes;
+  return json;
+}
+
+std::int64_t device_memory(const ExecutionConfig& config, c10::Device device) {
+  return config.memory_bytes ? *config.memory_bytes : available_bytes(device);
 }
 
 std::string chosen_precision(const std::string& name, c10::Device device) {

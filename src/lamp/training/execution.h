@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -37,6 +38,9 @@ struct ExecutionConfig {
   // auto (the least that fits) | never | always | except_last, or one of the latter for each stage.
   std::string recompute = "auto";
   std::vector<RecomputeRule> recompute_stages;
+  // Of each device, in bytes or as "16GiB"; none ("auto") = what is free. What does not fit is
+  // refused before a run begins.
+  std::optional<std::int64_t> memory_bytes;
 };
 
 // The "execution" object; null gives the defaults. Throws UsageError.
@@ -46,6 +50,9 @@ Json to_json(const ExecutionConfig& config);
 // What the stages of this `partition` get equally much of: the weight of a layer. Nothing for auto
 // and counts.
 std::function<double(const LayerCosts&)> cut_weight(const std::string& partition);
+
+// What a device may hold: the configuration's memory_bytes, else what is free.
+std::int64_t device_memory(const ExecutionConfig& config, c10::Device device);
 
 // What "auto" stands for on this device; any other name is returned as it is.
 std::string chosen_precision(const std::string& name, c10::Device device);

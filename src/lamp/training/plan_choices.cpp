@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "lamp/base/device.h"
 #include "lamp/base/errors.h"
@@ -20,6 +21,8 @@ using Size = std::array<std::int64_t, 3>;
 
 // bf16 rounds to three digits, so that it has to be worth it.
 constexpr double kWorthwhile = 0.97;
+constexpr double kShareOfHost = 0.65;
+constexpr double kShareOfGpu = 0.9;
 
 Size multiples_below(Size size, std::int64_t stride) {
   for (std::int64_t& side : size) side = std::max(side / stride, std::int64_t{1}) * stride;
@@ -106,13 +109,24 @@ bool may_fit(const PlanOptions& options, double share) {
   return may_fit(options, shapes_of(options), share);
 }
 
+double usual_share(c10::Device device) { return device.is_cpu() ? kShareOfHost : kShareOfGpu; }
+
+Size largest_that_fits(const Size& most, std::int64_t stride,
+                       const std::function<bool(const Size&)>& fits) {
+  std::vector<Size> sizes = {multiples_below(most, stride)};
+  for (Size size = sizes.front(); shorten(size, stride);) sizes.push_back(size);
+  const auto found = std::partition_point(sizes.begin(), sizes.end() - 1,
+                                          [&](const Size& size) { return !fits(size); });
+  return *found;
+}
+
 Size largest_input(const PlanOptions& options, double share) {
   const auto shapes = shapes_of(options);
   PlanOptions smaller = options;
-  smaller.input = multiples_below(options.input, shapes->stride_multiple);
-  while (!may_fit(smaller, shapes, share) && shorten(smaller.input, shapes->stride_multiple)) {
-  }
-  return smaller.input;
+  return largest_that_fits(options.input, shapes->stride_multiple, [&](const Size& size) {
+    smaller.input = size;
+    return may_fit(smaller, shapes, share);
+  });
 }
 
 NetworkPlan choose_plan(const PlanOptions& wish) {

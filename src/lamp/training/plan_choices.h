@@ -2,8 +2,11 @@
 // for: the precision, and the size of the input.
 #pragma once
 
+#include <c10/core/Device.h>
+
 #include <array>
 #include <cstdint>
+#include <functional>
 
 #include "lamp/training/plan_run.h"
 
@@ -22,9 +25,19 @@ struct NetworkPlan {
 // Throws UsageError for options that contradict each other.
 NetworkPlan choose_plan(const PlanOptions& wish);
 
-// The first of options.input and ever smaller ones, multiples of the network's stride, of which a
-// training step fits `share` of the devices' memory, by shapes alone: nothing is allocated. The
-// last of them, one stride a side, if none does.
+// Of a device's memory, what a training step may take by shapes alone. The rest is for kernels'
+// workspaces, which shapes do not know, and on the host for the prepared cases, which take up to a
+// quarter.
+double usual_share(c10::Device device);
+
+// The first of `most` and ever smaller ones, multiples of `stride`, that fits; the last of them,
+// one stride a side, if none does. Of two sizes the smaller one fits if the larger one does.
+std::array<std::int64_t, 3> largest_that_fits(
+    const std::array<std::int64_t, 3>& most, std::int64_t stride,
+    const std::function<bool(const std::array<std::int64_t, 3>&)>& fits);
+
+// largest_that_fits() up to options.input, of which a training step fits `share` of the devices'
+// memory, by shapes alone: nothing is allocated.
 std::array<std::int64_t, 3> largest_input(const PlanOptions& options, double share = 1);
 bool may_fit(const PlanOptions& options, double share = 1);
 

@@ -14,7 +14,11 @@
 #include <utility>
 
 #include "lamp/base/device.h"
+#include "lamp/base/interrupt.h"
+#include "lamp/base/log.h"
 #include "lamp/base/out_of_memory.h"
+#include "lamp/base/progress.h"
+#include "lamp/base/text.h"
 #include "lamp/inference/memory_estimate.h"
 #include "lamp/nets/net_factory.h"
 #include "lamp/nets/precision.h"
@@ -29,8 +33,9 @@ namespace lamp {
 namespace {
 
 constexpr double kAbsentFlopsPerS = 20e12;
-constexpr double kFlopsPerByte = 20;  // of devices that are not here: arithmetic to memory
-constexpr double kUpdateMoves = 8;    // reads and writes of an optimizer's step and a norm
+constexpr double kFlopsPerByte = 20;          // of devices that are not here: arithmetic to memory
+constexpr std::int64_t kMeasuringRounds = 5;  // warm-up, two counted, two of weight gradients
+constexpr double kUpdateMoves = 8;            // reads and writes of an optimizer's step and a norm
 
 // Threads for as long as it lives.
 class Threads {
@@ -74,10 +79,20 @@ NetworkCosts measure(const PlanOptions& options, const Network& network, std::in
           .to(device);
   const auto loss = make_loss({}, torch::ones({options.net.classes}, device));
   const PrecisionScope scope(parse_precision(options.execution.precision, device.type()), device);
-  return measure_costs(*network.chain, network.prepare(image), [&](const torch::Tensor& output) {
-    const torch::Tensor logits = network.crop(output, image);
-    return (*loss)(logits, labels, torch::ones({logits.size(0), logits.size(1)}, device));
-  });
+  const std::string what = "measuring " + counted(samples, "sample") + " of " +
+                           size_text(options.input, "x") + " in " + options.execution.precision;
+  log_info(what + " on " + device.str());
+  Progress progress(what, kMeasuringRounds * static_cast<std::int64_t>(network.chain->size()));
+  return measure_costs(
+      *network.chain, network.prepare(image),
+      [&](const torch::Tensor& output) {
+        const torch::Tensor logits = network.crop(output, image);
+        return (*loss)(logits, labels, torch::ones({logits.size(0), logits.size(1)}, device));
+      },
+      {.on_link = [&] {
+        throw_if_interrupted("nothing was written");
+        progress.advance("layers");
+      }});
 }
 
 // What the device holds at most while one link after the other is measured, without workspaces.

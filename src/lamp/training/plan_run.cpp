@@ -4,10 +4,13 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <chrono>
 #include <limits>
 
 #include "lamp/base/device.h"
 #include "lamp/base/errors.h"
+#include "lamp/base/interrupt.h"
+#include "lamp/base/log.h"
 #include "lamp/base/text.h"
 #include "lamp/inference/memory_estimate.h"
 #include "lamp/nets/net_factory.h"
@@ -17,6 +20,7 @@
 namespace lamp {
 namespace {
 
+constexpr double kMostSearchSeconds = 10;  // then only the most promising; twice that: the end
 constexpr double kAbsentBytesPerS = 25e9;  // PCIe 4.0 x16 less its overhead
 constexpr std::int64_t kMostDevices = 1024;
 
@@ -119,11 +123,27 @@ PlanRequest request_of(const PlanOptions& options, const std::shared_ptr<Network
   return request;
 }
 
+namespace {
+
+// Hears signals, and says what takes so long.
+std::shared_ptr<SearchClock> search_clock() {
+  const auto start = std::chrono::steady_clock::now();
+  return std::make_shared<SearchClock>(kMostSearchSeconds, [start, said = false]() mutable {
+    throw_if_interrupted("nothing was written");
+    if (said || std::chrono::steady_clock::now() - start < std::chrono::seconds(3)) return;
+    said = true;
+    log_info("comparing ways to cut the network, for some seconds");
+  });
+}
+
+}  // namespace
+
 Plan plan_network(const PlanOptions& options) {
   const auto shapes = shapes_of(options);
   check_plan_options(options, shapes->stride_multiple);
   PlanRequest request = request_of(options, shapes);
   request.update_s_per_byte = update_s_per_byte(options);
+  request.clock = search_clock();
   return make_plan(request, options.absent_devices ? shape_costs_of(options, shapes)
                                                    : measured_costs_of(options));
 }

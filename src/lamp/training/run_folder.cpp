@@ -12,6 +12,7 @@
 #include "lamp/nets/net_factory.h"
 #include "lamp/training/auto_settings.h"
 #include "lamp/training/execution.h"
+#include "lamp/training/fit_check.h"
 #include "lamp/training/run_state.h"
 
 namespace lamp {
@@ -106,9 +107,10 @@ Json config_of(const TrainRequest& request) {
 void complete_net(TrainConfig& config, const Json& given, const Dataset& dataset) {
   config.net.classes = dataset.labels.rbegin()->first + 1;
   const Case& first = dataset.training.front();
-  config.net.in_channels = first.images.size() > 1
-                               ? static_cast<std::int64_t>(first.images.size())
-                               : read_volume_header(first.images.front()).channels;
+  config.net.in_channels =
+      first.images.size() > 1
+          ? static_cast<std::int64_t>(first.images.size())
+          : read_volume_header(first.images.front(), config.data.read_options()).channels;
   const auto agree = [&](const char* key, std::int64_t found) {
     const Json asked = given.is_object() ? given.value(key, Json()) : Json();
     if (!asked.is_null() && asked != found)
@@ -139,6 +141,7 @@ RunFolder open_run_folder(const TrainRequest& request) {
               folder.has_state ? read_json(request.run / "config.json") : Json());
   check_windows(folder.config);
   check_class_weights(folder.config);
+  check_fits(folder.config, folder.dataset);
   keep_layout(folder);
   const Json config = to_json(folder.config);
   const Json dataset = fingerprint(folder.dataset);

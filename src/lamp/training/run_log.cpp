@@ -1,23 +1,46 @@
 // Plain CSV, appended to, so that a long run does not rewrite its history.
 #include "lamp/training/run_log.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <string_view>
 #include <utility>
 
+#include "lamp/base/csv.h"
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
+#include "lamp/base/log.h"
 #include "lamp/base/text.h"
 
 namespace lamp {
 namespace {
 
+constexpr std::string_view kHeader = "epoch,stage,loss,learning_rate,seconds,dice_mean";
+
+// A row is known by its number, not by its place: the header of earlier versions had names with
+// line breaks without quotes, so that it fills several records.
 std::string first_rows(const std::filesystem::path& file, std::int64_t rows) {
+  const std::string text = std::filesystem::exists(file) ? read_file(file) : std::string();
+  if (!text.empty() && !text.starts_with(kHeader)) {
+    throw UsageError("cannot resume: " + file.string() + ": found \"" +
+                     text.substr(0, std::min<std::size_t>(text.find('\n'), 40)) +
+                     "\", expected the run's own rows, which begin with \"epoch,stage\"; move the "
+                     "file away");
+  }
   std::string kept;
-  std::ifstream in(file);
-  std::string line;
-  for (std::int64_t i = 0; i <= rows && std::getline(in, line); ++i)
-    if (i > 0) kept += line + "\n";
+  std::int64_t next = 1;
+  for (const std::string_view record : csv_records(text)) {
+    if (next > rows) break;
+    if (!record.starts_with(std::to_string(next) + ",")) continue;
+    kept += std::string(record) + "\n";
+    ++next;
+  }
+  if (next <= rows) {
+    log_warning(file.string() + ": holds " + std::to_string(next - 1) + " of the " +
+                std::to_string(rows) +
+                " epochs that the saved state has seen; the others are lost");
+  }
   return kept;
 }
 
@@ -26,9 +49,9 @@ std::string first_rows(const std::filesystem::path& file, std::int64_t rows) {
 RunLog::RunLog(std::filesystem::path file, const std::map<int, std::string>& labels,
                std::int64_t rows)
     : file_(std::move(file)), dice_columns_(labels.size() - 1) {
-  std::string text = "epoch,stage,loss,learning_rate,seconds,dice_mean";
+  std::string text(kHeader);
   for (const auto& [id, name] : labels)
-    if (id != 0) text += ",dice_" + name;
+    if (id != 0) text += "," + csv_field("dice_" + name);
   text += "\n";
   if (rows > 0) text += first_rows(file_, rows);
   write_file(file_, text);
@@ -40,8 +63,7 @@ void RunLog::append(const EpochRow& row) {
                      shortest(row.loss) + "," + shortest(row.learning_rate) + "," +
                      fixed(row.seconds, 3);
   std::vector<double> cells = row.dice;
-  cells.insert(cells.begin(),
-               row.dice.empty() ? std::numeric_limits<double>::quiet_NaN() : mean_dice(row.dice));
+  cells.insert(cells.begin(), row.dice_mean);
   cells.resize(dice_columns_ + 1, std::numeric_limits<double>::quiet_NaN());
   for (const double cell : cells) line += "," + (std::isnan(cell) ? std::string() : fixed(cell, 6));
   out_ << line << "\n" << std::flush;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <map>
 #include <string>
 #include <vector>
@@ -18,11 +19,15 @@ struct EpochRow {
   double seconds = 0;
   std::vector<double> dice;  // by foreground label, NaN = not measured in any case; empty = no
                              // validation this epoch
+  // What best.safetensors is chosen by (validation.h); NaN = nothing to score.
+  double dice_mean = std::numeric_limits<double>::quiet_NaN();
 };
 
 class RunLog {
  public:
-  // Goes on with the file's first `rows` rows (those a resumed state knows of) and drops the rest.
+  // Goes on with the file's first `rows` rows (those a resumed state knows of) and drops the rest;
+  // warns where fewer are there. A resume behind a file that is no run's log throws UsageError and
+  // leaves it alone.
   RunLog(std::filesystem::path file, const std::map<int, std::string>& labels, std::int64_t rows);
   // On the disk when it returns, as far as the system can tell; throws Error on a full disk.
   void append(const EpochRow& row);

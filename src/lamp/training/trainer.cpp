@@ -21,6 +21,8 @@
 #include "lamp/pipeline/microbatch.h"
 #include "lamp/training/batch_plan.h"
 #include "lamp/training/batch_source.h"
+#include "lamp/training/best_model.h"
+#include "lamp/training/data_survey.h"
 #include "lamp/training/execution.h"
 #include "lamp/training/loss_scaler.h"
 #include "lamp/training/numeric_guard.h"
@@ -61,12 +63,9 @@ class Trainer {
   torch::Tensor predict_whole(const torch::Tensor& image);
   void end_epoch(const BatchPlan& plan);
   void validate_into(EpochRow& row);
-  void save_best(double dice);
   void save(bool weights);
   void stop_if_asked();
-  Model model() const {
-    return {.network = network_, .labels = folder_.dataset.labels, .data = to_json(config().data)};
-  }
+  Model model() const;
   const TrainConfig& config() const { return folder_.config; }
   const StageConfig& stage() const {
     return config().curriculum[static_cast<std::size_t>(cursor_.stage)];
@@ -76,6 +75,7 @@ class Trainer {
   std::vector<c10::Device> devices_;  // one a pipeline stage
   CaseSplit split_;
   CaseStore store_;
+  Json intensities_;  // of the training cases
   Network network_;
   NamedParameters parameters_;
   std::unique_ptr<Pipeline> pipeline_;  // from the first batch on
@@ -86,6 +86,7 @@ class Trainer {
   std::unique_ptr<SavedState> saved_;  // until the first stage has taken its optimizer state
   Cursor cursor_;
   std::unique_ptr<RunLog> log_;
+  std::unique_ptr<BestModel> best_;
   std::unique_ptr<Progress> progress_;
   Clock::time_point epoch_start_;
   Clock::time_point last_save_ = Clock::now();
@@ -100,6 +101,11 @@ Trainer::Trainer(RunFolder folder)
       network_(make_network(config().net)),
       precision_(parse_precision(config().execution.precision, devices_.front().type())),
       scaler_(precision_ == Precision::kFp16) {
+  for (const auto& [id, name] : folder_.dataset.labels)
+    if (const std::string fault = fault_of_label(id, name); !fault.empty())
+      throw InputError("a label that no model can hold", folder_.dataset.file.string(),
+                       "found " + fault);
+  intensities_ = survey_training_data(folder_.path, store_, split_.training, config());
   network_.initialise(config().seed);
   torch::manual_seed(
       config().seed);  // for layers that draw from torch's own generator, such as dropout
@@ -116,6 +122,8 @@ Trainer::Trainer(RunFolder folder)
                     class_weights(config(), store_, split_.training).to(devices_.back()));
   log_ = std::make_unique<RunLog>(folder_.path / "metrics.csv", folder_.dataset.labels,
                                   cursor_.epochs_done);
+  best_ = std::make_unique<BestModel>(folder_.path, cursor_.best_dice, cursor_.epochs_done);
+  cursor_.best_dice = best_->dice();
 }
 
 std::string Trainer::place() const {
@@ -132,8 +140,16 @@ TrainSummary Trainer::run() {
     log_info("prepared cases are kept in " + cache->folder.string() +
              " for other runs (loader.cache)");
   while (go_to_open_stage()) run_stage();
-  if (split_.validation.empty()) save_model(folder_.path / "best.safetensors", model());
-  return {cursor_.epochs_done, last_loss_, cursor_.best_dice, folder_.path / "best.safetensors"};
+  best_->keep_latest(model(), cursor_.epochs_done);  // lest it was lost since the last save
+  return {cursor_.epochs_done, last_loss_, best_->dice(), best_->file()};
+}
+
+Model Trainer::model() const {
+  Model model{
+      .network = network_, .labels = folder_.dataset.labels, .data = to_json(config().data)};
+  model.mirrored_axes = mirrored_axes(config().augment);
+  model.intensities = intensities_;
+  return model;
 }
 
 // A cursor stays in a stage that it has finished, so that a resume with more epochs goes on there.
@@ -292,22 +308,24 @@ void Trainer::end_epoch(const BatchPlan& plan) {
 }
 
 void Trainer::validate_into(EpochRow& row) {
-  row.dice = validate(network_, store_, split_.validation,
-                      [this](const torch::Tensor& image) { return predict_whole(image); });
-  const double mean = mean_dice(row.dice);
+  const Validation validation =
+      validate(network_, store_, split_.validation,
+               [this](const torch::Tensor& image) { return predict_whole(image); });
+  row.dice = validation.dice;
+  row.dice_mean = validation.dice_mean();
   progress_->clear();
   log_info("epoch " + std::to_string(row.epoch) + ": loss " + fixed(row.loss, 4) +
-           ", validation Dice " + fixed(mean, 4));
-  if (mean > cursor_.best_dice) save_best(mean);
-}
-
-void Trainer::save_best(double dice) {
-  cursor_.best_dice = dice;
-  save_model(folder_.path / "best.safetensors", model());
+           ", validation Dice " + validation.describe());
+  best_->offer(validation, model(), row.epoch);
+  cursor_.best_dice = best_->dice();
 }
 
 void Trainer::save(bool weights) {
-  if (weights) save_model(folder_.path / "last.safetensors", model());
+  if (weights) {
+    save_model(folder_.path / "last.safetensors", model());
+    best_->keep_latest(model(), cursor_.epochs_done);
+    cursor_.best_dice = best_->dice();
+  }
   save_state(folder_.path, network_, *optimizer_, cursor_);
   last_save_ = Clock::now();
 }

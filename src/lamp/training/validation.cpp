@@ -5,11 +5,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <numeric>
 
+#include "lamp/base/beyond_scan.h"
 #include "lamp/base/errors.h"
 #include "lamp/base/random.h"
+#include "lamp/base/text.h"
 #include "lamp/objective/overlap.h"
 #include "lamp/training/run_log.h"
 
@@ -62,36 +63,67 @@ CaseSplit split_dataset(Dataset& dataset, const ValidationConfig& config, std::u
 
 std::vector<double> dice_per_label(const torch::Tensor& predicted, const torch::Tensor& reference,
                                    int classes, const std::vector<int>& annotated) {
-  const auto overlap = count_overlap(predicted, reference);
-  std::vector<double> dice;
-  for (int label = 1; label < classes; ++label) {
-    const auto found = overlap.find(label);
-    const bool known = annotated.empty() ||
-                       std::find(annotated.begin(), annotated.end(), label) != annotated.end();
-    dice.push_back(known && found != overlap.end() ? found->second.dice()
-                                                   : std::numeric_limits<double>::quiet_NaN());
-  }
-  return dice;
+  ValidationCounter counter(classes);
+  counter.add(predicted, reference, annotated);
+  return counter.result().dice;
 }
 
-std::vector<double> validate(Network& network, CaseStore& store,
-                             const std::vector<std::size_t>& cases,
-                             const WholePrediction& predict) {
+double Validation::dice_mean() const {
+  const double mean = mean_dice(dice);
+  return std::isnan(mean) && scored ? 1 : mean;
+}
+
+std::string Validation::describe() const {
+  if (!scored) return "not defined (no label is annotated in the held-out cases)";
+  std::string text = fixed(dice_mean(), 4);
+  if (std::isnan(mean_dice(dice)))
+    return text + " (no label is there in the held-out cases, and none was found)";
+  if (false_positives > 0)
+    text += " (" + std::to_string(false_positives) + " voxels of labels that a case lacks)";
+  return text;
+}
+
+ValidationCounter::ValidationCounter(int classes)
+    : classes_(classes), columns_(static_cast<std::size_t>(classes - 1)) {}
+
+void ValidationCounter::add(const torch::Tensor& predicted, const torch::Tensor& reference,
+                            const std::vector<int>& annotated) {
+  torch::Tensor seen = predicted;
+  if (reference.scalar_type() != torch::kUInt8) {  // equal in both maps, a label of its own
+    const torch::Tensor unknown = reference < 0;
+    seen = torch::where(unknown, reference.to(torch::kInt64), predicted.to(torch::kInt64));
+  }
+  const auto overlap = count_overlap(seen, reference);
+  for (int label = 1; label < classes_; ++label) {
+    const bool known = annotated.empty() ||
+                       std::find(annotated.begin(), annotated.end(), label) != annotated.end();
+    if (!known) continue;
+    scored_ = true;
+    const auto found = overlap.find(label);
+    if (found == overlap.end()) continue;
+    columns_[static_cast<std::size_t>(label - 1)].push_back(found->second.dice());
+    if (found->second.n_ref == 0) false_positives_ += found->second.n_pred;
+  }
+}
+
+Validation ValidationCounter::result() const {
+  Validation validation{.false_positives = false_positives_, .scored = scored_};
+  for (const auto& column : columns_) validation.dice.push_back(mean_dice(column));
+  return validation;
+}
+
+Validation validate(Network& network, CaseStore& store, const std::vector<std::size_t>& cases,
+                    const WholePrediction& predict) {
   const torch::NoGradGuard no_grad;
   network.chain->eval();
-  const int classes = static_cast<int>(network.config.classes);
-  std::vector<std::vector<double>> columns(static_cast<std::size_t>(classes - 1));
+  ValidationCounter counter(static_cast<int>(network.config.classes));
   for (const std::size_t index : cases) {
     const auto sample = store.get(index);
     const torch::Tensor scores = predict(sample->image().unsqueeze(0));
-    const auto dice =
-        dice_per_label(scores[0].argmax(0).cpu(), sample->label, classes, sample->annotated);
-    for (std::size_t i = 0; i < dice.size(); ++i) columns[i].push_back(dice[i]);
+    counter.add(scores[0].argmax(0).cpu(), sample->label, sample->annotated);
   }
   network.chain->train();
-  std::vector<double> means;
-  for (const auto& column : columns) means.push_back(mean_dice(column));
-  return means;
+  return counter.result();
 }
 
 }  // namespace lamp

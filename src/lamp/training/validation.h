@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "lamp/data/case_store.h"
@@ -28,16 +29,47 @@ CaseSplit split_cases(const std::vector<Case>& cases, const ValidationConfig& co
                       std::uint64_t seed);
 
 // Dice of one case for labels 1 ... classes - 1: NaN where a label is not annotated or neither map
-// holds it. predicted, reference: [D, H, W] integer tensors.
+// holds it; 0 where only the prediction does. predicted, reference: [D, H, W] integer tensors;
+// voxels whose reference is below 0 (no scan showed them) count for nothing.
 std::vector<double> dice_per_label(const torch::Tensor& predicted, const torch::Tensor& reference,
                                    int classes, const std::vector<int>& annotated);
+
+// How good a network is on the held-out cases: what best.safetensors is chosen by.
+struct Validation {
+  std::vector<double> dice;  // by foreground label: mean of dice_per_label over the cases without
+                             // its NaN; NaN if nothing is left
+  // Voxels of annotated labels that were predicted in cases whose reference lacks the label.
+  std::int64_t false_positives = 0;
+  bool scored = false;  // a held-out case has an annotated label at all
+
+  // Mean of `dice` without NaN, as `lamp evaluate` computes it. Where that leaves nothing, since
+  // neither the references nor the predictions hold any annotated label, it is 1: nothing was there
+  // and nothing was found. NaN if nothing is annotated.
+  double dice_mean() const;
+  // "0.8312", with what the number rests on where that is not obvious.
+  std::string describe() const;
+};
+
+// Counts the cases together, one after another.
+class ValidationCounter {
+ public:
+  explicit ValidationCounter(int classes);
+  void add(const torch::Tensor& predicted, const torch::Tensor& reference,
+           const std::vector<int>& annotated);
+  Validation result() const;
+
+ private:
+  int classes_;
+  std::vector<std::vector<double>> columns_;  // by foreground label, a Dice a case
+  std::int64_t false_positives_ = 0;
+  bool scored_ = false;
+};
 
 // [1, C, D, H, W] -> logits [1, K, D, H, W], on any device.
 using WholePrediction = std::function<torch::Tensor(const torch::Tensor&)>;
 
-// Mean over the cases of dice_per_label, leaving out NaN. Puts the network into evaluation mode and
-// back.
-std::vector<double> validate(Network& network, CaseStore& store,
-                             const std::vector<std::size_t>& cases, const WholePrediction& predict);
+// Segments the cases. Puts the network into evaluation mode and back.
+Validation validate(Network& network, CaseStore& store, const std::vector<std::size_t>& cases,
+                    const WholePrediction& predict);
 
 }  // namespace lamp

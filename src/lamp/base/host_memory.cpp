@@ -1,5 +1,5 @@
 // Readers of /proc and of the control groups' files.
-#include "lamp/inference/host_memory.h"
+#include "lamp/base/host_memory.h"
 
 #include <malloc.h>
 #include <sys/resource.h>
@@ -49,8 +49,19 @@ std::int64_t left_in_group(const fs::path& folder, bool v2) {
   return std::max<std::int64_t>(*limit - *used + cache, 0);
 }
 
-// The group of this process and all groups above it; in a container only the root is seen.
-std::int64_t left_in_groups() {
+// Of swap; version 1 counts memory and swap together, so that nothing is promised there.
+std::int64_t swap_left_in_group(const fs::path& folder, bool v2) {
+  if (!v2) return 0;
+  const auto limit = number_in(folder / "memory.swap.max");
+  const auto used = number_in(folder / "memory.swap.current");
+  return limit && used ? std::max<std::int64_t>(*limit - *used, 0) : kNoLimit;
+}
+
+std::int64_t sum(std::int64_t a, std::int64_t b) { return a > kNoLimit - b ? kNoLimit : a + b; }
+
+// The group of this process and all groups above it; in a container only the root is seen. swap: of
+// the system.
+std::int64_t left_in_groups(std::int64_t swap = 0) {
   std::int64_t left = kNoLimit;
   std::ifstream groups("/proc/self/cgroup");
   for (std::string line; std::getline(groups, line);) {
@@ -59,7 +70,8 @@ std::int64_t left_in_groups() {
     const fs::path root = v2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory";
     fs::path path = root / fs::path(line.substr(line.rfind(':') + 1)).relative_path();
     for (;; path = path.parent_path()) {
-      left = std::min(left, left_in_group(path, v2));
+      swap = std::min(swap, swap_left_in_group(path, v2));
+      left = std::min(left, sum(left_in_group(path, v2), swap));
       if (path == root || path.string().size() <= root.string().size()) break;
     }
   }
@@ -88,6 +100,12 @@ void release_free_memory() { malloc_trim(0); }
 std::int64_t available_memory_bytes() {
   const std::int64_t system = field("/proc/meminfo", "MemAvailable:").value_or(kNoLimit);
   return std::min({system, left_in_groups(), left_of_address_space()});
+}
+
+std::int64_t most_memory_bytes() {
+  const std::int64_t swap = field("/proc/meminfo", "SwapFree:").value_or(0);
+  const std::int64_t system = field("/proc/meminfo", "MemAvailable:").value_or(kNoLimit);
+  return std::min({sum(system, swap), left_in_groups(swap), left_of_address_space()});
 }
 
 }  // namespace lamp

@@ -1,0 +1,29 @@
+// Everything that is wrong with one case of a data set: its files, their values and their grids.
+// Not part of the library's interface: dataset_check.h runs it over all cases.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "lamp/data/dataset_check.h"
+
+namespace lamp {
+
+struct CaseResult {
+  CaseFacts facts;  // but for the split
+  std::vector<DatasetFault> faults;
+  std::vector<std::string> notes;
+  std::vector<LeftOut> ignored;  // beside the slices of its DICOM folders
+  std::string fingerprint;       // of the image's voxels; empty if unread or all of one value
+};
+
+struct CheckSetting {
+  const Dataset& dataset;
+  bool labelled;  // else single images
+  ReadOptions read;
+};
+
+// Reads each file once. Never throws for a fault.
+CaseResult check_case(const Case& entry, const CheckSetting& setting);
+
+}  // namespace lamp

@@ -1,0 +1,43 @@
+// What is wrong with the lists of a data set as such: one file in two places, one image in training
+// and in test, a wrong count. Needs no voxel, so that training can ask before it begins.
+#pragma once
+
+#include <cstddef>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "lamp/data/datalist.h"
+
+namespace lamp {
+
+struct PlacedCase {
+  const Case* entry;
+  const char* split;  // "training", "validation" or "test"
+};
+
+// Every case, training first. They point into `dataset`.
+std::vector<PlacedCase> placed_cases(const Dataset& dataset);
+
+struct ListFindings {
+  std::vector<DatasetFault> faults;
+  std::vector<std::string> notes;
+  std::set<std::pair<std::size_t, std::size_t>> twins;  // reported pairs, by place
+};
+
+// Finds: another number of training cases than numTraining says; a file that is the image of one
+// case and the label of the same or another; one label of two cases; one image in two splits or
+// folds (a leak). Notes: one image of two cases of one split, names that differ in capitals only.
+// Files are told apart by the disk, so that links and different spellings of a path count as one.
+ListFindings check_lists(const Dataset& dataset);
+
+// Throws the first fault of check_lists, for commands that go on with sound lists only.
+void refuse_faulty_lists(const Dataset& dataset);
+
+// Cases with equal keys show the same image: a fault across splits or folds, else a note, unless
+// `findings` has the pair. Empty keys are unknown. `same`: "the same voxels".
+void report_twins(const std::vector<PlacedCase>& cases, const std::vector<std::string>& keys,
+                  const std::string& same, ListFindings& findings);
+
+}  // namespace lamp

@@ -1,0 +1,113 @@
+// Cases are read once more than the other checks do; what is kept of each are its counted values.
+#include "lamp/inference/intensity_survey.h"
+
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+
+#include "lamp/base/errors.h"
+#include "lamp/base/interrupt.h"
+#include "lamp/base/log.h"
+#include "lamp/base/progress.h"
+#include "lamp/data/dataset_check.h"
+#include "lamp/data/intensity_check.h"
+#include "lamp/inference/input_list.h"
+
+namespace lamp {
+namespace {
+
+struct Job {
+  std::string name;
+  std::function<Intensities()> count;
+};
+
+Intensities count_case(const Case& entry, const Dataset& dataset, const DataConfig& data) {
+  const PreparedImage image = place_image(read_case_image(entry, data.read_options()), data);
+  torch::Tensor label;
+  if (!entry.label.empty())
+    label = prepare_label(read_case_label(entry, dataset, data.read_options()), image.path);
+  return count_intensities(image.voxels, label);
+}
+
+Intensities count_input(const InputCase& input, const IntensityStandard& standard) {
+  const ReadOptions options = standard.data.read_options();
+  const Volume volume = standard.channels > 0 ? read_case(input, standard.channels, options)
+                                              : read_image(input.channels.front(), options);
+  return count_intensities(place_image(volume, standard.data).voxels, {});
+}
+
+std::vector<Job> jobs_of(const std::vector<std::string>& paths, const IntensityStandard& standard) {
+  std::vector<Job> jobs;
+  if (paths.size() == 1 && looks_like_dataset(paths.front())) {
+    std::vector<DatasetFault> faults;
+    const auto dataset = std::make_shared<const Dataset>(read_dataset(paths.front(), &faults));
+    for (const auto* list : {&dataset->training, &dataset->validation, &dataset->test})
+      for (const Case& entry : *list)
+        jobs.push_back({entry.name, [dataset, &entry, &standard] {
+                          return count_case(entry, *dataset, standard.data);
+                        }});
+    return jobs;
+  }
+  for (const InputCase& input : expand_inputs(paths, std::max<std::int64_t>(standard.channels, 1)))
+    jobs.push_back({input.name, [input, &standard] { return count_input(input, standard); }});
+  return jobs;
+}
+
+std::vector<Intensities> count_all(const std::vector<Job>& jobs) {
+  std::vector<Intensities> found(jobs.size());
+  std::atomic<std::size_t> next = 0;
+  std::mutex mutex;
+  Progress progress("comparing values", static_cast<std::int64_t>(jobs.size()));
+  at::parallel_for(0, at::get_num_threads(), 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t thread = begin; thread < end; ++thread) {
+      for (std::size_t i = next++; i < jobs.size() && caught_signal() == 0; i = next++) {
+        try {
+          found[i] = jobs[i].count();
+        } catch (const std::exception& error) {
+          log_debug(jobs[i].name + ": its values were not compared: " + error.what());
+        }
+        const std::lock_guard lock(mutex);
+        progress.advance(jobs[i].name);
+      }
+    }
+  });
+  throw_if_interrupted("nothing was changed");
+  return found;
+}
+
+}  // namespace
+
+IntensitySurvey survey_intensities(const std::vector<std::string>& paths,
+                                   const IntensityStandard& standard) {
+  IntensitySurvey survey;
+  std::vector<Job> jobs;
+  try {
+    jobs = jobs_of(paths, standard);
+  } catch (const Error& unreadable) {  // the other checks' business
+    log_debug(unreadable.what());
+    return survey;
+  }
+  std::vector<Intensities> read;
+  std::vector<std::string> cases;
+  const std::vector<Intensities> found = count_all(jobs);
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    if (found[i].empty()) continue;
+    read.push_back(found[i]);
+    const IntensityFindings findings =
+        compare_intensities(found[i], standard.trained, standard.data.window);
+    if (!findings.numbers.is_null()) survey.numbers[jobs[i].name] = findings.numbers;
+    for (const std::string& warning : findings.warnings)
+      cases.push_back(jobs[i].name + ": values unlike those of training: " + warning);
+  }
+  for (const std::string& warning : window_warnings(read, standard.data.window))
+    survey.warnings.push_back("data.window: " + warning +
+                              "; are these the units that the window is meant for?");
+  survey.warnings.insert(survey.warnings.end(), cases.begin(), cases.end());
+  return survey;
+}
+
+}  // namespace lamp

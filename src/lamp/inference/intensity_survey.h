@@ -1,0 +1,32 @@
+// `lamp check -m` and `-c`: are these images like those that a model was trained on, and does a
+// configuration's window show anything of them?
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "lamp/base/json.h"
+#include "lamp/data/preprocess.h"
+
+namespace lamp {
+
+struct IntensitySurvey {
+  std::vector<std::string> warnings;  // in words with numbers, the whole set's before the cases'
+  Json numbers = Json::object();      // by case, as IntensityFindings::numbers
+};
+
+// What the images are held against.
+struct IntensityStandard {
+  DataConfig data;            // of a model or a configuration
+  Json trained;               // a model's "intensities", or null
+  std::int64_t channels = 0;  // of a model; 0 = any
+};
+
+// `paths`: one data set, all of whose cases are looked at, or images as `lamp segment` takes them.
+// Files that cannot be read are left out: check_dataset and check_images name them. Works on
+// at::get_num_threads() cases at a time. Throws Interrupted after a signal.
+IntensitySurvey survey_intensities(const std::vector<std::string>& paths,
+                                   const IntensityStandard& standard);
+
+}  // namespace lamp

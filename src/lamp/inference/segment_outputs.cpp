@@ -1,0 +1,142 @@
+// One rule for names: what ends like a volume is a file, everything else a folder.
+#include "lamp/inference/segment_outputs.h"
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <map>
+#include <optional>
+#include <system_error>
+#include <utility>
+
+#include "lamp/base/errors.h"
+#include "lamp/data/volume_mark.h"
+
+namespace lamp {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::array<const char*, 4> kFormats = {"nii.gz", "nii", "nrrd", "mha"};
+constexpr const char* kFormatList = "nii.gz, nii, nrrd or mha";
+
+// Endings that people give to files, never to folders.
+constexpr std::array kOtherEndings = {
+    "nhdr", "mhd", "hdr",  "img", "mgz", "mgh", "mnc",  "dcm", "ima",         "gipl",
+    "vtk",  "vti", "nia",  "raw", "npy", "npz", "h5",   "mat", "tif",         "tiff",
+    "png",  "jpg", "jpeg", "bmp", "pdf", "svg", "json", "csv", "txt",         "xml",
+    "gz",   "bz2", "xz",   "zst", "zip", "tar", "tgz",  "stl", "safetensors", "pt"};
+
+std::string lower(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return text;
+}
+
+// The format that `path` ends in, if any.
+std::optional<std::string> format_of(const fs::path& path) {
+  const std::string name = lower(path.filename().string());
+  for (const std::string format : kFormats)
+    if (name.size() > format.size() + 1 && name.ends_with("." + format)) return format;
+  return std::nullopt;
+}
+
+bool is_bare_format(const fs::path& path) {
+  const std::string name = lower(path.filename().string());
+  return std::any_of(kFormats.begin(), kFormats.end(),
+                     [&](const char* format) { return name == std::string(".") + format; });
+}
+
+bool ends_like_a_file(const fs::path& path) {
+  const std::string extension = lower(path.extension().string());
+  return std::any_of(kOtherEndings.begin(), kOtherEndings.end(),
+                     [&](const char* ending) { return extension == std::string(".") + ending; });
+}
+
+// Throws UsageError for what is neither a folder nor a volume that can be written.
+bool names_a_file(const fs::path& output) {
+  if (output.empty()) throw UsageError("-o: found an empty name, expected a folder or a label map");
+  if (output == "-")
+    throw UsageError("-o: label maps do not go to the standard output; name a folder or a file");
+  std::error_code error;
+  if (output.filename().empty() || fs::is_directory(output, error)) return false;
+  if (format_of(output)) return true;
+  if (is_bare_format(output) || ends_like_a_file(output))
+    throw UsageError("-o: " + output.string() + ": found a name in \"" +
+                     output.extension().string() + "\", expected a folder, or a label map in " +
+                     kFormatList);
+  if (fs::exists(fs::symlink_status(output, error)))
+    throw UsageError("-o: " + output.string() +
+                     ": found a file, expected a folder, new or old; choose another name");
+  return false;
+}
+
+std::string format_to_write(const fs::path& output, bool is_file, const std::string& asked) {
+  if (!is_file) return asked.empty() ? kFormats.front() : asked;
+  const std::string named = *format_of(output);
+  if (!asked.empty() && asked != named)
+    throw UsageError("--format " + asked + " contradicts -o " + output.string() + ", which says " +
+                     named + "; leave one of them out");
+  return named;
+}
+
+void refuse_shared_names(const SegmentOutputs& outputs, const std::vector<InputCase>& cases) {
+  std::map<fs::path, std::string> owners;
+  const auto claim = [&](const fs::path& file, const std::string& owner) {
+    const auto [other, is_new] = owners.emplace(file, owner);
+    if (!is_new)
+      throw UsageError("-o: " + file.string() + " would be " + other->second + " and " + owner +
+                       "; segment them into different folders or rename one");
+  };
+  for (std::size_t i = 0; i < cases.size(); ++i)
+    claim(outputs.labels[i], "the label map of " + cases[i].describe());
+  for (std::size_t i = 0; i < outputs.probabilities.size(); ++i)
+    claim(outputs.probabilities[i], "the probabilities of " + cases[i].describe());
+}
+
+void add_files(SegmentOutputs& outputs, const std::vector<InputCase>& cases) {
+  for (const auto* volumes : {&outputs.labels, &outputs.probabilities})
+    for (const fs::path& file : *volumes)
+      outputs.files.add({"-o", file, own_volume(kSegmentWriter)});
+  if (!outputs.report.empty()) outputs.files.add({"-o", outputs.report, own_json(kSegmentWriter)});
+  for (const InputCase& input : cases)
+    for (const fs::path& file : input.channels) outputs.files.protect(file);
+}
+
+}  // namespace
+
+std::string parse_format(const std::string& text) {
+  const std::string format = lower(text.starts_with('.') ? text.substr(1) : text);
+  if (std::find(kFormats.begin(), kFormats.end(), format) == kFormats.end())
+    throw UsageError("--format: found \"" + text + "\", expected " + kFormatList);
+  return format;
+}
+
+SegmentOutputs plan_outputs(const fs::path& output, const SegmentOptions& options,
+                            const std::vector<InputCase>& cases) {
+  const bool is_file = names_a_file(output);
+  if (is_file && cases.size() > 1)
+    throw UsageError("-o: " + output.string() + " names one label map, found " +
+                     std::to_string(cases.size()) + " cases to segment; name a folder");
+  const std::string asked = options.format.empty() ? "" : parse_format(options.format);
+  const std::string format = "." + format_to_write(output, is_file, asked);
+  const fs::path folder = is_file ? output.parent_path() : output;
+  SegmentOutputs outputs;
+  for (const InputCase& input : cases) {
+    std::string stem = input.name, ending = format;
+    if (is_file) {  // as it was typed, also in capitals
+      const std::string name = output.filename().string();
+      stem = name.substr(0, name.size() - format.size());
+      ending = name.substr(stem.size());
+    }
+    outputs.labels.push_back(folder / (stem + ending));
+    if (options.save_probabilities)
+      outputs.probabilities.push_back(folder / (stem + "_prob" + ending));
+  }
+  if (!is_file) outputs.report = folder / "segment.json";
+  refuse_shared_names(outputs, cases);
+  add_files(outputs, cases);
+  return outputs;
+}
+
+}  // namespace lamp

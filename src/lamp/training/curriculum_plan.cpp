@@ -1,0 +1,221 @@
+// Sizes from headers; a run's own choices made beforehand.
+#include "lamp/training/curriculum_plan.h"
+
+#include <torch/types.h>
+
+#include <algorithm>
+
+#include "lamp/base/device.h"
+#include "lamp/base/errors.h"
+#include "lamp/base/log.h"
+#include "lamp/base/text.h"
+#include "lamp/data/preprocess.h"
+#include "lamp/nets/net_factory.h"
+#include "lamp/training/auto_settings.h"
+#include "lamp/training/validation.h"
+
+namespace lamp {
+namespace {
+
+using Size = std::array<std::int64_t, 3>;
+
+std::int64_t microbatches_of(const PlanOptions& options, const std::vector<c10::Device>& devices) {
+  const std::int64_t stride = stride_multiple(options.net);
+  const Network network{.config = options.net, .stride_multiple = stride};
+  std::vector<std::int64_t> sizes = {options.batch, options.net.in_channels};
+  for (std::size_t axis = 3; axis-- > 0;)
+    sizes.push_back((options.input[axis] + stride - 1) / stride * stride);
+  return choose_microbatches(options.execution, network,
+                             torch::empty(sizes, torch::TensorOptions().device(c10::kMeta)),
+                             devices, options.loss_is_sum);
+}
+
+}  // namespace
+
+Size network_size(const Case& entry, const DataConfig& data) {
+  const VolumeHeader header = read_volume_header(entry.images.front(), data.read_options());
+  return plan_grid(Volume{.geometry = header.geometry}, data).network.size;
+}
+
+Size largest_size(const std::vector<Case>& cases, const DataConfig& data, std::size_t* which) {
+  Size largest{};
+  for (std::size_t i = 0; i < cases.size(); ++i) {
+    const Size size = network_size(cases[i], data);
+    if (size[0] * size[1] * size[2] <= largest[0] * largest[1] * largest[2]) continue;
+    largest = size;
+    if (which != nullptr) *which = i;
+  }
+  return largest;
+}
+
+PlanOptions as_a_run(PlanOptions options) {
+  ExecutionConfig& execution = options.execution;
+  const auto devices = parse_devices(execution.device);
+  execution.device.clear();
+  std::int64_t free_bytes = device_memory(execution, devices.front());
+  for (const c10::Device device : devices) {
+    execution.device += (execution.device.empty() ? "" : ",") + device.str();
+    free_bytes = std::min(free_bytes, device_memory(execution, device));
+  }
+  if (!options.device_memory_bytes) options.device_memory_bytes = free_bytes;
+  if (execution.schedule == "auto") execution.schedule = "gpipe";
+  if (execution.partition != "counts") execution.partition = "auto";
+  if (execution.recompute == "stages") execution.recompute = "auto";
+  if (devices.size() == 1) execution.recompute = "never";
+  execution.microbatches = microbatches_of(options, devices);
+  return options;
+}
+
+PlanOptions plan_options_of(const TrainConfig& config, const StageConfig& stage, const Size& size) {
+  return as_a_run({.net = config.net,
+                   .input = size,
+                   .batch = stage.batch,
+                   .execution = config.execution,
+                   .optimizer = stage.optimizer,
+                   .loss_is_sum = config.loss.dice != "batch"});
+}
+
+std::string StagePlan::name(std::size_t stages) const {
+  return "stage " + std::to_string(stage + 1) + " of " + std::to_string(stages) + " (" +
+         (chosen ? size_text(chosen->options.input, "x") + ", batch " +
+                       std::to_string(chosen->options.batch)
+                 : config.describe()) +
+         ")";
+}
+
+std::int64_t StagePlan::voxels() const {
+  if (!chosen) return 0;
+  const auto& [x, y, z] = chosen->options.input;
+  return x * y * z * chosen->options.batch;
+}
+
+std::optional<double> StagePlan::seconds() const {
+  if (!chosen || !chosen->plan.fits || !steps_per_epoch) return std::nullopt;
+  return static_cast<double>(config.epochs) * static_cast<double>(*steps_per_epoch) *
+         chosen->plan.step_s();
+}
+
+namespace {
+
+// What a data set says about a curriculum.
+struct DataSizes {
+  std::int64_t cases = 0;  // to train on
+  Size largest{}, median{};
+};
+
+DataSizes sizes_of(const TrainConfig& config, const Dataset& given) {
+  Dataset dataset = given;
+  const CaseSplit split = split_dataset(dataset, config.validation, config.seed);
+  DataSizes sizes{.cases = static_cast<std::int64_t>(split.training.size())};
+  const auto needs = [&](auto is) {
+    return std::any_of(config.curriculum.begin(), config.curriculum.end(), is);
+  };
+  if (needs([](const StageConfig& stage) { return stage.is_auto_patch; }))
+    sizes.median = median_size(given, config.data);
+  if (needs([](const StageConfig& stage) { return !stage.patch && !stage.is_auto_patch; })) {
+    std::vector<Case> training;
+    for (const std::size_t index : split.training) training.push_back(dataset.training[index]);
+    sizes.largest = largest_size(training, config.data);
+  }
+  return sizes;
+}
+
+// False where the size of the stage's input is not known.
+bool set_input(PlanOptions& options, const StageConfig& stage,
+               const std::optional<DataSizes>& sizes) {
+  if (stage.patch) {
+    options.input = *stage.patch;
+  } else if (!sizes) {
+    return false;
+  } else {
+    options.input = stage.is_auto_patch ? sizes->median : sizes->largest;
+    options.largest_input = stage.is_auto_patch;
+  }
+  return true;
+}
+
+void refuse_unknown_sizes(const TrainConfig& config) {
+  bool any = config.curriculum.empty();
+  for (const StageConfig& stage : config.curriculum) {
+    if (stage.is_auto_patch)
+      throw UsageError(
+          "plan: the curriculum's \"auto\" patch depends on the size of the images; give the data "
+          "set (-d FOLDER) or their size (--max-input X,Y,Z)");
+    any = any || stage.patch.has_value();
+  }
+  if (!any)
+    throw UsageError(
+        "plan: the curriculum holds whole volumes only; give the data set (-d FOLDER) or their "
+        "size: --input X,Y,Z");
+}
+
+}  // namespace
+
+std::vector<StagePlan> plan_curriculum(const PlanOptions& base, const TrainConfig& config,
+                                       const Dataset* dataset, bool batch_for_all) {
+  std::optional<DataSizes> sizes;
+  if (dataset != nullptr)
+    sizes = sizes_of(config, *dataset);
+  else
+    refuse_unknown_sizes(config);
+  std::vector<StagePlan> stages;
+  for (std::size_t i = 0; i < config.curriculum.size(); ++i) {
+    StagePlan stage{.stage = i, .config = config.curriculum[i]};
+    PlanOptions options = base;
+    options.optimizer = stage.config.optimizer;
+    if (!batch_for_all) options.batch = stage.config.batch;
+    if (sizes) stage.steps_per_epoch = (sizes->cases + options.batch - 1) / options.batch;
+    if (set_input(options, stage.config, sizes)) {
+      if (config.curriculum.size() > 1)
+        log_info("planning stage " + std::to_string(i + 1) + " of " +
+                 std::to_string(config.curriculum.size()) + ": " + size_text(options.input, "x") +
+                 ", batch " + std::to_string(options.batch));
+      stage.chosen = choose_plan(options);
+    }
+    stages.push_back(std::move(stage));
+  }
+  return stages;
+}
+
+const StagePlan& largest_stage(const std::vector<StagePlan>& stages) {
+  return *std::max_element(
+      stages.begin(), stages.end(),
+      [](const StagePlan& a, const StagePlan& b) { return a.voxels() < b.voxels(); });
+}
+
+Json to_json(const std::vector<StagePlan>& stages) {
+  Json rows = Json::array();
+  for (const StagePlan& stage : stages) {
+    Json row = {{"stage", stage.stage + 1},
+                {"patch", stage.config.patch           ? Json(*stage.config.patch)
+                          : stage.config.is_auto_patch ? Json("auto")
+                                                       : Json("whole")},
+                {"batch", stage.chosen ? stage.chosen->options.batch : stage.config.batch},
+                {"epochs", stage.config.epochs},
+                {"planned", stage.chosen.has_value()}};
+    if (stage.chosen) {
+      row["input"] = stage.chosen->options.input;
+      row["precision"] = stage.chosen->options.execution.precision;
+      Json plan = to_json(stage.chosen->plan);
+      plan.erase("layers");
+      plan.erase("skips");
+      row.update(plan);
+    }
+    if (stage.steps_per_epoch) row["steps_per_epoch"] = *stage.steps_per_epoch;
+    if (const auto seconds = stage.seconds()) row["seconds"] = *seconds;
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+std::optional<double> total_seconds(const std::vector<StagePlan>& stages) {
+  double total = 0;
+  for (const StagePlan& stage : stages) {
+    const auto seconds = stage.seconds();
+    if (!seconds) return std::nullopt;
+    total += *seconds;
+  }
+  return total;
+}
+
+}  // namespace lamp

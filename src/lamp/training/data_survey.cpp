@@ -1,0 +1,147 @@
+// Results are gathered by case and put together in the order of the cases, whatever the threads do.
+#include "lamp/training/data_survey.h"
+
+#include <omp.h>
+
+#include <algorithm>
+#include <atomic>
+#include <exception>
+#include <future>
+#include <mutex>
+#include <string>
+
+#include "lamp/base/files.h"
+#include "lamp/base/interrupt.h"
+#include "lamp/base/log.h"
+#include "lamp/base/progress.h"
+#include "lamp/base/text.h"
+#include "lamp/data/intensity_check.h"
+
+namespace lamp {
+namespace {
+
+struct CaseSurvey {
+  Intensities intensities;
+  std::vector<std::int64_t> voxel_counts;
+  std::vector<int> annotated;
+  std::exception_ptr error;
+};
+
+CaseSurvey look_at(CaseStore& store, std::size_t index) {
+  CaseSurvey survey;
+  try {
+    const auto sample = store.get(index);
+    survey.intensities = unpack_intensities(sample->intensities);
+    survey.voxel_counts = sample->voxel_counts;
+    survey.annotated = sample->annotated;
+  } catch (...) {
+    survey.error = std::current_exception();
+  }
+  return survey;
+}
+
+std::vector<CaseSurvey> look_at_all(CaseStore& store, const std::vector<std::size_t>& cases,
+                                    int threads) {
+  std::vector<CaseSurvey> surveys(cases.size());
+  std::atomic<std::size_t> next = 0;
+  std::mutex mutex;
+  Progress progress("reading cases", static_cast<std::int64_t>(cases.size()));
+  const bool stopped_before = caught_signal() != 0;  // then a step is still to be made
+  const auto work = [&] {
+    omp_set_num_threads(1);
+    for (std::size_t i = next++; i < cases.size(); i = next++) {
+      if (!stopped_before && caught_signal() != 0) return;
+      surveys[i] = look_at(store, cases[i]);
+      const std::lock_guard lock(mutex);
+      progress.advance("");
+    }
+  };
+  std::vector<std::future<void>> workers;
+  for (int t = 0; t < std::min<int>(std::max(threads, 1), static_cast<int>(cases.size())); ++t)
+    workers.push_back(std::async(std::launch::async, work));
+  for (auto& worker : workers) worker.get();
+  if (!stopped_before) throw_if_interrupted("nothing was trained yet");
+  for (const CaseSurvey& survey : surveys)
+    if (survey.error) std::rethrow_exception(survey.error);
+  return surveys;
+}
+
+// Labels that cannot be learned from these cases.
+std::vector<std::string> label_warnings(const std::vector<CaseSurvey>& surveys,
+                                        const std::map<int, std::string>& labels) {
+  std::vector<std::string> warnings;
+  std::int64_t foreground = 0;
+  for (const auto& [id, name] : labels) {
+    if (id == 0) continue;
+    std::int64_t annotated = 0, voxels = 0;
+    for (const CaseSurvey& survey : surveys) {
+      const auto& ids = survey.annotated;
+      annotated += ids.empty() || std::find(ids.begin(), ids.end(), id) != ids.end();
+      voxels += survey.voxel_counts.at(static_cast<std::size_t>(id));
+    }
+    foreground += voxels;
+    if (voxels > 0) continue;
+    const std::string label = "label " + std::to_string(id) + " \"" + name + "\" ";
+    warnings.push_back(annotated == 0
+                           ? label + "is annotated in no training case"
+                           : label + "is in none of the " + counted(annotated, "training case") +
+                                 " that it is annotated in");
+  }
+  if (foreground == 0)
+    return {"no training case holds any foreground: the network can only learn to find nothing"};
+  return warnings;
+}
+
+// What the result depends on.
+Json case_list(const CaseStore& store, const std::vector<std::size_t>& cases) {
+  Json list = Json::array();
+  for (const std::size_t index : cases) {
+    const Case& entry = store.dataset().training[index];
+    Json row = {{"name", entry.name}, {"label", entry.label.string()}};
+    if (entry.annotated) row["annotated"] = *entry.annotated;
+    list.push_back(std::move(row));
+  }
+  return list;
+}
+
+Json known_survey(const std::filesystem::path& file, const Json& data, const Json& cases) {
+  std::error_code error;
+  if (!std::filesystem::exists(file, error)) return {};
+  try {
+    Json known = read_json(file);
+    if (known.at("data") == data && known.at("cases") == cases && known.at("warnings").is_array() &&
+        known.contains("intensities"))
+      return known;
+  } catch (const std::exception&) {
+    log_debug(file.string() + " cannot be used: the cases are read again");
+  }
+  return {};
+}
+
+}  // namespace
+
+Json survey_training_data(const std::filesystem::path& run, CaseStore& store,
+                          const std::vector<std::size_t>& cases, const TrainConfig& config) {
+  const std::filesystem::path file = run / "intensities.json";
+  const Json data = to_json(config.data), list = case_list(store, cases);
+  Json survey = known_survey(file, data, list);
+  if (survey.is_null()) {
+    const std::vector<CaseSurvey> surveys = look_at_all(store, cases, config.loader.threads);
+    std::vector<Intensities> intensities;
+    for (const CaseSurvey& found : surveys) intensities.push_back(found.intensities);
+    std::vector<std::string> warnings = label_warnings(surveys, store.dataset().labels);
+    for (const std::string& warning : window_warnings(intensities, config.data.window))
+      warnings.push_back("data.window: " + warning +
+                         "; are these the units that the window is meant for?");
+    survey = {{"data", data},
+              {"cases", list},
+              {"warnings", warnings},
+              {"intensities", describe_intensities(intensities, config.data.window)}};
+    write_file(file, dump_json(survey) + "\n");
+  }
+  for (const Json& warning : survey["warnings"])
+    if (warning.is_string()) log_warning(warning.get<std::string>());
+  return survey["intensities"];
+}
+
+}  // namespace lamp

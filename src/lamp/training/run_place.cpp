@@ -1,0 +1,198 @@
+// Known by contents, never by name alone.
+#include "lamp/training/run_place.h"
+
+#include <algorithm>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "lamp/base/errors.h"
+#include "lamp/base/files.h"
+#include "lamp/base/json.h"
+#include "lamp/training/run_lock.h"
+#include "lamp/training/run_state.h"
+
+namespace lamp {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr const char* kMarkFile = "run.json";
+constexpr const char* kMarkFormat = "lamp-run";
+constexpr std::size_t kLargestMark = 1 << 20;  // bytes
+constexpr std::size_t kShownNames = 5;
+
+// Null if the file is not there, is no regular file or no JSON.
+Json json_in(const fs::path& file, std::size_t limit_bytes) {
+  std::error_code error;
+  if (!fs::is_regular_file(file, error)) return {};
+  try {
+    return parse_json(read_file(file, limit_bytes), file.string());
+  } catch (const InputError&) {
+    return {};
+  }
+}
+
+bool is_marked(const fs::path& run) {
+  const Json mark = json_in(run / kMarkFile, kLargestMark);
+  return mark.is_object() && mark.value("format", Json()) == kMarkFormat;
+}
+
+bool is_old_run(const fs::path& run) {
+  std::error_code error;
+  return fs::is_directory(run / "state", error) &&
+         json_in(run / "config.json", std::size_t{256} << 20).is_object() &&
+         is_old_fingerprint(json_in(run / "dataset.json", std::size_t{256} << 20));
+}
+
+// What AtomicFile and the lock write aside: ".stem.<pid>-<n>.tmp.ext".
+bool is_temporary(const std::string& name) {
+  return name.starts_with('.') && name.find(".tmp") != std::string::npos &&
+         name.find('-') != std::string::npos;
+}
+
+std::vector<std::string> names_in(const fs::path& folder) {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error))
+    names.push_back(at->path().filename().string() + (at->is_directory() ? "/" : ""));
+  if (error)
+    throw UsageError("train: -o " + folder.string() + ": cannot be read: " + error.message() +
+                     "; choose another folder");
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+// Without what a start that was killed leaves behind.
+std::vector<std::string> foreign_names(const fs::path& run) {
+  std::vector<std::string> names = names_in(run);
+  std::erase_if(names, [&](const std::string& name) {
+    std::error_code error;
+    const fs::path path = run / name;
+    if (name == kLockFile && fs::is_regular_file(path, error))
+      return is_lock_text(read_file(path, kLargestMark));
+    if (name == "state/") {
+      const auto inside = names_in(run / "state");
+      return std::all_of(inside.begin(), inside.end(), is_temporary);
+    }
+    return is_temporary(name) && fs::is_regular_file(path, error);
+  });
+  return names;
+}
+
+std::string kind_of(const std::vector<std::string>& names) {
+  const auto has = [&](const char* name) {
+    return std::find(names.begin(), names.end(), name) != names.end();
+  };
+  if (has("imagesTr/") || has("labelsTr/") || has("dataset.json")) return "a data set: ";
+  const bool all_volumes = std::all_of(names.begin(), names.end(), [](const std::string& name) {
+    return is_volume_file(name);
+  });
+  return all_volumes ? "images: " : "";
+}
+
+std::string list(const std::vector<std::string>& names) {
+  std::string text = kind_of(names);
+  for (std::size_t i = 0; i < names.size() && i < kShownNames; ++i)
+    text += (i > 0 ? ", " : "") + names[i];
+  if (names.size() > kShownNames)
+    text += " and " + std::to_string(names.size() - kShownNames) + " more";
+  return text;
+}
+
+[[noreturn]] void refuse(const fs::path& run, const std::string& found) {
+  throw UsageError("train: -o " + run.string() + ": found " + found +
+                   ", expected a new or empty folder or a run of lamp train; choose another "
+                   "folder, nothing was written");
+}
+
+// With links resolved, also of a path whose end is not there yet.
+fs::path real_path(const fs::path& path) {
+  std::error_code error;
+  fs::path real = fs::weakly_canonical(fs::absolute(path), error);
+  return error ? fs::absolute(path).lexically_normal() : real;
+}
+
+bool lies_in(const fs::path& path, const fs::path& folder) {
+  const fs::path inside = path.lexically_relative(folder);
+  return !inside.empty() && *inside.begin() != "..";
+}
+
+[[noreturn]] void refuse_inside(const fs::path& run, const fs::path& folder) {
+  throw UsageError("train: -o " + run.string() + ": found a place among the files of the data set (" +
+                   folder.string() + "), expected one of its own; choose another folder");
+}
+
+}  // namespace
+
+fs::path plain_run_path(const fs::path& run) {
+  if (run.empty()) throw UsageError("train: -o: found an empty name, expected the run folder");
+  fs::path plain = run.lexically_normal();
+  if (!plain.has_filename() && plain.has_relative_path()) plain = plain.parent_path();
+  return plain;
+}
+
+bool is_old_fingerprint(const Json& json) {
+  if (!json.is_object() || !json.value("path", Json()).is_string() ||
+      !json.value("labels", Json()).is_object() || !json.value("training", Json()).is_array())
+    return false;
+  const Json rows = json["training"];
+  return std::all_of(rows.begin(), rows.end(), [](const Json& row) {
+    return row.is_object() && row.value("name", Json()).is_string() &&
+           row.value("bytes", Json()).is_number_integer();
+  });
+}
+
+RunPlace judge_run_place(const fs::path& run) {
+  std::error_code error;
+  const fs::file_status status = fs::status(run, error);
+  if (!fs::exists(status)) {
+    if (fs::is_symlink(fs::symlink_status(run, error))) refuse(run, "a link to nothing");
+    return RunPlace::kFree;
+  }
+  if (!fs::is_directory(status)) refuse(run, "no folder");
+  if (is_marked(run) || is_old_run(run))
+    return fs::exists(state_file(run), error) ? RunPlace::kSaved : RunPlace::kBegun;
+  const auto names = foreign_names(run);
+  if (!names.empty()) refuse(run, list(names));
+  return names_in(run).empty() ? RunPlace::kFree : RunPlace::kBegun;
+}
+
+void mark_run_folder(const fs::path& run) {
+  if (is_marked(run)) return;
+  write_file(run / kMarkFile,
+             dump_json({{"format", kMarkFormat},
+                        {"version", 1},
+                        {"about", "lamp train writes to this folder and replaces its files"}}) +
+                 "\n");
+}
+
+void refuse_place_in_dataset(const fs::path& run, const fs::path& dataset) {
+  std::error_code error;
+  const fs::path root =
+      real_path(fs::is_directory(dataset, error) ? dataset : fs::absolute(dataset).parent_path());
+  const fs::path place = real_path(run);
+  if (place == root) refuse_inside(run, root);
+  for (const char* name : {"imagesTr", "labelsTr", "imagesTs", "labelsTs", "imagesVal", "labelsVal"})
+    if (lies_in(place, root / name)) refuse_inside(run, root / name);
+}
+
+void refuse_place_in_dataset(const fs::path& run, const Dataset& dataset) {
+  refuse_place_in_dataset(run, dataset.file);
+  const fs::path root = real_path(dataset.root);
+  const fs::path place = real_path(run);
+  std::set<fs::path> folders;
+  for (const auto* entries : {&dataset.training, &dataset.validation, &dataset.test}) {
+    for (const Case& entry : *entries) {
+      for (const fs::path& image : entry.images) folders.insert(image.parent_path());
+      if (!entry.label.empty()) folders.insert(entry.label.parent_path());
+    }
+  }
+  for (const fs::path& folder : folders) {
+    const fs::path real = real_path(folder);
+    // A folder of its own beside dataset.json is in nobody's way.
+    if (place == real || (real != root && !lies_in(root, real) && lies_in(place, real)))
+      refuse_inside(run, real);
+  }
+}
+
+}  // namespace lamp

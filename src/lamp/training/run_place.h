@@ -1,0 +1,38 @@
+// Whether a folder may become a run, or is one: nothing that this program did not write is ever
+// overwritten.
+#pragma once
+
+#include <filesystem>
+
+#include "lamp/data/datalist.h"
+
+namespace lamp {
+
+enum class RunPlace {
+  kFree,   // not there, or empty
+  kBegun,  // a run that has saved nothing yet
+  kSaved   // a run with a state to go on from
+};
+
+// The path to work with: no trailing slash, no "." in it. Throws UsageError for an empty one.
+std::filesystem::path plain_run_path(const std::filesystem::path& run);
+
+// Looks, and touches nothing. A run is known by its run.json, or, from before there was one, by its
+// config.json, state/ and the fingerprint of its data in dataset.json. Throws UsageError that names
+// what it found for anything else that is not empty.
+RunPlace judge_run_place(const std::filesystem::path& run);
+
+// The folder is a run from now on.
+void mark_run_folder(const std::filesystem::path& run);
+
+// Whether `json` is the fingerprint of the data that runs kept in dataset.json until
+// data_fingerprint.json.
+bool is_old_fingerprint(const Json& json);
+
+// Throws UsageError if the run would lie among the files of the data set, where they would be
+// mixed up with it. `dataset` is what was asked for: a folder or a JSON file.
+void refuse_place_in_dataset(const std::filesystem::path& run,
+                             const std::filesystem::path& dataset);
+void refuse_place_in_dataset(const std::filesystem::path& run, const Dataset& dataset);
+
+}  // namespace lamp

@@ -1,0 +1,90 @@
+// Names: settled before anything is written, and never two for one file.
+#include "lamp/inference/segment_outputs.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "lamp/base/errors.h"
+#include "support/temporary_folder.h"
+
+namespace lamp {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+const std::vector<InputCase> kOne = {{"a", {"in/a.nii.gz"}}};
+const std::vector<InputCase> kTwo = {{"a", {"in/a.nii.gz"}}, {"b", {"in/b.mha"}}};
+
+std::string refusal(const fs::path& output, const SegmentOptions& options,
+                    const std::vector<InputCase>& cases) {
+  try {
+    plan_outputs(output, options, cases);
+  } catch (const UsageError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+TEST(SegmentOutputsTest, AFolderTakesEveryCaseInTheFormatAskedFor) {
+  const SegmentOutputs outputs = plan_outputs("out", {}, kTwo);
+  EXPECT_THAT(outputs.labels, ElementsAre("out/a.nii.gz", "out/b.nii.gz"));
+  EXPECT_EQ(outputs.report, "out/segment.json");
+  EXPECT_TRUE(outputs.probabilities.empty());
+  for (const char* format : {"mha", "MHA", ".mha"})
+    EXPECT_THAT(plan_outputs("out.d", {.format = format}, kTwo).labels,
+                ElementsAre("out.d/a.mha", "out.d/b.mha"));
+}
+
+TEST(SegmentOutputsTest, ANameInAFormatIsTheLabelMapInCapitalsToo) {
+  for (const char* name : {"one.nii.gz", "one.NII.GZ", "one.Nii.gz", "one.nii", "one.nrrd",
+                           "one.NRRD", "one.mha", "one.1.MHA"}) {
+    const SegmentOutputs outputs = plan_outputs(fs::path("out") / name, {}, kOne);
+    EXPECT_THAT(outputs.labels, ElementsAre(fs::path("out") / name));
+    EXPECT_EQ(outputs.report, "");
+  }
+  EXPECT_THAT(plan_outputs("x.NII.GZ", {.save_probabilities = true}, kOne).probabilities,
+              ElementsAre("x_prob.NII.GZ"));
+}
+
+TEST(SegmentOutputsTest, AFormatThatCannotBeWrittenIsNoFolder) {
+  for (const char* name :
+       {"one.nhdr", "one.mhd", "one.hdr", "one.img", "one.mgz", "one.dcm", "one.HDR", "one.npy",
+        "one.png", "one.json", "one.nii.bz2", ".nii.gz", "one.mha.gz", "one.safetensors"})
+    EXPECT_THAT(refusal(name, {}, kOne), HasSubstr("expected a folder, or a label map")) << name;
+  const testing::TemporaryFolder folder;
+  fs::create_directory(folder / "old.mgz");  // unless it is one
+  EXPECT_EQ(refusal(folder / "old.mgz", {}, kOne), "");
+}
+
+TEST(SegmentOutputsTest, OneFileIsNotForSeveralCases) {
+  EXPECT_THAT(refusal("two.nii.gz", {}, kTwo), HasSubstr("found 2 cases"));
+  EXPECT_EQ(refusal("two.nii.gz/", {}, kTwo), "");
+}
+
+TEST(SegmentOutputsTest, ANameAndAFormatMustAgree) {
+  EXPECT_THAT(refusal("one.nrrd", {.format = "mha"}, kOne), HasSubstr("contradicts"));
+  EXPECT_THAT(refusal("one.nii", {.format = "nii.gz"}, kOne), HasSubstr("contradicts"));
+  EXPECT_EQ(refusal("one.NRRD", {.format = "nrrd"}, kOne), "");
+  EXPECT_THAT(refusal("out", {.format = "png"}, kOne), HasSubstr("--format"));
+}
+
+TEST(SegmentOutputsTest, CasesThatWouldShareAFileAreRefused) {
+  const std::vector<InputCase> twins = {{"a", {"in/a.nii.gz"}}, {"a_prob", {"in/a_prob.nii.gz"}}};
+  EXPECT_EQ(refusal("out", {}, twins), "");
+  EXPECT_THAT(refusal("out", {.save_probabilities = true}, twins),
+              HasSubstr("out/a_prob.nii.gz would be the label map of in/a_prob.nii.gz and the "
+                        "probabilities of in/a.nii.gz"));
+  EXPECT_THAT(refusal("out", {}, {{"a", {"x/a.nii.gz"}}, {"a", {"y/a.mha"}}}),
+              HasSubstr("out/a.nii.gz"));
+}
+
+TEST(SegmentOutputsTest, ANameThatIsNoneIsRefused) {
+  EXPECT_THAT(refusal("", {}, kOne), HasSubstr("empty name"));
+  EXPECT_THAT(refusal("-", {}, kOne), HasSubstr("standard output"));
+  EXPECT_THAT(refusal("/dev/null", {}, kOne), HasSubstr("found a file"));
+}
+
+}  // namespace
+}  // namespace lamp
