@@ -22,12 +22,14 @@ struct Options {
   std::string blend = "gaussian";
   std::string memory;
   std::string mirror;
+  std::string series;
   SegmentOptions segment;
 };
 
 SegmentRequest request_of(const Options& options) {
   SegmentRequest request{
       .inputs = options.inputs, .output = options.output, .options = options.segment};
+  request.dicom_series = options.series;
   request.options.patch = parse_patch(options.patch);
   request.options.blend = parse_blend(options.blend);
   if (!options.memory.empty())
@@ -106,6 +108,8 @@ void add_segment_command(CLI::App& app, const GlobalOptions& globals) {
                    "folder for the label maps and segment.json; or one label map's name")
       ->required()
       ->check(names_an_output());
+  command->add_option("--series", options->series,
+                      "which of several DICOM series in a folder: its UID or number");
   add_network_options(*command, *options);
   command->add_option("--format", options->segment.format,
                       "nii.gz, nii, nrrd or mha; default: as -o ends, or nii.gz");

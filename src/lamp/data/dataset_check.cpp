@@ -104,11 +104,12 @@ void append(std::vector<T>& to, std::vector<T>& from) {
 }
 
 // The path itself, unless it is a folder of volumes.
-std::vector<fs::path> volumes_of(const fs::path& path, CheckReport& report) {
+std::vector<fs::path> volumes_of(const fs::path& path, const std::string& series,
+                                 CheckReport& report) {
   std::error_code error;
   if (!fs::is_directory(path, error)) return {path};
   try {
-    FolderContent content = list_folder(path);
+    FolderContent content = list_folder(path, series);
     for (const LeftOut& part : content.torn)
       report.faults.push_back({part.file.string(), "a DICOM series in several folders", part.reason,
                                "one folder a series", "move its slices together"});
@@ -165,7 +166,7 @@ CheckReport check_images(const std::vector<fs::path>& paths, const ReadOptions& 
   std::vector<Case> cases;
   std::set<fs::path> seen;
   for (const fs::path& path : paths)
-    for (const fs::path& volume : volumes_of(path, report))
+    for (const fs::path& volume : volumes_of(path, series, report))
       if (std::error_code error; seen.insert(fs::weakly_canonical(volume, error)).second)
         cases.push_back({.name = case_name(volume), .images = {volume}});
   std::vector<PlacedCase> jobs;
@@ -186,7 +187,7 @@ bool looks_like_dataset(const fs::path& path) {
     json = json || is_dataset_name(file.path());
     volumes = volumes || is_volume_file(file.path());
   }
-  return json && !volumes;
+  return json && !volumes && !is_dicom_folder(path);
 }
 
 }  // namespace lamp

@@ -65,7 +65,7 @@ bool complete_each_other(const SeriesPart& a, const SeriesPart& b) {
 
 class Lister {
  public:
-  explicit Lister(const fs::path& folder) : folder_(folder) {
+  Lister(const fs::path& folder, const std::string& series) : folder_(folder), series_(series) {
     const std::vector<fs::path> entries = entries_of(folder);
     const bool slices = is_dicom_folder(folder);
     if (slices) add_dicom(folder);
@@ -128,7 +128,13 @@ class Lister {
   }
 
   void add_dicom(const fs::path& folder) {
-    const DicomFolder dicom = read_dicom_folder(folder, "");
+    DicomFolder dicom;
+    try {
+      dicom = read_dicom_folder(folder, series_);
+    } catch (const InputError&) {  // said when it is read
+      content_.volumes.push_back(folder);
+      return;
+    }
     if (dicom.holds_no_image()) {
       leave_out(folder, dicom.fault);
     } else {
@@ -163,6 +169,7 @@ class Lister {
   }
 
   const fs::path folder_;
+  const std::string series_;
   std::set<std::string> data_files_;
   std::map<std::string, SeriesPart> parts_;  // by series
   FolderContent content_;
@@ -170,6 +177,8 @@ class Lister {
 
 }  // namespace
 
-FolderContent list_folder(const fs::path& folder) { return Lister(folder).take(); }
+FolderContent list_folder(const fs::path& folder, const std::string& series) {
+  return Lister(folder, series).take();
+}
 
 }  // namespace lamp

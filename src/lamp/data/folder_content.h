@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <string>
 #include <vector>
 
 #include "lamp/data/left_out.h"
@@ -19,8 +20,8 @@ struct FolderContent {
 // The volumes of a folder: files of a format that is read, the folder itself if it holds DICOM
 // slices, and each folder in it that does. Deeper folders are not searched, but named. Hidden files
 // are left out, and so is everything else, with its reason; only the data files of .nhdr and .mhd
-// headers are neither. Links to folders above are not followed. Throws InputError if the folder
-// cannot be read.
-FolderContent list_folder(const std::filesystem::path& folder);
+// headers are neither. Links to folders above are not followed. `series` is read_dicom_folder's.
+// Throws InputError if the folder cannot be read.
+FolderContent list_folder(const std::filesystem::path& folder, const std::string& series = "");
 
 }  // namespace lamp

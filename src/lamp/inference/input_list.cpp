@@ -33,8 +33,9 @@ std::string content_text(const FolderContent& content, const fs::path& folder) {
   return text;
 }
 
-std::vector<fs::path> volumes_in(const fs::path& folder, std::vector<LeftOut>& left_out) {
-  FolderContent content = list_folder(folder);
+std::vector<fs::path> volumes_in(const fs::path& folder, const std::string& series,
+                                 std::vector<LeftOut>& left_out) {
+  FolderContent content = list_folder(folder, series);
   if (!content.torn.empty())
     throw InputError("cannot read", content.torn.front().file.string(),
                      content.torn.front().reason);
@@ -45,7 +46,8 @@ std::vector<fs::path> volumes_in(const fs::path& folder, std::vector<LeftOut>& l
   return std::move(content.volumes);
 }
 
-std::vector<fs::path> expand(const std::string& input, std::vector<LeftOut>& left_out) {
+std::vector<fs::path> expand(const std::string& input, const std::string& series,
+                             std::vector<LeftOut>& left_out) {
   const fs::path path(input);
   std::error_code error;
   if (!fs::exists(fs::symlink_status(path, error)))
@@ -53,7 +55,7 @@ std::vector<fs::path> expand(const std::string& input, std::vector<LeftOut>& lef
   if (const std::string kind = special_kind(path); !kind.empty())
     throw InputError("nothing to segment", input,
                      "found " + kind + ", expected a regular file or a folder");
-  if (fs::is_directory(path, error)) return volumes_in(path, left_out);
+  if (fs::is_directory(path, error)) return volumes_in(path, series, left_out);
   if (is_volume_file(path)) return {path};
   const std::string format = unread_format(path);
   throw InputError(
@@ -162,12 +164,13 @@ std::string InputCase::describe() const {
 }
 
 std::vector<InputCase> expand_inputs(const std::vector<std::string>& inputs,
-                                     std::int64_t in_channels, std::vector<LeftOut>* left_out) {
+                                     std::int64_t in_channels, std::vector<LeftOut>* left_out,
+                                     const std::string& dicom_series) {
   std::vector<fs::path> files;
   std::vector<LeftOut> others;
   std::set<fs::path> seen;
   for (const std::string& input : inputs)
-    for (const fs::path& file : expand(input, others))
+    for (const fs::path& file : expand(input, dicom_series, others))
       if (seen.insert(fs::weakly_canonical(file)).second) files.push_back(file);
   if (files.empty()) throw UsageError("segment: -i is needed: files or folders to segment");
   for (const std::string& input : inputs) seen.insert(fs::weakly_canonical(input));

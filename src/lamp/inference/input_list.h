@@ -31,7 +31,8 @@ struct InputCase {
 // series that is spread over folders, UsageError for two cases of one name.
 std::vector<InputCase> expand_inputs(const std::vector<std::string>& inputs,
                                      std::int64_t in_channels,
-                                     std::vector<LeftOut>* left_out = nullptr);
+                                     std::vector<LeftOut>* left_out = nullptr,
+                                     const std::string& dicom_series = "");
 
 // The case's image, its channels stacked in order. Throws InputError if the files' grids differ or
 // a channel's number is missing, doubled or unknown, UsageError if the number of channels is not

@@ -18,6 +18,7 @@ struct SegmentRequest {
   // or .mha (no segment.json is written then).
   std::filesystem::path output;
   SegmentOptions options;
+  std::string dicom_series = {};  // which of several in a DICOM folder: read_dicom_folder
   PredictorFactory make_predictor = lamp::make_predictor;
 };
 
