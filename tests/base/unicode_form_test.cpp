@@ -24,5 +24,13 @@ TEST(UnicodeFormTest, LeavesTheRestAlone) {
   EXPECT_NE(decomposed("Muller"), decomposed("M\u00fcller"));
 }
 
+TEST(UnicodeFormTest, KnowsUtf8) {
+  for (const std::string text : {"", "abc", "M\u00fcller", "\u4e2d", "\U0001f600"})
+    EXPECT_TRUE(is_utf8(text)) << text;
+  for (const std::string text :
+       {"\xff", "a\xc3", "\xc0\x80", "\xed\xa0\x80", "\xe0\x80\x80", "\xf5\x80\x80\x80", "\x80"})
+    EXPECT_FALSE(is_utf8(text));
+}
+
 }  // namespace
 }  // namespace lamp

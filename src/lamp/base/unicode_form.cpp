@@ -167,4 +167,16 @@ std::string decomposed(const std::string& text) {
   return result;
 }
 
+bool is_utf8(const std::string& text) {
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t length = length_at(text, at);
+    if (length == 0) return false;
+    const char32_t c = character_at(text, at, length);
+    if ((length == 3 && c < 0x800) || (length == 4 && c < 0x10000)) return false;
+    if ((c >= 0xD800 && c < 0xE000) || c > 0x10FFFF) return false;
+    at += length;
+  }
+  return true;
+}
+
 }  // namespace lamp

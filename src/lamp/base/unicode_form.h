@@ -11,4 +11,7 @@ namespace lamp {
 // two ways to write one name. Bytes that are no UTF-8 stay as they are.
 std::string decomposed(const std::string& text);
 
+// Well-formed UTF-8 (no overlong forms, surrogates or values beyond U+10FFFF)?
+bool is_utf8(const std::string& text);
+
 }  // namespace lamp

@@ -139,6 +139,12 @@ std::string DicomElements::text(std::uint32_t tag) const {
   return std::string(padded.substr(first, last + 1 - first));
 }
 
+std::string ascii_text(std::string text) {
+  for (char& c : text)
+    if (static_cast<unsigned char>(c) >= 0x80) c = '?';
+  return printable(text);
+}
+
 std::optional<int> DicomElements::word(std::uint32_t tag) const {
   if (!has(tag) || value(tag).size() != 2) return std::nullopt;
   std::uint16_t number = 0;

@@ -13,6 +13,10 @@
 
 namespace lamp {
 
+// Codes and numbers are ASCII (PS3.5, 6.1): what a damaged file holds in their place does not get
+// into messages.
+std::string ascii_text(std::string text);
+
 // What this program uses of an image, by tag.
 enum DicomTag : std::uint32_t {
   kTransferSyntax = 0x00020010,

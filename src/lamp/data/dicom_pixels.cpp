@@ -40,7 +40,7 @@ std::string syntax_fault(const DicomElements& elements) {
   if (plain || jpeg)
     return "its voxels are not stored as its transfer syntax \"" + syntax +
            "\" says; the file is damaged, get it again";
-  return "transfer syntax \"" + printable(syntax) +
+  return "transfer syntax \"" + ascii_text(syntax) +
          "\" is not supported; convert the series to explicit VR little endian";
 }
 
@@ -63,6 +63,9 @@ std::string bits_fault(const DicomElements& elements) {
 }
 
 std::string size_fault(const DicomElements& elements) {
+  if (!elements.word(kRows) || !elements.word(kColumns))
+    return "its Rows or Columns is missing or not one number; the header is damaged, get the file "
+           "again";
   const std::int64_t expected = std::int64_t{elements.word(kRows).value_or(0)} *
                                 elements.word(kColumns).value_or(0) *
                                 (elements.word(kBitsAllocated).value_or(0) / 8);
@@ -159,7 +162,7 @@ std::string pixel_fault(const DicomElements& elements) {
       (photometric != "MONOCHROME1" && photometric != "MONOCHROME2"))
     return "colour voxels, expected one value per voxel";
   if (const std::string frames = elements.text(kFrames); !frames.empty() && frames != "1")
-    return printable(frames) + " frames in one DICOM file, expected one; convert it to NIfTI";
+    return ascii_text(frames) + " frames in one DICOM file, expected one; convert it to NIfTI";
   std::string fault = bits_fault(elements);
   if (fault.empty()) fault = size_fault(elements);
   return fault.empty() ? rescale_fault(elements) : fault;

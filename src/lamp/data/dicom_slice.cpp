@@ -10,6 +10,7 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/base/text.h"
+#include "lamp/base/unicode_form.h"
 #include "lamp/data/dicom_elements.h"
 #include "lamp/data/dicom_pixels.h"
 #include "lamp/data/matrix3.h"
@@ -60,18 +61,33 @@ std::string other_kind(const DicomElements& elements) {
       elements.has(kPixels) || elements.has(kFloatPixels) || elements.has(kDoublePixels);
   if (!image && !uid.empty())
     return "a DICOM object without an image" +
-           (modality.empty() ? "" : " (" + printable(modality) + ")");
+           (modality.empty() ? "" : " (" + ascii_text(modality) + ")");
   return "";
 }
 
+// In UTF-8. Of the other character sets (PS3.3, C.12.1.1.2) the Latin one is common.
+std::string description_text(const DicomElements& elements) {
+  const std::string text = elements.text(kSeriesDescription);
+  const std::string set = elements.text(kCharacterSet);
+  if (set == "ISO_IR 192" && is_utf8(text)) return printable(text);
+  if (set != "ISO_IR 100") return ascii_text(text);
+  std::string converted;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte >= 0x80) converted += static_cast<char>(0xC0 | byte >> 6);
+    converted += byte >= 0x80 ? static_cast<char>(0x80 | (byte & 0x3F)) : c;
+  }
+  return printable(converted);
+}
+
 std::string series_text(const DicomElements& elements) {
-  const std::string number = elements.text(kSeriesNumber);
-  const std::string description = elements.text(kSeriesDescription);
+  const std::string number = ascii_text(elements.text(kSeriesNumber));
+  const std::string description = description_text(elements);
   std::string text = number.empty() ? "" : "number " + number + ", ";
   text += description.empty() ? "without a description" : "\"" + description + "\"";
-  if (const std::string modality = elements.text(kModality); !modality.empty())
+  if (const std::string modality = ascii_text(elements.text(kModality)); !modality.empty())
     text += ", " + modality;
-  return printable(text);
+  return text;
 }
 
 bool is_localizer(const DicomElements& elements) {
@@ -145,7 +161,7 @@ void read_phase(const DicomElements& elements, DicomSlice& slice) {
        {kAcquisitionTime, "AcquisitionTime"},
        {kContentTime, "ContentTime"}}};
   for (const auto& [tag, name] : kTells)
-    slice.phase.emplace_back(name, printable(elements.text(tag)));
+    slice.phase.emplace_back(name, ascii_text(elements.text(tag)));
 }
 
 void read_numbers(const DicomElements& elements, DicomSlice& slice) {
@@ -168,7 +184,7 @@ bool has_frames(const DicomElements& elements) {
 DicomSlice read_dicom_slice(const fs::path& path) {
   const DicomElements elements(path, false);
   DicomSlice slice{.file = path,
-                   .series_uid = printable(elements.text(kSeriesInstance)),
+                   .series_uid = ascii_text(elements.text(kSeriesInstance)),
                    .instance_uid = elements.text(kSopInstance),
                    .series_text = series_text(elements),
                    .other_kind = other_kind(elements),

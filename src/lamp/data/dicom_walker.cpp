@@ -113,7 +113,7 @@ bool DicomWalker::is_explicit(const std::string& transfer_syntax) const {
   const bool big_endian = transfer_syntax == "1.2.840.10008.1.2.2";
   if (!transfer_syntax.starts_with("1.2.840.10008.1.2.") || deflated || big_endian)
     throw InputError("cannot read", file_,
-                     "transfer syntax \"" + printable(transfer_syntax) +
+                     "transfer syntax \"" + ascii_text(transfer_syntax) +
                          "\" is not supported; convert the series to explicit VR little endian");
   return true;
 }
