@@ -4,10 +4,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <csignal>
 #include <fstream>
+#include <string>
+#include <vector>
 
 #include "lamp/base/errors.h"
 #include "support/temporary_folder.h"
@@ -121,6 +125,50 @@ TEST(FilesTest, ReadingRefusesMissingFoldersAndTooLargeFiles) {
   write_file(folder / "file", "12345");
   EXPECT_THROW(read_file(folder / "file", 4), InputError);
   EXPECT_EQ(read_file(folder / "file", 5), "12345");
+}
+
+TEST(FilesTest, DoesNotWaitForAPipe) {
+  const TemporaryFolder folder;
+  ASSERT_EQ(mkfifo((folder / "pipe").c_str(), 0600), 0);
+  try {
+    read_file(folder / "pipe");
+    FAIL() << "a pipe was read";
+  } catch (const InputError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("not a regular file"));
+  }
+}
+
+TEST(FilesTest, RemovesWhatKilledProcessesLeftAndNothingElse) {
+  const TemporaryFolder folder;
+  const pid_t gone = fork();
+  if (gone == 0) _exit(0);
+  ASSERT_EQ(waitpid(gone, nullptr, 0), gone);
+  const std::string of_gone = std::to_string(gone) + "-3.tmp";
+  const std::vector<std::string> stale = {".last." + of_gone + ".safetensors", ".config." + of_gone,
+                                          ".a.b." + of_gone + ".nii.gz"};
+  const std::vector<std::string> kept = {
+      ".last." + std::to_string(getpid()) + "-3.tmp.safetensors",  // ours, at work
+      ".last." + std::to_string(getppid()) + "-3.tmp",             // another's, at work
+      "last." + of_gone + ".safetensors",                          // a user's: not hidden
+      ".notes.tmp",
+      ".x.12-.tmp",
+      ".x.-3.tmp",
+      ".x." + std::to_string(gone) + "3.tmp",
+      ".tmp",
+      "weights"};
+  for (const auto* names : {&stale, &kept})
+    for (const std::string& name : *names) std::ofstream(folder / name) << "x";
+  EXPECT_EQ(remove_stale_temporaries(folder.path()), 3);
+  for (const std::string& name : stale) EXPECT_FALSE(fs::exists(folder / name)) << name;
+  for (const std::string& name : kept) EXPECT_TRUE(fs::exists(folder / name)) << name;
+  EXPECT_EQ(remove_stale_temporaries(folder / "nowhere"), 0);
+}
+
+TEST(FilesTest, WritesUnderTheLongestNameThatTheFileSystemTakes) {
+  const TemporaryFolder folder;
+  const std::string name = std::string(248, 'n') + ".nii.gz";
+  write_file(folder / name, "x");
+  EXPECT_EQ(read_file(folder / name), "x");
 }
 
 }  // namespace

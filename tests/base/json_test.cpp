@@ -45,6 +45,61 @@ TEST(JsonTest, RefusesWhatIsNotWhole) {
     EXPECT_NE(refusal<InputError>([&] { parse_json(text, "f"); }), "accepted") << text;
 }
 
+TEST(JsonTest, AKeyGivenTwiceIsAnErrorWithBothLines) {
+  const auto message = [](const std::string& text) {
+    return refusal<InputError>([&] { parse_json(text, "set.json"); });
+  };
+  EXPECT_THAT(message("{\n\"training\": [1],\n\"x\": 2,\n\"training\": [2]}"),
+              AllOf(HasSubstr("set.json"), HasSubstr("\"training\""), HasSubstr("line 2"),
+                    HasSubstr("line 4")));
+  EXPECT_THAT(message("{\"a\": {\"lr\": 1, \"lr\": 1}}"), HasSubstr("\"lr\" stands twice"));
+  EXPECT_THAT(message("[{\"a\": 1}, {\"b\": 1, /* { */\n \"b\": [], \"c\": 1}]"),
+              AllOf(HasSubstr("in line 1"), HasSubstr("in line 2")));
+  EXPECT_THAT(message("{\"\\u0061\": 1, \"a\": 2}"), HasSubstr("twice"));  // the same, escaped
+  EXPECT_EQ(message("{\"a\": {\"a\": 1}, \"b\": {\"a\": 1}, \"A\": 1}"), "accepted");
+}
+
+TEST(JsonTest, NestsToALimitThatPrintingAndCopyingBear) {
+  const auto nested = [](std::size_t levels, const std::string& open, const std::string& close) {
+    std::string text;
+    for (std::size_t i = 0; i < levels; ++i) text += open;
+    text += "1";
+    for (std::size_t i = 0; i < levels; ++i) text += close;
+    return text;
+  };
+  for (const auto& [open, close] : {std::pair("[", "]"), std::pair("{\"a\":", "}")}) {
+    const Json deepest = parse_json(nested(kDeepestJson, open, close), "f");
+    EXPECT_EQ(parse_json(dump_json(deepest), "f"), deepest);
+    for (const std::size_t levels : {kDeepestJson + 1, std::size_t{20'000}, std::size_t{200'000}})
+      EXPECT_THAT(refusal<InputError>([&] { parse_json(nested(levels, open, close), "f"); }),
+                  HasSubstr("200 levels"));
+  }
+}
+
+// In the library's way each key is looked for among all before it: 4 * 10^10 comparisons.
+TEST(JsonTest, TakesAnObjectOfManyKeysInLinearTime) {
+  std::string text = "{";
+  for (int i = 0; i < 200'000; ++i)
+    text +=
+        (i ? ",\"" : "\"") + std::string("a long common beginning ") + std::to_string(i) + "\":0";
+  const Json json = parse_json(text + "}", "f");
+  EXPECT_EQ(json.size(), 200'000U);
+  EXPECT_EQ(json.back(), 0);
+}
+
+TEST(JsonTest, LimitsTheNumberOfValues) {
+  std::string text = "[0";
+  for (std::size_t i = 0; i < kMostJsonValues; ++i) text += ",0";
+  EXPECT_THAT(refusal<InputError>([&] { parse_json(text + "]", "f"); }), HasSubstr("values"));
+}
+
+TEST(JsonTest, SaysThatATextIsUtf16AndTakesAUtf8Mark) {
+  const std::string little("\xff\xfe{\0}\0", 6), big("\0{\0}", 4);
+  for (const std::string& text : {little, big})
+    EXPECT_THAT(refusal<InputError>([&] { parse_json(text, "f"); }), HasSubstr("UTF-8"));
+  EXPECT_EQ(parse_json("\xef\xbb\xbf{\"a\": 1}", "f")["a"], 1);
+}
+
 TEST(JsonTest, KeepsTheOrderOfKeys) {
   EXPECT_EQ(dump_json(parse_json(R"({"z": 1, "a": 2})", "f"), -1), R"({"z": 1, "a": 2})");
 }
@@ -75,6 +130,38 @@ TEST(ObjectReaderTest, NamesTheNearestKnownKeyForAnUnknownOne) {
   reader.get("momentum", 0.9);
   EXPECT_THAT(refusal<UsageError>([&] { reader.finish(); }),
               AllOf(HasSubstr("optimizer.learning_rat:"), HasSubstr("\"learning_rate\"")));
+}
+
+TEST(ObjectReaderTest, KnowsTheWordsOfOtherPrograms) {
+  const auto advice = [](const char* where, const Json& json,
+                         const std::vector<std::string>& known) {
+    ObjectReader reader(json, where);
+    for (const std::string& key : known) reader.has(key);
+    return refusal<UsageError>([&] { reader.finish(); });
+  };
+  const std::vector<std::string> optimizer = {"name", "lr", "momentum", "weight_decay", "schedule"};
+  for (const char* word : {"learning_rate", "initial_lr", "base_lr"})
+    EXPECT_THAT(advice("optimizer", {{word, 1}}, optimizer), HasSubstr("did you mean \"lr\"?"));
+  const std::vector<std::string> top = {"net", "data", "optimizer", "curriculum", "seed"};
+  EXPECT_THAT(advice("", {{"lr", 1}}, top), HasSubstr("\"optimizer.lr\""));
+  EXPECT_THAT(advice("", {{"batch_size", 1}}, top), HasSubstr("\"curriculum.0.batch\""));
+  EXPECT_THAT(advice("", {{"epochs", 1}}, top), HasSubstr("\"curriculum.0.epochs\""));
+  EXPECT_THAT(advice("", {{"model", 1}}, top), HasSubstr("\"net\""));
+  EXPECT_THAT(advice("curriculum.0", {{"num_epochs", 1}}, {"patch", "batch", "epochs"}),
+              HasSubstr("did you mean \"epochs\"?"));
+  EXPECT_THAT(advice("optimizer", {{"zzzzzzzz", 1}}, optimizer),
+              HasSubstr("name, lr, momentum, weight_decay, schedule"));
+}
+
+TEST(JsonTest, ACloseMatchIsCloseOrNothing) {
+  const std::vector<std::string> commands = {"train", "segment", "evaluate", "check", "plan"};
+  EXPECT_EQ(close_match("trian", commands), "train");
+  EXPECT_EQ(close_match("segmnt", commands), "segment");
+  EXPECT_EQ(close_match("evalute", commands), "evaluate");
+  EXPECT_EQ(close_match("chekc", commands), "check");
+  EXPECT_EQ(close_match("xyzzy", commands), "");
+  EXPECT_EQ(close_match("", commands), "");
+  EXPECT_EQ(close_match("train", {}), "");
 }
 
 TEST(ObjectReaderTest, SaysWhatItFoundAndWhatItExpected) {

@@ -4,6 +4,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <torch/torch.h>
 
 #include <cstdint>
@@ -67,6 +68,41 @@ TEST_F(SafeTensorsTest, GivesBackEveryDtypeAndShape) {
     EXPECT_TRUE(torch::equal(read.tensors.at(name), tensor)) << name;
     EXPECT_TRUE(read.tensors.at(name).is_contiguous()) << name;
   }
+}
+
+// Every single bit of the data, and of the header wherever what it says still makes sense.
+TEST_F(SafeTensorsTest, NoFlippedBitIsTakenForAValue) {
+  const torch::Tensor weights = torch::tensor({1.5F, -2.0F, 0.0F}).view({3, 1});
+  write_safetensors(file_, {.tensors = {{"w", weights}, {"step", torch::tensor(7)}},
+                            .metadata = {{"config", R"({"spacing_mm": [1, 1, 2.5]})"}}});
+  const std::string whole = read_file(file_);
+  for (std::size_t at = 0; at < whole.size(); ++at) {
+    for (int bit = 0; bit < 8; ++bit) {
+      std::string damaged = whole;
+      damaged[at] = static_cast<char>(damaged[at] ^ 1 << bit);
+      const std::string said = refusal_of(damaged);
+      if (said != "accepted") continue;
+      // Only where the checksum's own name is hit, and then all that it guards is as it was.
+      const SafeTensors read = read_safetensors(file_);
+      EXPECT_TRUE(torch::equal(read.tensors.at("w"), weights)) << at << " bit " << bit;
+      EXPECT_EQ(read.tensors.at("step").item<int>(), 7) << at << " bit " << bit;
+      EXPECT_EQ(read.metadata.at("config"), R"({"spacing_mm": [1, 1, 2.5]})") << at;
+      EXPECT_EQ(read.metadata.size(), 2U) << at << " bit " << bit;
+    }
+  }
+}
+
+TEST_F(SafeTensorsTest, TellsWhatWasGivenInAModelsPlace) {
+  EXPECT_THAT(refusal_of("\x1f\x8b\x08 and so on and on"), HasSubstr("a compressed file"));
+  EXPECT_THAT(refusal_of(std::string("\x5c\x01\0\0\0\0\0\0 header of NIfTI", 22)),
+              HasSubstr("NIfTI image"));
+  EXPECT_THAT(refusal_of("NRRD0004 and a header"), HasSubstr("NRRD image"));
+  EXPECT_THAT(refusal_of("{\"net\": {\"name\": \"unet\"}}"), HasSubstr("JSON file"));
+}
+
+TEST_F(SafeTensorsTest, DoesNotWaitForAPipe) {
+  ASSERT_EQ(mkfifo(file_.c_str(), 0600), 0);
+  EXPECT_THROW(read_safetensors(file_), InputError);
 }
 
 // A header of 128 bytes begins with 0x80, as a pickle does.

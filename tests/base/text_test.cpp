@@ -58,5 +58,10 @@ TEST(TextTest, ClockCountsMinutesAndHours) {
   EXPECT_EQ(clock_text(0), "0:00");
 }
 
+TEST(TextTest, WritesControlCharactersOut) {
+  EXPECT_EQ(printable("a\nb\t\x1b[31m\x7f"), "a\\nb\\t\\x1b[31m\\x7f");
+  EXPECT_EQ(printable("Müller, 日本"), "Müller, 日本");
+}
+
 }  // namespace
 }  // namespace lamp

@@ -83,5 +83,21 @@ TEST_F(InterruptionTest, SigintAndSigtermSaveAndExitWithTheirCodes) {
   }
 }
 
+// A terminal that closes; under nohup it is none of the program's business.
+TEST_F(InterruptionTest, AClosedTerminalSavesAsSigtermDoes) {
+  const int status = train_and_signal("closed", SIGHUP, std::chrono::milliseconds(1500));
+  ASSERT_TRUE(WIFEXITED(status));
+  if (WEXITSTATUS(status) != 0) {
+    EXPECT_EQ(WEXITSTATUS(status), 128 + SIGTERM);
+    EXPECT_TRUE(fs::exists(folder_ / "closed" / "state" / "state.safetensors"));
+  }
+  EXPECT_EQ(run_lamp(arguments("closed")).exit_code, 0);
+  const auto before = std::signal(SIGHUP, SIG_IGN);
+  const int ignored = train_and_signal("nohup", SIGHUP, std::chrono::milliseconds(1000));
+  std::signal(SIGHUP, before);
+  EXPECT_TRUE(WIFEXITED(ignored));
+  EXPECT_EQ(WEXITSTATUS(ignored), 0);
+}
+
 }  // namespace
 }  // namespace lamp::testing

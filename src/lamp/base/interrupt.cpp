@@ -1,4 +1,4 @@
-// One flag and two handlers.
+// One flag and its handlers.
 #include "lamp/base/interrupt.h"
 
 #include <atomic>
@@ -21,11 +21,22 @@ void remember(int signal) {
   }
 }
 
+std::atomic<bool> terminal_closed{false};
+
+// Closing a terminal may send it twice, so the second is no more urgent than the first.
+void remember_hang_up(int) {
+  terminal_closed = true;
+  int none = 0;
+  signal_seen.compare_exchange_strong(none, SIGTERM);
+}
+
 }  // namespace
 
 void watch_signals() {
   std::signal(SIGINT, remember);
   std::signal(SIGTERM, remember);
+  std::signal(SIGPIPE, SIG_IGN);
+  if (std::signal(SIGHUP, remember_hang_up) == SIG_IGN) std::signal(SIGHUP, SIG_IGN);  // nohup
 }
 
 int caught_signal() { return signal_seen.load(); }
@@ -35,9 +46,8 @@ void set_caught_signal(int signal) { signal_seen.store(signal); }
 void throw_if_interrupted(const char* what_was_saved) {
   const int signal = caught_signal();
   if (signal == 0) return;
-  throw Interrupted(std::string("stopped by ") + (signal == SIGINT ? "SIGINT" : "SIGTERM") + ": " +
-                        what_was_saved,
-                    signal);
+  const char* name = terminal_closed ? "SIGHUP" : signal == SIGINT ? "SIGINT" : "SIGTERM";
+  throw Interrupted(std::string("stopped by ") + name + ": " + what_was_saved, signal);
 }
 
 }  // namespace lamp

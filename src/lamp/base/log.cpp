@@ -5,12 +5,14 @@
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include <cstdlib>
 #include <memory>
 #include <mutex>
 #include <set>
 #include <utility>
 
 #include "lamp/base/errors.h"
+#include "lamp/base/text.h"
 
 namespace lamp {
 namespace {
@@ -19,6 +21,9 @@ struct Sinks {
   Sinks() {
     terminal->set_pattern("%^%v%$");
     terminal->set_level(spdlog::level::info);
+    const char* no_color = std::getenv("NO_COLOR");  // no-color.org: set and not empty
+    if (no_color != nullptr && *no_color != '\0')
+      terminal->set_color_mode(spdlog::color_mode::never);
   }
   std::mutex mutex;  // guards everything below
   std::shared_ptr<spdlog::sinks::stderr_color_sink_mt> terminal =
@@ -32,19 +37,28 @@ Sinks& sinks() {
   return instance;
 }
 
+// A full disk costs the log, not the work.
+void log_to_file(Sinks& all, const spdlog::details::log_msg& line) try {
+  all.file->log(line);
+  all.file->flush();
+} catch (const spdlog::spdlog_ex& error) {
+  all.file.reset();
+  const std::string text = std::string("warning: the log file is given up: ") + error.what();
+  all.terminal->log({spdlog::string_view_t("lamp"), spdlog::level::warn,
+                     spdlog::string_view_t(text.data(), text.size())});
+}
+
 void write(spdlog::level::level_enum level, const std::string& message) {
   Sinks& all = sinks();
   const std::lock_guard lock(all.mutex);
+  const std::string shown = printable(message);
   const spdlog::details::log_msg line(spdlog::string_view_t("lamp"), level,
-                                      spdlog::string_view_t(message.data(), message.size()));
+                                      spdlog::string_view_t(shown.data(), shown.size()));
   if (all.terminal->should_log(level)) {
     all.terminal->log(line);
     all.terminal->flush();
   }
-  if (all.file) {
-    all.file->log(line);
-    all.file->flush();
-  }
+  if (all.file) log_to_file(all, line);
 }
 
 }  // namespace

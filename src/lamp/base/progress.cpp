@@ -64,7 +64,7 @@ std::string Progress::line(const std::string& note) const {
   }
   std::string text = title_ + " " + bar;
   text += std::to_string(done_) + "/" + std::to_string(total_) + " " + fixed(rate, 2) + "/s, ";
-  text += clock_text(left) + " left, " + note;
+  text += clock_text(left) + " left, " + printable(note);
   return text;
 }
 

@@ -1,9 +1,11 @@
 // A reader that believes nothing in the header, and an atomic writer.
 #include "lamp/base/safetensors.h"
 
+#include <libdeflate.h>
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdint>
 #include <cstring>
 #include <fstream>
@@ -14,6 +16,7 @@
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
 #include "lamp/base/json.h"
+#include "lamp/base/text.h"
 
 namespace lamp {
 namespace {
@@ -21,6 +24,7 @@ namespace {
 constexpr std::uint64_t kLargestHeaderBytes = 100'000'000;  // the limit of the Python package
 constexpr std::uint64_t kLargestTensorBytes = std::uint64_t{1} << 50;
 constexpr std::size_t kMostDimensions = 64;  // torch's own limit
+constexpr const char* kChecksum = "checksum";
 
 const std::vector<std::pair<std::string, torch::ScalarType>>& dtypes() {
   static const std::vector<std::pair<std::string, torch::ScalarType>> table = {
@@ -35,18 +39,75 @@ const std::vector<std::pair<std::string, torch::ScalarType>>& dtypes() {
   throw InputError("not a usable safetensors file", file.string(), detail);
 }
 
+std::string dtype_name(torch::ScalarType type) {
+  const auto found = std::find_if(dtypes().begin(), dtypes().end(),
+                                  [&](const auto& pair) { return pair.second == type; });
+  TORCH_CHECK(found != dtypes().end(), "safetensors has no dtype for ", type);
+  return found->first;
+}
+
+// CRC-32 over the content rather than the bytes of the file, so that whoever copies it with another
+// library, in another order, keeps a checksum that holds.
+class Checksum {
+ public:
+  void add(const void* bytes, std::size_t count) { crc_ = libdeflate_crc32(crc_, bytes, count); }
+  void add(const std::string& text) {
+    add(text.data(), text.size());
+    add("", 1);  // the zero behind it: "ab", "c" is not "a", "bc"
+  }
+  void add(const std::map<std::string, std::string>& metadata) {
+    for (const auto& [key, value] : metadata) {
+      if (key == kChecksum) continue;
+      add(key);
+      add(value);
+    }
+  }
+  // On the CPU and contiguous; in the order of the names.
+  void add(const std::string& name, const torch::Tensor& tensor) {
+    add(name);
+    add(dtype_name(tensor.scalar_type()) + c10::str(tensor.sizes()));
+    add(tensor.data_ptr(), tensor.nbytes());
+  }
+  std::string text() const { return c10::str("crc32:", std::hex, crc_); }
+
+ private:
+  std::uint32_t crc_ = 0;
+};
+
 struct Header {
   Json json;
   std::uint64_t data_start = 0;  // in the file
   std::uint64_t data_bytes = 0;
 };
 
+// The kinds of file that are given as a model by mistake.
+std::string what_it_is(const unsigned char (&prefix)[8]) {
+  const std::string_view start(reinterpret_cast<const char*>(prefix), sizeof prefix);
+  if (start.starts_with("\x1f\x8b")) return "a compressed file (an image?)";
+  if (start.starts_with("\x5c\x01") || start.starts_with("\x1c\x02")) return "a NIfTI image";
+  if (start.starts_with("NRRD")) return "an NRRD image";
+  if (start.starts_with("ObjectTy") || start.starts_with("NDims")) return "a MetaImage";
+  if (start.starts_with("{") || start.starts_with("//")) return "a JSON file";
+  return "";
+}
+
+// A FIFO would keep the stream waiting for a writer.
+std::ifstream open_regular(const std::filesystem::path& file) {
+  std::error_code error;
+  const auto status = std::filesystem::status(file, error);
+  if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status))
+    throw InputError("cannot read", file.string(), "not a regular file, expected a model");
+  errno = 0;
+  std::ifstream in(file, std::ios::binary);
+  if (!in) throw InputError("cannot read", file.string(), cannot_read_detail(errno));
+  return in;
+}
+
 Header read_header(std::ifstream& in, const std::filesystem::path& file) {
   std::error_code error;
   const std::uint64_t size = std::filesystem::file_size(file, error);
-  if (!in || error) throw InputError("cannot read", file.string(), "no such file, or not readable");
   unsigned char prefix[8] = {};
-  if (size < sizeof prefix || !in.read(reinterpret_cast<char*>(prefix), sizeof prefix))
+  if (error || size < sizeof prefix || !in.read(reinterpret_cast<char*>(prefix), sizeof prefix))
     refuse(file, std::to_string(size) + " bytes are too few for a header; the file was cut short");
   std::uint64_t length = 0;
   for (int i = 7; i >= 0; --i) length = length << 8 | prefix[i];
@@ -59,12 +120,16 @@ Header read_header(std::ifstream& in, const std::filesystem::path& file) {
           "Python with "
           "safetensors.torch.save_file(torch.load(path, weights_only=True), 'model.safetensors')");
     }
+    if (const std::string other = what_it_is(prefix); !other.empty())
+      refuse(file, "found " + other + ", expected a model that lamp train has written");
     refuse(file, "the header claims " + std::to_string(length) + " bytes, but the file holds " +
                      std::to_string(size) + "; it is damaged or of another format");
   }
   std::string text(length, '\0');
   if (!in.read(text.data(), static_cast<std::streamsize>(length)))
     refuse(file, "cut short inside its header");
+  if (!text.starts_with('{'))
+    refuse(file, "its header is no JSON object; expected a model that lamp train has written");
   Header header{parse_json(text, file.string()), sizeof prefix + length,
                 size - sizeof prefix - length};
   if (!header.json.is_object()) refuse(file, "its header is no JSON object");
@@ -133,10 +198,24 @@ Entry parse_entry(const std::string& name, const Json& json, const std::filesyst
   return entry;
 }
 
+// Takes it out of the metadata, which then is what was given to the writer.
+void verify_checksum(SafeTensors& content, const std::filesystem::path& file) {
+  const auto stored = content.metadata.extract(kChecksum);
+  if (!stored) return;  // written by another program
+  Checksum found;
+  found.add(content.metadata);
+  for (const auto& [name, tensor] : content.tensors) found.add(name, tensor);
+  if (found.text() == stored.mapped()) return;
+  refuse(file, "its checksum is " + found.text() + ", expected " +
+                   printable(stored.mapped().substr(0, 40)) +
+                   ": bits have changed since it was written; get it again, or, if it was edited "
+                   "on purpose, remove \"checksum\" from its __metadata__");
+}
+
 }  // namespace
 
 SafeTensors read_safetensors(const std::filesystem::path& file) {
-  std::ifstream in(file, std::ios::binary);
+  std::ifstream in = open_regular(file);
   const Header header = read_header(in, file);
   SafeTensors content{.tensors = {}, .metadata = metadata_of(header, file)};
   std::vector<Entry> entries;
@@ -164,32 +243,38 @@ SafeTensors read_safetensors(const std::filesystem::path& file) {
       refuse(file, "cut short in tensor " + entry.name);
     content.tensors[entry.name] = std::move(tensor);
   }
+  verify_checksum(content, file);
   return content;
 }
 
 std::map<std::string, std::string> read_safetensors_metadata(const std::filesystem::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  return metadata_of(read_header(in, file), file);
+  std::ifstream in = open_regular(file);
+  auto metadata = metadata_of(read_header(in, file), file);
+  metadata.erase(kChecksum);
+  return metadata;
 }
 
 void write_safetensors(const std::filesystem::path& file, const SafeTensors& content) {
-  Json header = Json::object();
-  if (!content.metadata.empty()) header["__metadata__"] = content.metadata;
-  std::vector<std::pair<std::string, torch::Tensor>> order(content.tensors.begin(),
-                                                           content.tensors.end());
+  std::vector<std::pair<std::string, torch::Tensor>> order;
+  Checksum checksum;
+  checksum.add(content.metadata);
+  for (const auto& [name, tensor] : content.tensors) {
+    order.emplace_back(name, tensor.detach().cpu().contiguous());
+    checksum.add(name, order.back().second);
+  }
   // Wide types first keeps every tensor aligned, as the Python package writes them.
   std::stable_sort(order.begin(), order.end(), [](const auto& a, const auto& b) {
     return a.second.element_size() > b.second.element_size();
   });
+  Json header = Json::object();
+  header["__metadata__"] = content.metadata;
+  header["__metadata__"][kChecksum] = checksum.text();
   std::uint64_t offset = 0;
   for (const auto& [name, tensor] : order) {
-    const auto dtype = std::find_if(
-        dtypes().begin(), dtypes().end(),
-        [type = tensor.scalar_type()](const auto& pair) { return pair.second == type; });
-    TORCH_CHECK(dtype != dtypes().end(), "safetensors has no dtype for ", tensor.scalar_type());
-    const std::uint64_t end = offset + tensor.numel() * tensor.element_size();
-    header[name] = {
-        {"dtype", dtype->first}, {"shape", tensor.sizes().vec()}, {"data_offsets", {offset, end}}};
+    const std::uint64_t end = offset + tensor.nbytes();
+    header[name] = {{"dtype", dtype_name(tensor.scalar_type())},
+                    {"shape", tensor.sizes().vec()},
+                    {"data_offsets", {offset, end}}};
     offset = end;
   }
   std::string text = header.dump();
@@ -199,10 +284,7 @@ void write_safetensors(const std::filesystem::path& file, const SafeTensors& con
   AtomicFile out(file);
   out.write(prefix, sizeof prefix);
   out.write(text);
-  for (const auto& [name, tensor] : order) {
-    const torch::Tensor bytes = tensor.detach().cpu().contiguous();
-    out.write(bytes.data_ptr(), bytes.numel() * bytes.element_size());
-  }
+  for (const auto& [name, tensor] : order) out.write(tensor.data_ptr(), tensor.nbytes());
   out.commit();
 }
 

@@ -1,6 +1,8 @@
 // Tensors in a file that any Python reads with the safetensors package, and that cannot carry code.
 // Layout: 8 bytes little-endian header length, a JSON header {name: {dtype, shape, data_offsets}},
-// then the bytes, row-major.
+// then the bytes, row-major. Files that we write carry a checksum of all that they say, as
+// "checksum" in __metadata__: without it a flipped bit in a weight would show later, as NaN, or
+// never.
 #pragma once
 
 #include <torch/types.h>
@@ -13,12 +15,12 @@ namespace lamp {
 
 struct SafeTensors {
   std::map<std::string, torch::Tensor> tensors;  // on the CPU, contiguous
-  std::map<std::string, std::string> metadata;   // the header's __metadata__
+  std::map<std::string, std::string> metadata;   // the header's __metadata__, without "checksum"
 };
 
-// Checks every length and offset against the file's true size before it allocates. Throws
-// InputError for a file that is cut short, overlapping, of an unknown dtype, or (by its first
-// bytes) a PyTorch pickle, which is never opened.
+// Checks every length and offset against the file's true size before it allocates, and the checksum
+// where there is one. Throws InputError for a file that is cut short, overlapping, of an unknown
+// dtype, damaged, no regular file, or (by its first bytes) a PyTorch pickle, which is never opened.
 SafeTensors read_safetensors(const std::filesystem::path& file);
 
 // Only __metadata__, without reading the tensors' bytes.

@@ -2,10 +2,14 @@
 // becomes a line on stderr and an exit code.
 #include <ATen/Parallel.h>
 #include <malloc.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
+#include <exception>
 #include <iostream>
 #include <string>
 #include <thread>
@@ -14,7 +18,9 @@
 #include "lamp/base/interrupt.h"
 #include "lamp/base/log.h"
 #include "lamp/base/out_of_memory.h"
+#include "lamp/base/text.h"
 #include "lamp/cli/commands.h"
+#include "lamp/cli/suggestions.h"
 
 #ifndef LAMP_VERSION
 #define LAMP_VERSION "0"
@@ -49,8 +55,42 @@ std::string one_line(std::string text) {
 
 int report(const std::string& message, int exit_code) {
   std::fflush(stdout);
-  std::cerr << "lamp: " << one_line(message) << std::endl;
+  std::cerr << "lamp: " << printable(message) << std::endl;
   return exit_code;
+}
+
+// What was printed may still wait in a buffer for a disk that is full or a reader that is gone.
+int flush_output(int exit_code) {
+  errno = 0;
+  std::cout.flush();
+  const bool written = std::fflush(stdout) == 0 && std::ferror(stdout) == 0 && std::cout.good();
+  if (written || exit_code != kExitOk) return exit_code;
+  return report(std::string("cannot write the standard output: ") +
+                    std::strerror(errno == 0 ? EIO : errno) +
+                    "; its text is incomplete, files that were written are whole",
+                kExitRuntime);
+}
+
+// An exception that no thread has caught: one line, too, instead of an abort.
+[[noreturn]] void last_words() {
+  try {
+    if (const auto error = std::current_exception()) std::rethrow_exception(error);
+    report("stopped by an error in the program", kExitRuntime);
+  } catch (const std::exception& error) {
+    report(one_line(error.what()) + "; the last saved state is whole", kExitRuntime);
+  } catch (...) {
+    report("stopped by an unknown error", kExitRuntime);
+  }
+  _exit(kExitRuntime);
+}
+
+// What would make it fit, in the words of the command that ran.
+std::string smaller(int argc, char** argv) {
+  const auto is = [](const char* word) { return std::string_view(word) == "train"; };
+  if (std::any_of(argv + 1, argv + argc, is))
+    return "use a smaller batch or patch (curriculum.0.batch, curriculum.0.patch), a narrower "
+           "network (net.width) or more devices; lamp plan says what fits";
+  return "use a smaller patch (--patch) or a smaller network; lamp plan says what fits";
 }
 
 int run(int argc, char** argv) {
@@ -78,11 +118,13 @@ int run(int argc, char** argv) {
   add_experiment_command(app, globals);
   app.parse_complete_callback([&globals] { apply(globals); });
   try {
+    if (const auto unknown = unknown_command(app, argc, argv)) return report(*unknown, kExitUsage);
     app.parse(argc, argv);
     return kExitOk;
   } catch (const CLI::Success& success) {  // --help and --version
     return app.exit(success);
   } catch (const CLI::ParseError& error) {
+    if (const auto unknown = unknown_option(app)) return report(*unknown, kExitUsage);
     return report(std::string(error.what()) + "; see lamp --help", kExitUsage);
   }
 }
@@ -93,23 +135,32 @@ void print_json(const Json& value) { std::cout << dump_json(value) << std::endl;
 
 }  // namespace lamp
 
+namespace lamp {
+namespace {
+
+int run_and_report(int argc, char** argv) {
+  try {
+    return run(argc, argv);
+  } catch (const Error& error) {
+    return report(error.what(), error.exit_code());
+  } catch (const std::bad_alloc&) {
+    return report("out of memory: " + smaller(argc, argv), kExitDoesNotFit);
+  } catch (const c10::Error& error) {
+    const std::string message = one_line(error.what_without_backtrace());
+    if (is_out_of_memory(error))
+      return report(message + "; " + smaller(argc, argv), kExitDoesNotFit);
+    return report(message, kExitRuntime);
+  } catch (const std::exception& error) {
+    return report(one_line(error.what()), kExitRuntime);
+  }
+}
+
+}  // namespace
+}  // namespace lamp
+
 int main(int argc, char** argv) {
+  std::set_terminate(lamp::last_words);
   lamp::keep_heap();
   lamp::watch_signals();
-  const std::string smaller =
-      "use a smaller patch (--patch) or a smaller network; lamp plan says what fits";
-  try {
-    return lamp::run(argc, argv);
-  } catch (const lamp::Error& error) {
-    return lamp::report(error.what(), error.exit_code());
-  } catch (const std::bad_alloc&) {
-    return lamp::report("out of memory: " + smaller, lamp::kExitDoesNotFit);
-  } catch (const c10::Error& error) {
-    const std::string message = lamp::one_line(error.what_without_backtrace());
-    if (lamp::is_out_of_memory(error))
-      return lamp::report(message + "; " + smaller, lamp::kExitDoesNotFit);
-    return lamp::report(message, lamp::kExitRuntime);
-  } catch (const std::exception& error) {
-    return lamp::report(error.what(), lamp::kExitRuntime);
-  }
+  return lamp::flush_output(lamp::run_and_report(argc, argv));
 }

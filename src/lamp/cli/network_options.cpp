@@ -9,8 +9,11 @@ namespace {
 
 // A number or a list where it reads as one, else the word itself.
 Json value_of(const std::string& text) {
-  const Json parsed = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-  return parsed.is_discarded() ? Json(text) : parsed;
+  try {
+    return parse_json(text, "the command line");
+  } catch (const InputError&) {
+    return text;
+  }
 }
 
 }  // namespace

@@ -1,0 +1,95 @@
+// What the program says to words it does not know, and to an output that cannot be written.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <csignal>
+#include <fstream>
+
+#include "support/ball_dataset.h"
+#include "support/run_program.h"
+
+namespace lamp::testing {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+void expect_usage_error(const std::string& arguments, const std::string& part) {
+  const ProgramResult result = run_lamp(arguments);
+  EXPECT_EQ(result.exit_code, 2) << arguments << ": " << result.err;
+  EXPECT_THAT(result.err, HasSubstr(part)) << arguments;
+  EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1) << result.err;
+}
+
+TEST(CommandLineTest, AMistypedCommandIsNamedWithTheRightOne) {
+  expect_usage_error("trian -d data", "\"trian\" is no command; did you mean \"lamp train\"?");
+  expect_usage_error("segmnt", "\"lamp segment\"");
+  expect_usage_error("evalute", "\"lamp evaluate\"");
+  expect_usage_error("--json --seed 3 chekc x", "\"lamp check\"");
+  expect_usage_error("xyzzy", "the commands are ");
+}
+
+TEST(CommandLineTest, CommandsOfOtherProgramsAreUnderstood) {
+  expect_usage_error("predict -i x", "\"lamp segment\"");
+  expect_usage_error("fit", "\"lamp train\"");
+  expect_usage_error("eval", "\"lamp evaluate\"");
+  expect_usage_error("preprocess", "\"lamp prepare\"");
+}
+
+TEST(CommandLineTest, AnOptionOfOtherProgramsIsNamedWithOurs) {
+  expect_usage_error("train -o run --epochs 3", "--set curriculum.0.epochs=");
+  expect_usage_error("train -o run --lr 1e-3", "--set optimizer.lr=");
+  expect_usage_error("train -o run --learning_rate=1e-3", "--set optimizer.lr=");
+  expect_usage_error("train --batch-size 3", "--set curriculum.0.batch=");  // and -o is missing
+  expect_usage_error("train -o run --resum", "\"--resume\"");
+  expect_usage_error("train -o run --gpus 2", "--device cuda:0");
+  expect_usage_error("segment -m a -i b -o c --roi-size 3", "\"--patch\"");
+  expect_usage_error("segment -m a -i b -o c --save_probabilites", "\"--save-probabilities\"");
+  expect_usage_error("evaluate -p a -r b --ground-truth c", "\"--reference\"");
+}
+
+TEST(CommandLineTest, AFullOutputIsAnError) {
+  const TemporaryFolder folder;
+  write_ball_dataset(folder / "data", 2);
+  const std::string data = "'" + (folder / "data").string() + "'";
+  for (const std::string& arguments :
+       {std::string("--version"), std::string("--help"), "check " + data, "check --json " + data,
+        std::string("info --net unet"), std::string("info --net unet --json"),
+        std::string("simulate --stages 2 --microbatches 2")}) {
+    const std::string command =
+        "'" LAMP_PROGRAM "' " + arguments + " >/dev/full 2>'" + (folder / "err").string() + "'";
+    const int status = std::system(command.c_str());
+    EXPECT_EQ(WEXITSTATUS(status), 1) << arguments;
+    EXPECT_THAT(text_of(folder / "err"), HasSubstr("cannot write the standard output"))
+        << arguments;
+  }
+}
+
+TEST(CommandLineTest, AReaderOfMessagesThatLeavesDoesNotEndATraining) {
+  const TemporaryFolder folder;
+  write_ball_dataset(folder / "data", 3);
+  std::ofstream(folder / "config.json") << ball_config().dump();
+  const std::string command = "{ '" LAMP_PROGRAM "' train -v -d '" + (folder / "data").string() +
+                              "' -c '" + (folder / "config.json").string() + "' -o '" +
+                              (folder / "run").string() + "'; echo $? >'" +
+                              (folder / "code").string() + "'; } 2>&1 | true";
+  ASSERT_EQ(std::system(("bash -c \"" + command + "\"").c_str()), 0);
+  // The pipe's reader is gone at once, so the shell comes back before the training does.
+  for (int i = 0; i < 600 && text_of(folder / "code").empty(); ++i) usleep(100'000);
+  EXPECT_EQ(text_of(folder / "code"), "0\n");
+  EXPECT_TRUE(std::filesystem::exists(folder / "run" / "last.safetensors"));
+}
+
+TEST(CommandLineTest, AFileNameCannotCommandTheTerminal) {
+  const TemporaryFolder folder;
+  const std::string name = "evil\n\x1b[2Jname.nii.gz";
+  std::ofstream(folder / name) << "no image";
+  const ProgramResult result = run_lamp("check \"" + (folder / name).string() + "\"");
+  EXPECT_EQ(result.exit_code, 3);
+  EXPECT_THAT(result.err, HasSubstr("evil\\n\\x1b[2Jname.nii.gz"));
+  EXPECT_THAT(result.err, Not(HasSubstr("\x1b")));
+}
+
+}  // namespace
+}  // namespace lamp::testing
