@@ -54,6 +54,12 @@ TEST_F(NiftiDamageTest, RefusesBytesBehindTheVoxels) {
   expect_image_refused(file(plain + std::string(4, 'x')), "behind its last voxel");
   expect_image_refused(file(plain + std::string(512, '\0')), "behind its last voxel");
   EXPECT_NO_THROW(read_image(file(plain + std::string(100, '\0'))));
+  // gzip(1) takes zeros behind the last member for padding, of whatever length, and nothing else.
+  const std::string packed = gzip(plain, 1);
+  for (const std::size_t zeros : {1, 511, 512, 100000})
+    EXPECT_NO_THROW(read_image(file(packed + std::string(zeros, '\0'), "b.nii.gz")));
+  expect_image_refused(file(packed + std::string(511, '\0') + "x", "b.nii.gz"), "bytes behind");
+  expect_image_refused(file(packed + std::string(8, '\0') + packed, "b.nii.gz"), "bytes behind");
   expect_image_refused(file(gzip(plain + std::string(4, 'x'), 1), "b.nii.gz"), "behind its last");
   expect_image_refused(file(gzip(plain + std::string(4000, 'x'), 1), "b.nii.gz"), "more bytes");
 }

@@ -41,6 +41,15 @@ TEST_F(NiftiTest, ReadsSeveralGzipMembersAsOneFile) {
   const auto path =
       file(gzip(plain.substr(0, 5000), 1) + gzip(plain.substr(5000), 6), "members.nii.gz");
   EXPECT_TRUE(torch::equal(read_image(path).voxels, volume.voxels.to(torch::kFloat32)));
+  // The first ones may end within the header, and be empty.
+  for (const std::size_t first : {0, 1, 4, 347, 348, 351, 352, 353}) {
+    const auto short_member =
+        file(gzip(plain.substr(0, first), 1) + gzip("", 1) + gzip(plain.substr(first, 10), 1) +
+                 gzip(plain.substr(first + 10), 6),
+             "short.nii.gz");
+    EXPECT_TRUE(torch::equal(read_image(short_member).voxels, volume.voxels.to(torch::kFloat32)));
+    expect_same_grid(read_volume_header(short_member).geometry, read_image(path).geometry, 0);
+  }
 }
 
 TEST_F(NiftiTest, SkipsHeaderExtensionsAndRefusesVoxelsWithinOne) {
@@ -53,7 +62,7 @@ TEST_F(NiftiTest, SkipsHeaderExtensionsAndRefusesVoxelsWithinOne) {
   expect_image_refused(file(changed(bytes, kVoxOffset, 368.F)), "extension");
 }
 
-TEST_F(NiftiTest, AppliesTheScalingAndRefusesABrokenOne) {
+TEST_F(NiftiTest, AppliesTheScaling) {
   const Volume volume = straight();
   std::string bytes = changed(bytes_of_file(volume), kSlope, 0.5F);
   bytes = changed(bytes, kSlope + 4, -3.F);
@@ -61,7 +70,6 @@ TEST_F(NiftiTest, AppliesTheScalingAndRefusesABrokenOne) {
       torch::equal(read_image(file(bytes)).voxels, volume.voxels.to(torch::kFloat32) * 0.5 - 3));
   EXPECT_TRUE(torch::equal(read_image(file(changed(bytes, kSlope, 0.F))).voxels,
                            volume.voxels.to(torch::kFloat32)));
-  expect_image_refused(with_field(kSlope, kNan), "scl_slope");
 }
 
 // A hand-made file as nibabel would save np.arange(24).reshape(2, 3, 4) with the affine of 2, 3, 4
@@ -118,30 +126,11 @@ TEST_F(NiftiTest, ReadsBigEndianFiles) {
 
 TEST_F(NiftiTest, ReadsNifti2) {
   const Volume volume = sample();
-  const std::string one = bytes_of_file(volume);
-  const auto number = [&](std::size_t offset) {
-    float value = 0;
-    std::memcpy(&value, one.data() + offset, sizeof value);
-    return static_cast<double>(value);
-  };
-  std::string two(544, '\0');
-  two = changed<std::int32_t>(two, 0, 540);
-  std::memcpy(two.data() + 4, "n+2\0\r\n\032\n", 8);
-  two = changed<std::int16_t>(two, 12, 4);
-  two = changed<std::int16_t>(two, 14, 16);
-  const std::int64_t dim[8] = {3, 24, 20, 16, 1, 1, 1, 1};
-  std::memcpy(two.data() + 16, dim, sizeof dim);
-  for (int i = 0; i < 8; ++i) two = changed(two, 104 + 8 * i, number(kPixdim + 4 * i));
-  two = changed<std::int64_t>(two, 168, 544);
-  two = changed<std::int32_t>(two, 344, 1);
-  two = changed<std::int32_t>(two, 348, 1);
-  for (int i = 0; i < 6; ++i) two = changed(two, 352 + 8 * i, number(kQuatern + 4 * i));
-  for (int i = 0; i < 12; ++i) two = changed(two, 400 + 8 * i, number(kSrow + 4 * i));
-  two = changed<std::int32_t>(two, 500, 2);
-  const Volume back = read_image(file(two + one.substr(352)));
+  const std::string two = as_nifti2(bytes_of_file(volume));
+  const Volume back = read_image(file(two));
   EXPECT_TRUE(torch::equal(back.voxels, volume.voxels.to(torch::kFloat32)));
   expect_same_grid(volume.geometry, back.geometry, 1e-6);
-  expect_image_refused(file((two + one.substr(352)).substr(0, 400)), "cut short");
+  expect_image_refused(file(two.substr(0, 400)), "cut short");
 }
 
 TEST_F(NiftiTest, RefusesAnAffineThatIsNoPlaceInSpace) {

@@ -4,9 +4,9 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
+#include "lamp/base/host_memory.h"
 #include "lamp/base/memory_counter.h"
 #include "lamp/base/text.h"
-#include "lamp/inference/host_memory.h"
 #include "lamp/inference/predictor.h"
 #include "lamp/nets/net_factory.h"
 

@@ -3,7 +3,6 @@
 
 #include <fcntl.h>
 #include <signal.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -16,6 +15,7 @@
 #include <utility>
 
 #include "lamp/base/errors.h"
+#include "lamp/base/regular_file.h"
 
 namespace lamp {
 namespace fs = std::filesystem;
@@ -125,36 +125,14 @@ std::string cannot_read_detail(int error) {
 }
 
 std::string read_file(const fs::path& path, std::size_t limit_bytes) {
-  // Opening a FIFO for reading would wait for a writer.
-  const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (descriptor < 0) throw InputError("cannot read", path.string(), cannot_read_detail(errno));
-  struct Closer {
-    int descriptor;
-    ~Closer() { close(descriptor); }
-  } closer{descriptor};
-  struct stat status {};
-  if (fstat(descriptor, &status) != 0 || !S_ISREG(status.st_mode))
-    throw InputError("cannot read", path.string(),
-                     S_ISDIR(status.st_mode)
-                         ? "found a folder, expected a file"
-                         : "not a regular file (a pipe, socket or device); copy it to a file");
-  const auto size = static_cast<std::size_t>(status.st_size);
+  const RegularFile file(path);
+  const auto size = static_cast<std::size_t>(file.size());
   if (size > limit_bytes) {
     throw InputError("cannot read", path.string(),
                      std::to_string(size) + " bytes, more than the " + std::to_string(limit_bytes) +
                          " that such a file may have");
   }
-  std::string bytes(size, '\0');
-  std::size_t done = 0;
-  while (done < size) {
-    const ssize_t got = read(descriptor, bytes.data() + done, size - done);
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0)
-      throw InputError("cannot read", path.string(),
-                       got < 0 ? cannot_read_detail(errno) : "it shrank while it was read");
-    done += static_cast<std::size_t>(got);
-  }
-  return bytes;
+  return file.start(size);
 }
 
 int remove_stale_temporaries(const fs::path& folder) {

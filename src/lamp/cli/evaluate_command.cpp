@@ -5,6 +5,7 @@
 
 #include "lamp/cli/commands.h"
 #include "lamp/cli/dataset_options.h"
+#include "lamp/cli/orientation_option.h"
 #include "lamp/evaluation/evaluation.h"
 #include "lamp/evaluation/summary.h"
 
@@ -22,6 +23,7 @@ void add_evaluate_command(CLI::App& app, const GlobalOptions& globals) {
                       "dataset.json with the labels' names and what was annotated");
   command->add_option("-o,--output", *output, "summary.json to write (default: beside PRED)");
   add_outside_option(*command);
+  add_orientation_option(*command, options->nifti_form);
   command->callback([options, output, &globals] {
     const EvaluationResult result = evaluate_folders(*options);
     if (output->empty()) *output = default_summary(options->prediction);

@@ -6,6 +6,7 @@
 #include "lamp/base/errors.h"
 #include "lamp/base/text.h"
 #include "lamp/cli/commands.h"
+#include "lamp/cli/orientation_option.h"
 #include "lamp/inference/segmenter.h"
 #include "lamp/inference/test_time_mirroring.h"
 
@@ -103,6 +104,7 @@ void add_segment_command(CLI::App& app, const GlobalOptions& globals) {
   command->add_flag("--save-probabilities", options->segment.save_probabilities,
                     "also <case>_prob: the softmax of every class");
   add_cleaning_options(*command, *options);
+  add_orientation_option(*command, options->segment.nifti_form);
   command->callback([options, &globals] { run(*options, globals); });
 }
 

@@ -1,19 +1,18 @@
 // Stat first, digest second, so that a change in between shows at the next stat.
 #include "lamp/data/case_sources.h"
 
-#include <fcntl.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <cerrno>
 #include <chrono>
-#include <cstring>
 
 #include "lamp/base/files.h"
+#include "lamp/base/regular_file.h"
 #include "lamp/base/sha256.h"
-#include "lamp/data/stored_data.h"
+#include "lamp/data/stored_volume.h"
 
 namespace lamp {
 namespace fs = std::filesystem;
@@ -27,7 +26,8 @@ std::int64_t nanoseconds(const timespec& time) {
 
 FileState state_of(const std::string& path) {
   struct stat status {};
-  if (stat(path.c_str(), &status) != 0) throw InputError("cannot read", path, std::strerror(errno));
+  if (stat(path.c_str(), &status) != 0)
+    throw InputError("cannot read", path, cannot_read_detail(errno));
   return {.path = path,
           .bytes = static_cast<std::uint64_t>(status.st_size),
           .inode = status.st_ino,
@@ -36,18 +36,15 @@ FileState state_of(const std::string& path) {
 }
 
 std::string digest_of(const std::string& path) {
-  const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) throw InputError("cannot read", path, std::strerror(errno));
+  constexpr std::int64_t kChunk = 1 << 20;
+  const RegularFile in(path);
   Sha256 hash;
-  std::string buffer(1 << 20, '\0');
-  ssize_t got = 0;
-  while ((got = read(descriptor, buffer.data(), buffer.size())) != 0) {
-    if (got > 0) hash.add({buffer.data(), static_cast<std::size_t>(got)});
-    if (got < 0 && errno != EINTR) break;
+  std::string chunk;
+  for (std::int64_t at = 0; at < in.size(); at += kChunk) {
+    chunk.resize(static_cast<std::size_t>(std::min(kChunk, in.size() - at)));
+    in.read(at, chunk.size(), chunk.data());
+    hash.add(chunk);
   }
-  const int cause = errno;
-  close(descriptor);
-  if (got < 0) throw InputError("cannot read", path, std::strerror(cause));
   return hash.hex();
 }
 
@@ -62,10 +59,10 @@ std::vector<fs::path> files_of(const fs::path& path) {
   std::string extension = path.extension().string();
   for (char& c : extension) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   files.push_back(path);
-  fs::path data = path;
-  if (extension == ".nrrd" || extension == ".nhdr") data = locate_nrrd_data(path).file;
-  if (extension == ".mha" || extension == ".mhd") data = locate_meta_data(path).file;
-  if (data != path) files.push_back(data);
+  constexpr std::array kTextHeaders = {".nrrd", ".nhdr", ".mha", ".mhd"};
+  if (std::find(kTextHeaders.begin(), kTextHeaders.end(), extension) == kTextHeaders.end())
+    return files;
+  if (const fs::path data = voxel_file(path); data != path) files.push_back(data);
   return files;
 }
 

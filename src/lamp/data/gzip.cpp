@@ -5,6 +5,7 @@
 #include <libdeflate.h>
 
 #include <algorithm>
+#include <limits>
 #include <memory>
 #include <new>
 
@@ -31,7 +32,16 @@ libdeflate_result decompress_one(libdeflate_decompressor* with, const Decompress
   return run(with, job.bytes.data(), job.bytes.size(), job.out, job.capacity, used, made);
 }
 
+bool all_zeros(std::string_view bytes) {
+  return std::all_of(bytes.begin(), bytes.end(), [](char c) { return c == 0; });
+}
+
 }  // namespace
+
+std::int64_t most_expanded(std::int64_t packed) {
+  constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
+  return packed > kMost / kMaxExpansion ? kMost : packed * kMaxExpansion;
+}
 
 bool is_gzip(std::string_view bytes) { return bytes.starts_with("\x1f\x8b"); }
 
@@ -54,8 +64,8 @@ std::size_t decompress(const Decompression& job, const std::string& file) {
     rest.bytes.remove_prefix(used);
     rest.out += made;
     rest.capacity -= made;
-  } while (!rest.bytes.empty() && job.format == Compression::kGzip);
-  if (!rest.bytes.empty()) {
+  } while (is_gzip(rest.bytes) && job.format == Compression::kGzip);
+  if (!all_zeros(rest.bytes)) {
     throw InputError("cannot read", file, "bytes behind its compressed data; get the file again");
   }
   return job.capacity - rest.capacity;
@@ -66,14 +76,20 @@ std::string gzip_start(std::string_view bytes, std::size_t count) {
   // or one stored block (65,535 bytes at most). The zeros tell if a later version should not: the
   // caller then finds no header.
   constexpr std::size_t kRoom = std::size_t{1} << 17;
+  const auto decompressor = make_decompressor();
   std::string start(kRoom, '\0');
-  std::size_t used = 0, made = 0;
-  const auto result =
-      decompress_one(make_decompressor().get(),
-                     {.bytes = bytes, .out = start.data(), .capacity = start.size()}, &used, &made);
-  if (result == LIBDEFLATE_INSUFFICIENT_SPACE) made = kRoom;
-  if (result != LIBDEFLATE_SUCCESS && result != LIBDEFLATE_INSUFFICIENT_SPACE) return "";
-  start.resize(std::min(made, count));
+  std::size_t filled = 0;
+  while (filled < count && is_gzip(bytes)) {
+    std::size_t used = 0, made = 0;
+    const auto result = decompress_one(
+        decompressor.get(),
+        {.bytes = bytes, .out = start.data() + filled, .capacity = kRoom - filled}, &used, &made);
+    if (result == LIBDEFLATE_INSUFFICIENT_SPACE) filled = kRoom;
+    if (result != LIBDEFLATE_SUCCESS) break;
+    filled += made;
+    bytes.remove_prefix(used);
+  }
+  start.resize(std::min(filled, count));
   return start;
 }
 

@@ -1,6 +1,5 @@
 // The only file that includes ITK. It calls ITK's classes directly, without their registration by
-// name, and leaves to them what they are good at: the conventions of headers, writing, and DICOM's
-// codecs. Voxels of NRRD and MetaImage are read on our side, with every checksum.
+// name, and leaves to them what they are good at: writing, and DICOM's codecs.
 #include "lamp/data/itk_io.h"
 
 #include <gdcmTrace.h>
@@ -16,9 +15,10 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
-#include "lamp/base/log.h"
-#include "lamp/data/grid_check.h"
 #include "lamp/data/matrix3.h"
+#include "lamp/data/meta_image.h"
+#include "lamp/data/nrrd.h"
+#include "lamp/data/raw_volume.h"
 #include "lamp/data/stored_data.h"
 
 namespace lamp {
@@ -67,10 +67,6 @@ bool is_nrrd(const fs::path& path) {
   return extension.size() > 1 && (extension[1] == 'n' || extension[1] == 'N');
 }
 
-StoredData locate(const fs::path& path) {
-  return is_nrrd(path) ? locate_nrrd_data(path) : locate_meta_data(path);
-}
-
 Io::Pointer make_io(const fs::path& path) {
   Io::Pointer io = is_nrrd(path) ? Io::Pointer(itk::NrrdImageIO::New().GetPointer())
                                  : Io::Pointer(itk::MetaImageIO::New().GetPointer());
@@ -107,59 +103,11 @@ VoxelType voxel_type(const Io& io, const fs::path& path) {
   }
 }
 
-Geometry geometry_of(const Io& io) {
-  Geometry grid;
-  for (unsigned axis = 0; axis < 3; ++axis) {
-    grid.size[axis] = static_cast<std::int64_t>(io.GetDimensions(axis));
-    grid.spacing_mm[axis] = io.GetSpacing(axis);
-    grid.origin_mm[axis] = io.GetOrigin(axis);
-    const std::vector<double> along = io.GetDirection(axis);
-    set_column(grid.direction, static_cast<int>(axis), {along.at(0), along.at(1), along.at(2)});
-  }
-  return grid;
-}
-
-RawVolume read_header(const fs::path& path, const ReadOptions& options) {
-  const ItkSession session;
-  try {
-    const Io::Pointer io = make_io(path);
-    io->ReadImageInformation();
-    if (io->GetNumberOfDimensions() != 3) {
-      refuse(path, std::to_string(io->GetNumberOfDimensions()) +
-                       "-D, expected a 3-D image (channels as vectors); save one image per file");
-    }
-    RawVolume raw{.geometry = geometry_of(*io),
-                  .channels = static_cast<std::int64_t>(io->GetNumberOfComponents()),
-                  .type = voxel_type(*io, path),
-                  .interleaved = true};
-    check_grid(raw.geometry, options, path.string());
-    return raw;
-  } catch (const itk::ExceptionObject& error) {
-    refuse(path, one_line(error));
-  }
-}
-
 void set_whole_region(Io& io) {
   itk::ImageIORegion region(io.GetNumberOfDimensions());
   for (unsigned axis = 0; axis < io.GetNumberOfDimensions(); ++axis)
     region.SetSize(axis, io.GetDimensions(axis));
   io.SetIORegion(region);
-}
-
-// Geometry and type from ITK, voxels from our own reader.
-RawVolume read_checked(const fs::path& path, const ReadOptions& options, bool with_voxels) {
-  const StoredData data = locate(path);
-  check_stored_size(data, path);
-  if (!data.has_spacing)
-    log_warning("no voxel spacing in the file, 1 mm assumed: " + path.string());
-  RawVolume raw = read_header(path, options);
-  raw.swap_bytes = data.big_endian;
-  if (raw.channels > 1 && data.channels_last)
-    refuse(path, "its channels are the last axis, expected the first; save it so, or as NIfTI");
-  if (raw.geometry.voxels() * raw.channels * bytes_of(raw.type) != data.bytes)
-    refuse(path, "its header contradicts itself; the header is damaged");
-  if (with_voxels) raw.bytes = read_stored_data(data, path);
-  return raw;
 }
 
 Io::IOComponentEnum component_of(const torch::Tensor& voxels) {
@@ -192,16 +140,13 @@ void describe_to(Io& io, const Geometry& grid, const torch::Tensor& voxels) {
   set_whole_region(io);
 }
 
+// ITK may overlook a full disk.
+void check_written(const fs::path& path) {
+  const StoredVolume written = is_nrrd(path) ? parse_nrrd(path) : parse_meta_image(path);
+  read_stored_data(written.data, path);
+}
+
 }  // namespace
-
-RawVolume read_itk(const fs::path& path, const ReadOptions& options) {
-  return read_checked(path, options, true);
-}
-
-VolumeHeader read_itk_header(const fs::path& path, const ReadOptions& options) {
-  const RawVolume raw = read_checked(path, options, false);
-  return {raw.geometry, raw.channels};
-}
 
 void write_itk(const fs::path& path, const Volume& volume) {
   const torch::Tensor voxels = volume.voxels.permute({1, 2, 3, 0}).contiguous();
@@ -213,7 +158,7 @@ void write_itk(const fs::path& path, const Volume& volume) {
     io->SetUseCompression(true);
     io->SetCompressionLevel(2);
     io->Write(voxels.data_ptr());
-    read_stored_data(locate(file.temporary()), file.temporary());  // ITK may overlook a full disk
+    check_written(file.temporary());
   } catch (const itk::ExceptionObject& error) {
     throw Error("cannot write: " + path.string() + ": " + one_line(error));
   } catch (const InputError&) {

@@ -1,20 +1,16 @@
-// NRRD, MetaImage and DICOM through ITK, with the checks that ITK leaves out. The library can be
-// built without ITK: these functions then refuse, and NIfTI still works.
+// What ITK does for this program: it writes NRRD and MetaImage, and decodes DICOM. The library can
+// be built without ITK: these functions then refuse; NIfTI, and reading NRRD and MetaImage, work.
 #pragma once
 
 #include <filesystem>
 #include <string>
 
-#include "lamp/data/raw_volume.h"
 #include "lamp/data/volume.h"
 
 namespace lamp {
 
-// .nrrd, .nhdr, .mha, .mhd. Thread-safe, but calls wait for each other: the libraries below have
-// global state.
-RawVolume read_itk(const std::filesystem::path& path, const ReadOptions& options);
-VolumeHeader read_itk_header(const std::filesystem::path& path, const ReadOptions& options);
-// .nrrd or .mha, compressed, voxels of 1, 2 or 4 bytes as in write_volume. Atomic.
+// .nrrd or .mha, compressed, voxels of 1, 2 or 4 bytes as in write_volume. Atomic. Thread-safe, but
+// calls wait for each other: the libraries below have global state.
 void write_itk(const std::filesystem::path& path, const Volume& volume);
 
 // The scaled values of one slice that read_dicom_slice has let pass, as the bytes of float32

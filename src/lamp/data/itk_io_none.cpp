@@ -7,16 +7,12 @@ namespace {
 
 [[noreturn]] void refuse(const std::filesystem::path& path) {
   throw InputError("unsupported format", path.string(),
-                   "this program was built without ITK and knows only NIfTI; convert the image to "
-                   ".nii.gz, or build with LAMP_WITH_ITK=ON");
+                   "this program was built without ITK: it neither reads DICOM nor writes NRRD and "
+                   "MetaImage; use .nii.gz, or build with LAMP_WITH_ITK=ON");
 }
 
 }  // namespace
 
-RawVolume read_itk(const std::filesystem::path& path, const ReadOptions&) { refuse(path); }
-VolumeHeader read_itk_header(const std::filesystem::path& path, const ReadOptions&) {
-  refuse(path);
-}
 void write_itk(const std::filesystem::path& path, const Volume&) { refuse(path); }
 std::string decode_dicom(const std::filesystem::path& path, const Geometry&) { refuse(path); }
 

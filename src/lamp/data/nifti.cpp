@@ -4,13 +4,12 @@
 #include <torch/types.h>
 
 #include <algorithm>
-#include <fstream>
 #include <memory>
-#include <system_error>
 #include <utility>
 
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
+#include "lamp/base/regular_file.h"
 #include "lamp/data/gzip.h"
 #include "lamp/data/nifti_geometry.h"
 #include "lamp/data/nifti_header.h"
@@ -19,8 +18,9 @@ namespace lamp {
 namespace fs = std::filesystem;
 namespace {
 
-// Enough of a compressed file for gzip_start to reach its header.
-constexpr std::int64_t kStartBytes = 1 << 18;
+// Enough of a compressed file for gzip_start to reach its header; more if it is of a rare kind.
+constexpr std::size_t kStartBytes = 1 << 18;
+constexpr std::size_t kLongStartBytes = 1 << 26;
 constexpr std::size_t kHeaderBytes = 1 << 16;
 // Some writers pad the file to a block with zeros.
 constexpr std::int64_t kPadding = 512;
@@ -35,41 +35,56 @@ void check_file_size(const NiftiHeader& header, std::int64_t most, const std::st
                        ": it is cut short or its header is damaged; get the file again");
 }
 
-std::int64_t most_bytes(std::int64_t file_bytes, bool compressed) {
-  return compressed ? file_bytes * static_cast<std::int64_t>(kMaxExpansion) : file_bytes;
-}
-
-void check_surplus(const std::string& bytes, std::int64_t expected, const std::string& file) {
-  const auto surplus = static_cast<std::int64_t>(bytes.size()) - expected;
-  const bool zeros =
-      std::all_of(bytes.begin() + expected, bytes.end(), [](char c) { return c == 0; });
-  if (surplus < kPadding && zeros) return;
+[[noreturn]] void refuse_surplus(std::int64_t surplus, const std::string& file) {
   throw InputError("cannot read", file,
                    std::to_string(surplus) +
                        " bytes behind its last voxel, expected none; the "
                        "header's size, datatype or vox_offset may be wrong");
 }
 
-// The whole uncompressed file.
-std::string unpacked(const std::string& packed, const std::string& file) {
-  const std::string start = gzip_start(packed, kHeaderBytes);
-  if (start.empty()) {
-    throw InputError("cannot read", file,
-                     "its compressed data are damaged or cut short; get the file again");
-  }
-  const NiftiHeader header = parse_nifti_header(start, file);
-  check_file_size(header, most_bytes(static_cast<std::int64_t>(packed.size()), true), file);
-  std::string bytes(static_cast<std::size_t>(header.file_bytes() + kPadding), '\0');
-  bytes.resize(decompress({.bytes = packed, .out = bytes.data(), .capacity = bytes.size()}, file));
-  return bytes;
+void check_surplus(const std::string& bytes, std::int64_t expected, const std::string& file) {
+  const auto surplus = static_cast<std::int64_t>(bytes.size()) - expected;
+  const bool zeros =
+      std::all_of(bytes.begin() + expected, bytes.end(), [](char c) { return c == 0; });
+  if (surplus >= kPadding || !zeros) refuse_surplus(surplus, file);
 }
 
-std::string first_bytes(const fs::path& path) {
-  std::ifstream stream(path, std::ios::binary);
-  std::string bytes(kStartBytes, '\0');
-  stream.read(bytes.data(), kStartBytes);
-  bytes.resize(static_cast<std::size_t>(std::max<std::streamsize>(0, stream.gcount())));
-  return bytes;
+// The first bytes of a compressed file, unpacked.
+std::string unpacked_head(const RegularFile& in, const std::string& file) {
+  std::string head = gzip_start(in.start(kStartBytes), kHeaderBytes);
+  const bool more = in.size() > static_cast<std::int64_t>(kStartBytes);
+  if (more && head.size() < static_cast<std::size_t>(kNifti2Bytes))
+    head = gzip_start(in.start(kLongStartBytes), kHeaderBytes);
+  if (!head.empty()) return head;
+  throw InputError("cannot read", file,
+                   "its compressed data are damaged or cut short; get the file again");
+}
+
+// A header judged against the size of its file, before anything else of the file is read.
+struct HeaderOfFile {
+  NiftiHeader header;
+  bool compressed = false;
+};
+
+HeaderOfFile read_header(const RegularFile& in, const std::string& file) {
+  std::string head = in.start(kStartBytes);
+  const bool compressed = is_gzip(head);
+  if (compressed) head = unpacked_head(in, file);
+  HeaderOfFile found{parse_nifti_header(head, file), compressed};
+  check_file_size(found.header, compressed ? most_expanded(in.size()) : in.size(), file);
+  const std::int64_t surplus = in.size() - found.header.file_bytes();
+  if (!compressed && surplus >= kPadding) refuse_surplus(surplus, file);
+  return found;
+}
+
+// The whole file, uncompressed.
+std::string read_bytes(const RegularFile& in, const HeaderOfFile& found, const std::string& file) {
+  std::string bytes = in.start(static_cast<std::size_t>(in.size()));
+  if (!found.compressed) return bytes;
+  std::string unpacked(static_cast<std::size_t>(found.header.file_bytes() + kPadding), '\0');
+  unpacked.resize(
+      decompress({.bytes = bytes, .out = unpacked.data(), .capacity = unpacked.size()}, file));
+  return unpacked;
 }
 
 RawVolume with_header(const NiftiHeader& header, const ReadOptions& options,
@@ -113,31 +128,21 @@ NiftiSpace space_to_write(const Volume& volume) {
 
 RawVolume read_nifti(const fs::path& path, const ReadOptions& options) {
   const std::string file = path.string();
-  std::string bytes = read_file(path);
-  if (is_gzip(bytes)) bytes = unpacked(bytes, file);
-  const NiftiHeader header = parse_nifti_header(bytes, file);
-  check_file_size(header, static_cast<std::int64_t>(bytes.size()), file);
-  check_surplus(bytes, header.file_bytes(), file);
-  RawVolume raw = with_header(header, options, file);
-  raw.bytes = std::move(bytes);
+  const RegularFile in(path);
+  const HeaderOfFile found = read_header(in, file);
+  RawVolume raw = with_header(found.header, options, file);
+  check_fits_memory(raw, found.compressed ? in.size() : 0, file);
+  raw.bytes = read_bytes(in, found, file);
+  const NiftiHeader header = parse_nifti_header(raw.bytes, file);  // with every extension
+  check_file_size(header, static_cast<std::int64_t>(raw.bytes.size()), file);
+  check_surplus(raw.bytes, header.file_bytes(), file);
   return raw;
 }
 
 VolumeHeader read_nifti_header(const fs::path& path, const ReadOptions& options) {
-  const std::string file = path.string();
-  const std::string start = first_bytes(path);
-  const bool compressed = is_gzip(start);
-  const std::string head = compressed ? gzip_start(start, kHeaderBytes) : start;
-  if (start.empty() ||
-      head.empty()) {  // missing, damaged or of unusual structure: the long way tells
-    const RawVolume raw = read_nifti(path, options);
-    return {raw.geometry, raw.channels};
-  }
-  const NiftiHeader header = parse_nifti_header(head, file);
-  std::error_code error;
-  const auto size = static_cast<std::int64_t>(fs::file_size(path, error));
-  if (!error) check_file_size(header, most_bytes(size, compressed), file);
-  const RawVolume raw = with_header(header, options, file);
+  const RegularFile in(path);
+  const HeaderOfFile found = read_header(in, path.string());
+  const RawVolume raw = with_header(found.header, options, path.string());
   return {raw.geometry, raw.channels};
 }
 

@@ -15,12 +15,22 @@ namespace lamp {
 namespace {
 
 constexpr double kConflictVoxels = 0.1;
+// Of the spacings of sform and pixdim, relative: what is worth a line, and what is no rounding.
+constexpr double kNotableSpacing = 0.001;
+constexpr double kConflictSpacing = 0.01;
 constexpr Vector3 kRasToLps = {-1, -1, 1};
 
 // Millimetres in one of the file's units; the code for "unknown" counts as mm, as everywhere.
 double unit_mm(int xyzt_units) {
   const int unit = xyzt_units & 7;
   return unit == 1 ? 1000.0 : unit == 3 ? 0.001 : 1.0;
+}
+
+// Codes that nifti1.h does not define; none at all is as common as mm and means it.
+void warn_of_unit(int xyzt_units, const std::string& file) {
+  if ((xyzt_units & 7) <= 3) return;
+  log_warning("unknown unit of length " + std::to_string(xyzt_units & 7) +
+              ", taken as mm: " + file);
 }
 
 // A grid from an affine in RAS, not yet checked. `columns` are the steps from voxel to voxel.
@@ -90,6 +100,17 @@ double quaternion_slack(const Geometry& grid, const NiftiSpace& space) {
   return 2 * (high - low) * extent / finest;
 }
 
+// What the user wants where a file's forms differ.
+struct FormChoice {
+  NiftiForm form;
+  const std::string& file;
+
+  // That the choice has decided.
+  void tell(const std::string& found) const {
+    log_warning(found + ", the " + name_of(form) + " is used as asked for: " + file);
+  }
+};
+
 void check_quaternion(const NiftiSpace& space, const std::string& file) {
   const double length = squared_length(space.quatern);
   if (length <= 1.001 && std::isfinite(space.pixdim[0])) return;
@@ -98,19 +119,57 @@ void check_quaternion(const NiftiSpace& space, const std::string& file) {
                        "); write the file again with the right affine");
 }
 
+// The words of a choice between forms, behind a message that two of them differ.
+std::string way_out() {
+  return "; say which is right with --orientation sform or qform (data.nifti_form in a training's "
+         "configuration), or correct the header";
+}
+
 void compare_forms(const Geometry& sform, const Geometry& qform, const NiftiSpace& space,
-                   const std::string& file) {
+                   const FormChoice& choice) {
   const double apart = corner_distance_voxels(sform, qform);
   if (apart <= kConflictVoxels + quaternion_slack(qform, space)) return;
   const std::string found = "sform and qform put its corners " + fixed(apart, 2) + " voxels apart";
+  if (choice.form != NiftiForm::kRefuse) return choice.tell(found);
   if (space.sform_code != space.qform_code) {
-    log_info(found + ", the sform is used: " + file);
+    log_info(found + ", the sform is used: " + choice.file);
     return;
   }
-  throw InputError("cannot read", file,
+  throw InputError("cannot read", choice.file,
                    found + " under the same code " + std::to_string(space.sform_code) +
-                       ", so either may be wrong; set the code of the wrong one to 0 (in nibabel: "
-                       "image.set_qform(None, 0) keeps the sform)");
+                       ", so either may be wrong" + way_out() +
+                       " (in nibabel: image.set_qform(None, 0) keeps the sform)");
+}
+
+std::string mm_text(const std::array<double, 3>& spacing) {
+  return fixed(spacing[0], 4) + "x" + fixed(spacing[1], 4) + "x" + fixed(spacing[2], 4) + " mm";
+}
+
+// Some readers take the size of a voxel from pixdim, others from the sform's columns.
+void compare_spacing(const Geometry& sform, const NiftiSpace& space, const FormChoice& choice) {
+  const double mm = unit_mm(space.xyzt_units);
+  std::array<double, 3> pixdim{};
+  double off = 0;
+  for (int axis = 0; axis < 3; ++axis) {
+    pixdim[axis] = mm * space.pixdim[axis + 1];
+    const double ratio = sform.spacing_mm[axis] / pixdim[axis];
+    off = std::max({off, ratio - 1, 1 / ratio - 1});
+  }
+  if (off <= kNotableSpacing) return;
+  const std::string found = "its sform makes voxels of " + mm_text(sform.spacing_mm) +
+                            ", its pixdim of " + mm_text(pixdim) + " (" + fixed(100 * off, 1) +
+                            " % apart)";
+  if (choice.form == NiftiForm::kSform) return choice.tell(found);
+  if (off <= kConflictSpacing) {
+    log_warning(found + ", those of the sform are used: " + choice.file);
+    return;
+  }
+  throw InputError("cannot read", choice.file,
+                   found + ", so volumes and distances are uncertain" +
+                       (space.qform_code > 0 ? way_out()
+                                             : "; correct the header, or say with --orientation "
+                                               "sform (data.nifti_form in a training's "
+                                               "configuration) that the sform is right"));
 }
 
 void check_pixdim(const NiftiSpace& space, const std::string& file) {
@@ -139,24 +198,23 @@ void check_sform(const NiftiSpace& space, const std::string& file) {
                    std::string("its affine (sform) ") +
                        (finite ? "is singular" : "holds NaN or infinite numbers") +
                        "; write the file again with the right affine" +
-                       (space.qform_code > 0 ? ", or set sform_code to 0 to use the qform" : ""));
+                       (space.qform_code > 0 ? ", or use the qform with --orientation qform" : ""));
 }
 
+// A file with one form leaves nothing to choose but what its pixdim says against the sform.
 Geometry chosen_form(const NiftiSpace& space, const std::array<std::int64_t, 3>& size,
-                     const std::string& file) {
-  if (space.sform_code <= 0 && space.qform_code <= 0) return axis_aligned(space, file);
-  if (space.sform_code <= 0) {
-    check_quaternion(space, file);
-    return from_qform(space);
-  }
-  check_sform(space, file);
-  Geometry sform = from_sform(space);
-  if (space.qform_code > 0) {
-    Geometry qform = from_qform(space);
-    sform.size = qform.size = size;
-    compare_forms(sform, qform, space, file);
-  }
-  return sform;
+                     const FormChoice& choice) {
+  if (space.sform_code <= 0 && space.qform_code <= 0) return axis_aligned(space, choice.file);
+  const bool take_qform =
+      space.sform_code <= 0 || (space.qform_code > 0 && choice.form == NiftiForm::kQform);
+  if (take_qform) check_quaternion(space, choice.file);
+  if (space.sform_code <= 0) return from_qform(space);
+  if (!take_qform) check_sform(space, choice.file);
+  Geometry sform = from_sform(space), qform = from_qform(space);
+  sform.size = qform.size = size;
+  if (!take_qform) compare_spacing(sform, space, choice);
+  if (space.qform_code > 0) compare_forms(sform, qform, space, choice);
+  return take_qform ? qform : sform;
 }
 
 // The unit quaternion (b, c, d with a >= 0) of a rotation: the largest component first, as it is
@@ -209,8 +267,9 @@ void add_qform(NiftiSpace& space, const Geometry& geometry) {
 Geometry nifti_geometry(const NiftiSpace& space, const std::array<std::int64_t, 3>& size,
                         const ReadOptions& options, const std::string& file) {
   check_pixdim(space, file);
-  Geometry grid = chosen_form(space, size, file);
+  Geometry grid = chosen_form(space, size, {options.nifti_form, file});
   grid.size = size;
+  warn_of_unit(space.xyzt_units, file);
   if (const double mm = unit_mm(space.xyzt_units); mm != 1)
     log_info("lengths are in units of " + shortest(mm) + " mm, converted: " + file);
   check_grid(grid, options, file);

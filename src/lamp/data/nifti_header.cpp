@@ -192,6 +192,18 @@ std::int64_t voxel_offset(const RawHeader& raw, const std::string& file) {
                    std::to_string(raw.least_offset) + " on; the header is damaged");
 }
 
+// A slope of 0 means unscaled; one that is no number does so to every other reader. With a slope
+// that holds, the intercept counts, so it must be a number.
+void read_scaling(NiftiHeader& header, const RawHeader& raw, const std::string& file) {
+  if (raw.slope == 0 || !std::isfinite(raw.slope)) return;
+  if (!std::isfinite(raw.intercept))
+    refuse(file, "scl_slope is " + shortest(raw.slope) + " but scl_inter is " +
+                     shortest(raw.intercept) +
+                     ", expected a number; set them to 0 if values are unscaled");
+  header.slope = raw.slope;
+  header.intercept = raw.intercept;
+}
+
 void put_bytes(std::string& bytes, std::size_t offset, const void* value, std::size_t count) {
   std::memcpy(bytes.data() + offset, value, count);
 }
@@ -231,13 +243,7 @@ NiftiHeader parse_nifti_header(std::string_view bytes, const std::string& file) 
     refuse(file, "its header claims more voxels than any file can hold; the header is damaged");
   header.voxel_offset = voxel_offset(raw, file);
   check_extensions({bytes, header.swap_bytes}, raw, header.voxel_offset, file);
-  if (!std::isfinite(raw.slope) || !std::isfinite(raw.intercept))
-    refuse(file,
-           "scl_slope or scl_inter is not finite; set them to 1 and 0 if values are unscaled");
-  if (raw.slope != 0) {  // 0 means unscaled
-    header.slope = raw.slope;
-    header.intercept = raw.intercept;
-  }
+  read_scaling(header, raw, file);
   return header;
 }
 

@@ -50,6 +50,8 @@ DataConfig parse_data_config(const Json& json) {
   config.to_lps = reader.choice("orientation", "LPS", {"LPS", "keep"}) == "LPS";
   config.resample_sheared = reader.choice("shear", "refuse", {"refuse", "resample"}) == "resample";
   config.cubic = reader.choice("interpolation", "linear", {"linear", "cubic"}) == "cubic";
+  config.nifti_form =
+      parse_nifti_form(reader.choice("nifti_form", "refuse", {"refuse", "sform", "qform"}));
   reader.finish();
   return config;
 }
@@ -61,6 +63,7 @@ Json to_json(const DataConfig& config) {
   json["orientation"] = config.to_lps ? "LPS" : "keep";
   json["shear"] = config.resample_sheared ? "resample" : "refuse";
   json["interpolation"] = config.cubic ? "cubic" : "linear";
+  json["nifti_form"] = name_of(config.nifti_form);
   return json;
 }
 

@@ -25,8 +25,11 @@ struct DataConfig {
   bool to_lps = true;  // "orientation": "LPS" (identity direction) or "keep"
   bool resample_sheared = false;  // "shear": "refuse" or "resample" onto an orthonormal grid
   bool cubic = false;             // "interpolation" of images: "linear" or "cubic"
+  NiftiForm nifti_form = NiftiForm::kRefuse;  // "nifti_form": "refuse", "sform" or "qform"
 
-  ReadOptions read_options() const { return {.allow_shear = resample_sheared}; }
+  ReadOptions read_options() const {
+    return {.allow_shear = resample_sheared, .nifti_form = nifti_form};
+  }
 };
 
 DataConfig parse_data_config(const Json& json);

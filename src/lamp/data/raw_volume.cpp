@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "lamp/base/errors.h"
+#include "lamp/base/host_memory.h"
 #include "lamp/base/text.h"
 
 namespace lamp {
@@ -56,8 +57,6 @@ void with_type(VoxelType type, F&& f) {
   }
 }
 
-std::int64_t value_count(const RawVolume& raw) { return raw.geometry.voxels() * raw.channels; }
-
 // "voxel (3, 4, 5)", with the channel if there are several.
 std::string position(const RawVolume& raw, std::int64_t index) {
   const std::int64_t voxels = raw.geometry.voxels();
@@ -78,7 +77,7 @@ torch::Tensor channels_first(const torch::Tensor& values, const RawVolume& raw) 
 
 void refuse_nan(const float* values, const RawVolume& raw, const std::string& file) {
   std::int64_t bad = 0, first = 0;
-  for (std::int64_t i = value_count(raw) - 1; i >= 0; --i) {
+  for (std::int64_t i = raw.value_count() - 1; i >= 0; --i) {
     if (std::isfinite(values[i])) continue;
     ++bad;
     first = i;
@@ -97,7 +96,7 @@ void lower(std::atomic<std::int64_t>& index, std::int64_t candidate) {
 }
 
 torch::Tensor whole_numbers(const RawVolume& raw, const std::string& file) {
-  const torch::Tensor values = torch::empty({value_count(raw)}, torch::kInt32);
+  const torch::Tensor values = torch::empty({raw.value_count()}, torch::kInt32);
   std::int32_t* out = values.data_ptr<std::int32_t>();
   const char* in = raw.bytes.data() + raw.offset;
   constexpr std::int64_t kNone = std::numeric_limits<std::int64_t>::max();
@@ -107,7 +106,7 @@ torch::Tensor whole_numbers(const RawVolume& raw, const std::string& file) {
     return raw.slope * static_cast<double>(found) + raw.intercept;
   };
   with_type(raw.type, [&](auto type) {
-    at::parallel_for(0, value_count(raw), kGrain, [&](std::int64_t begin, std::int64_t end) {
+    at::parallel_for(0, raw.value_count(), kGrain, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t i = begin; i < end; ++i) {
         const double value = value_at(type, i);
         if (!(std::abs(value) <= 2147483647.0) || value != std::trunc(value)) {
@@ -143,14 +142,32 @@ std::int64_t bytes_of(VoxelType type) {
   return bytes;
 }
 
+void check_fits_memory(const RawVolume& header, std::int64_t packed_bytes,
+                       const std::string& file) {
+  const auto values = static_cast<double>(header.value_count());  // its bytes may pass 2^63
+  const double stored = values * static_cast<double>(bytes_of(header.type));
+  const bool copied = header.interleaved && header.channels > 1;
+  const double tensor = values * sizeof(float) * (copied ? 2 : 1);
+  const double needed = stored + std::max(static_cast<double>(packed_bytes), tensor);
+  const std::int64_t available = available_memory_bytes();
+  if (needed <= static_cast<double>(available)) return;
+  throw DoesNotFit(
+      "does not fit: " + file + ": its header claims " + header.geometry.describe() +
+      (header.channels > 1 ? " and " + std::to_string(header.channels) + " channels" : "") +
+      ", which take " + need_bytes_text(static_cast<std::int64_t>(std::min(needed, 9e18))) +
+      " to read, but " + bytes_text(available) +
+      " are available; free memory, or crop or resample the image (if it is not that "
+      "large, its header is damaged)");
+}
+
 Volume to_image(const RawVolume& raw, const ReadOptions& options, const std::string& file) {
-  const torch::Tensor values = torch::empty({value_count(raw)}, torch::kFloat32);
+  const torch::Tensor values = torch::empty({raw.value_count()}, torch::kFloat32);
   float* out = values.data_ptr<float>();
   const char* in = raw.bytes.data() + raw.offset;
   const bool scaled = raw.slope != 1 || raw.intercept != 0;
   with_type(raw.type, [&](auto type) {
     using T = decltype(type);
-    at::parallel_for(0, value_count(raw), kGrain, [&](std::int64_t begin, std::int64_t end) {
+    at::parallel_for(0, raw.value_count(), kGrain, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t i = begin; i < end; ++i) {
         const T value = stored<T>(in, i, raw.swap_bytes);
         out[i] = static_cast<float>(scaled ? raw.slope * static_cast<double>(value) + raw.intercept
@@ -175,7 +192,7 @@ Volume to_label(const RawVolume& raw, const std::string& file) {
   }
   torch::Tensor labels;
   if (raw.type == VoxelType::kUInt8 && raw.slope == 1 && raw.intercept == 0) {
-    labels = torch::empty({value_count(raw)}, torch::kUInt8);
+    labels = torch::empty({raw.value_count()}, torch::kUInt8);
     std::memcpy(labels.data_ptr(), raw.bytes.data() + raw.offset, labels.nbytes());
   } else {
     labels = smallest_type(whole_numbers(raw, file));

@@ -38,7 +38,13 @@ struct RawVolume {
   std::string bytes;  // the voxels start at `offset`, x fastest
   std::size_t offset = 0;
   std::shared_ptr<const NiftiSpace> nifti_space;
+
+  std::int64_t value_count() const { return geometry.voxels() * channels; }
 };
+
+// Throws DoesNotFit, with both numbers, if reading what the header claims would take more memory
+// than there is: asked before any is taken. `packed_bytes` are those of a compressed file, 0 else.
+void check_fits_memory(const RawVolume& header, std::int64_t packed_bytes, const std::string& file);
 
 // [C, D, H, W] float32. Throws InputError that names the first NaN or infinite voxel if `options`
 // refuse them.

@@ -6,9 +6,28 @@
 #include <cstdio>
 #include <limits>
 
+#include "lamp/base/errors.h"
 #include "lamp/data/matrix3.h"
 
 namespace lamp {
+
+const char* name_of(NiftiForm form) {
+  switch (form) {
+    case NiftiForm::kSform:
+      return "sform";
+    case NiftiForm::kQform:
+      return "qform";
+    case NiftiForm::kRefuse:
+      break;
+  }
+  return "refuse";
+}
+
+NiftiForm parse_nifti_form(const std::string& name) {
+  for (const NiftiForm form : {NiftiForm::kRefuse, NiftiForm::kSform, NiftiForm::kQform})
+    if (name == name_of(form)) return form;
+  throw UsageError("orientation: found \"" + name + "\", expected sform, qform or refuse");
+}
 
 double Geometry::voxel_volume_mm3() const {
   return std::abs(determinant(direction)) * spacing_mm[0] * spacing_mm[1] * spacing_mm[2];

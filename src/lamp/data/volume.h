@@ -38,10 +38,18 @@ double corner_distance_voxels(const Geometry& a, const Geometry& b);
 // voxel).
 inline constexpr double kSameGridVoxels = 0.01;
 
+// What to do with a NIfTI file whose ways to place its grid (sform, qform and pixdim) contradict
+// each other: refuse it, or believe the one or the other.
+enum class NiftiForm { kRefuse, kSform, kQform };
+// "refuse", "sform" or "qform", and back (UsageError for anything else).
+const char* name_of(NiftiForm form);
+NiftiForm parse_nifti_form(const std::string& name);
+
 // What a reader may let pass.
 struct ReadOptions {
   bool allow_shear = false;  // keep a sheared grid as it is instead of refusing it
   bool refuse_nan = true;    // refuse images with NaN or infinite voxels
+  NiftiForm nifti_form = NiftiForm::kRefuse;
 };
 
 // What a file says before its voxels are read.

@@ -12,12 +12,13 @@
 #include "lamp/data/itk_io.h"
 #include "lamp/data/nifti.h"
 #include "lamp/data/raw_volume.h"
+#include "lamp/data/stored_volume.h"
 
 namespace lamp {
 namespace fs = std::filesystem;
 namespace {
 
-enum class Format { kNone, kNifti, kItk, kDicom };
+enum class Format { kNone, kNifti, kTextHeader, kDicom };
 
 constexpr std::array<const char*, 6> kExtensions = {".nii.gz", ".nii", ".nrrd",
                                                     ".nhdr",   ".mha", ".mhd"};
@@ -36,7 +37,7 @@ Format format_of(const fs::path& path) {
   if (fs::is_directory(path, error)) return Format::kDicom;
   const std::string extension = extension_of(path);
   if (extension.empty()) return Format::kNone;
-  return extension.starts_with(".nii") ? Format::kNifti : Format::kItk;
+  return extension.starts_with(".nii") ? Format::kNifti : Format::kTextHeader;
 }
 
 RawVolume read_raw(const fs::path& path, const ReadOptions& options) {
@@ -46,8 +47,8 @@ RawVolume read_raw(const fs::path& path, const ReadOptions& options) {
   switch (format_of(path)) {
     case Format::kNifti:
       return read_nifti(path, options);
-    case Format::kItk:
-      return read_itk(path, options);
+    case Format::kTextHeader:
+      return read_stored_volume(path, options);
     case Format::kDicom:
       return read_dicom(path, options);
     case Format::kNone:
@@ -72,8 +73,8 @@ VolumeHeader read_volume_header(const fs::path& path, const ReadOptions& options
   switch (format_of(path)) {
     case Format::kNifti:
       return read_nifti_header(path, options);
-    case Format::kItk:
-      return read_itk_header(path, options);
+    case Format::kTextHeader:
+      return read_stored_volume_header(path, options);
     case Format::kDicom:
       return read_dicom_header(path, options);
     case Format::kNone:

@@ -70,8 +70,8 @@ class LabelKnowledge {
 };
 
 // An image given in place of a label map would be measured for hours, value by value.
-Volume read_label_map(const std::filesystem::path& file) {
-  Volume volume = read_label(file);
+Volume read_label_map(const std::filesystem::path& file, const ReadOptions& options) {
+  Volume volume = read_label(file, options);
   const auto counts = count_overlap(volume.voxels[0], volume.voxels[0]);
   if (counts.begin()->first < 0 || counts.size() > kMostLabels)
     throw InputError("no label map", file.string(),
@@ -82,17 +82,18 @@ Volume read_label_map(const std::filesystem::path& file) {
   return volume;
 }
 
-Volume read_prediction(const CasePair& pair) {
+Volume read_prediction(const CasePair& pair, const ReadOptions& options) {
   if (pair.prediction.empty())
     throw InputError("missing prediction", pair.reference.string(),
                      "found no prediction of that name, expected one for each reference; segment "
                      "the case or take its reference away");
-  return read_label_map(pair.prediction);
+  return read_label_map(pair.prediction, options);
 }
 
-CaseEvaluation evaluate_case(const CasePair& pair, const LabelKnowledge& knowledge) {
-  const Volume predicted = read_prediction(pair);
-  const Volume reference = read_label_map(pair.reference);
+CaseEvaluation evaluate_case(const CasePair& pair, const LabelKnowledge& knowledge,
+                             const ReadOptions& options) {
+  const Volume predicted = read_prediction(pair, options);
+  const Volume reference = read_label_map(pair.reference, options);
   if (!(corner_distance_voxels(reference.geometry, predicted.geometry) <= kSameGridVoxels))
     throw InputError("another grid", pair.prediction.string(),
                      "found " + predicted.geometry.describe() + ", expected the grid of " +
@@ -151,11 +152,12 @@ EvaluationResult evaluate_folders(const EvaluationOptions& options) {
   const auto pairs = pair_cases(options.prediction, options.reference);
   EvaluationResult result;
   result.names = knowledge.names();
+  const ReadOptions reading{.nifti_form = options.nifti_form.value_or(NiftiForm::kRefuse)};
   Progress progress("evaluate", static_cast<std::int64_t>(pairs.size()));
   for (const CasePair& pair : pairs) {
     throw_if_interrupted("nothing was written");
     try {
-      result.cases.push_back(evaluate_case(pair, knowledge));
+      result.cases.push_back(evaluate_case(pair, knowledge, reading));
     } catch (const Error& error) {
       result.failures.push_back({pair.name, error.what(), error.exit_code()});
     } catch (const std::bad_alloc&) {

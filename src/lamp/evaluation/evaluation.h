@@ -47,6 +47,7 @@ struct EvaluationOptions {
   std::filesystem::path prediction;              // folder or file
   std::filesystem::path reference;               // folder or file
   std::optional<std::filesystem::path> dataset;  // dataset.json: label names, annotated classes
+  std::optional<NiftiForm> nifti_form;           // of contradictory files; none = they are refused
 };
 
 struct EvaluationResult {

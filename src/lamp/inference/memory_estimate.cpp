@@ -9,8 +9,8 @@
 #include <cmath>
 #include <utility>
 
+#include "lamp/base/host_memory.h"
 #include "lamp/base/memory_counter.h"
-#include "lamp/inference/host_memory.h"
 #include "lamp/planner/forward_pass.h"
 #include "lamp/planner/measured_forward.h"
 

@@ -7,9 +7,9 @@
 
 #include "lamp/base/device.h"
 #include "lamp/base/errors.h"
+#include "lamp/base/host_memory.h"
 #include "lamp/base/log.h"
 #include "lamp/base/memory_counter.h"
-#include "lamp/inference/host_memory.h"
 #include "lamp/inference/predictor.h"
 #include "lamp/inference/test_time_mirroring.h"
 #include "lamp/nets/inference_form.h"

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "lamp/data/volume.h"
 #include "lamp/inference/components.h"
 #include "lamp/inference/patch_choice.h"
 #include "lamp/inference/sliding_window.h"
@@ -24,7 +25,8 @@ struct SegmentOptions {
   std::string layout = "auto";               // auto (measured) | channels_last | contiguous
   std::string format = "nii.gz";             // nii.gz | nii | nrrd | mha
   bool save_probabilities = false;
-  std::vector<int> mirror_axes;  // test-time mirroring over 0 = x, 1 = y, 2 = z; none = off
+  std::optional<NiftiForm> nifti_form;  // of contradictory inputs; none = as the model says
+  std::vector<int> mirror_axes;         // test-time mirroring over 0 = x, 1 = y, 2 = z; none = off
   Cleanup cleanup;
 };
 

@@ -24,9 +24,9 @@ Json to_json(const CaseResult& result) {
 }  // namespace
 
 Json SegmentReport::to_json() const {
-  Json json = {{"lamp", LAMP_VERSION},   {"model", models},  {"device", device},
-               {"precision", precision}, {"layout", layout}, {"cases", Json::array()},
-               {"failed", Json::array()}};
+  Json json = {{"lamp", LAMP_VERSION},   {"model", models},        {"device", device},
+               {"precision", precision}, {"layout", layout},       {"nifti_form", nifti_form},
+               {"cases", Json::array()}, {"failed", Json::array()}};
   for (const CaseResult& result : cases) json["cases"].push_back(lamp::to_json(result));
   for (const SegmentFailure& failure : failures) {
     json["failed"].push_back({{"case", failure.name},

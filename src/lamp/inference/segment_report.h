@@ -44,6 +44,7 @@ struct SegmentReport {
   std::vector<std::string> models;
   std::string device;
   std::string precision;
+  std::string nifti_form;         // refuse | sform | qform: what decides contradictory NIfTI files
   std::string layout;             // of the network's tensors: channels_last | contiguous
   std::vector<CaseResult> cases;  // written, in the order of the inputs
   std::vector<SegmentFailure> failures;

@@ -14,12 +14,12 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
+#include "lamp/base/host_memory.h"
 #include "lamp/base/interrupt.h"
 #include "lamp/base/log.h"
 #include "lamp/base/out_of_memory.h"
 #include "lamp/base/progress.h"
 #include "lamp/base/text.h"
-#include "lamp/inference/host_memory.h"
 #include "lamp/inference/input_list.h"
 
 namespace lamp {
@@ -146,13 +146,20 @@ torch::Tensor class_to_id(const torch::Tensor& classes, const std::map<int, std:
       .view_as(classes);
 }
 
+// The model's, but for what the user asks of the files at hand.
+DataConfig data_config_of(const Model& model, const SegmentOptions& options) {
+  DataConfig config = parse_data_config(model.data);
+  if (options.nifti_form) config.nifti_form = *options.nifti_form;
+  return config;
+}
+
 // All cases of one call.
 class Job {
  public:
   Job(const std::vector<SegmentModel>& models, const SegmentRequest& request)
       : model_(models.front().model),
         options_(request.options),
-        config_(parse_data_config(model_.data)),
+        config_(data_config_of(model_, request.options)),
         cases_(expand_inputs(request.inputs, model_.network.config.in_channels)),
         outputs_(plan_outputs(request, cases_)),
         keep_largest_(labels_to_clean(options_.cleanup, model_.labels)),
@@ -342,6 +349,7 @@ class Job {
     for (const c10::Device device : scorer_->devices())
       report_.device += (report_.device.empty() ? "" : ",") + device.str();
     report_.precision = options_.precision;
+    report_.nifti_form = name_of(config_.nifti_form);
     report_.layout = to_string(scorer_->layout());
     for (std::size_t i = 0; i < cases_.size(); ++i) {
       if (results_[i]) report_.cases.push_back(std::move(*results_[i]));

@@ -6,7 +6,7 @@
 #include <cstdlib>
 #include <filesystem>
 
-#include "lamp/inference/host_memory.h"
+#include "lamp/base/host_memory.h"
 
 namespace lamp {
 namespace {

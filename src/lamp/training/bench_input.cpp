@@ -17,9 +17,9 @@
 
 #include "lamp/base/device.h"
 #include "lamp/base/errors.h"
+#include "lamp/base/host_memory.h"
 #include "lamp/base/interrupt.h"
 #include "lamp/base/memory_counter.h"
-#include "lamp/inference/host_memory.h"
 #include "lamp/training/batch_source.h"
 #include "lamp/training/bench.h"
 #include "lamp/training/run_folder.h"

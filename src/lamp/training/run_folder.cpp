@@ -106,9 +106,10 @@ Json config_of(const TrainRequest& request) {
 void complete_net(TrainConfig& config, const Json& given, const Dataset& dataset) {
   config.net.classes = dataset.labels.rbegin()->first + 1;
   const Case& first = dataset.training.front();
-  config.net.in_channels = first.images.size() > 1
-                               ? static_cast<std::int64_t>(first.images.size())
-                               : read_volume_header(first.images.front()).channels;
+  config.net.in_channels =
+      first.images.size() > 1
+          ? static_cast<std::int64_t>(first.images.size())
+          : read_volume_header(first.images.front(), config.data.read_options()).channels;
   const auto agree = [&](const char* key, std::int64_t found) {
     const Json asked = given.is_object() ? given.value(key, Json()) : Json();
     if (!asked.is_null() && asked != found)

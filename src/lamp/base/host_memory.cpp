@@ -1,5 +1,5 @@
 // Readers of /proc and of the control groups' files.
-#include "lamp/inference/host_memory.h"
+#include "lamp/base/host_memory.h"
 
 #include <malloc.h>
 #include <sys/resource.h>

@@ -1,0 +1,58 @@
+// POSIX calls, because the C++ streams cannot open without waiting.
+#include "lamp/base/regular_file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "lamp/base/errors.h"
+#include "lamp/base/files.h"
+
+namespace lamp {
+
+RegularFile::RegularFile(const std::filesystem::path& path) : file_(path.string()) {
+  // Opening a FIFO for reading would wait for a writer.
+  descriptor_ = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (descriptor_ < 0) {
+    throw InputError("cannot read", file_,
+                     errno == ENXIO ? "not a regular file (a socket or a device without a driver); "
+                                      "copy it to a file"
+                                    : cannot_read_detail(errno));
+  }
+  struct stat status {};
+  if (fstat(descriptor_, &status) == 0 && S_ISREG(status.st_mode)) {
+    size_ = status.st_size;
+    return;
+  }
+  close(descriptor_);
+  throw InputError("cannot read", file_,
+                   S_ISDIR(status.st_mode)
+                       ? "found a folder, expected a file"
+                       : "not a regular file (a pipe, socket or device); copy it to a file");
+}
+
+RegularFile::~RegularFile() { close(descriptor_); }
+
+void RegularFile::read(std::int64_t offset, std::size_t count, char* out) const {
+  std::size_t done = 0;
+  while (done < count) {
+    const ssize_t got =
+        pread(descriptor_, out + done, count - done, offset + static_cast<off_t>(done));
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0)
+      throw InputError("cannot read", file_,
+                       got < 0 ? cannot_read_detail(errno) : "it shrank while it was read");
+    done += static_cast<std::size_t>(got);
+  }
+}
+
+std::string RegularFile::start(std::size_t count) const {
+  std::string bytes(std::min(count, static_cast<std::size_t>(size_)), '\0');
+  read(0, bytes.size(), bytes.data());
+  return bytes;
+}
+
+}  // namespace lamp
