@@ -118,6 +118,25 @@ TEST_F(PrepareTest, ForeignContentIsNeverTouched) {
   expect_usage_error(han("damaged"), "a record that cannot be read");
 }
 
+TEST_F(PrepareTest, WhatTheUserChangedOrAddedInTheOutputIsNeverReplaced) {
+  for (const char* name : {"a", "b"}) write_han_case(folder_ / "han" / name);
+  testing::written(folder_ / "han" / "b" / "structures" / "Chiasm_crp_v2.npy", "no array");
+  prepare_dataset(han());  // b is faulty
+  const fs::path corrected = folder_ / "out" / "labelsTr" / "a.nii.gz";
+  const std::string ours = read_file(corrected);
+  testing::written(corrected, "corrected by hand");
+  write_npy(folder_ / "han" / "a" / "img_crp_v2.npy", head_image(5));
+  expect_usage_error(han(), "changed since it was written");
+  EXPECT_EQ(read_file(corrected), "corrected by hand");
+  testing::written(corrected, ours);
+  const fs::path added = folder_ / "out" / "labelsTr" / "b.nii.gz";
+  testing::written(added, "drawn by hand");
+  expect_usage_error(han(), "b.nii.gz");
+  EXPECT_EQ(read_file(added), "drawn by hand");
+  fs::remove(added);
+  EXPECT_EQ(prepare_dataset(han()).converted, 1U);
+}
+
 TEST_F(PrepareTest, SourceAndOutputMustLieApart) {
   write_han_case(folder_ / "han" / "a");
   expect_usage_error(han("han"), "none holds the other");

@@ -98,7 +98,8 @@ OwnTest own_svg() {
 
 std::string svg_written_by_lamp(std::string svg) {
   const std::size_t root = svg.find('>');
-  return root == std::string::npos ? svg : svg.insert(root + 1, std::string("\n") + kSvgMark);
+  if (root == std::string::npos) return svg;
+  return svg.substr(0, root + 1) + '\n' + kSvgMark + svg.substr(root + 1);
 }
 
 OwnTest own_table(std::string header_line) {

@@ -29,6 +29,9 @@ CheckReport check_all(const std::vector<std::string>& paths, const ReadOptions& 
     (looks_like_dataset(path) ? datasets : images).emplace_back(path);
   }
   if (datasets.empty()) return check_images(images, read);
+  if (!read.dicom_series.empty())
+    throw UsageError("check: --series goes with DICOM folders, found the data set " +
+                     datasets.front().string());
   if (datasets.size() == 1 && images.empty())
     return check_dataset(datasets.front(), {.read = read});
   throw UsageError("check: found " + std::to_string(datasets.size()) + " data sets and " +

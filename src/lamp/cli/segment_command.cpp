@@ -109,7 +109,7 @@ void add_segment_command(CLI::App& app, const GlobalOptions& globals) {
       ->required()
       ->check(names_an_output());
   command->add_option("--series", options->series,
-                      "which of several DICOM series in a folder: its number or its UID");
+                      "which of several DICOM series in a folder: its UID or number");
   add_network_options(*command, *options);
   command->add_option("--format", options->segment.format,
                       "nii.gz, nii, nrrd or mha; default: as -o ends, or nii.gz");

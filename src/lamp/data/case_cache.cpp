@@ -190,7 +190,8 @@ bool CaseCache::make_room(std::int64_t bytes) {
 }
 
 void CaseCache::use(const fs::path& file) {
-  utimensat(AT_FDCWD, file.c_str(), nullptr, 0);  // may fail: then it only seems older
+  // May fail: then it only seems older. A link's own time, for what it points to is not ours.
+  utimensat(AT_FDCWD, file.c_str(), nullptr, AT_SYMLINK_NOFOLLOW);
   const std::lock_guard lock(mutex_);
   in_use_.insert(file.filename().string());
 }

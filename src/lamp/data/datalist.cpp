@@ -112,7 +112,11 @@ void discover_labels(Dataset& dataset) {
       log_debug(error.what());
     }
   }
-  if (highest < 1 || highest > kLargestLabel)
+  if (highest > kLargestLabel)
+    refuse(dataset, "no labels",
+           "found no \"labels\" and label maps with values up to " + std::to_string(highest) +
+               ", expected at most " + std::to_string(kLargestLabel) + "; are these label maps?");
+  if (highest < 1)
     refuse(
         dataset, "no labels",
         R"(found no "labels" and no label map that shows them; add "labels": {"0": "background", "1": "name"})");

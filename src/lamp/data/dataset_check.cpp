@@ -9,7 +9,7 @@
 #include <functional>
 #include <mutex>
 #include <optional>
-#include <set>
+#include <unordered_set>
 
 #include "lamp/base/interrupt.h"
 #include "lamp/base/progress.h"
@@ -56,12 +56,12 @@ std::vector<std::string> check_cases(const std::vector<PlacedCase>& jobs,
 }
 
 void note_unused_files(const Dataset& dataset, CheckReport& report) {
-  std::set<fs::path> named;
+  std::unordered_set<std::string> named;
   for (const auto* list : {&dataset.training, &dataset.validation, &dataset.test}) {
     for (const Case& entry : *list) {
       for (const fs::path& image : entry.images)
-        named.insert(fs::absolute(image).lexically_normal());
-      if (!entry.label.empty()) named.insert(fs::absolute(entry.label).lexically_normal());
+        named.insert(fs::absolute(image).lexically_normal().string());
+      if (!entry.label.empty()) named.insert(fs::absolute(entry.label).lexically_normal().string());
     }
   }
   for (const char* folder : {"imagesTr", "labelsTr", "imagesTs", "labelsTs"}) {
@@ -70,7 +70,7 @@ void note_unused_files(const Dataset& dataset, CheckReport& report) {
     for (const auto& file : fs::directory_iterator(dataset.root / folder, error)) {
       const fs::path path = fs::absolute(file.path()).lexically_normal();
       const std::string name = path.filename().string();
-      if (!name.starts_with('.') && is_volume_file(path) && !named.contains(path))
+      if (!name.starts_with('.') && is_volume_file(path) && !named.contains(path.string()))
         unused.push_back(name);
     }
     std::sort(unused.begin(), unused.end());
@@ -166,7 +166,7 @@ CheckReport check_images(const std::vector<fs::path>& paths, const ReadOptions& 
   std::vector<Case> cases;
   std::set<fs::path> seen;
   for (const fs::path& path : paths)
-    for (const fs::path& volume : volumes_of(path, read.dicom_series, report))
+    for (const fs::path& volume : volumes_of(path, series, report))
       if (std::error_code error; seen.insert(fs::weakly_canonical(volume, error)).second)
         cases.push_back({.name = case_name(volume), .images = {volume}});
   std::vector<PlacedCase> jobs;

@@ -2,8 +2,8 @@
 #include "lamp/data/decathlon_folder.h"
 
 #include <algorithm>
-#include <set>
 #include <system_error>
+#include <unordered_set>
 
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
@@ -78,9 +78,9 @@ void refuse_other_content(const fs::path& folder, const OwnContent& own) {
   if (fs::exists(folder, error) && !fs::is_directory(folder, error))
     throw UsageError(own.option + ": found a file at " + folder.string() +
                      ", expected a new or empty folder");
-  std::set<fs::path> files = {folder / "dataset.json"};
+  std::unordered_set<std::string> files = {(folder / "dataset.json").string()};
   for (const DecathlonEntry& entry : own.entries)
-    files.insert({folder / entry.image(), folder / entry.label()});
+    files.insert({(folder / entry.image()).string(), (folder / entry.label()).string()});
   const auto refuse = [&](const std::string& found) {
     throw UsageError(own.option + ": found " + printable(found) + ", expected an empty folder or " +
                      own.expected + "; choose another folder");
@@ -94,7 +94,7 @@ void refuse_other_content(const fs::path& folder, const OwnContent& own) {
     if (at->is_directory(unknown) || path.filename().string().starts_with('.')) continue;
     const bool foreign_json =
         path.filename() == "dataset.json" && !has_description(path, own.description);
-    if (!files.contains(path) || foreign_json) refuse(path.string());
+    if (!files.contains(path.string()) || foreign_json) refuse(path.string());
   }
   if (error && error != std::errc::no_such_file_or_directory) refuse(error.message());
 }

@@ -116,7 +116,10 @@ class Preparation {
       if (unwritten_) write_record();
       throw;
     }
-    if (unwritten_) write_record();
+    if (!record_.ended) {
+      record_.ended = true;
+      write_record();
+    }
     write_dataset();
     return std::move(report_);
   }
@@ -135,7 +138,11 @@ class Preparation {
       test_ = {record_.test.begin(), record_.test.end()};
       check_same_request(settings_of(options), names);
       check_record();
-      for (const SourceCase& source : set_.cases) own.entries.push_back(entry_of(source));
+      for (const SourceCase& source : set_.cases) {
+        if (record_.ended && !record_.finished.contains(source.name)) continue;
+        own.entries.push_back(entry_of(source));
+        refuse_changed(source.name, own.entries.back());
+      }
     }
     refuse_other_content(folder_, own);
     if (resumed_) return remove_leftovers();
@@ -188,6 +195,22 @@ class Preparation {
                        std::to_string(names.size()) +
                        " or others, and another split would mix training and test; choose another "
                        "folder");
+  }
+
+  // A label map that was corrected here is the user's now.
+  void refuse_changed(const std::string& name, const DecathlonEntry& entry) const {
+    if (!record_.ended) return;
+    const FinishedCase& finished = record_.finished.at(name);
+    for (const auto& [file, bytes] : {std::pair{image_of(entry), finished.image_bytes},
+                                      std::pair{label_of(entry), finished.label_bytes}}) {
+      std::error_code missing;
+      const auto found = fs::file_size(file, missing);
+      if (!missing && found != bytes)
+        throw UsageError("prepare -o: found " + file.string() + " changed since it was written (" +
+                         std::to_string(found) + " bytes, were " + std::to_string(bytes) +
+                         "), expected what the same command wrote; move it away or choose another "
+                         "folder");
+    }
   }
 
   // A record from a stranger may hold labels that there are none of.
@@ -279,7 +302,11 @@ class Preparation {
   }
 
   // While pairs of images and labels change there is no data set.
-  void begin_change() const {
+  void begin_change() {
+    if (record_.ended) {
+      record_.ended = false;
+      write_record();
+    }
     std::error_code error;
     fs::remove(output_file(folder_, "dataset.json"), error);
   }
@@ -308,10 +335,13 @@ class Preparation {
         entries.back().annotated = facts.annotated;
       report_.cases.push_back(facts);
     }
-    if (entries.empty()) return begin_change();
-    const std::string text = dump_json(decathlon_json(info_, entries)) + "\n";
-    std::error_code error;
     const fs::path file = output_file(folder_, "dataset.json");
+    std::error_code error;
+    if (entries.empty()) {
+      fs::remove(file, error);
+      return;
+    }
+    const std::string text = dump_json(decathlon_json(info_, entries)) + "\n";
     if (!fs::exists(file, error) || read_file(file) != text) write_file(file, text);
   }
 

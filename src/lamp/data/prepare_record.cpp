@@ -67,6 +67,7 @@ std::optional<PrepareRecord> PrepareRecord::read(const fs::path& folder) {
     record.settings = json.at("settings");
     record.cases = parse_names(json.at("cases"));
     record.test = parse_names(json.at("test"));
+    record.ended = json.value("ended", false);
     const std::unordered_set<std::string> known(record.cases.begin(), record.cases.end());
     for (const auto& [name, entry] : json.at("finished").items()) {
       if (!known.contains(name)) throw UsageError("a case that is none");
@@ -81,11 +82,8 @@ std::optional<PrepareRecord> PrepareRecord::read(const fs::path& folder) {
 }
 
 void PrepareRecord::write(const fs::path& folder) const {
-  Json json = {{"format", kFormat},
-               {"settings", settings},
-               {"cases", cases},
-               {"test", test},
-               {"finished", Json::object()}};
+  Json json = {{"format", kFormat}, {"settings", settings}, {"cases", cases},
+               {"test", test},      {"ended", ended},       {"finished", Json::object()}};
   for (const auto& [name, entry] : finished) json["finished"][name] = case_json(entry);
   write_file(folder / kFile, dump_json(json) + "\n");
 }

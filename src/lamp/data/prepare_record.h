@@ -33,6 +33,9 @@ class PrepareRecord {
   std::vector<std::string> cases;  // all of the source's, by name
   std::vector<std::string> test;   // those kept for testing
   std::map<std::string, FinishedCase> finished;
+  // The last call came to its end: what lies in the folder and is not among `finished`, or differs
+  // from it, is not ours. Killed, it may have written what is not yet noted here.
+  bool ended = false;
 };
 
 // Size and time of every file that a case is read from; a missing one says so.

@@ -179,15 +179,12 @@ std::vector<InputCase> expand_inputs(const std::vector<std::string>& inputs,
   });
   tell(others);
   std::vector<InputCase> cases = in_channels > 1 ? group_channels(files) : single_files(files);
-  for (InputCase& input : cases) input.dicom_series = dicom_series;
   check_names(cases);
   if (left_out) std::move(others.begin(), others.end(), std::back_inserter(*left_out));
   return cases;
 }
 
-Volume read_case(const InputCase& input, std::int64_t in_channels, const ReadOptions& reading) {
-  ReadOptions options = reading;
-  options.dicom_series = input.dicom_series;
+Volume read_case(const InputCase& input, std::int64_t in_channels, const ReadOptions& options) {
   const auto files = static_cast<std::int64_t>(input.channels.size());
   if (files > 1) check_numbers(input, in_channels);
   if (files > 1 && files != in_channels) refuse_channels(input, files, in_channels);

@@ -17,7 +17,6 @@ struct InputCase {
   std::string name;
   std::vector<std::filesystem::path> channels;  // one file (of any number of channels) or one each
   std::vector<int> numbers;  // of the channels, as the files' names say; empty if they say nothing
-  std::string dicom_series = {};  // which of several in a DICOM folder: read_dicom_folder
 
   // The first file, and how many more there are: for messages and reports.
   std::string describe() const;

@@ -88,12 +88,15 @@ struct LoadedCase {
 };
 
 // Warns where the values are not like those that the model was trained on.
-LoadedCase load_case(const InputCase& input, const Model& model, const DataConfig& config) {
+LoadedCase load_case(const InputCase& input, const Model& model, const DataConfig& config,
+                     const std::string& dicom_series) {
   const torch::InferenceMode no_gradients;
   LoadedCase loaded;
   Stopwatch watch;
   const std::int64_t in_channels = model.network.config.in_channels;
-  Volume volume = read_case(input, in_channels, config.read_options());
+  ReadOptions reading = config.read_options();
+  reading.dicom_series = dicom_series;
+  Volume volume = read_case(input, in_channels, reading);
   loaded.seconds.load = watch.lap();
   loaded.image = place_image(volume, config);
   volume.voxels.reset();
@@ -137,6 +140,7 @@ class Job {
         config_(data_config_of(models.front(), request.options)),
         cases_(expand_inputs(request.inputs, model_.network.config.in_channels, &left_out_,
                              request.dicom_series)),
+        dicom_series_(request.dicom_series),
         outputs_(plan_outputs(request.output, options_, cases_)),
         keep_largest_(labels_to_clean(options_.cleanup, model_.labels)),
         results_(cases_.size()),
@@ -226,7 +230,7 @@ class Job {
 
   void stream_case(std::size_t i) {
     try {
-      LoadedCase loaded = load_case(cases_[i], model_, config_);
+      LoadedCase loaded = load_case(cases_[i], model_, config_, dicom_series_);
       CaseResult result = begin_result(i, loaded);
       std::shared_lock among_others(alone_mutex_, std::defer_lock);
       std::unique_lock alone(alone_mutex_, std::defer_lock);
@@ -254,8 +258,9 @@ class Job {
 
   void start_loading(std::size_t i) {
     if (i >= cases_.size()) return;
-    loading_ =
-        std::async(std::launch::async, [this, i] { return load_case(cases_[i], model_, config_); });
+    loading_ = std::async(std::launch::async, [this, i] {
+      return load_case(cases_[i], model_, config_, dicom_series_);
+    });
   }
 
   // Waits for the case before, so that one is written at a time.
@@ -371,6 +376,7 @@ class Job {
   const DataConfig config_;
   std::vector<LeftOut> left_out_;  // beside the cases, found with them
   const std::vector<InputCase> cases_;
+  const std::string dicom_series_;
   SegmentOutputs outputs_;  // checked once, not changed afterwards
   const std::set<int> keep_largest_;
   std::optional<Scorer> scorer_;

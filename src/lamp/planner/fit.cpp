@@ -1,19 +1,31 @@
 // Every candidate's smallest cut.
 #include "lamp/planner/fit.h"
 
+#include <algorithm>
 #include <limits>
 #include <utility>
+#include <vector>
 
 #include "lamp/planner/least_memory.h"
 
 namespace lamp {
 
+namespace {
+
+constexpr std::size_t kSurelySeen = 8;  // even where time is over
+
+}  // namespace
+
 Fit least_fit(Candidates& candidates) {
   Fit least;
   std::int64_t least_over = std::numeric_limits<std::int64_t>::max();
   const PlanRequest& request = candidates.request();
-  for (const Candidate& candidate : candidates.all()) {
-    if (!least.balance.partition.empty() && request.clock->is_too_late()) break;
+  std::vector<Candidate> all = candidates.all();
+  // More stages and micro-batches hold less, so that little time is best spent there.
+  if (request.clock->is_late()) std::reverse(all.begin(), all.end());
+  std::size_t seen = 0;
+  for (const Candidate& candidate : all) {
+    if (++seen > kSurelySeen && request.clock->is_too_late()) break;
     const PipelineSetup setup = candidates.setup(candidate);
     Balance cut = least_memory_balance(candidates.costs(candidate), setup, request.recompute,
                                        candidates.cut(candidate));

@@ -296,6 +296,10 @@ std::vector<std::string> advice_for(const Plan& least, Candidates& candidates,
   offer_smaller_batch(request, provider, offer);
   offer_more_devices(request, least, provider, offer);
   offer_alternative(request, offer);
+  if (request.clock->was_ended())
+    advice.push_back(
+        "the search was ended for taking too long: other numbers of devices or micro-batches may "
+        "fit");
   if (advice.size() == 1 || request.devices.size() == 1)
     advice.push_back("devices of " + need_bytes_text(least.balance.largest_peak_bytes) +
                      " would fit");
