@@ -133,9 +133,7 @@ std::vector<fs::path> version_1_channels(const fs::path& listed) {
   if (stem == file || fs::exists(listed, error)) return {};
   std::vector<fs::path> channels;
   for (int channel = 0; channel < 10000; ++channel) {
-    std::string digits = std::to_string(channel);
-    digits.insert(0, kChannelDigits - digits.size(), '0');
-    fs::path next = listed.parent_path() / (stem + "_" + digits + file.substr(stem.size()));
+    fs::path next = listed.parent_path() / (channel_name(stem, channel) + file.substr(stem.size()));
     if (!fs::exists(next, error)) break;
     channels.push_back(std::move(next));
   }
