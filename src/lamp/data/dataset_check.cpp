@@ -18,6 +18,7 @@
 #include "lamp/data/case_check.h"
 #include "lamp/data/datalist_parser.h"
 #include "lamp/data/dataset_lists.h"
+#include "lamp/data/dicom_folder.h"
 #include "lamp/data/folder_content.h"
 
 namespace lamp {
