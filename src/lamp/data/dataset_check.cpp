@@ -28,8 +28,11 @@ struct CaseResult {
 // One case's files, each looked at once.
 class CaseChecker {
  public:
-  CaseChecker(const Case& entry, const Dataset* dataset, CaseResult& result)
-      : entry_(entry), dataset_(dataset), result_(result) {}
+  CaseChecker(const Case& entry, const Dataset* dataset, const ReadOptions& options,
+              CaseResult& result)
+      : entry_(entry), dataset_(dataset), options_(options), result_(result) {
+    options_.refuse_nan = false;  // they are counted
+  }
 
   void run() {
     for (const fs::path& file : entry_.images) check_image(file);
@@ -52,7 +55,7 @@ class CaseChecker {
       return std::nullopt;
     }
     try {
-      return reader(file, ReadOptions{.refuse_nan = false});
+      return reader(file, options_);
     } catch (const InputError& unreadable) {
       result_.faults.push_back(to_fault(unreadable));
     } catch (const std::exception& failed) {
@@ -156,6 +159,7 @@ class CaseChecker {
 
   const Case& entry_;
   const Dataset* dataset_;
+  ReadOptions options_;
   CaseResult& result_;
   std::optional<Geometry> grid_;  // of the first image that could be read
 };
@@ -163,6 +167,12 @@ class CaseChecker {
 struct Job {
   const Case* entry;
   const char* split;
+};
+
+struct CheckSetting {
+  const Dataset& dataset;
+  bool labelled;  // else single images
+  ReadOptions read;
 };
 
 std::vector<int> annotated_ids(const Case& entry, const Dataset& dataset) {
@@ -174,8 +184,7 @@ std::vector<int> annotated_ids(const Case& entry, const Dataset& dataset) {
 }
 
 // Cases differ much in size, so each thread takes the next one that is free. Results stay in order.
-void check_cases(const std::vector<Job>& jobs, const Dataset& dataset, bool labelled,
-                 CheckReport& report) {
+void check_cases(const std::vector<Job>& jobs, const CheckSetting& setting, CheckReport& report) {
   std::vector<CaseResult> results(jobs.size());
   std::atomic<std::size_t> next = 0;
   std::mutex mutex;
@@ -185,8 +194,8 @@ void check_cases(const std::vector<Job>& jobs, const Dataset& dataset, bool labe
       const Case& entry = *jobs[i].entry;
       results[i].facts.name = entry.name;
       results[i].facts.split = jobs[i].split;
-      if (labelled) results[i].facts.annotated = annotated_ids(entry, dataset);
-      CaseChecker(entry, &dataset, results[i]).run();
+      if (setting.labelled) results[i].facts.annotated = annotated_ids(entry, setting.dataset);
+      CaseChecker(entry, &setting.dataset, setting.read, results[i]).run();
       const std::lock_guard lock(mutex);
       progress.advance(entry.name);
     }
@@ -239,7 +248,7 @@ void check_declared_count(const Dataset& dataset, CheckReport& report) {
 
 }  // namespace
 
-CheckReport check_dataset(const fs::path& folder_or_json) {
+CheckReport check_dataset(const fs::path& folder_or_json, const CheckOptions& options) {
   CheckReport report{.name = folder_or_json.string()};
   try {
     const Dataset dataset = read_dataset(folder_or_json, &report.faults);
@@ -248,8 +257,9 @@ CheckReport check_dataset(const fs::path& folder_or_json) {
     std::vector<Job> jobs;
     for (const Case& entry : dataset.training) jobs.push_back({&entry, "training"});
     for (const Case& entry : dataset.validation) jobs.push_back({&entry, "validation"});
-    for (const Case& entry : dataset.test) jobs.push_back({&entry, "test"});
-    check_cases(jobs, dataset, true, report);
+    if (options.with_tests)
+      for (const Case& entry : dataset.test) jobs.push_back({&entry, "test"});
+    check_cases(jobs, {.dataset = dataset, .labelled = true, .read = options.read}, report);
     note_unused_files(dataset, report);
   } catch (const InputError& unreadable) {
     report.faults.push_back(to_fault(unreadable));
@@ -274,7 +284,7 @@ CheckReport check_images(const std::vector<fs::path>& paths) {
   }
   std::vector<Job> jobs;
   for (const Case& entry : cases) jobs.push_back({&entry, "image"});
-  check_cases(jobs, Dataset(), false, report);
+  check_cases(jobs, {.dataset = Dataset(), .labelled = false, .read = {}}, report);
   return report;
 }
 

@@ -35,12 +35,18 @@ struct CheckReport {
   bool ok() const { return faults.empty(); }
 };
 
+struct CheckOptions {
+  ReadOptions read;        // how the images will be read
+  bool with_tests = true;  // the test cases too; training does without them
+};
+
 // Reads every file of a data set. Finds: a damaged dataset.json, missing and unreadable files,
 // image and label on different grids (more than kSameGridVoxels apart), wrong channel counts,
 // undeclared label values, labels without foreground, NaN and infinite voxels, faults of single
 // entries, and classes drawn though not annotated. Never throws for a fault. Works on
 // at::get_num_threads() cases at a time, each of which is held in memory once.
-CheckReport check_dataset(const std::filesystem::path& folder_or_json);
+CheckReport check_dataset(const std::filesystem::path& folder_or_json,
+                          const CheckOptions& options = {});
 
 // Single images (files or DICOM folders); a folder of volumes stands for every volume in it.
 CheckReport check_images(const std::vector<std::filesystem::path>& paths);

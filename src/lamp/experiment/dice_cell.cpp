@@ -10,6 +10,7 @@
 #include "lamp/evaluation/evaluation.h"
 #include "lamp/evaluation/summary.h"
 #include "lamp/inference/segmenter.h"
+#include "lamp/training/run_place.h"
 #include "lamp/training/trainer.h"
 
 namespace lamp {
@@ -49,7 +50,10 @@ fs::path put_aside(const fs::path& run) {
 // has changed since, is of no use here, but it is not ours to throw away.
 void prepare_run(const DiceCell& cell) {
   const fs::path mark = cell.run / "cell.json";
-  if (fs::exists(mark) && read_json(mark) == cell.settings) return;
+  if (fs::exists(mark) && read_json(mark) == cell.settings) {
+    mark_run_folder(cell.run);  // not yet there in folders from before there was a mark
+    return;
+  }
   std::error_code error;
   if (fs::exists(cell.run)) {
     const fs::path aside = put_aside(cell.run);
@@ -67,6 +71,7 @@ void prepare_run(const DiceCell& cell) {
     if (error)
       throw Error("experiment: cannot copy " + cell.starts_run.string() + ": " + error.message());
   }
+  mark_run_folder(copy);
   write_file(copy / "cell.json", dump_json(cell.settings) + "\n");
   fs::rename(copy, cell.run, error);
   if (error) throw Error("experiment: cannot write " + cell.run.string() + ": " + error.message());
