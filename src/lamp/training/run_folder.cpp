@@ -75,12 +75,12 @@ class Opening {
   void check_configuration();
   void check_data();
   void name_every_fault() const;
+  void split_cases_and_check_state();
   void write();
 
  private:
   fs::path dataset_path() const;
   Json given_configuration() const;
-  void check_resumable();
   void check_split() const;
   std::optional<fs::path> cache_folder() const;
   const fs::path& run() const { return folder_.path; }
@@ -112,6 +112,7 @@ void Opening::judge() {
     folder_.state = std::make_unique<SavedState>(run());
     position_ = RunPosition{.before = parse_train_config(read_own_config(run())),
                             .cursor = folder_.state->cursor()};
+    check_cursor(position_->cursor, position_->before.curriculum, state_file(run()).string());
   } else if (request_.resume) {
     log_info("nothing to resume in " + run().string() + ": starting anew");
   } else if (place == RunPlace::kBegun) {
@@ -179,12 +180,11 @@ void Opening::check_data() {
   const auto stamps = cache_folder();
   fingerprint_ = data_fingerprint(folder_.dataset, fingerprint_before_, stamps);
   if (position_) refuse_changed_data(run(), fingerprint_before_, fingerprint_);
+  if (position_ && fingerprint_before_.contains("format")) return;  // checked when the run began
   check_training_data({.dataset = folder_.dataset.file,
                        .data = folder_.config.data,
                        .content = content_digest(fingerprint_),
                        .stamps = stamps});
-  folder_.split = split_dataset(folder_.dataset, folder_.config.validation, folder_.config.seed);
-  if (position_) check_resumable();
 }
 
 // After one fault of the data has shown.
@@ -193,14 +193,15 @@ void Opening::name_every_fault() const {
     check_training_data({.dataset = folder_.dataset.file, .data = folder_.config.data});
 }
 
-void Opening::check_resumable() {
-  const Cursor& cursor = position_->cursor;
-  const auto& stages = position_->before.curriculum;
-  check_cursor(cursor, stages, std::ssize(folder_.split.training), state_file(run()).string());
-  check_metrics(run(), cursor.epochs_done);
-  folder_.state->check(position_->before.net,
-                       stages[static_cast<std::size_t>(cursor.stage)].optimizer);
+void Opening::split_cases_and_check_state() {
+  folder_.split = split_dataset(folder_.dataset, folder_.config.validation, folder_.config.seed);
+  if (!position_) return;
   check_split();
+  const Cursor& cursor = position_->cursor;
+  const StageConfig& stage = position_->before.curriculum[static_cast<std::size_t>(cursor.stage)];
+  check_step(cursor, stage, std::ssize(folder_.split.training), state_file(run()).string());
+  check_metrics(run(), cursor.epochs_done);
+  folder_.state->check(position_->before.net, stage.optimizer);
 }
 
 // A splits_final.json that has changed would have the network trained on what it is judged by.
@@ -275,6 +276,7 @@ RunFolder open_run_folder(const TrainRequest& request) {
     opening.name_every_fault();
     throw;
   }
+  opening.split_cases_and_check_state();
   opening.write();
   return folder;
 }

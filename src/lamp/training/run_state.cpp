@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <utility>
 
 #include "lamp/base/errors.h"
@@ -116,12 +117,12 @@ void save_state(const std::filesystem::path& run, const Network& network,
 }
 
 void check_cursor(const Cursor& cursor, const std::vector<StageConfig>& stages,
-                  std::int64_t training_cases, const std::string& file) {
+                  const std::string& file) {
   check_range("stage", cursor.stage, std::ssize(stages) - 1, file);
   const StageConfig& stage = stages[static_cast<std::size_t>(cursor.stage)];
   check_range("epoch", cursor.epoch, stage.epochs, file);
-  const std::int64_t steps = (training_cases + stage.batch - 1) / stage.batch;
-  check_range("step", cursor.step, cursor.epoch < stage.epochs ? steps - 1 : 0, file);
+  check_range("step", cursor.step,
+              cursor.epoch < stage.epochs ? std::numeric_limits<std::int64_t>::max() : 0, file);
   std::int64_t done = cursor.epoch;
   for (std::int64_t i = 0; i < cursor.stage; ++i)
     done += stages[static_cast<std::size_t>(i)].epochs;
@@ -134,6 +135,12 @@ void check_cursor(const Cursor& cursor, const std::vector<StageConfig>& stages,
            "its cursor is damaged: found \"epoch_seconds\": " + shortest(cursor.epoch_seconds) +
                " and \"best_dice\": " + shortest(cursor.best_dice) +
                ", expected 0 or more, and -1 to 1");
+}
+
+void check_step(const Cursor& cursor, const StageConfig& stage, std::int64_t training_cases,
+                const std::string& file) {
+  const std::int64_t steps = (training_cases + stage.batch - 1) / stage.batch;
+  check_range("step", cursor.step, steps - 1, file);
 }
 
 void check_metrics(const std::filesystem::path& run, std::int64_t epochs) {

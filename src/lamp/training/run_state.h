@@ -33,10 +33,12 @@ std::filesystem::path state_file(const std::filesystem::path& run);
 void save_state(const std::filesystem::path& run, const Network& network,
                 torch::optim::Optimizer& optimizer, const Cursor& cursor);
 
-// Throws InputError (naming `file`) for a place that a run of these stages cannot have come to.
-// training_cases: as many as an epoch draws.
+// Throw InputError (naming `file`) for a place that a run of these stages cannot have come to; the
+// step within an epoch depends on the number of cases that an epoch draws.
 void check_cursor(const Cursor& cursor, const std::vector<StageConfig>& stages,
-                  std::int64_t training_cases, const std::string& file);
+                  const std::string& file);
+void check_step(const Cursor& cursor, const StageConfig& stage, std::int64_t training_cases,
+                const std::string& file);
 
 // Throws InputError if the run's metrics.csv is another table than that of its `epochs` epochs.
 // Rows that a crash of the machine has cost are no reason not to go on.

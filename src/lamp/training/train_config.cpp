@@ -12,6 +12,7 @@ namespace lamp {
 namespace {
 
 constexpr int kMostLoaderThreads = 1024;
+constexpr std::int64_t kMostCounted = 1'000'000'000;  // products of two stay whole numbers
 
 template <typename T>
 T positive(ObjectReader& reader, const std::string& key, T fallback, bool zero_allowed = false) {
@@ -46,6 +47,9 @@ StageConfig parse_stage(const Json& json, const std::string& where, const Json& 
   stage.is_auto_patch = reader.at("patch") == "auto";
   stage.batch = positive(reader, "batch", stage.batch);
   stage.epochs = positive(reader, "epochs", stage.epochs);
+  for (const auto& [key, count] : {std::pair{"batch", stage.batch}, {"epochs", stage.epochs}})
+    if (count > kMostCounted)
+      throw_wrong_type(reader.where(key), reader.at(key), "1 to " + std::to_string(kMostCounted));
   Json merged = optimizer.is_null() ? Json::object() : optimizer;
   if (const Json& own = reader.at("optimizer"); own.is_object()) {
     // Another optimizer's momentum or decay means nothing to this one.
