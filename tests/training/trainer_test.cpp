@@ -62,8 +62,9 @@ TEST_F(TrainerTest, LearnsAndLeavesACompleteRunFolder) {
   const TrainSummary summary = run("run", config);
   EXPECT_GT(summary.best_dice, 0.8);
   EXPECT_EQ(summary.epochs, 16);
-  for (const char* file : {"config.json", "dataset.json", "plan.json", "metrics.csv", "train.log",
-                           "best.safetensors", "last.safetensors", "state/state.safetensors"})
+  for (const char* file :
+       {"config.json", "data_fingerprint.json", "plan.json", "metrics.csv", "train.log",
+        "best.safetensors", "last.safetensors", "state/state.safetensors"})
     EXPECT_TRUE(fs::is_regular_file(folder_ / "run" / file)) << file;
   std::ifstream metrics(folder_ / "run" / "metrics.csv");
   std::string header;
@@ -204,7 +205,7 @@ TEST_F(TrainerTest, RefusesToResumeWithAnotherNetworkOrDataSet) {
   run("run", config);
   Json wider = config;
   wider["net"]["width"] = 8;
-  EXPECT_THAT(message_of("run", wider, true), HasSubstr("\"net\""));
+  EXPECT_THAT(message_of("run", wider, true), HasSubstr("\"net.width\" was 4, now 8"));
   testing::write_ball_dataset(folder_ / "data", 6);
   EXPECT_THAT(message_of("run", config, true), HasSubstr("data set has changed"));
 }

@@ -11,6 +11,7 @@
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
 #include "lamp/base/log.h"
+#include "lamp/nets/model_file.h"
 #include "lamp/nets/net_factory.h"
 #include "lamp/training/auto_settings.h"
 #include "lamp/training/batch_source.h"
@@ -82,6 +83,7 @@ class Opening {
  private:
   fs::path dataset_path() const;
   Json given_configuration() const;
+  bool is_finished() const;
   void check_split() const;
   std::optional<fs::path> cache_folder() const;
   const fs::path& run() const { return folder_.path; }
@@ -153,6 +155,15 @@ void Opening::read_configuration() {
   if (folder_.dataset.training.empty())
     throw InputError("no training cases", folder_.dataset.root.string(),
                      "its \"training\" list is empty");
+  for (const auto& [id, name] : folder_.dataset.labels)
+    if (const std::string fault = fault_of_label(id, name); !fault.empty())
+      throw InputError("a label that no model can hold", folder_.dataset.file.string(),
+                       "found " + fault);
+}
+
+bool Opening::is_finished() const {
+  const std::size_t last = folder_.config.curriculum.size() - 1;
+  return position_ && position_->is_finished(last, folder_.config.curriculum[last].epochs);
 }
 
 void Opening::check_configuration() {
@@ -162,7 +173,7 @@ void Opening::check_configuration() {
   settle_auto(config, folder_.dataset, position_ ? to_json(position_->before) : Json());
   check_windows(config);
   check_class_weights(config);
-  check_fits(config, folder_.dataset);
+  if (!is_finished()) check_fits(config, folder_.dataset);
   keep_layout(config, position_ ? &*position_ : nullptr);
   check_cut(*make_network(config.net).chain, config.execution,
             parse_devices(config.execution.device).size());
@@ -231,8 +242,7 @@ void Opening::write() {
   if (!folder_.split.folds.is_null())
     write_file(run() / kFoldsFile, dump_json(folder_.split.folds) + "\n");
   if (!position_) save_config(folder_);
-  const std::size_t last = folder_.config.curriculum.size() - 1;
-  if (position_ && position_->is_finished(last, folder_.config.curriculum[last].epochs))
+  if (is_finished())
     log_info("nothing is left to train in " + run().string() +
              ": its configuration stays as it is");
   else

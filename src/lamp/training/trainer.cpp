@@ -103,10 +103,6 @@ Trainer::Trainer(RunFolder folder)
       network_(make_network(config().net)),
       precision_(parse_precision(config().execution.precision, devices_.front().type())),
       scaler_(precision_ == Precision::kFp16) {
-  for (const auto& [id, name] : folder_.dataset.labels)
-    if (const std::string fault = fault_of_label(id, name); !fault.empty())
-      throw InputError("a label that no model can hold", folder_.dataset.file.string(),
-                       "found " + fault);
   intensities_ = survey_training_data(folder_.path, store_, split_.training, config());
   network_.initialise(config().seed);
   torch::manual_seed(
