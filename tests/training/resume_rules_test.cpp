@@ -384,6 +384,8 @@ TEST_F(RefusedResumeTest, ALowerLearningRateIsUsedAndRecorded) {
   }
   EXPECT_EQ(rates, (std::vector<std::string>{"learning_rate", "0.005", "0.005", "0.005", "0.005",
                                              "1e-06", "1e-06"}));
+  EXPECT_THAT(read_file(run_ / "train.log"),
+              HasSubstr("curriculum.1.optimizer.lr: 1e-06 instead of 0.005"));
   const Json config = read_json(run_ / "config.json");
   EXPECT_EQ(config["curriculum"][0]["optimizer"]["lr"], 0.005);
   EXPECT_EQ(config["curriculum"][1]["optimizer"]["lr"], 1e-6);

@@ -243,10 +243,10 @@ void Opening::write() {
     write_file(run() / kFoldsFile, dump_json(folder_.split.folds) + "\n");
   if (!position_) save_config(folder_);
   if (is_finished())
-    log_info("nothing is left to train in " + run().string() +
-             ": its configuration stays as it is");
+    folder_.notes = {"nothing is left to train in " + run().string() +
+                     ": its configuration stays as it is"};
   else
-    for (const std::string& change : changes_) log_info("resuming with " + change);
+    for (const std::string& change : changes_) folder_.notes.push_back("resuming with " + change);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "lamp/data/case_store.h"
@@ -25,6 +26,7 @@ struct RunFolder {
   CaseSplit split;
   std::unique_ptr<SavedState> state;  // to go on from; none at the start of a run
   std::unique_ptr<RunLock> lock;      // nobody else's for as long as this lives
+  std::vector<std::string> notes;     // to be said once the run's log is open
 };
 
 // Reads configuration and data set and refuses what cannot work, leaving the folder as it was: a

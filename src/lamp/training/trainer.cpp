@@ -362,6 +362,7 @@ void Trainer::stop_if_asked() {
 TrainSummary train(const TrainRequest& request) {
   RunFolder folder = open_run_folder(request);
   open_log_file((folder.path / "train.log").string());
+  for (const std::string& note : folder.notes) log_info(note);
   return Trainer(std::move(folder)).run();
 }
 
