@@ -19,11 +19,11 @@
 #include "lamp/nets/precision.h"
 #include "lamp/planner/fit.h"
 #include "lamp/planner/forward_pass.h"
+#include "lamp/training/case_split.h"
 #include "lamp/training/curriculum_plan.h"
 #include "lamp/training/optimizer.h"
 #include "lamp/training/plan_choices.h"
 #include "lamp/training/plan_costs.h"
-#include "lamp/training/validation.h"
 
 namespace lamp {
 namespace {
