@@ -51,16 +51,16 @@ double seconds_of(torch::Device device, const Work& work) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-struct Setting {
+struct BenchSetting {
   torch::Device device;
   Network network;
   torch::Tensor image;   // [N, C, D, H, W]
   torch::Tensor labels;  // [N, D, H, W]
 };
 
-Setting prepare(const BenchOptions& options, torch::Device device) {
+BenchSetting prepare(const BenchOptions& options, torch::Device device) {
   count_cpu_memory();
-  Setting setting{.device = device, .network = make_network(options.net)};
+  BenchSetting setting{.device = device, .network = make_network(options.net)};
   setting.network.initialise(options.seed);
   const auto generator = at::make_generator<at::CPUGeneratorImpl>(options.seed);
   const auto [x, y, z] = options.input;
@@ -96,7 +96,7 @@ struct Figures {
 // A network cut into stages, with what a training step needs beside it.
 class StepBench {
  public:
-  StepBench(const BenchOptions& options, Setting& setting)
+  StepBench(const BenchOptions& options, BenchSetting& setting)
       : setting_(setting),
         devices_(parse_devices(options.execution.device)),
         precision_(parse_precision(options.execution.precision, devices_.front().type())),
@@ -173,7 +173,7 @@ class StepBench {
     return same ? names.front() : names;
   }
 
-  Setting& setting_;
+  BenchSetting& setting_;
   std::vector<c10::Device> devices_;
   Precision precision_;
   Layout layout_ = Layout::kChannelsLast;
@@ -220,7 +220,7 @@ MeasuredStep measure_step(const BenchOptions& wished) {
   const auto devices = parse_devices(options.execution.device);
   options.execution.precision = chosen_precision(options.execution.precision, devices.front());
   check_step_fits(options);
-  Setting setting = prepare(options, devices.front());
+  BenchSetting setting = prepare(options, devices.front());
   StepBench bench(options, setting);
   Json report = description(options);
   report.update(bench.description());
@@ -265,7 +265,7 @@ Json bench_segment(const BenchOptions& options) {
         "--patch", options.window->size);
   const torch::Device device = single_device(options.execution.device);
   check_segment_fits(options);
-  Setting setting = prepare(options, device);
+  BenchSetting setting = prepare(options, device);
   const Precision precision = parse_precision(
       chosen_precision(options.execution.precision, setting.device), setting.device.type());
   const c10::ScalarType dtype = dtype_of(precision);

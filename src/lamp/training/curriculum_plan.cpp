@@ -12,7 +12,7 @@
 #include "lamp/data/preprocess.h"
 #include "lamp/nets/net_factory.h"
 #include "lamp/training/auto_settings.h"
-#include "lamp/training/validation.h"
+#include "lamp/training/case_split.h"
 
 namespace lamp {
 namespace {

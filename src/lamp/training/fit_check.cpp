@@ -11,19 +11,19 @@
 
 #include "lamp/base/device.h"
 #include "lamp/base/errors.h"
+#include "lamp/base/host_memory.h"
 #include "lamp/base/log.h"
 #include "lamp/base/text.h"
-#include "lamp/inference/host_memory.h"
 #include "lamp/inference/memory_estimate.h"
 #include "lamp/nets/net_factory.h"
 #include "lamp/nets/precision.h"
 #include "lamp/planner/fit.h"
 #include "lamp/planner/forward_pass.h"
+#include "lamp/training/case_split.h"
 #include "lamp/training/curriculum_plan.h"
 #include "lamp/training/optimizer.h"
 #include "lamp/training/plan_choices.h"
 #include "lamp/training/plan_costs.h"
-#include "lamp/training/validation.h"
 
 namespace lamp {
 namespace {
