@@ -118,7 +118,9 @@ std::string objection(const std::string& key, const RunPosition& position, const
 
 std::string shown(const Json& value) {
   std::string text = value.is_null() ? "not set" : dump_json(value, -1);
-  return text.size() > 60 ? text.substr(0, 57) + "..." : text;
+  if (text.size() <= 60) return text;
+  text.resize(57);
+  return text.append("...");
 }
 
 [[noreturn]] void refuse(const std::filesystem::path& run, const std::string& detail) {
