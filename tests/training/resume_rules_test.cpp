@@ -37,7 +37,7 @@ TrainConfig three_stages() {
                    {"patch": "whole", "batch": 1, "epochs": 2}],
     "validation": {"every_epochs": 1, "fraction": 0.2, "fold": 1},
     "loader": {"cache": "off", "memory": "1GiB", "cache_limit": "1GiB"},
-    "execution": {"device": "cpu"}})",
+    "execution": {"device": "cpu", "memory": "4GiB"}})",
                                        "test"));
 }
 
@@ -48,30 +48,33 @@ RunPosition in_the_second() {
 
 // Another value of the same kind that the configuration takes.
 Json changed(const std::string& key, const Json& value) {
-  static const std::map<std::string, Json> others = {{"net.name", "seunet"},
-                                                     {"data.spacing_mm", {1, 1, 2}},
-                                                     {"data.window", {-5, 5}},
-                                                     {"data.orientation", "keep"},
-                                                     {"data.shear", "resample"},
-                                                     {"data.interpolation", "cubic"},
-                                                     {"sampling.centre", "class"},
-                                                     {"augment.flip.axes", {"z"}},
-                                                     {"augment.noise.kind", "gaussian"},
-                                                     {"augment.elastic.sigma_voxels", {9, 12}},
-                                                     {"augment.elastic.magnitude", {5, 6}},
-                                                     {"augment.gamma.range", {0.5, 0.75}},
-                                                     {"loss.dice", "batch"},
-                                                     {"loss.class_weights", {2, 1}},
-                                                     {"loader.memory", "2GiB"},
-                                                     {"loader.cache", "/scratch"},
-                                                     {"loader.cache_limit", "2GiB"},
-                                                     {"execution.device", "cpu,cpu"},
-                                                     {"execution.precision", "bf16"},
-                                                     {"execution.layout", "contiguous"},
-                                                     {"execution.partition", "layers"},
-                                                     {"execution.microbatches", 2},
-                                                     {"execution.schedule", "1f1b"},
-                                                     {"execution.recompute", "always"}};
+  static const std::map<std::string, Json> others = {
+      {"net.name", "seunet"},
+      {"data.spacing_mm", Json::array({1.0, 1.0, 2.0})},
+      {"data.window", Json::array({-5.0, 5.0})},
+      {"data.orientation", "keep"},
+      {"data.shear", "resample"},
+      {"data.interpolation", "cubic"},
+      {"data.nifti_form", "sform"},
+      {"sampling.centre", "class"},
+      {"augment.flip.axes", Json::array({"z"})},
+      {"augment.noise.kind", "gaussian"},
+      {"augment.elastic.sigma_voxels", Json::array({9.0, 12.0})},
+      {"augment.elastic.magnitude", Json::array({5.0, 6.0})},
+      {"augment.gamma.range", Json::array({0.5, 0.75})},
+      {"loss.dice", "batch"},
+      {"loss.class_weights", Json::array({2.0, 1.0})},
+      {"loader.memory", "2GiB"},
+      {"loader.cache", "/scratch"},
+      {"loader.cache_limit", "2GiB"},
+      {"execution.device", "cpu,cpu"},
+      {"execution.precision", "bf16"},
+      {"execution.layout", "contiguous"},
+      {"execution.partition", "layers"},
+      {"execution.microbatches", 2},
+      {"execution.schedule", "1f1b"},
+      {"execution.recompute", "always"},
+      {"execution.memory", std::int64_t{1} << 30}};
   if (const auto found = others.find(key); found != others.end()) return found->second;
   const std::string last = key.substr(key.rfind('.') + 1);
   if (last == "name") return "adamw";
@@ -104,6 +107,7 @@ bool may_change(const std::string& key) {
                                                "execution.microbatches",
                                                "execution.schedule",
                                                "execution.recompute",
+                                               "execution.memory",
                                                "optimizer.name",
                                                "optimizer.lr",
                                                "optimizer.momentum",
@@ -335,7 +339,7 @@ TEST_F(RefusedResumeTest, SettingsThatARunKeeps) {
   EXPECT_THAT(refused({.config = other}), HasSubstr("optimizer.name"));
   EXPECT_THAT(refused({.dataset = folder_ / "nothing"}), HasSubstr("nothing"));
   // And the plain resume goes on as if nothing had been asked.
-  EXPECT_EQ(train({.run = run_, .settings = {}, .resume = true}).epochs, 4);
+  EXPECT_EQ(train({.run = run_, .resume = true}).epochs, 4);
 }
 
 TEST_F(RefusedResumeTest, DataOfTheSameSizeButOtherBytes) {
