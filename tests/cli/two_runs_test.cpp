@@ -118,7 +118,7 @@ TEST_F(TwoRunsTest, AKilledRunsLockIsTakenOverWithALine) {
   EXPECT_EQ(contents_of(folder_ / "run"), before);
   const ProgramResult resumed = run_lamp(
       "train --resume -o '" + (folder_ / "run").string() + "' --set curriculum.0.epochs=401",
-      "timeout -s TERM 20");
+      "timeout -s TERM 5");
   EXPECT_THAT(resumed.err, HasSubstr("taking over"));
   EXPECT_THAT(resumed.err, HasSubstr(std::to_string(first)));
   EXPECT_FALSE(fs::exists(folder_ / "run" / "lock"));
