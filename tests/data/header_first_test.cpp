@@ -148,20 +148,20 @@ TEST_F(HeaderFirstTest, OnlyRegularFilesAreOpened) {
   for (const char* name : {"p.nii", "p.nii.gz", "p.nrrd", "p.nhdr", "p.mha", "p.mhd", "p.raw"})
     ASSERT_EQ(mkfifo((folder_ / name).c_str(), 0600), 0);
   for (const char* name : {"p.nii", "p.nii.gz", "p.nrrd", "p.nhdr", "p.mha", "p.mhd"})
-    refused_at_once(folder_ / name, "not a regular file");
+    refused_at_once(folder_ / name, "regular file");
   const std::string nrrd = nrrd_fields().text();
-  refused_at_once(file(nrrd + "data file: p.raw\n", "a.nhdr"), "not a regular file");
+  refused_at_once(file(nrrd + "data file: p.raw\n", "a.nhdr"), "regular file");
   refused_at_once(file(meta_fields().with("ElementDataFile", "p.raw").text(), "a.mhd"),
-                  "not a regular file");
+                  "regular file");
   fs::create_symlink("/dev/zero", folder_ / "zero.nii");
-  refused_at_once(folder_ / "zero.nii", "not a regular file");
+  refused_at_once(folder_ / "zero.nii", "regular file");
   fs::create_symlink("/dev/tty", folder_ / "tty.mha");
   refused_at_once(folder_ / "tty.mha", "");
   const int descriptor = socket(AF_UNIX, SOCK_STREAM, 0);
   sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};
   (folder_ / "socket.nii").string().copy(address.sun_path, sizeof address.sun_path - 1);
   ASSERT_EQ(bind(descriptor, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
-  refused_at_once(folder_ / "socket.nii", "not a regular file");
+  refused_at_once(folder_ / "socket.nii", "regular file");
   close(descriptor);
   fs::create_directory(folder_ / "folder.raw");
   refused_at_once(file(nrrd + "data file: folder.raw\n", "b.nhdr"), "found a folder");

@@ -60,6 +60,8 @@ IntensitySurvey compare_values(const Options& options, CheckReport& report) {
   } else {
     standard.data = parse_train_config(read_config(options.config, {})).data;
   }
+  if (options.read.nifti_form != NiftiForm::kRefuse)
+    standard.data.nifti_form = options.read.nifti_form;
   IntensitySurvey survey = survey_intensities(options.paths, standard);
   report.notes.insert(report.notes.begin(), survey.warnings.begin(), survey.warnings.end());
   return survey;

@@ -5,6 +5,7 @@
 
 #include "lamp/cli/commands.h"
 #include "lamp/cli/dataset_options.h"
+#include "lamp/cli/orientation_option.h"
 #include "lamp/cli/output_options.h"
 #include "lamp/data/prepare.h"
 
@@ -31,6 +32,7 @@ void add_prepare_command(CLI::App& app, const GlobalOptions& globals) {
       ->delimiter(',')
       ->allow_extra_args(false);  // or the source behind it would be taken for a name
   add_outside_option(*command);
+  add_orientation_option(*command, options->nifti_form);
   command->callback([options, spacing, &globals] {
     if (!spacing->empty()) options->spacing_mm = parse_spacing(*spacing);
     options->seed = globals.seed_or_zero();

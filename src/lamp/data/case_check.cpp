@@ -119,6 +119,9 @@ class CaseChecker {
       return reader(file, options_);
     } catch (const InputError& unreadable) {
       result_.faults.push_back(to_fault(unreadable));
+    } catch (const DoesNotFit& large) {  // nothing is wrong with the file as far as it was read
+      fault(file, "an image larger than the memory", large.what(), "one that can be read here",
+            "free memory, or crop or resample it");
     } catch (const std::exception& failed) {
       fault(file, "unreadable", failed.what(), "a readable file", "replace the file");
     }

@@ -114,6 +114,8 @@ Json case_json(const CaseFacts& facts) {
   if (facts.channels > 0) {
     json["size"] = facts.geometry.size;
     json["spacing_mm"] = facts.geometry.spacing_mm;
+    json["origin_mm"] = facts.geometry.origin_mm;  // LPS, as the direction
+    json["direction"] = facts.geometry.direction;  // row-major, columns are the axes
     json["value_range"] = facts.value_range;
   }
   if (facts.label_voxels.empty()) return json;

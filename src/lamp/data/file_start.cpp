@@ -1,41 +1,16 @@
-// POSIX calls, since the C++ streams wait for ever at a pipe.
+// Magic numbers of what is often found in the place of an image.
 #include "lamp/data/file_start.h"
-
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cctype>
-#include <cerrno>
-#include <cstring>
 #include <utility>
 
-#include "lamp/base/errors.h"
+#include "lamp/base/regular_file.h"
 
 namespace lamp {
 namespace fs = std::filesystem;
 namespace {
-
-[[noreturn]] void refuse(const fs::path& path, const std::string& detail) {
-  throw InputError("cannot read", path.string(), detail);
-}
-
-class Descriptor {
- public:
-  explicit Descriptor(const fs::path& path)
-      : number_(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {
-    if (number_ < 0) refuse(path, std::strerror(errno));
-  }
-  ~Descriptor() { close(number_); }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int number() const { return number_; }
-
- private:
-  int number_;
-};
 
 using Magic = std::pair<std::string_view, const char*>;
 constexpr std::array<Magic, 10> kMagics = {
@@ -64,22 +39,8 @@ bool is_html(std::string_view bytes) {
 }  // namespace
 
 FileStart read_file_start(const fs::path& path, std::size_t count) {
-  const Descriptor descriptor(path);
-  struct stat status {};
-  if (fstat(descriptor.number(), &status) != 0) refuse(path, std::strerror(errno));
-  if (!S_ISREG(status.st_mode)) refuse(path, "not a regular file");
-  FileStart start;
-  start.file_size = static_cast<std::uint64_t>(status.st_size);
-  start.bytes.resize(std::min<std::uint64_t>(count, start.file_size));
-  std::size_t done = 0;
-  while (done < start.bytes.size()) {
-    const ssize_t got =
-        read(descriptor.number(), start.bytes.data() + done, start.bytes.size() - done);
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) refuse(path, got < 0 ? std::strerror(errno) : "it shrank while it was read");
-    done += static_cast<std::size_t>(got);
-  }
-  return start;
+  const RegularFile file(path);
+  return {file.start(count), static_cast<std::uint64_t>(file.size())};
 }
 
 std::string describe_start(std::string_view bytes) {

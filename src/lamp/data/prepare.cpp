@@ -67,7 +67,9 @@ SourceSet open_source(const PrepareOptions& options) {
   if (options.from == "han-npy")
     return open_han_npy(options.source, options.spacing_mm.value_or(std::array{1.0, 1.0, 1.0}));
   if (options.from == "pddca") return open_pddca(options.source);
-  if (options.from == "decathlon") return open_decathlon(options.source);
+  if (options.from == "decathlon")
+    return open_decathlon(options.source,
+                          {.nifti_form = options.nifti_form.value_or(NiftiForm::kRefuse)});
   throw UsageError("prepare --from: found \"" + options.from +
                    "\", expected han-npy, pddca or decathlon");
 }

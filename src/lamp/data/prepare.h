@@ -29,6 +29,7 @@ struct PrepareOptions {
   std::optional<int> test;
   std::vector<std::string> test_cases;
   std::uint64_t seed = 0;
+  std::optional<NiftiForm> nifti_form;  // of contradictory files; none = they are refused
 };
 
 // Voxels that two structures claim; the one with fewer voxels in all keeps them.

@@ -54,16 +54,16 @@ void check_format(const fs::path& file) {
                      "found \"" + extension + "\", expected .nii.gz as in the Decathlon");
 }
 
-ReadCase read_case(const SourceCase& source, const Dataset& dataset) {
+ReadCase read_case(const SourceCase& source, const Dataset& dataset, const ReadOptions& options) {
   const Case entry{.name = source.name, .images = {source.image}, .label = source.label};
   for (const fs::path& file : {source.image, source.label}) check_format(file);
-  const Volume image = read_case_image(entry);
+  const Volume image = read_case_image(entry, options);
   const auto channels = static_cast<std::int64_t>(dataset.channels.size());
   if (channels != 0 && image.voxels.size(0) != channels)
     throw InputError("a wrong number of channels", source.image.string(),
                      "found " + std::to_string(image.voxels.size(0)) + ", expected " +
                          std::to_string(channels) + " as " + dataset.file.string() + " declares");
-  const Volume label = read_case_label(entry, dataset);
+  const Volume label = read_case_label(entry, dataset, options);
   ReadCase result{.facts = {.name = source.name, .annotated = source.annotated}};
   if (!label.voxels.any().item<bool>())
     result.facts.notes.push_back(source.name + " has no foreground (a negative case)");
@@ -77,7 +77,7 @@ ReadCase read_case(const SourceCase& source, const Dataset& dataset) {
 
 }  // namespace
 
-SourceSet open_decathlon(const fs::path& source) {
+SourceSet open_decathlon(const fs::path& source, const ReadOptions& options) {
   SourceSet set;
   auto dataset = std::make_shared<const Dataset>(read_dataset(source, &set.faults));
   for (const std::string& note : dataset->notes) log_info(dataset->file.string() + ": " + note);
@@ -89,7 +89,9 @@ SourceSet open_decathlon(const fs::path& source) {
   std::sort(set.cases.begin(), set.cases.end(),
             [](const SourceCase& a, const SourceCase& b) { return a.name < b.name; });
   set.test_share = {27, 131};  // the paper's 104 / 27
-  set.read = [dataset](const SourceCase& found) { return read_case(found, *dataset); };
+  set.read = [dataset, options](const SourceCase& found) {
+    return read_case(found, *dataset, options);
+  };
   if (!dataset->test.empty())
     log_info(
         std::to_string(dataset->test.size()) +

@@ -45,7 +45,7 @@ struct SourceSet {
 SourceSet open_han_npy(const std::filesystem::path& source,
                        const std::array<double, 3>& spacing_mm);
 SourceSet open_pddca(const std::filesystem::path& source);
-SourceSet open_decathlon(const std::filesystem::path& source);
+SourceSet open_decathlon(const std::filesystem::path& source, const ReadOptions& options);
 
 // The names of the test cases. Throws UsageError for names that are not there and for more cases
 // than are fully annotated.
