@@ -76,6 +76,18 @@ TEST(IntensityTest, InsideAndOutsideAreTheLabelsAndUnseenVoxelsAreNeither) {
   EXPECT_EQ(count_intensities(broken, {})[0].all().total, 0);
 }
 
+TEST(IntensityTest, TheEdgeIsEveryOutermostVoxelOnce) {
+  for (const std::vector<std::int64_t>& shape :
+       {std::vector<std::int64_t>{1, 4, 5, 6}, {1, 1, 5, 6}, {1, 2, 3, 3}, {1, 3, 3, 3}}) {
+    const torch::Tensor image = torch::arange(shape[1] * shape[2] * shape[3], torch::kFloat32);
+    torch::Tensor inner = torch::zeros({shape[1], shape[2], shape[3]});
+    if (shape[1] > 2) inner.slice(0, 1, -1).slice(1, 1, -1).slice(2, 1, -1).fill_(1);
+    const ValueCounts edge = count_intensities(image.reshape(shape), {})[0].edge;
+    EXPECT_EQ(edge.total, (inner == 0).sum().item<std::int64_t>()) << shape;
+    EXPECT_EQ(static_cast<std::int64_t>(edge.values.size()), edge.total) << "each once";
+  }
+}
+
 TEST(IntensityTest, BoundedInMemoryAndUnchangedByPacking) {
   torch::manual_seed(7);
   const torch::Tensor image = torch::randn({1, 60, 60, 60}) * 1e4;

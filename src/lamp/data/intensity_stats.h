@@ -37,6 +37,7 @@ ValueCounts above(const ValueCounts& counts, double value);
 
 struct ChannelIntensities {
   ValueCounts inside, outside;  // of the labelled structures
+  ValueCounts edge;             // of the volume's outermost voxels, also counted above; not packed
 
   ValueCounts all() const { return inside + outside; }
 };
