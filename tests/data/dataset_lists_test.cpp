@@ -11,8 +11,8 @@
 
 #include "data/prepare_samples.h"
 #include "lamp/base/log.h"
+#include "lamp/base/unicode_form.h"
 #include "lamp/data/dataset_check.h"
-#include "lamp/data/unicode_names.h"
 #include "support/temporary_folder.h"
 
 namespace lamp {

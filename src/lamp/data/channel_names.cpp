@@ -31,6 +31,12 @@ ChannelName split_channel(const std::string& name) {
   return {name.substr(0, name.size() - kDigits - 1), std::stoi(digits)};
 }
 
+std::string channel_name(const std::string& stem, int number) {
+  std::string digits = std::to_string(number);
+  if (digits.size() < kDigits) digits.insert(0, kDigits - digits.size(), '0');
+  return stem + "_" + digits;
+}
+
 std::string channel_fault(const std::vector<ChannelFile>& files, std::size_t expected) {
   std::map<int, std::filesystem::path> found;
   for (const ChannelFile& file : files) {

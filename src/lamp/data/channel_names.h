@@ -17,6 +17,9 @@ struct ChannelName {
 // Takes a name without its format apart. A number has four digits and a stem before it.
 ChannelName split_channel(const std::string& name);
 
+// "liver_0001" of "liver" and 1.
+std::string channel_name(const std::string& stem, int number);
+
 // A file and the number in its name.
 struct ChannelFile {
   int number = -1;

@@ -9,6 +9,7 @@
 #include <functional>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <unordered_set>
 
 #include "lamp/base/interrupt.h"
@@ -17,6 +18,7 @@
 #include "lamp/data/case_check.h"
 #include "lamp/data/datalist_parser.h"
 #include "lamp/data/dataset_lists.h"
+#include "lamp/data/dicom_folder.h"
 #include "lamp/data/folder_content.h"
 
 namespace lamp {
@@ -166,7 +168,7 @@ CheckReport check_images(const std::vector<fs::path>& paths, const ReadOptions& 
   std::vector<Case> cases;
   std::set<fs::path> seen;
   for (const fs::path& path : paths)
-    for (const fs::path& volume : volumes_of(path, series, report))
+    for (const fs::path& volume : volumes_of(path, read.dicom_series, report))
       if (std::error_code error; seen.insert(fs::weakly_canonical(volume, error)).second)
         cases.push_back({.name = case_name(volume), .images = {volume}});
   std::vector<PlacedCase> jobs;

@@ -7,7 +7,7 @@
 #include <cctype>
 #include <unordered_map>
 
-#include "lamp/data/unicode_names.h"
+#include "lamp/base/unicode_form.h"
 
 namespace lamp {
 namespace fs = std::filesystem;

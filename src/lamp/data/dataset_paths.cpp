@@ -11,8 +11,8 @@
 
 #include "lamp/base/safe_path.h"
 #include "lamp/base/text.h"
+#include "lamp/base/unicode_form.h"
 #include "lamp/data/datalist_parser.h"
-#include "lamp/data/unicode_names.h"
 
 namespace lamp {
 namespace fs = std::filesystem;
@@ -50,6 +50,11 @@ fs::path absolute_folder(const fs::path& folder) {
   const fs::path path = (folder.empty() ? fs::current_path(error) : fs::absolute(folder, error));
   const fs::path normal = path.lexically_normal();
   return normal.filename().empty() ? normal.parent_path() : normal;  // "folder/"
+}
+
+bool is_ascii(const std::string& text) {
+  return std::all_of(text.begin(), text.end(),
+                     [](char c) { return static_cast<unsigned char>(c) < 0x80; });
 }
 
 bool is_there(const fs::path& path) {

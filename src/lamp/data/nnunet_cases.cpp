@@ -56,11 +56,15 @@ std::optional<Case> make_case(const std::string& name, const Channels& channels,
   for (const auto& [channel, file] : channels) entry.images.push_back(file);
   const std::size_t expected = std::max<std::size_t>(dataset.channels.size(), 1);
   std::vector<ChannelFile> numbers;
-  for (const auto& [channel, file] : channels) numbers.push_back({channel, file});
+  std::string found;
+  for (const auto& [channel, file] : channels) {
+    numbers.push_back({channel, file});
+    found += (found.empty() ? "" : ", ") + std::to_string(channel);
+  }
   if (const std::string wrong = channel_fault(numbers, expected); !wrong.empty()) {
     sink.add({.file = entry.images.front().string(),
               .what = "channels missing or unknown",
-              .found = wrong + " of case " + name,
+              .found = "channels " + found + " of case " + name + ": " + wrong,
               .expected = "0 to " + std::to_string(expected - 1) + " as channel_names says",
               .fix = "add the missing files or correct channel_names"});
     return std::nullopt;
@@ -133,9 +137,7 @@ std::vector<fs::path> version_1_channels(const fs::path& listed) {
   if (stem == file || fs::exists(listed, error)) return {};
   std::vector<fs::path> channels;
   for (int channel = 0; channel < 10000; ++channel) {
-    std::string digits = std::to_string(channel);
-    digits.insert(0, kChannelDigits - digits.size(), '0');
-    fs::path next = listed.parent_path() / (stem + "_" + digits + file.substr(stem.size()));
+    fs::path next = listed.parent_path() / (channel_name(stem, channel) + file.substr(stem.size()));
     if (!fs::exists(next, error)) break;
     channels.push_back(std::move(next));
   }
