@@ -7,6 +7,7 @@
 #include <bit>
 #include <cmath>
 #include <map>
+#include <utility>
 
 #include "lamp/base/text.h"
 
@@ -23,39 +24,44 @@ std::uint32_t key_of(float value) {
   return ((bits & kSign) != 0 ? ~bits : bits | kSign) >> kDropped;
 }
 
-// The value nearest to zero of those whose keys agree in all but the last `coarser` bits.
-float value_of(std::uint32_t key, int coarser) {
-  const std::uint32_t low = (std::uint32_t{1} << (kDropped + coarser)) - 1;
-  const std::uint32_t bits = (key << kDropped) & ~low;
-  return std::bit_cast<float>((bits & kSign) != 0 ? bits & ~kSign : ~(bits | low));
-}
+struct Bin {
+  std::int64_t count = 0;
+  double sum = 0;
+  Bin& operator+=(const Bin& other) {
+    count += other.count;
+    sum += other.sum;
+    return *this;
+  }
+};
 
 // One pass over the voxels of a class.
 class Counter {
  public:
   void add(float value) {
     if (!std::isfinite(value)) return;
-    ++counts_[key_of(value)];
+    Bin& bin = bins_[key_of(value)];
+    ++bin.count;
+    bin.sum += value;
     ++total_;
     sum_ += value;
     square_sum_ += static_cast<double>(value) * value;
   }
 
   ValueCounts result() const {
-    std::map<std::uint32_t, std::int64_t> bins;
+    std::map<std::uint32_t, Bin> bins;
     for (std::uint32_t key = 0; key < kKeys; ++key)
-      if (counts_[key] > 0) bins.emplace_hint(bins.end(), key, counts_[key]);
+      if (bins_[key].count > 0) bins.emplace_hint(bins.end(), key, bins_[key]);
     int coarser = 0;
     while (bins.size() > kMostBins) {
       ++coarser;
-      std::map<std::uint32_t, std::int64_t> wider;
-      for (const auto& [key, count] : bins) wider[key >> coarser << coarser] += count;
+      std::map<std::uint32_t, Bin> wider;
+      for (const auto& [key, bin] : bins) wider[key >> coarser << coarser] += bin;
       bins = std::move(wider);
     }
     ValueCounts found{.total = total_};
-    for (const auto& [key, count] : bins) {
-      found.values.push_back(value_of(key, coarser));
-      found.counts.push_back(count);
+    for (const auto& [key, bin] : bins) {
+      found.values.push_back(static_cast<float>(bin.sum / static_cast<double>(bin.count)));
+      found.counts.push_back(bin.count);
     }
     if (total_ == 0) return found;
     found.mean = sum_ / static_cast<double>(total_);
@@ -64,7 +70,7 @@ class Counter {
   }
 
  private:
-  std::vector<std::int64_t> counts_ = std::vector<std::int64_t>(kKeys, 0);
+  std::vector<Bin> bins_ = std::vector<Bin>(kKeys);
   std::int64_t total_ = 0;
   double sum_ = 0, square_sum_ = 0;
 };
