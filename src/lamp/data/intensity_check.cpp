@@ -10,12 +10,16 @@ namespace lamp {
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
-constexpr double kMargin = 0.25;      // of the body's range, beyond what training showed
-constexpr double kSmallMargin = 0.1;  // where the dark part of every training image is missing
-constexpr double kFewTimesLess = 50;  // so much less body than in any case of training
-constexpr double kManyAtTop = 0.25;   // of the body
-constexpr double kFlat = 0.02;        // of the body's range: hardly any contrast
-constexpr double kDarkShare = 0.05;   // of every training image below the threshold
+// In ranges of the body, beyond what training showed. A body that is half as bright is cut off by
+// the threshold, so that its median moves by some 0.4 and its upper quartile by more; a part cut
+// out of one bright tissue moves each by 0.3.
+constexpr double kMargin = 0.7;        // the median and the farther other quartile together
+constexpr double kMedianMargin = 0.2;  // the median
+constexpr double kSmallMargin = 0.1;   // where the dark part of every training image is missing
+constexpr double kFewTimesLess = 50;   // so much less body than in any case of training
+constexpr double kManyAtTop = 0.25;    // of the body
+constexpr double kFlat = 0.02;         // of the body's range: hardly any contrast
+constexpr double kDarkShare = 0.05;    // of every training image below the threshold
 constexpr double kNoDark = 0.0005;
 constexpr double kPadding = 0.05;         // an image's least value is padding if as many hold it
 constexpr double kMostForeground = 0.75;  // clipped to one value
@@ -180,16 +184,15 @@ std::string fault_of(const BodyNumbers& found, const Trained& trained) {
     off[q] = distance(found.quartiles[q], trained.quartiles[q], range);
   const double median = off[1];
   const double beside = median < 0 ? std::min(off[0], off[2]) : std::max(off[0], off[2]);
-  const bool moved = std::abs(median) > kMargin && std::abs(beside) > kMargin;
-  if (moved)
+  const bool one_side = median * beside > 0;
+  if (one_side && std::abs(median) > kMedianMargin && std::abs(median + beside) > kMargin)
     return "the median of the body (values above " + threshold + ") is " +
            text_of(found.quartiles[1]) + ", in training " + text_of(trained.quartiles[1]);
-  // Nothing is as dark as air, and what surrounds the body is no tissue either.
+  // Nothing is as dark as air, and what surrounds the body is darker than tissue all the same.
   const bool no_dark = found.dark < kNoDark && trained.share[1] < 1 - kDarkShare;
   const bool even = found.edge[2] - found.edge[0] < kEvenEdge * range;
-  const bool tissue = found.edge[1] >= trained.quartiles[0][0] - kSmallMargin * range &&
-                      found.edge[1] <= trained.quartiles[2][1] + kSmallMargin * range;
-  if (!no_dark || !even || tissue) return "";
+  const bool darker = found.edge[1] < trained.quartiles[0][0] - kSmallMargin * range;
+  if (!no_dark || !even || !darker) return "";
   return "no voxel is below " + threshold + ", in training " + percent(1 - trained.share[1]) +
          " or more; the image's edge is at " + text_of(found.edge[1]);
 }
