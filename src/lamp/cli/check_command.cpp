@@ -62,6 +62,7 @@ IntensitySurvey compare_values(const Options& options, CheckReport& report) {
   standard.data.nifti_form = options.read.nifti_form;
   standard.dicom_series = options.read.dicom_series;
   IntensitySurvey survey = survey_intensities(options.paths, standard);
+  for (std::string& warning : survey.warnings) warning = "warning: " + warning;
   report.notes.insert(report.notes.begin(), survey.warnings.begin(), survey.warnings.end());
   return survey;
 }
