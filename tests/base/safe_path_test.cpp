@@ -16,7 +16,7 @@ namespace fs = std::filesystem;
 using lamp::testing::TemporaryFolder;
 
 TEST(SafePathTest, RefusesNamesThatAreMoreThanAName) {
-  for (const std::string name :
+  for (const std::string& name :
        {std::string(), std::string("."), std::string(".."), std::string("../x"), std::string("a/b"),
         std::string("/etc/passwd"), std::string("a\\b"), std::string("..\\x"), std::string("a\nb"),
         std::string("a\0b", 3), std::string("\x1b[2J"), std::string("a\x7f"),
@@ -27,7 +27,7 @@ TEST(SafePathTest, RefusesNamesThatAreMoreThanAName) {
 }
 
 TEST(SafePathTest, TakesNamesThatPeopleUse) {
-  for (const std::string name : {"case_001", "liver 1", "a.b.c", "...", "..a", "Müller_Å", "日本",
+  for (const std::string& name : std::vector<std::string>{"case_001", "liver 1", "a.b.c", "...", "..a", "Müller_Å", "日本",
                                  "-x", "~", "$HOME", "a:b", "100%"})
     EXPECT_EQ(fault_of_name(name), "") << name;
   EXPECT_EQ(fault_of_name(std::string(200, 'a')), "");

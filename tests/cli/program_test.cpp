@@ -162,7 +162,8 @@ TEST_F(MainJobTest, ValuesUnlikeThoseOfTrainingAreToldBySegmentAndCheck) {
   ASSERT_EQ(segmented.exit_code, 0) << segmented.err;
   EXPECT_THAT(segmented.err, HasSubstr("scaled.nii.gz: values unlike those of training"));
   EXPECT_THAT(segmented.err, ::testing::Not(HasSubstr("same.nii.gz: values unlike")));
-  for (const Json& found : read_json(out / "segment.json")["cases"]) {
+  const Json report = read_json(out / "segment.json");
+  for (const Json& found : report["cases"]) {
     const Json& intensities = found["intensities"];
     EXPECT_EQ(intensities["warnings"].size(), found["case"] == "scaled" ? 1U : 0U);
     EXPECT_TRUE(intensities["channels"][0]["percentiles"].contains("99.5"));

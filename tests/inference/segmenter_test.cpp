@@ -138,7 +138,7 @@ TEST_F(SegmenterTest, TheSavedMapIsTheArgmaxOfTheSavedProbabilitiesInEveryMode) 
     if (item.key().starts_with("decoder_1_out")) {
       const torch::NoGradGuard no_gradients;
       item.value().data()[2].copy_(item.value()[1]);
-      if (item.key().ends_with("bias")) item.value().data()[0] -= 0.3;
+      if (item.key().ends_with("bias")) item.value().data()[0].sub_(0.3);
     }
   SegmentModel odd = small_model(kOneMillimetre, 3);
   odd.model.labels = {{0, "background"}, {4, "liver"}, {300, "tumour"}};

@@ -222,13 +222,14 @@ TEST_F(ModelFileTest, KeepsWhatTrainingMirroredAndSaw) {
   model.intensities = {{"channels", Json::array()}};
   save_model(file_, model);
   EXPECT_EQ(Json::parse(read_safetensors_metadata(file_).at("config"))["mirrored_axes"],
-            Json({"x", "z"}));
+            Json::array({"x", "z"}));
   EXPECT_EQ(load_model(file_).mirrored_axes, (std::vector<int>{0, 2}));
   EXPECT_EQ(load_model(file_).intensities, model.intensities);
   model.mirrored_axes = std::vector<int>{};
   save_model(file_, model);
   EXPECT_TRUE(load_model(file_).mirrored_axes->empty()) << "none is another thing than unknown";
-  for (const Json& axes : {Json("x"), Json({0}), Json({"w"}), Json({{"x", 1}})})
+  for (const Json& axes :
+       {Json("x"), Json::array({0}), Json::array({"w"}), Json::parse(R"({"x": 1})")})
     EXPECT_THAT(refusal_of_config([&](Json& c) { c["mirrored_axes"] = axes; }),
                 HasSubstr("mirrored_axes"))
         << axes;

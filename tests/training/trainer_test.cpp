@@ -348,7 +348,7 @@ TEST_F(TrainerTest, TheModelSaysWhatItWasTrainedOn) {
   run("run", config);
   for (const char* file : {"run/best.safetensors", "run/last.safetensors"}) {
     const Json model = Json::parse(read_safetensors_metadata(folder_ / file).at("config"));
-    EXPECT_EQ(model["mirrored_axes"], Json({"x", "z"}));
+    EXPECT_EQ(model["mirrored_axes"], Json::array({"x", "z"}));
     const Json& found = model["intensities"]["channels"][0];
     EXPECT_EQ(model["intensities"]["cases"], 4);
     // The data set's own making: noise of deviation 10 about 0, and about 100 in the balls.

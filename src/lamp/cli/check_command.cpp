@@ -47,13 +47,12 @@ struct Options {
 
 // Values beside a model's or a configuration's; what is found stands first among the notes.
 IntensitySurvey compare_values(const Options& options, CheckReport& report) {
-  if (!options.model.empty() && !options.config.empty())
-    throw UsageError("check: found both -m and -c, expected one of them");
   IntensityStandard standard;
   if (!options.model.empty()) {
     const Model model = load_model(options.model);
-    standard = {preprocessing_of({options.model, model}), model.intensities,
-                model.network.config.in_channels};
+    standard = {.data = preprocessing_of({options.model, model}),
+                .trained = model.intensities,
+                .channels = model.network.config.in_channels};
     if (model.intensities.is_null())
       report.notes.insert(report.notes.begin(),
                           options.model + " does not say which values it was trained on");
@@ -62,7 +61,9 @@ IntensitySurvey compare_values(const Options& options, CheckReport& report) {
   }
   if (options.read.nifti_form != NiftiForm::kRefuse)
     standard.data.nifti_form = options.read.nifti_form;
+  standard.dicom_series = options.read.dicom_series;
   IntensitySurvey survey = survey_intensities(options.paths, standard);
+  for (std::string& warning : survey.warnings) warning = "warning: " + warning;
   report.notes.insert(report.notes.begin(), survey.warnings.begin(), survey.warnings.end());
   return survey;
 }
@@ -87,6 +88,8 @@ void add_check_command(CLI::App& app, const GlobalOptions& globals) {
   command->add_option("-c,--config", options->config,
                       "also compare the values with this configuration's window (file or preset)");
   command->callback([options, form, &globals] {
+    if (!options->model.empty() && !options->config.empty())
+      throw UsageError("check: found both -m and -c, expected one of them");
     options->read.nifti_form = form->value_or(NiftiForm::kRefuse);
     CheckReport report = check_all(options->paths, options->read);
     IntensitySurvey survey;

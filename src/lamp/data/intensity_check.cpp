@@ -10,12 +10,16 @@ namespace lamp {
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
-constexpr double kMargin = 0.25;      // of the body's range, beyond what training showed
-constexpr double kSmallMargin = 0.1;  // where the dark part of every training image is missing
-constexpr double kFewTimesLess = 50;  // so much less body than in any case of training
-constexpr double kManyAtTop = 0.25;   // of the body
-constexpr double kFlat = 0.02;        // of the body's range: hardly any contrast
-constexpr double kDarkShare = 0.05;   // of every training image below the threshold
+// In ranges of the body, beyond what training showed. A body that is half as bright is cut off by
+// the threshold, so that its median moves by some 0.4 and its upper quartile by more; a part cut
+// out of one bright tissue moves each by 0.3.
+constexpr double kMargin = 0.7;        // the median and the farther other quartile together
+constexpr double kMedianMargin = 0.2;  // the median
+constexpr double kSmallMargin = 0.1;   // where the dark part of every training image is missing
+constexpr double kFewTimesLess = 50;   // so much less body than in any case of training
+constexpr double kManyAtTop = 0.25;    // of the body
+constexpr double kFlat = 0.02;         // of the body's range: hardly any contrast
+constexpr double kDarkShare = 0.05;    // of every training image below the threshold
 constexpr double kNoDark = 0.0005;
 constexpr double kPadding = 0.05;         // an image's least value is padding if as many hold it
 constexpr double kMostForeground = 0.75;  // clipped to one value
@@ -70,7 +74,8 @@ struct Reference {
 
 struct BodyNumbers {
   std::array<double, 3> quartiles = {};  // 0 where there is no body
-  double share = 0, at_top = 0, clipped_low = 0, clipped_high = 0, spread = 0;
+  std::array<double, 3> edge = {};       // quartiles of the outermost voxels
+  double share = 0, dark = 0, at_top = 0, clipped_low = 0, clipped_high = 0, spread = 0;
 };
 
 BodyNumbers body_numbers(const ValueCounts& all, const Reference& reference, const Window& window) {
@@ -84,7 +89,12 @@ BodyNumbers body_numbers(const ValueCounts& all, const Reference& reference, con
     numbers.clipped_low = all.share_at_most(std::nextafter((*window)[0], -kInfinity));
     numbers.clipped_high = all.share_at_least(std::nextafter((*window)[1], kInfinity));
   }
-  if (all.total == 0 || body.total == 0) return numbers;
+  if (all.total == 0) return numbers;
+  numbers.dark = all.share_at_most(reference.threshold);
+  numbers.spread = clipped(all.quantile(0.995), window) - clipped(all.quantile(0.005), window);
+  for (std::size_t q = 0; q < 3 && channel.edge.total > 0; ++q)
+    numbers.edge[q] = clipped(channel.edge.quantile(kQuartiles[q]), window);
+  if (body.total == 0) return numbers;
   numbers.share = static_cast<double>(body.total) / static_cast<double>(all.total);
   numbers.at_top = body.share_at_least(reference.top);
   for (std::size_t q = 0; q < 3; ++q)
@@ -118,7 +128,7 @@ Json channel_json(const std::vector<ChannelIntensities>& cases, const Window& wi
                   std::max(found[key][1].get<double>(), value)};
   };
   for (const ChannelIntensities& entry : cases) {
-    const BodyNumbers numbers = body_numbers(entry.all(), reference, window);
+    const BodyNumbers numbers = body_numbers(entry, reference, window);
     for (std::size_t q = 0; q < 3; ++q)
       if (numbers.share > 0) widen(kQuartileNames[q], numbers.quartiles[q]);
     widen("share", numbers.share);
@@ -174,16 +184,17 @@ std::string fault_of(const BodyNumbers& found, const Trained& trained) {
     off[q] = distance(found.quartiles[q], trained.quartiles[q], range);
   const double median = off[1];
   const double beside = median < 0 ? std::min(off[0], off[2]) : std::max(off[0], off[2]);
-  const bool moved = std::abs(median) > kMargin && std::abs(beside) > kMargin;
-  const bool no_dark = found.share > 1 - kNoDark && trained.share[1] < 1 - kDarkShare;
-  const bool strange = no_dark && std::any_of(off.begin(), off.end(),
-                                              [](double d) { return std::abs(d) > kSmallMargin; });
-  if (!moved && !strange) return "";
-  const std::size_t q = moved || std::abs(off[1]) > kSmallMargin ? 1 : off[0] != 0 ? 0 : 2;
-  const char* const names[] = {"lower quartile", "median", "upper quartile"};
-  return std::string("the ") + names[q] + " of the body (values above " + threshold + ") is " +
-         text_of(found.quartiles[q]) + ", in training " + text_of(trained.quartiles[q]) +
-         (moved ? "" : ", and nothing is darker than that");
+  const bool one_side = median * beside > 0;
+  if (one_side && std::abs(median) > kMedianMargin && std::abs(median + beside) > kMargin)
+    return "the median of the body (values above " + threshold + ") is " +
+           text_of(found.quartiles[1]) + ", in training " + text_of(trained.quartiles[1]);
+  // Nothing is as dark as air, and what surrounds the body is darker than tissue all the same.
+  const bool no_dark = found.dark < kNoDark && trained.share[1] < 1 - kDarkShare;
+  const bool even = found.edge[2] - found.edge[0] < kEvenEdge * range;
+  const bool darker = found.edge[1] < trained.quartiles[0][0] - kSmallMargin * range;
+  if (!no_dark || !even || !darker) return "";
+  return "no voxel is below " + threshold + ", in training " + percent(1 - trained.share[1]) +
+         " or more; the image's edge is at " + text_of(found.edge[1]);
 }
 
 Json numbers_json(const ValueCounts& all, const BodyNumbers& found) {
@@ -262,7 +273,7 @@ IntensityFindings compare_intensities(const Intensities& image, const Json& trai
   for (std::size_t c = 0; c < image.size(); ++c) {
     const Trained seen(trained.at("channels")[c].at("body"));
     const ValueCounts all = image[c].all();
-    const BodyNumbers found = body_numbers(all, seen.reference, window);
+    const BodyNumbers found = body_numbers(image[c], seen.reference, window);
     Json json = numbers_json(all, found);
     json["trained"] = trained.at("channels")[c].at("body");
     findings.numbers["channels"].push_back(std::move(json));

@@ -7,6 +7,7 @@
 #include <bit>
 #include <cmath>
 #include <map>
+#include <utility>
 
 #include "lamp/base/text.h"
 
@@ -23,39 +24,44 @@ std::uint32_t key_of(float value) {
   return ((bits & kSign) != 0 ? ~bits : bits | kSign) >> kDropped;
 }
 
-// The value nearest to zero of those whose keys agree in all but the last `coarser` bits.
-float value_of(std::uint32_t key, int coarser) {
-  const std::uint32_t low = (std::uint32_t{1} << (kDropped + coarser)) - 1;
-  const std::uint32_t bits = (key << kDropped) & ~low;
-  return std::bit_cast<float>((bits & kSign) != 0 ? bits & ~kSign : ~(bits | low));
-}
+struct Bin {
+  std::int64_t count = 0;
+  double sum = 0;
+  Bin& operator+=(const Bin& other) {
+    count += other.count;
+    sum += other.sum;
+    return *this;
+  }
+};
 
 // One pass over the voxels of a class.
 class Counter {
  public:
   void add(float value) {
     if (!std::isfinite(value)) return;
-    ++counts_[key_of(value)];
+    Bin& bin = bins_[key_of(value)];
+    ++bin.count;
+    bin.sum += value;
     ++total_;
     sum_ += value;
     square_sum_ += static_cast<double>(value) * value;
   }
 
   ValueCounts result() const {
-    std::map<std::uint32_t, std::int64_t> bins;
+    std::map<std::uint32_t, Bin> bins;
     for (std::uint32_t key = 0; key < kKeys; ++key)
-      if (counts_[key] > 0) bins.emplace_hint(bins.end(), key, counts_[key]);
+      if (bins_[key].count > 0) bins.emplace_hint(bins.end(), key, bins_[key]);
     int coarser = 0;
     while (bins.size() > kMostBins) {
       ++coarser;
-      std::map<std::uint32_t, std::int64_t> wider;
-      for (const auto& [key, count] : bins) wider[key >> coarser << coarser] += count;
+      std::map<std::uint32_t, Bin> wider;
+      for (const auto& [key, bin] : bins) wider[key >> coarser << coarser] += bin;
       bins = std::move(wider);
     }
     ValueCounts found{.total = total_};
-    for (const auto& [key, count] : bins) {
-      found.values.push_back(value_of(key, coarser));
-      found.counts.push_back(count);
+    for (const auto& [key, bin] : bins) {
+      found.values.push_back(static_cast<float>(bin.sum / static_cast<double>(bin.count)));
+      found.counts.push_back(bin.count);
     }
     if (total_ == 0) return found;
     found.mean = sum_ / static_cast<double>(total_);
@@ -64,10 +70,26 @@ class Counter {
   }
 
  private:
-  std::vector<std::int64_t> counts_ = std::vector<std::int64_t>(kKeys, 0);
+  std::vector<Bin> bins_ = std::vector<Bin>(kKeys);
   std::int64_t total_ = 0;
   double sum_ = 0, square_sum_ = 0;
 };
+
+// The faces of a volume [D, H, W], each voxel once.
+ValueCounts count_edge(const torch::Tensor& volume) {
+  Counter counter;
+  torch::Tensor rest = volume;  // without the faces that were counted
+  for (std::int64_t axis = 0; axis < 3 && rest.numel() > 0; ++axis) {
+    const std::int64_t length = rest.size(axis);
+    for (std::int64_t at = 0; at < length; at += std::max<std::int64_t>(length - 1, 1)) {
+      const torch::Tensor face = rest.select(axis, at).cpu().contiguous();
+      for (std::int64_t i = 0; i < face.numel(); ++i) counter.add(face.const_data_ptr<float>()[i]);
+    }
+    rest =
+        rest.narrow(axis, std::min<std::int64_t>(1, length), std::max<std::int64_t>(length - 2, 0));
+  }
+  return counter.result();
+}
 
 void pack(const ValueCounts& counts, std::vector<std::int64_t>& out) {
   out.push_back(static_cast<std::int64_t>(counts.values.size()));
@@ -175,7 +197,7 @@ Intensities count_intensities(const torch::Tensor& image, const torch::Tensor& l
           inside.add(value[i]);
       }
     }
-    found.push_back({inside.result(), outside.result()});
+    found.push_back({inside.result(), outside.result(), count_edge(image[c])});
   }
   return found;
 }

@@ -15,7 +15,7 @@ namespace lamp {
 // (whole numbers up to 4096 each have their own) and widen where more than kMostBins would be
 // filled. Mean and deviation come from the values themselves, in a fixed order of adding.
 struct ValueCounts {
-  std::vector<float> values;  // ascending: of each bin, the value nearest to zero
+  std::vector<float> values;  // ascending: of each bin, the mean of its values
   std::vector<std::int64_t> counts;
   std::int64_t total = 0;
   double mean = 0;
@@ -37,6 +37,7 @@ ValueCounts above(const ValueCounts& counts, double value);
 
 struct ChannelIntensities {
   ValueCounts inside, outside;  // of the labelled structures
+  ValueCounts edge;             // of the volume's outermost voxels, also counted above; not packed
 
   ValueCounts all() const { return inside + outside; }
 };

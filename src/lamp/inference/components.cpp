@@ -133,6 +133,17 @@ std::vector<char> kept(const Components& components, const Cleanup& cleanup,
 
 }  // namespace
 
+torch::Tensor class_to_id(const torch::Tensor& classes, const std::map<int, std::string>& labels) {
+  if (labels.rbegin()->first + 1 == static_cast<int>(labels.size())) return classes;
+  std::vector<std::int32_t> ids;
+  for (const auto& [id, name] : labels) ids.push_back(id);
+  const auto type = ids.back() < 256 ? torch::kUInt8 : torch::kInt32;
+  return torch::tensor(ids, torch::kInt32)
+      .to(type)
+      .index_select(0, classes.flatten().to(torch::kInt32))
+      .view_as(classes);
+}
+
 std::set<int> labels_to_clean(const Cleanup& cleanup, const std::map<int, std::string>& labels) {
   std::set<int> ids;
   for (const std::string& wanted : cleanup.keep_largest) {

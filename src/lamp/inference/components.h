@@ -23,6 +23,10 @@ struct Cleanup {
 // The ids that `keep_largest` means. Throws UsageError for a label that is not there.
 std::set<int> labels_to_clean(const Cleanup& cleanup, const std::map<int, std::string>& labels);
 
+// Class numbers become the ids of the model's labels, where these are not 0, 1, 2, ... anyway: then
+// the same tensor is returned.
+torch::Tensor class_to_id(const torch::Tensor& classes, const std::map<int, std::string>& labels);
+
 struct Components {
   torch::Tensor ids;                 // [D, H, W] int32: 0 for background, else 1 ... sizes.size()
   std::vector<std::int64_t> voxels;  // of component i + 1

@@ -34,7 +34,8 @@ Intensities count_case(const Case& entry, const Dataset& dataset, const DataConf
 }
 
 Intensities count_input(const InputCase& input, const IntensityStandard& standard) {
-  const ReadOptions options = standard.data.read_options();
+  ReadOptions options = standard.data.read_options();
+  options.dicom_series = standard.dicom_series;
   const Volume volume = standard.channels > 0 ? read_case(input, standard.channels, options)
                                               : read_image(input.channels.front(), options);
   return count_intensities(place_image(volume, standard.data).voxels, {});
@@ -52,7 +53,8 @@ std::vector<Job> jobs_of(const std::vector<std::string>& paths, const IntensityS
                         }});
     return jobs;
   }
-  for (const InputCase& input : expand_inputs(paths, std::max<std::int64_t>(standard.channels, 1)))
+  for (const InputCase& input : expand_inputs(paths, std::max<std::int64_t>(standard.channels, 1),
+                                              nullptr, standard.dicom_series))
     jobs.push_back({input.name, [input, &standard] { return count_input(input, standard); }});
   return jobs;
 }

@@ -21,6 +21,7 @@ struct IntensityStandard {
   DataConfig data;            // of a model or a configuration
   Json trained;               // a model's "intensities", or null
   std::int64_t channels = 0;  // of a model; 0 = any
+  std::string dicom_series;   // as in ReadOptions
 };
 
 // `paths`: one data set, all of whose cases are looked at, or images as `lamp segment` takes them.

@@ -112,18 +112,6 @@ LoadedCase load_case(const InputCase& input, const Model& model, const DataConfi
   return loaded;
 }
 
-// Class numbers become the ids of the model's labels, where these are not 0, 1, 2, ... anyway.
-torch::Tensor class_to_id(const torch::Tensor& classes, const std::map<int, std::string>& labels) {
-  if (labels.rbegin()->first + 1 == static_cast<int>(labels.size())) return classes;
-  std::vector<std::int32_t> ids;
-  for (const auto& [id, name] : labels) ids.push_back(id);
-  const auto type = ids.back() < 256 ? torch::kUInt8 : torch::kInt32;
-  return torch::tensor(ids, torch::kInt32)
-      .to(type)
-      .index_select(0, classes.flatten().to(torch::kInt32))
-      .view_as(classes);
-}
-
 // The model's, but for what the user asks of the files at hand.
 DataConfig data_config_of(const SegmentModel& model, const SegmentOptions& options) {
   DataConfig config = preprocessing_of(model);

@@ -39,12 +39,10 @@ ValidationCounter::ValidationCounter(int classes)
 
 void ValidationCounter::add(const torch::Tensor& predicted, const torch::Tensor& reference,
                             const std::vector<int>& annotated) {
-  torch::Tensor seen = predicted;
-  if (reference.scalar_type() != torch::kUInt8) {  // equal in both maps, a label of its own
-    const torch::Tensor unknown = reference < 0;
-    seen = torch::where(unknown, reference.to(torch::kInt64), predicted.to(torch::kInt64));
-  }
-  const auto overlap = count_overlap(seen, reference);
+  torch::Tensor found_labels = predicted;
+  if (const auto seen = seen_by_scan(reference))  // else equal in both maps, a label of its own
+    found_labels = predicted.to(torch::kInt64).masked_fill(seen->logical_not(), kNoScan);
+  const auto overlap = count_overlap(found_labels, reference);
   for (int label = 1; label < classes_; ++label) {
     const bool known = annotated.empty() ||
                        std::find(annotated.begin(), annotated.end(), label) != annotated.end();
