@@ -105,6 +105,15 @@ void add_files(SegmentOutputs& outputs, const std::vector<InputCase>& cases) {
 
 }  // namespace
 
+void refuse_folder_of_inputs(const fs::path& output, const std::vector<std::string>& inputs) {
+  std::error_code error;
+  for (const std::string& input : inputs)
+    if (fs::is_directory(input, error) && fs::equivalent(input, output, error))
+      throw UsageError("-o: " + output.string() +
+                       ": found the folder of the images, expected another one, or the label maps "
+                       "would be taken for images");
+}
+
 std::string parse_format(const std::string& text) {
   const std::string format = lower(text.starts_with('.') ? text.substr(1) : text);
   if (std::find(kFormats.begin(), kFormats.end(), format) == kFormats.end())

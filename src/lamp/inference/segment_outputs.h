@@ -29,6 +29,11 @@ struct SegmentOutputs {
 SegmentOutputs plan_outputs(const std::filesystem::path& output, const SegmentOptions& options,
                             const std::vector<InputCase>& cases);
 
+// Throws UsageError if the label maps would go into a folder of images that is an input: the next
+// call would take them for images.
+void refuse_folder_of_inputs(const std::filesystem::path& output,
+                             const std::vector<std::string>& inputs);
+
 // "nii.gz" of "NII.GZ" or ".nii.gz". Throws UsageError for a format that cannot be written.
 std::string parse_format(const std::string& text);
 

@@ -43,16 +43,6 @@ class Stopwatch {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
-// The next call would take the label maps for images.
-void refuse_folder_of_inputs(const SegmentRequest& request) {
-  std::error_code error;
-  for (const std::string& input : request.inputs)
-    if (fs::is_directory(input, error) && fs::equivalent(input, request.output, error))
-      throw UsageError("-o: " + request.output.string() +
-                       ": found the folder of the images, expected another one, or the label maps "
-                       "would be taken for images");
-}
-
 SegmentFailure describe_failure(const InputCase& input, const std::exception_ptr& error) {
   SegmentFailure failure{input.name, input.describe(), "", kExitRuntime};
   try {
@@ -133,7 +123,7 @@ class Job {
         keep_largest_(labels_to_clean(options_.cleanup, model_.labels)),
         results_(cases_.size()),
         failures_(cases_.size()) {
-    refuse_folder_of_inputs(request);
+    refuse_folder_of_inputs(request.output, request.inputs);
     for (const SegmentModel& model : models) outputs_.files.protect(model.file);
     outputs_.files.check();
     scorer_.emplace(models, options_, cases_.size() > 1, request.make_predictor);
