@@ -163,7 +163,7 @@ std::string jpeg_stream() {
   std::string bytes;
   for (std::size_t i = 0; i < hex.size(); i += 2)
     bytes += static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16));
-  return bytes + '\0';
+  return bytes;
 }
 
 TEST_F(DicomValuesTest, CompressedVoxelsAreDecodedAndScaled) {

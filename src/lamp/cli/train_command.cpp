@@ -1,6 +1,7 @@
 // `lamp train`: options, one call, one line about the result.
 #include <iostream>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,24 +24,21 @@ struct Options {
   std::string run;
   ExecutionOptions execution;
   std::vector<std::string> settings;
+  std::optional<int> fold;
   bool resume = false;
 };
 
 void run(const Options& options, const GlobalOptions& globals) {
-  TrainRequest request{.dataset = options.dataset, .run = options.run, .resume = options.resume};
-  std::vector<std::string> settings = options.settings;
+  TrainRequest request{.dataset = options.dataset,
+                       .settings = options.settings,
+                       .run = options.run,
+                       .resume = options.resume};
   const Json execution = to_json(options.execution);
   for (const auto& [key, value] : execution.items())
-    settings.push_back("execution." + key + "=" + value.dump());
-  if (globals.seed) settings.push_back("seed=" + std::to_string(*globals.seed));
-  if (!options.config.empty()) {
-    request.config = read_config(options.config, settings);
-  } else if (options.resume) {
-    const std::string own = options.run + "/config.json";
-    if (!settings.empty()) request.config = read_config(own, settings);
-  } else {
-    throw UsageError("train: -c is needed: a configuration file or a preset (han, liver, demo)");
-  }
+    request.settings.push_back("execution." + key + "=" + value.dump());
+  if (globals.seed) request.settings.push_back("seed=" + std::to_string(*globals.seed));
+  if (options.fold) request.settings.push_back("validation.fold=" + std::to_string(*options.fold));
+  if (!options.config.empty()) request.config = read_config(options.config, {});
   const TrainSummary summary = train(request);
   if (globals.json) {
     print_json({{"run", options.run},
@@ -71,6 +69,9 @@ void add_train_command(CLI::App& app, const GlobalOptions& globals) {
       ->add_option("--set", options->settings,
                    "key=value, such as optimizer.lr=1e-4; may be repeated")
       ->allow_extra_args(false);
+  command->add_option(
+      "--fold", options->fold,
+      "hold out this fold: of the data set, of splits_final.json, or of nnU-Net's five");
   command->add_option("--device", options->execution.device,
                       "auto, cpu, cuda:0, or several as pipeline stages: cpu,cpu");
   add_options(*command, options->execution);

@@ -71,21 +71,26 @@ Json to_json(const FileState& file, const std::string& digest) {
           {"mtime_ns", file.mtime_ns}, {"ctime_ns", file.ctime_ns}, {"sha256", digest}};
 }
 
-// Digests of the stamp's files that have not changed; empty where they have or there is no stamp.
-std::vector<std::string> remembered(const std::vector<FileState>& files, const fs::path& stamp) {
-  std::vector<std::string> digests(files.size());
-  std::error_code error;
-  if (!fs::is_regular_file(stamp, error)) return digests;
-  try {
-    const Json rows = parse_json(read_file(stamp), stamp.string());
-    for (std::size_t i = 0; i < files.size() && i < rows.size(); ++i) {
-      const auto digest = rows[i].at("sha256").get<std::string>();
-      if (rows[i] == to_json(files[i], digest)) digests[i] = digest;
-    }
-  } catch (const std::exception&) {
-    digests.assign(files.size(), "");  // a damaged stamp is no stamp
+// Fills in the digests of files that have not changed since `rows` were written.
+void take_known(const std::vector<FileState>& files, const Json& rows,
+                std::vector<std::string>& digests) {
+  if (!rows.is_array()) return;
+  for (std::size_t i = 0; i < files.size() && i < rows.size(); ++i) {
+    if (!digests[i].empty() || !rows[i].is_object()) continue;
+    const Json digest = rows[i].value("sha256", Json());
+    if (digest.is_string() && rows[i] == to_json(files[i], digest.get<std::string>()))
+      digests[i] = digest.get<std::string>();
   }
-  return digests;
+}
+
+Json read_stamp(const fs::path& stamp) {
+  std::error_code error;
+  if (stamp.empty() || !fs::is_regular_file(stamp, error)) return {};
+  try {
+    return parse_json(read_file(stamp), stamp.string());
+  } catch (const std::exception&) {  // a damaged stamp is no stamp
+    return {};
+  }
 }
 
 void write_stamp(const fs::path& stamp, const std::string& text) {
@@ -97,8 +102,14 @@ void write_stamp(const fs::path& stamp, const std::string& text) {
   }
 }
 
-bool settled(const FileState& file, std::int64_t now_ns) {
-  return std::max(file.mtime_ns, file.ctime_ns) + kSettledNs < now_ns;
+std::int64_t now_ns() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+bool settled(const FileState& file, std::int64_t now) {
+  return std::max(file.mtime_ns, file.ctime_ns) + kSettledNs < now;
 }
 
 }  // namespace
@@ -125,7 +136,18 @@ fs::path stamp_path(const fs::path& folder, const Case& entry) {
   return folder / (sha256(names + fs::absolute(entry.label).string()).substr(0, 32) + ".stamp");
 }
 
-CaseSources read_case_sources(const Case& entry, const fs::path& stamp) {
+Json remembered_files(const CaseSources& sources) {
+  Json rows = Json::array();
+  const std::int64_t now = now_ns();
+  for (std::size_t i = 0; i < sources.files.size(); ++i) {
+    FileState file = sources.files[i];
+    if (!settled(file, now)) file.mtime_ns = file.ctime_ns = 0;
+    rows.push_back(to_json(file, sources.digests[i]));
+  }
+  return rows;
+}
+
+CaseSources read_case_sources(const Case& entry, const fs::path& stamp, const Json& known) {
   CaseSources sources;
   std::vector<std::size_t> roles;
   const auto parts = source_files(entry);
@@ -135,24 +157,26 @@ CaseSources read_case_sources(const Case& entry, const fs::path& stamp) {
       roles.push_back(role);
     }
   }
-  const std::int64_t now_ns = std::chrono::duration_cast<std::chrono::nanoseconds>(
-                                  std::chrono::system_clock::now().time_since_epoch())
-                                  .count();
-  std::vector<std::string> digests = remembered(sources.files, stamp);
-  Json rows = Json::array();
-  std::string text;
+  const std::int64_t now = now_ns();
+  std::vector<std::string>& digests = sources.digests;
+  digests.resize(sources.files.size());
+  take_known(sources.files, read_stamp(stamp), digests);
   bool fresh = false, all_settled = true;
+  if (std::find(digests.begin(), digests.end(), "") != digests.end()) {
+    take_known(sources.files, known, digests);
+    fresh = true;
+  }
+  std::string text;
+  Json rows = Json::array();
   for (std::size_t i = 0; i < digests.size(); ++i) {
-    all_settled &= settled(sources.files[i], now_ns);
-    if (digests[i].empty()) {
-      digests[i] = digest_of(sources.files[i].path);
-      fresh = true;
-    }
+    all_settled &= settled(sources.files[i], now);
+    if (digests[i].empty()) digests[i] = digest_of(sources.files[i].path);
     text += std::to_string(roles[i]) + " " + digests[i] + "\n";
     rows.push_back(to_json(sources.files[i], digests[i]));
   }
   sources.digest = sha256(text);
-  if (fresh && all_settled && sources.unchanged()) write_stamp(stamp, rows.dump());
+  if (fresh && all_settled && !stamp.empty() && sources.unchanged())
+    write_stamp(stamp, rows.dump());
   return sources;
 }
 

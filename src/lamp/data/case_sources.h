@@ -22,8 +22,9 @@ struct FileState {
 };
 
 struct CaseSources {
-  std::vector<FileState> files;  // as they were before they were digested
-  std::string digest;            // of all their bytes, each in its role
+  std::vector<FileState> files;      // as they were before they were digested
+  std::vector<std::string> digests;  // SHA-256 of each file's bytes
+  std::string digest;                // of all their bytes, each in its role
 
   bool unchanged() const;  // are they still as they were?
 };
@@ -35,9 +36,15 @@ std::vector<std::vector<std::filesystem::path>> source_files(const Case& entry);
 // Where the stamp of these files lies.
 std::filesystem::path stamp_path(const std::filesystem::path& folder, const Case& entry);
 
-// Takes digests from the stamp at `stamp` where size, inode and times agree with it, else reads the
-// files and writes a new one. Files changed within the last two seconds are read each time, since a
-// further change might not move their times. A stamp that cannot be written is done without.
-CaseSources read_case_sources(const Case& entry, const std::filesystem::path& stamp);
+// What is remembered of each file: its state and "sha256". A file that changed within the last two
+// seconds is remembered without its times, so that it is read again: a further change might not
+// move them.
+Json remembered_files(const CaseSources& sources);
+
+// Takes digests from `known` (remembered_files of an earlier look) and from the stamp at `stamp`
+// where size, inode and times agree, else reads the files and writes a new stamp. A stamp that
+// cannot be written is done without; an empty path stands for none.
+CaseSources read_case_sources(const Case& entry, const std::filesystem::path& stamp,
+                              const Json& known = Json());
 
 }  // namespace lamp

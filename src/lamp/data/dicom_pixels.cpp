@@ -98,7 +98,7 @@ bool has_overlay(const DicomElements& elements) {
 }
 
 // Moves the bits in use to the lowest place and continues the sign over the others. Returns how
-// many voxels held anything else in the bits above.
+// many voxels held anything but zeros or their sign in the bits above.
 template <typename Signed, typename Unsigned>
 std::int64_t normalize(std::string& bytes, const DicomPixels& layout) {
   const int width = layout.bits_allocated, above = width - 1 - layout.high_bit;
@@ -110,7 +110,8 @@ std::int64_t normalize(std::string& bytes, const DicomPixels& layout) {
     const auto top = static_cast<Unsigned>(word << above);
     const auto value = layout.is_signed ? static_cast<Unsigned>(static_cast<Signed>(top) >> drop)
                                         : static_cast<Unsigned>(top >> drop);
-    changed += value != word;
+    const auto bare = static_cast<Unsigned>(top >> drop);
+    changed += word != value && word != bare;
     std::memcpy(bytes.data() + at, &value, sizeof value);
   }
   return changed;

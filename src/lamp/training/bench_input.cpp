@@ -22,8 +22,8 @@
 #include "lamp/base/memory_counter.h"
 #include "lamp/training/batch_source.h"
 #include "lamp/training/bench.h"
+#include "lamp/training/case_split.h"
 #include "lamp/training/run_folder.h"
-#include "lamp/training/validation.h"
 
 namespace lamp {
 namespace fs = std::filesystem;

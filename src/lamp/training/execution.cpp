@@ -253,6 +253,11 @@ std::function<double(const LayerCosts&)> cut_weight(const std::string& partition
   return nullptr;
 }
 
+void check_cut(const Sequence& chain, const ExecutionConfig& config, std::size_t stages) {
+  partition_from(chain, config, stages);
+  rules_for(config, stages);
+}
+
 std::unique_ptr<Pipeline> make_pipeline(const Network& network, const ExecutionConfig& config,
                                         const PipelineLoad& load, std::uint64_t seed) {
   Cut cut = cut_for(network, config, load);

@@ -59,6 +59,10 @@ std::string chosen_precision(const std::string& name, c10::Device device);
 // The layout of the network's tensors in training.
 Layout training_layout(const ExecutionConfig& config, const NetConfig& net);
 
+// Throws UsageError where the configuration's cut or its rules of recomputation cannot be those of
+// this chain on so many devices: all that can be known before the first batch.
+void check_cut(const Sequence& chain, const ExecutionConfig& config, std::size_t stages);
+
 // What a pipeline will have to carry.
 struct PipelineLoad {
   std::vector<c10::Device> devices;

@@ -57,6 +57,23 @@ std::unique_ptr<OptimizerParamState> fresh_state(const std::string& kind) {
   return std::make_unique<torch::optim::AdamWParamState>();
 }
 
+// The slots of visit_slots, by name.
+std::vector<const char*> slots_of(const std::string& kind) {
+  if (kind == "rmsprop") return {"step", "square_avg", "momentum_buffer"};
+  if (kind == "sgd") return {"momentum_buffer"};
+  return {"step", "exp_avg", "exp_avg_sq"};
+}
+
+// torch makes RMSProp's buffer only with the rest of its state.
+void start_momentum(torch::optim::Optimizer& optimizer, const torch::Tensor& parameter,
+                    OptimizerParamState& any) {
+  auto& state = static_cast<torch::optim::RMSpropParamState&>(any);
+  const auto& options =
+      static_cast<torch::optim::RMSpropOptions&>(optimizer.param_groups()[0].options());
+  if (options.momentum() > 0 && !state.momentum_buffer().defined())
+    state.momentum_buffer(torch::zeros_like(parameter));
+}
+
 }  // namespace
 
 std::unique_ptr<torch::optim::Optimizer> make_optimizer(const OptimizerConfig& config,
@@ -113,6 +130,37 @@ std::map<std::string, torch::Tensor> optimizer_state(torch::optim::Optimizer& op
   return tensors;
 }
 
+void check_optimizer_state(const OptimizerConfig& config, const NamedParameters& parameters,
+                           const std::map<std::string, torch::Tensor>& state) {
+  if (state.empty()) return;
+  std::size_t used = 0;
+  for (const auto& [name, parameter] : parameters) {
+    for (const char* slot : slots_of(config.name)) {
+      const auto found = state.find(name + ":" + slot);
+      const std::string what = "what the optimizer remembers of " + name + " (" + slot + ")";
+      if (found == state.end()) {
+        if (std::string(slot) == "momentum_buffer") continue;  // none without momentum
+        throw Error(what + " is missing; is it the state of another optimizer than \"" +
+                    config.name + "\"?");
+      }
+      ++used;
+      const torch::Tensor& value = found->second;
+      if (std::string(slot) == "step") {
+        if (value.dtype() != torch::kInt64 || value.numel() != 1 || value.item<std::int64_t>() < 0)
+          throw Error(what + " is no number of steps");
+      } else if (value.sizes() != parameter.sizes() || value.dtype() != parameter.dtype()) {
+        throw Error(what + " is " + c10::str(value.dtype(), " ", value.sizes()) + ", expected " +
+                    c10::str(parameter.dtype(), " ", parameter.sizes()));
+      } else if (!value.isfinite().all().item<bool>()) {
+        throw Error(what + " holds numbers that are not finite");
+      }
+    }
+  }
+  if (used != state.size())
+    throw Error("it remembers " + std::to_string(state.size() - used) + " tensors that \"" +
+                config.name + "\" and this network do not know");
+}
+
 void restore_optimizer(torch::optim::Optimizer& optimizer, const NamedParameters& parameters,
                        const std::map<std::string, torch::Tensor>& state) {
   const std::string kind = kind_of(optimizer);
@@ -129,7 +177,9 @@ void restore_optimizer(torch::optim::Optimizer& optimizer, const NamedParameters
       any = true;
       ++used;
     });
-    if (any) optimizer.state()[parameter.unsafeGetTensorImpl()] = std::move(fresh);
+    if (!any) continue;
+    if (kind == "rmsprop") start_momentum(optimizer, parameter, *fresh);
+    optimizer.state()[parameter.unsafeGetTensorImpl()] = std::move(fresh);
   }
   if (used != state.size())
     throw Error("cannot resume: the saved optimizer state does not belong to \"" + kind +

@@ -30,7 +30,13 @@ void set_learning_rate(torch::optim::Optimizer& optimizer, double lr);
 // Tensors "<parameter>:<slot>" of everything the optimizer remembers; empty before its first step.
 std::map<std::string, torch::Tensor> optimizer_state(torch::optim::Optimizer& optimizer,
                                                      const NamedParameters& parameters);
-// The inverse, on the parameters' devices. Throws Error if the state is another optimizer's.
+// Throws Error if `state` is not what such an optimizer remembers of these parameters: another
+// optimizer's, a tensor missing, of another shape or type, or not finite. Nothing at all is the
+// state before the first step.
+void check_optimizer_state(const OptimizerConfig& config, const NamedParameters& parameters,
+                           const std::map<std::string, torch::Tensor>& state);
+// The inverse of optimizer_state, on the parameters' devices. Momentum that the optimizer wants and
+// the state has none of starts at zero. Throws Error if the state is another optimizer's.
 void restore_optimizer(torch::optim::Optimizer& optimizer, const NamedParameters& parameters,
                        const std::map<std::string, torch::Tensor>& state);
 

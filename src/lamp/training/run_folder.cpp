@@ -4,6 +4,8 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <optional>
+#include <utility>
 
 #include "lamp/base/device.h"
 #include "lamp/base/errors.h"
@@ -11,33 +13,20 @@
 #include "lamp/base/log.h"
 #include "lamp/nets/net_factory.h"
 #include "lamp/training/auto_settings.h"
+#include "lamp/training/batch_source.h"
+#include "lamp/training/data_check.h"
+#include "lamp/training/data_fingerprint.h"
 #include "lamp/training/execution.h"
 #include "lamp/training/fit_check.h"
-#include "lamp/training/run_state.h"
+#include "lamp/training/nnunet_folds.h"
+#include "lamp/training/resume_rules.h"
+#include "lamp/training/run_place.h"
 
 namespace lamp {
 namespace fs = std::filesystem;
 namespace {
 
-// Enough to notice at a resume that the data set is another one: names, sizes on disk, labels.
-Json fingerprint(const Dataset& dataset) {
-  Json json;
-  json["path"] = fs::absolute(dataset.root).string();
-  json["labels"] = Json::object();
-  for (const auto& [id, name] : dataset.labels) json["labels"][std::to_string(id)] = name;
-  json["training"] = Json::array();
-  for (const Case& entry : dataset.training) {
-    Json row = {{"name", entry.name}};
-    std::error_code error;
-    std::uintmax_t bytes = fs::file_size(entry.label, error);
-    for (const auto& image : entry.images)
-      if (fs::is_regular_file(image)) bytes += fs::file_size(image, error);
-    row["bytes"] = error ? 0 : bytes;
-    if (entry.annotated) row["annotated"] = *entry.annotated;
-    json["training"].push_back(std::move(row));
-  }
-  return json;
-}
+constexpr const char* kSplitFile = "split.json";
 
 void check_windows(const TrainConfig& config) {
   const Network shape{.config = config.net, .stride_multiple = stride_multiple(config.net)};
@@ -54,55 +43,210 @@ void check_class_weights(const TrainConfig& config) {
                    ": one for each label and the background");
 }
 
-// Keys whose change would make the saved state meaningless.
-void refuse_other_run(const fs::path& run, const Json& config, const Json& dataset) {
-  const Json before = read_json(run / "config.json");
-  for (const char* key : {"net", "data"}) {
-    if (before.value(key, Json()) == config[key]) continue;
-    throw UsageError("cannot resume " + run.string() + ": its \"" + key + "\" was " +
-                     dump_json(before.value(key, Json()), -1) + ", now " +
-                     dump_json(config[key], -1) + "; use the old setting or another run folder");
-  }
-  const Json seen = read_json(run / "dataset.json");
-  if (seen.value("labels", Json()) != dataset["labels"] ||
-      seen.value("training", Json()) != dataset["training"]) {
-    throw UsageError("cannot resume " + run.string() +
-                     ": the data set has changed since (cases, files or labels of " +
-                     (run / "dataset.json").string() + "); use another run folder");
-  }
-  for (const auto& [key, value] : config.items())
-    if (before.value(key, Json()) != value)
-      log_info("resuming with another \"" + key + "\" than before");
-}
-
 // Bits depend on the layout, so "auto" is measured when a run begins and stays what it was then.
 // Runs from before this was recorded had the device's usual one.
-void keep_layout(RunFolder& folder) {
-  ExecutionConfig& execution = folder.config.execution;
-  if (execution.layout == "auto" && folder.has_state) {
-    const Json before = read_json(folder.path / "config.json").value("execution", Json::object());
-    execution.layout = before.value("layout", "auto");
+void keep_layout(TrainConfig& config, const RunPosition* position) {
+  ExecutionConfig& execution = config.execution;
+  if (execution.layout == "auto" && position != nullptr) {
+    execution.layout = position->before.execution.layout;
     if (execution.layout == "auto")
       execution.layout = to_string(usual_layout(parse_devices(execution.device).front().type()));
   }
-  execution.layout = to_string(training_layout(execution, folder.config.net));
+  execution.layout = to_string(training_layout(execution, config.net));
 }
 
-fs::path dataset_of(const TrainRequest& request) {
-  if (!request.dataset.empty()) return request.dataset;
-  if (!fs::exists(request.run / "dataset.json"))
-    throw UsageError("train: -d is needed: the folder of a data set");
-  return read_json(request.run / "dataset.json").value("path", std::string());
+// The run's own configuration, whose faults are a damaged file's.
+Json read_own_config(const fs::path& run) {
+  try {
+    Json json = with_run_optimizer(read_json(run / "config.json"));
+    parse_train_config(json);
+    return json;
+  } catch (const UsageError& error) {
+    throw InputError("cannot resume", (run / "config.json").string(), error.what());
+  }
 }
 
-Json config_of(const TrainRequest& request) {
-  if (request.config) return *request.config;
-  if (!fs::exists(request.run / "config.json"))
+// A request with all that is known of it before the data is read in full.
+class Opening {
+ public:
+  Opening(const TrainRequest& request, RunFolder& folder) : request_(request), folder_(folder) {}
+
+  void judge();
+  void read_configuration();
+  void check_configuration();
+  void check_data();
+  void name_every_fault() const;
+  void split_cases_and_check_state();
+  void write();
+
+ private:
+  fs::path dataset_path() const;
+  Json given_configuration() const;
+  void check_split() const;
+  std::optional<fs::path> cache_folder() const;
+  const fs::path& run() const { return folder_.path; }
+
+  const TrainRequest& request_;
+  RunFolder& folder_;
+  Json fingerprint_before_, fingerprint_;
+  Json given_;                           // the configuration as it was asked for
+  std::optional<RunPosition> position_;  // of a run with a state
+  std::vector<std::string> changes_;     // by this resume
+};
+
+// Twice, before and under the lock: another process may have been quicker.
+void Opening::judge() {
+  RunPlace place = judge_run_place(run());
+  if (!request_.dataset.empty()) refuse_place_in_dataset(run(), request_.dataset);
+  const auto refuse_run = [&] {
+    if (place == RunPlace::kSaved && !request_.resume)
+      throw UsageError("train: " + run().string() +
+                       " already holds a run: go on with --resume or choose another folder");
+  };
+  refuse_run();
+  if (place == RunPlace::kFree && !request_.config)
     throw UsageError("train: -c is needed: a configuration file or a preset (han, liver, demo)");
-  return read_json(request.run / "config.json");
+  folder_.lock = std::make_unique<RunLock>(run());
+  place = judge_run_place(run());
+  refuse_run();
+  if (place == RunPlace::kSaved) {
+    folder_.state = std::make_unique<SavedState>(run());
+    position_ = RunPosition{.before = parse_train_config(read_own_config(run())),
+                            .cursor = folder_.state->cursor()};
+    check_cursor(position_->cursor, position_->before.curriculum, state_file(run()).string());
+  } else if (request_.resume) {
+    log_info("nothing to resume in " + run().string() + ": starting anew");
+  } else if (place == RunPlace::kBegun) {
+    log_info("the run that was begun in " + run().string() + " saved nothing: starting anew");
+  }
+  fingerprint_before_ = place == RunPlace::kFree ? Json() : read_fingerprint(run());
+}
+
+fs::path Opening::dataset_path() const {
+  if (!request_.dataset.empty()) return request_.dataset;
+  if (fingerprint_before_.is_null())
+    throw UsageError("train: -d is needed: the folder of a data set");
+  return fingerprint_before_["path"].get<std::string>();
+}
+
+Json Opening::given_configuration() const {
+  std::error_code error;
+  const bool own = !request_.config;
+  if (own && !fs::exists(run() / "config.json", error))
+    throw UsageError("train: -c is needed: a configuration file or a preset (han, liver, demo)");
+  Json base = own ? read_own_config(run()) : *request_.config;
+  if (position_) return configuration_to_resume(base, own, request_.settings, *position_);
+  if (own)  // of a run that has saved nothing: all of it is still to come
+    return configuration_to_resume(base, own, request_.settings,
+                                   {.before = parse_train_config(base), .cursor = {}});
+  apply_settings(base, request_.settings);
+  return base;
+}
+
+void Opening::read_configuration() {
+  given_ = given_configuration();
+  folder_.config = parse_train_config(given_);
+  std::vector<DatasetFault> faults;
+  folder_.dataset = read_dataset(dataset_path(), &faults);
+  refuse_place_in_dataset(run(), folder_.dataset);
+  if (!faults.empty()) throw to_error(faults.front());
+  if (folder_.dataset.training.empty())
+    throw InputError("no training cases", folder_.dataset.root.string(),
+                     "its \"training\" list is empty");
+}
+
+void Opening::check_configuration() {
+  TrainConfig& config = folder_.config;
+  check_augment(config.augment, folder_.dataset.labels);
+  complete_net(config, given_.value("net", Json()), folder_.dataset);
+  settle_auto(config, folder_.dataset, position_ ? to_json(position_->before) : Json());
+  check_windows(config);
+  check_class_weights(config);
+  check_fits(config, folder_.dataset);
+  keep_layout(config, position_ ? &*position_ : nullptr);
+  check_cut(*make_network(config.net).chain, config.execution,
+            parse_devices(config.execution.device).size());
+  if (position_) keep_finished_optimizers(config, given_, *position_);
+  if (position_) changes_ = check_resume(run(), *position_, config);
+}
+
+std::optional<fs::path> Opening::cache_folder() const {
+  const auto cache = cache_options(folder_.config.loader);
+  if (!cache) return std::nullopt;
+  // Makes the folder, so that what is read here need not be read again for the cache.
+  const CaseCache made(*cache, folder_.config.data, static_cast<int>(folder_.config.net.classes));
+  return made.folder();
+}
+
+void Opening::check_data() {
+  const auto stamps = cache_folder();
+  fingerprint_ = data_fingerprint(folder_.dataset, fingerprint_before_, stamps);
+  if (position_) refuse_changed_data(run(), fingerprint_before_, fingerprint_);
+  if (position_ && fingerprint_before_.contains("format")) return;  // checked when the run began
+  check_training_data({.dataset = folder_.dataset.file,
+                       .data = folder_.config.data,
+                       .content = content_digest(fingerprint_),
+                       .stamps = stamps});
+}
+
+// After one fault of the data has shown.
+void Opening::name_every_fault() const {
+  if (!folder_.dataset.file.empty())
+    check_training_data({.dataset = folder_.dataset.file, .data = folder_.config.data});
+}
+
+void Opening::split_cases_and_check_state() {
+  folder_.split = split_dataset(folder_.dataset, folder_.config.validation, folder_.config.seed);
+  if (!position_) return;
+  check_split();
+  const Cursor& cursor = position_->cursor;
+  const StageConfig& stage = position_->before.curriculum[static_cast<std::size_t>(cursor.stage)];
+  check_step(cursor, stage, std::ssize(folder_.split.training), state_file(run()).string());
+  check_metrics(run(), cursor.epochs_done);
+  folder_.state->check(position_->before.net, stage.optimizer);
+}
+
+// A splits_final.json that has changed would have the network trained on what it is judged by.
+void Opening::check_split() const {
+  std::error_code error;
+  if (!fs::exists(run() / kSplitFile, error)) return;  // from before there was one
+  const Json before = read_json(run() / kSplitFile);
+  const Json now = to_json(folder_.split, folder_.dataset);
+  if (before.is_object() && before.value("validation", Json()) == now["validation"] &&
+      before.value("training", Json()) == now["training"])
+    return;
+  throw UsageError("cannot resume " + run().string() + ": the held-out cases are others than in " +
+                   (run() / kSplitFile).string() + " (now " + folder_.split.origin +
+                   "); restore the folds or use another run folder");
+}
+
+void Opening::write() {
+  make_output_folder(run() / "state");
+  folder_.lock->keep();
+  remove_stale_temporaries(run());
+  remove_stale_temporaries(run() / "state");
+  mark_run_folder(run());
+  write_file(run() / kFingerprintFile, dump_json(fingerprint_) + "\n");
+  write_file(run() / kSplitFile, dump_json(to_json(folder_.split, folder_.dataset)) + "\n");
+  if (!folder_.split.folds.is_null())
+    write_file(run() / kFoldsFile, dump_json(folder_.split.folds) + "\n");
+  if (!position_) save_config(folder_);
+  const std::size_t last = folder_.config.curriculum.size() - 1;
+  if (position_ && position_->is_finished(last, folder_.config.curriculum[last].epochs))
+    log_info("nothing is left to train in " + run().string() +
+             ": its configuration stays as it is");
+  else
+    for (const std::string& change : changes_) log_info("resuming with " + change);
 }
 
 }  // namespace
+
+void save_config(const RunFolder& folder) {
+  const std::string text = dump_json(to_json(folder.config)) + "\n";
+  std::error_code error;
+  const fs::path file = folder.path / "config.json";
+  if (!fs::exists(file, error) || read_file(file) != text) write_file(file, text);
+}
 
 void complete_net(TrainConfig& config, const Json& given, const Dataset& dataset) {
   config.net.classes = dataset.labels.rbegin()->first + 1;
@@ -123,34 +267,20 @@ void complete_net(TrainConfig& config, const Json& given, const Dataset& dataset
 }
 
 RunFolder open_run_folder(const TrainRequest& request) {
-  RunFolder folder{.path = request.run};
-  folder.has_state = fs::exists(state_file(request.run));
-  if (folder.has_state && !request.resume) {
-    throw UsageError("train: " + request.run.string() +
-                     " already holds a run: go on with --resume or choose another folder");
+  RunFolder folder{.path = plain_run_path(request.run)};
+  Opening opening(request, folder);
+  opening.judge();
+  try {
+    opening.read_configuration();
+    opening.check_configuration();
+    opening.check_data();
+  } catch (const InputError& error) {
+    if (error.file().starts_with(folder.path.string() + "/")) throw;  // the run's own files
+    opening.name_every_fault();
+    throw;
   }
-  const Json given = config_of(request);
-  folder.config = parse_train_config(given);
-  folder.dataset = read_dataset(dataset_of(request));
-  if (folder.dataset.training.empty())
-    throw InputError("no training cases", folder.dataset.root.string(),
-                     "its \"training\" list is empty");
-  check_augment(folder.config.augment, folder.dataset.labels);
-  complete_net(folder.config, given.value("net", Json()), folder.dataset);
-  settle_auto(folder.config, folder.dataset,
-              folder.has_state ? read_json(request.run / "config.json") : Json());
-  check_windows(folder.config);
-  check_class_weights(folder.config);
-  check_fits(folder.config, folder.dataset);
-  keep_layout(folder);
-  const Json config = to_json(folder.config);
-  const Json dataset = fingerprint(folder.dataset);
-  if (folder.has_state) refuse_other_run(request.run, config, dataset);
-  if (request.resume && !folder.has_state)
-    log_info("nothing to resume in " + request.run.string() + ": starting anew");
-  make_output_folder(request.run / "state");
-  write_file(request.run / "config.json", dump_json(config) + "\n");
-  write_file(request.run / "dataset.json", dump_json(dataset) + "\n");
+  opening.split_cases_and_check_state();
+  opening.write();
   return folder;
 }
 

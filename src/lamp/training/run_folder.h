@@ -1,14 +1,18 @@
 // The run folder before the first step: what it holds, whether it may be used, and the files that
-// describe the run.
+// describe the run. Everything is checked before anything is written.
 #pragma once
 
 #include <torch/types.h>
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <vector>
 
 #include "lamp/data/case_store.h"
+#include "lamp/training/case_split.h"
+#include "lamp/training/run_lock.h"
+#include "lamp/training/run_state.h"
 #include "lamp/training/train_config.h"
 #include "lamp/training/trainer.h"
 
@@ -17,14 +21,22 @@ namespace lamp {
 struct RunFolder {
   std::filesystem::path path;
   TrainConfig config;  // net.in_channels and net.classes follow from the data set
-  Dataset dataset;
-  bool has_state = false;  // a state to go on from
+  Dataset dataset;     // held-out cases are among its training cases, as `split` says
+  CaseSplit split;
+  std::unique_ptr<SavedState> state;  // to go on from; none at the start of a run
+  std::unique_ptr<RunLock> lock;      // nobody else's for as long as this lives
 };
 
-// Reads configuration and data set, refuses what cannot work (a run that is there without resume; a
-// resume with another network, data set or preprocessing), and writes config.json, dataset.json and
-// plan.json.
+// Reads configuration and data set and refuses what cannot work, leaving the folder as it was: a
+// folder that is no run, one that another process trains in, a run that is there without resume, a
+// resume on other data or with settings that a run keeps, a damaged state, faults of the data. Then
+// writes run.json, data_fingerprint.json, split.json and, of a new run, config.json. A resumed
+// run's config.json is written by save_config, once it is true.
 RunFolder open_run_folder(const TrainRequest& request);
+
+// config.json, if it would say anything new: to be called before a state is saved that was reached
+// with this configuration.
+void save_config(const RunFolder& folder);
 
 // Sets net.in_channels and net.classes from the data set; throws UsageError if `given`, the
 // configuration's "net", says otherwise.

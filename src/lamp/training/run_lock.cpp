@@ -25,7 +25,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char* kFormat = "lamp-lock";
-constexpr int kAttempts = 100;                // each is lost only to another process's start or end
+constexpr int kAttempts = 100;  // each is lost only to another process's start or end
 constexpr std::size_t kLongestLock = 1 << 16;  // bytes
 
 struct Owner {
@@ -138,7 +138,8 @@ bool write_all(int descriptor, const std::string& text) {
 }
 
 bool is_at(int descriptor, const fs::path& file) {
-  struct stat here {}, there {};
+  struct stat here {
+  }, there{};
   return fstat(descriptor, &here) == 0 && lstat(file.c_str(), &there) == 0 &&
          here.st_ino == there.st_ino && here.st_dev == there.st_dev;
 }
@@ -222,8 +223,7 @@ bool RunLock::create() {
   if (number < 0) fail(file_);
   Descriptor descriptor(number);
   flock(descriptor.get(), LOCK_EX | LOCK_NB);  // where it is not supported, the text alone counts
-  const bool linked =
-      write_all(descriptor.get(), text) && link(aside.c_str(), file_.c_str()) == 0;
+  const bool linked = write_all(descriptor.get(), text) && link(aside.c_str(), file_.c_str()) == 0;
   const int cause = errno;
   unlink(aside.c_str());
   if (linked) {
@@ -255,8 +255,8 @@ bool RunLock::take_over() {
   const auto owner = parse_owner(text);
   if (!owner) refuse_unknown(file_, "a lock that names no process");
   if (owner->host != host_name())
-    refuse_unknown(file_, "the lock of process " + std::to_string(owner->process) + " on " +
-                              owner->host);
+    refuse_unknown(file_,
+                   "the lock of process " + std::to_string(owner->process) + " on " + owner->host);
   if (!is_gone(*owner)) refuse_held(file_, text);
   if (!write_all(descriptor.get(), text_of(this_process()))) fail(file_);
   log_info("taking over " + file_.parent_path().string() + " from process " +

@@ -1,5 +1,5 @@
-// One process at a time in a run folder: two trainings that share one would each believe the other's
-// files to be their own.
+// One process at a time in a run folder: two trainings that share one would each believe the
+// other's files to be their own.
 #pragma once
 
 #include <filesystem>
@@ -14,11 +14,11 @@ inline constexpr const char* kLockFile = "lock";
 // Whether `text` is the content of a lock file of this program.
 bool is_lock_text(const std::string& text);
 
-// Held from construction to destruction. The lock appears whole or not at all (it is linked into its
-// place, which also holds over NFS), and its holder keeps an flock on it, so of any number of
+// Held from construction to destruction. The lock appears whole or not at all (it is linked into
+// its place, which also holds over NFS), and its holder keeps an flock on it, so of any number of
 // processes that start at once exactly one wins. A lock whose process is gone (killed, or the
-// machine restarted) is taken over, with a line in the log; one of another host is not, since nobody
-// here can tell.
+// machine restarted) is taken over, with a line in the log; one of another host is not, since
+// nobody here can tell.
 class RunLock {
  public:
   // Makes the folder and its parents if they are missing. Throws Error that names the holder.

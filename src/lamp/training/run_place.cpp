@@ -84,9 +84,8 @@ std::string kind_of(const std::vector<std::string>& names) {
     return std::find(names.begin(), names.end(), name) != names.end();
   };
   if (has("imagesTr/") || has("labelsTr/") || has("dataset.json")) return "a data set: ";
-  const bool all_volumes = std::all_of(names.begin(), names.end(), [](const std::string& name) {
-    return is_volume_file(name);
-  });
+  const bool all_volumes = std::all_of(
+      names.begin(), names.end(), [](const std::string& name) { return is_volume_file(name); });
   return all_volumes ? "images: " : "";
 }
 
@@ -118,8 +117,9 @@ bool lies_in(const fs::path& path, const fs::path& folder) {
 }
 
 [[noreturn]] void refuse_inside(const fs::path& run, const fs::path& folder) {
-  throw UsageError("train: -o " + run.string() + ": found a place among the files of the data set (" +
-                   folder.string() + "), expected one of its own; choose another folder");
+  throw UsageError("train: -o " + run.string() +
+                   ": found a place among the files of the data set (" + folder.string() +
+                   "), expected one of its own; choose another folder");
 }
 
 }  // namespace
@@ -172,7 +172,8 @@ void refuse_place_in_dataset(const fs::path& run, const fs::path& dataset) {
       real_path(fs::is_directory(dataset, error) ? dataset : fs::absolute(dataset).parent_path());
   const fs::path place = real_path(run);
   if (place == root) refuse_inside(run, root);
-  for (const char* name : {"imagesTr", "labelsTr", "imagesTs", "labelsTs", "imagesVal", "labelsVal"})
+  for (const char* name :
+       {"imagesTr", "labelsTr", "imagesTs", "labelsTs", "imagesVal", "labelsVal"})
     if (lies_in(place, root / name)) refuse_inside(run, root / name);
 }
 

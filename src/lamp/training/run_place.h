@@ -4,6 +4,7 @@
 
 #include <filesystem>
 
+#include "lamp/base/json.h"
 #include "lamp/data/datalist.h"
 
 namespace lamp {

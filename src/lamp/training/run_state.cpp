@@ -5,11 +5,17 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <torch/torch.h>
 
+#include <algorithm>
+#include <cmath>
+#include <limits>
 #include <utility>
 
 #include "lamp/base/errors.h"
+#include "lamp/base/files.h"
 #include "lamp/base/json.h"
 #include "lamp/base/safetensors.h"
+#include "lamp/base/text.h"
+#include "lamp/nets/net_factory.h"
 
 namespace lamp {
 namespace {
@@ -21,20 +27,60 @@ Json to_json(const Cursor& cursor) {
           {"best_dice", cursor.best_dice}};
 }
 
+[[noreturn]] void refuse(const std::string& file, const std::string& detail) {
+  throw InputError("cannot resume", file,
+                   detail +
+                       "; begin anew in another folder, or put a copy of this file back (the "
+                       "models last.safetensors and best.safetensors are of their own)");
+}
+
+std::int64_t whole_number(const Json& json, const char* key, const std::string& file) {
+  const Json value = json.value(key, Json());
+  if (!value.is_number_integer() ||
+      (value.is_number_unsigned() && !std::in_range<std::int64_t>(value.get<std::uint64_t>())))
+    refuse(file, std::string("its cursor is damaged: found \"") + key +
+                     "\": " + value.dump().substr(0, 40) + ", expected a whole number");
+  return value.get<std::int64_t>();
+}
+
+double number(const Json& json, const char* key, const std::string& file) {
+  const Json value = json.value(key, Json());
+  if (!value.is_number() || !std::isfinite(value.get<double>()))
+    refuse(file, std::string("its cursor is damaged: found \"") + key + "\": " +
+                     value.dump(-1, ' ', false, Json::error_handler_t::replace).substr(0, 40) +
+                     ", expected a number");
+  return value.get<double>();
+}
+
 Cursor parse_cursor(const std::map<std::string, std::string>& metadata, const std::string& file) {
+  const auto format = metadata.find("format");
   const auto found = metadata.find("cursor");
-  if (found == metadata.end() || metadata.at("format") != "lamp-state")
-    throw InputError("cannot resume", file, "it is no training state of lamp");
-  const Json json = parse_json(found->second, file);
-  Cursor cursor;
-  try {
-    cursor = {json.at("stage"),       json.at("epoch"),    json.at("step"),
-              json.at("epochs_done"), json.at("loss_sum"), json.at("epoch_seconds"),
-              json.at("best_dice")};
-  } catch (const nlohmann::json::exception&) {
-    throw InputError("cannot resume", file, "its cursor is damaged");
-  }
-  return cursor;
+  if (format == metadata.end() || format->second != "lamp-state" || found == metadata.end())
+    throw InputError("cannot resume", file,
+                     "found no training state of lamp, expected \"format\": \"lamp-state\" and a "
+                     "\"cursor\" in its metadata");
+  const auto version = metadata.find("version");
+  if (version == metadata.end() || version->second != "1")
+    refuse(file,
+           "found version " +
+               (version == metadata.end() ? "none" : printable(version->second.substr(0, 20))) +
+               " of the state, expected 1");
+  const Json json = parse_json(found->second, file + " (cursor)");
+  if (!json.is_object()) refuse(file, "its cursor is damaged: no JSON object");
+  return {.stage = whole_number(json, "stage", file),
+          .epoch = whole_number(json, "epoch", file),
+          .step = whole_number(json, "step", file),
+          .epochs_done = whole_number(json, "epochs_done", file),
+          .loss_sum = number(json, "loss_sum", file),
+          .epoch_seconds = number(json, "epoch_seconds", file),
+          .best_dice = number(json, "best_dice", file)};
+}
+
+void check_range(const char* key, std::int64_t found, std::int64_t most, const std::string& file) {
+  if (found >= 0 && found <= most) return;
+  refuse(file, std::string("its cursor is damaged: found \"") + key +
+                   "\": " + std::to_string(found) + ", expected 0 to " + std::to_string(most) +
+                   " as the run's configuration says");
 }
 
 std::map<std::string, torch::Tensor> state_of(const Network& network) {
@@ -70,8 +116,68 @@ void save_state(const std::filesystem::path& run, const Network& network,
   write_safetensors(state_file(run), content);
 }
 
+void check_cursor(const Cursor& cursor, const std::vector<StageConfig>& stages,
+                  const std::string& file) {
+  check_range("stage", cursor.stage, std::ssize(stages) - 1, file);
+  const StageConfig& stage = stages[static_cast<std::size_t>(cursor.stage)];
+  check_range("epoch", cursor.epoch, stage.epochs, file);
+  check_range("step", cursor.step,
+              cursor.epoch < stage.epochs ? std::numeric_limits<std::int64_t>::max() : 0, file);
+  std::int64_t done = cursor.epoch;
+  for (std::int64_t i = 0; i < cursor.stage; ++i)
+    done += stages[static_cast<std::size_t>(i)].epochs;
+  if (cursor.epochs_done != done)
+    refuse(file,
+           "its cursor is damaged: found \"epochs_done\": " + std::to_string(cursor.epochs_done) +
+               ", expected " + std::to_string(done) + " at this place in the curriculum");
+  if (cursor.epoch_seconds < 0 || cursor.best_dice < -1 || cursor.best_dice > 1)
+    refuse(file,
+           "its cursor is damaged: found \"epoch_seconds\": " + shortest(cursor.epoch_seconds) +
+               " and \"best_dice\": " + shortest(cursor.best_dice) +
+               ", expected 0 or more, and -1 to 1");
+}
+
+void check_step(const Cursor& cursor, const StageConfig& stage, std::int64_t training_cases,
+                const std::string& file) {
+  const std::int64_t steps = (training_cases + stage.batch - 1) / stage.batch;
+  check_range("step", cursor.step, steps - 1, file);
+}
+
+void check_metrics(const std::filesystem::path& run, std::int64_t epochs) {
+  const std::filesystem::path file = run / "metrics.csv";
+  std::error_code error;
+  if (epochs == 0 || !std::filesystem::exists(file, error)) return;
+  const std::string text = read_file(file);
+  const auto refuse_table = [&](const std::string& found) {
+    throw InputError("cannot resume", file.string(),
+                     "found " + found +
+                         ", expected the rows of this run's epochs; move the file "
+                         "away to go on without them");
+  };
+  if (!text.starts_with("epoch,stage,")) refuse_table("another table");
+  std::int64_t rows = -1;  // less the header
+  bool quoted = false;     // a label's name may hold a line break
+  std::size_t start = 0;
+  for (std::size_t i = 0; i < text.size() && rows < epochs; ++i) {
+    if (text[i] == '"') quoted = !quoted;
+    if (text[i] != '\n' || quoted) continue;
+    const std::string number = std::to_string(++rows) + ",";
+    if (rows > 0 && text.compare(start, number.size(), number) != 0)
+      refuse_table("row " + std::to_string(rows) + " beginning \"" +
+                   printable(text.substr(start, std::min<std::size_t>(i - start, 20))) + "\"");
+    start = i + 1;
+  }
+}
+
 SavedState::SavedState(const std::filesystem::path& run) : file_(state_file(run)) {
-  SafeTensors content = read_safetensors(file_);
+  SafeTensors content;
+  try {
+    content = read_safetensors(file_);
+  } catch (const InputError& error) {
+    throw InputError("cannot resume", file_.string(),
+                     std::string(error.what()) +
+                         "; begin anew in another folder, or put a copy of this file back");
+  }
   cursor_ = parse_cursor(content.metadata, file_.string());
   for (auto& [name, tensor] : content.tensors) {
     if (name.rfind("model.", 0) == 0)
@@ -83,20 +189,53 @@ SavedState::SavedState(const std::filesystem::path& run) : file_(state_file(run)
   }
 }
 
+void SavedState::check(const NetConfig& net, const OptimizerConfig& optimizer) const {
+  Network network = make_network(net);
+  const auto wanted = state_of(network);
+  for (const auto& [name, tensor] : wanted) {
+    const std::string shown = printable(name.substr(std::string("model.").size()));
+    const auto found = weights_.find(name);
+    if (found == weights_.end()) refuse(file_.string(), "the network's " + shown + " is missing");
+    if (found->second.sizes() != tensor.sizes() || found->second.dtype() != tensor.dtype())
+      refuse(file_.string(), "the network's " + shown + ": found " +
+                                 c10::str(found->second.dtype(), " ", found->second.sizes()) +
+                                 ", expected " + c10::str(tensor.dtype(), " ", tensor.sizes()));
+    if (tensor.is_floating_point() && !found->second.isfinite().all().item<bool>())
+      refuse(file_.string(), "the network's " + shown + " holds numbers that are not finite");
+  }
+  if (weights_.size() != wanted.size())
+    refuse(file_.string(), "found " + std::to_string(weights_.size()) +
+                               " tensors of a network, expected " + std::to_string(wanted.size()));
+  try {
+    check_optimizer_state(optimizer, named_parameters(network), optimizer_);
+  } catch (const Error& error) {
+    refuse(file_.string(), error.what());
+  }
+  const at::Generator trial = at::make_generator<at::CPUGeneratorImpl>();
+  const torch::Tensor sample = trial.get_state();
+  if (!random_.defined() || random_.sizes() != sample.sizes() || random_.dtype() != sample.dtype())
+    refuse(file_.string(), "the random state is " +
+                               (random_.defined() ? c10::str(random_.dtype(), " ", random_.sizes())
+                                                  : std::string("missing")) +
+                               ", expected " + c10::str(sample.dtype(), " ", sample.sizes()));
+  try {
+    at::Generator(trial).set_state(random_);
+  } catch (const c10::Error&) {
+    refuse(file_.string(), "the random state holds no state of torch's generator");
+  }
+}
+
 void SavedState::restore(Network& network) const {
   const torch::NoGradGuard no_grad;
   auto wanted = state_of(network);
   for (auto& [name, tensor] : wanted) {
     const auto found = weights_.find(name);
-    if (found == weights_.end() || found->second.sizes() != tensor.sizes())
-      throw InputError("cannot resume", file_.string(),
-                       name.substr(6) + " is missing or has another shape");
+    TORCH_CHECK(found != weights_.end() && found->second.sizes() == tensor.sizes(),
+                "check() was not asked about ", name);
     tensor.copy_(found->second);
   }
-  if (random_.defined()) {
-    auto generator = at::detail::getDefaultCPUGenerator();
-    generator.set_state(random_);
-  }
+  at::Generator generator = at::detail::getDefaultCPUGenerator();
+  generator.set_state(random_);
 }
 
 void SavedState::restore(torch::optim::Optimizer& optimizer,

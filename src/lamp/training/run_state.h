@@ -6,9 +6,13 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
 
 #include "lamp/nets/network.h"
 #include "lamp/training/optimizer.h"
+#include "lamp/training/train_config.h"
 
 namespace lamp {
 
@@ -29,11 +33,26 @@ std::filesystem::path state_file(const std::filesystem::path& run);
 void save_state(const std::filesystem::path& run, const Network& network,
                 torch::optim::Optimizer& optimizer, const Cursor& cursor);
 
-// Reading is split in two, because the optimizer to restore depends on the cursor's stage.
+// Throw InputError (naming `file`) for a place that a run of these stages cannot have come to; the
+// step within an epoch depends on the number of cases that an epoch draws.
+void check_cursor(const Cursor& cursor, const std::vector<StageConfig>& stages,
+                  const std::string& file);
+void check_step(const Cursor& cursor, const StageConfig& stage, std::int64_t training_cases,
+                const std::string& file);
+
+// Throws InputError if the run's metrics.csv is another table than that of its `epochs` epochs.
+// Rows that a crash of the machine has cost are no reason not to go on.
+void check_metrics(const std::filesystem::path& run, std::int64_t epochs);
+
+// Reading is split in two, because the optimizer to restore depends on the cursor's stage. What is
+// missing, damaged or does not fit is an InputError.
 class SavedState {
  public:
   explicit SavedState(const std::filesystem::path& run);
   const Cursor& cursor() const { return cursor_; }
+  // Whether restore() would succeed: the tensors of a network of this shape and of its optimizer,
+  // finite numbers, the random state. Changes nothing outside.
+  void check(const NetConfig& net, const OptimizerConfig& optimizer) const;
   void restore(Network& network) const;
   void restore(torch::optim::Optimizer& optimizer, const NamedParameters& parameters) const;
 

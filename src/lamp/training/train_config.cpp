@@ -2,6 +2,7 @@
 #include "lamp/training/train_config.h"
 
 #include <filesystem>
+#include <sstream>
 #include <utility>
 
 #include "lamp/base/errors.h"
@@ -10,6 +11,9 @@
 namespace lamp {
 namespace {
 
+constexpr int kMostLoaderThreads = 1024;
+constexpr std::int64_t kMostCounted = 1'000'000'000;  // products of two stay whole numbers
+
 template <typename T>
 T positive(ObjectReader& reader, const std::string& key, T fallback, bool zero_allowed = false) {
   const T value = reader.get<T>(key, fallback);
@@ -17,12 +21,6 @@ T positive(ObjectReader& reader, const std::string& key, T fallback, bool zero_a
     throw_wrong_type(reader.where(key), reader.at(key),
                      zero_allowed ? "zero or more" : "more than zero");
   return value;
-}
-
-Json to_json(const OptimizerConfig& config) {
-  return {{"name", config.name},         {"lr", config.lr},
-          {"momentum", config.momentum}, {"weight_decay", config.weight_decay},
-          {"schedule", config.schedule}, {"clip_norm", config.clip_norm}};
 }
 
 std::optional<std::array<std::int64_t, 3>> parse_patch(ObjectReader& reader) {
@@ -41,12 +39,17 @@ std::optional<std::array<std::int64_t, 3>> parse_patch(ObjectReader& reader) {
 }
 
 StageConfig parse_stage(const Json& json, const std::string& where, const Json& optimizer) {
+  if (!json.is_object())
+    throw_wrong_type(where, json, "a stage {\"patch\", \"batch\", \"epochs\"}");
   ObjectReader reader(json, where);
   StageConfig stage;
   stage.patch = parse_patch(reader);
   stage.is_auto_patch = reader.at("patch") == "auto";
   stage.batch = positive(reader, "batch", stage.batch);
   stage.epochs = positive(reader, "epochs", stage.epochs);
+  for (const auto& [key, count] : {std::pair{"batch", stage.batch}, {"epochs", stage.epochs}})
+    if (count > kMostCounted)
+      throw_wrong_type(reader.where(key), reader.at(key), "1 to " + std::to_string(kMostCounted));
   Json merged = optimizer.is_null() ? Json::object() : optimizer;
   if (const Json& own = reader.at("optimizer"); own.is_object()) {
     // Another optimizer's momentum or decay means nothing to this one.
@@ -61,6 +64,19 @@ StageConfig parse_stage(const Json& json, const std::string& where, const Json& 
   return stage;
 }
 
+// The member or element called `part`, made where an object has none yet.
+Json& member_of(Json& parent, const std::string& part, const std::string& setting) {
+  if (parent.is_null() || parent.is_object()) return parent[part];
+  const bool number =
+      !part.empty() && part.size() < 6 && part.find_first_not_of("0123456789") == std::string::npos;
+  if (parent.is_array() && number && std::stoul(part) < parent.size())
+    return parent[std::stoul(part)];
+  throw UsageError("--set: " + setting + ": there is no such place in the configuration" +
+                   (parent.is_array() && number
+                        ? ": found " + std::to_string(parent.size()) + " entries, counted from 0"
+                        : ""));
+}
+
 ValidationConfig parse_validation(const Json& json) {
   ObjectReader reader(json, "validation");
   ValidationConfig config;
@@ -68,7 +84,11 @@ ValidationConfig parse_validation(const Json& json) {
   config.fraction = positive(reader, "fraction", config.fraction, true);
   if (config.fraction >= 1)
     throw_wrong_type("validation.fraction", reader.at("fraction"), "0 or more, below 1");
-  if (reader.has("fold")) config.fold = reader.get<int>("fold", 0);
+  if (reader.has("fold")) {
+    config.fold = reader.get<int>("fold", 0);
+    if (*config.fold < 0)
+      throw_wrong_type("validation.fold", reader.at("fold"), "a fold's number, from 0");
+  }
   reader.finish();
   return config;
 }
@@ -77,6 +97,9 @@ LoaderConfig parse_loader(const Json& json) {
   ObjectReader reader(json, "loader");
   LoaderConfig config;
   config.threads = positive(reader, "threads", config.threads);
+  if (config.threads > kMostLoaderThreads)
+    throw_wrong_type(reader.where("threads"), reader.at("threads"),
+                     "1 to " + std::to_string(kMostLoaderThreads));
   const std::string memory = reader.get<std::string>("memory", "auto");
   if (memory != "auto") config.memory = parse_bytes(memory, "configuration: loader.memory");
   config.cache = reader.get<std::string>("cache", config.cache);
@@ -103,6 +126,12 @@ OptimizerConfig parse_optimizer_config(const Json& json, const std::string& wher
   return config;
 }
 
+Json to_json(const OptimizerConfig& config) {
+  return {{"name", config.name},         {"lr", config.lr},
+          {"momentum", config.momentum}, {"weight_decay", config.weight_decay},
+          {"schedule", config.schedule}, {"clip_norm", config.clip_norm}};
+}
+
 std::string StageConfig::describe() const {
   std::string text = is_auto_patch && !patch ? "the largest patch that fits" : "whole volumes";
   if (patch) text = size_text(*patch, "x");
@@ -122,7 +151,7 @@ TrainConfig parse_train_config(const Json& json) {
   config.augment = parse_augment_config(reader.at("augment"));
   config.loss = parse_loss_config(reader.at("loss"));
   const Json& optimizer = reader.at("optimizer");
-  parse_optimizer_config(optimizer, "optimizer");  // its own errors, before any stage's
+  config.optimizer = parse_optimizer_config(optimizer, "optimizer");
   const Json& curriculum = reader.at("curriculum");
   if (!curriculum.is_array() || curriculum.empty())
     throw_wrong_type("curriculum", curriculum,
@@ -151,6 +180,7 @@ Json to_json(const TrainConfig& config) {
   json["sampling"] = {{"centre", config.centre_by_class ? "class" : "voxel"}};
   json["augment"] = to_json(config.augment);
   json["loss"] = to_json(config.loss);
+  json["optimizer"] = to_json(config.optimizer);
   json["curriculum"] = Json::array();
   for (const StageConfig& stage : config.curriculum) {
     const char* word = stage.is_auto_patch ? "auto" : "whole";
@@ -175,22 +205,28 @@ Json to_json(const TrainConfig& config) {
   return json;
 }
 
+Setting parse_setting(const std::string& text) {
+  const auto equals = text.find('=');
+  if (equals == 0 || equals == std::string::npos)
+    throw UsageError("--set: found \"" + text + "\", expected key=value such as optimizer.lr=1e-4");
+  const std::string value = text.substr(equals + 1);
+  Setting setting{.key = text.substr(0, equals), .value = value};
+  if (!Json::accept(value, /*ignore_comments=*/true)) return setting;
+  try {
+    setting.value = parse_json(value, "--set " + setting.key);
+  } catch (const InputError& error) {  // a key twice, or too deep
+    throw UsageError(error.what());
+  }
+  return setting;
+}
+
 void apply_settings(Json& json, const std::vector<std::string>& settings) {
-  for (const std::string& setting : settings) {
-    const auto equals = setting.find('=');
-    if (equals == 0 || equals == std::string::npos)
-      throw UsageError("--set: found \"" + setting +
-                       "\", expected key=value such as optimizer.lr=1e-4");
-    std::string pointer = "/" + setting.substr(0, equals);
-    for (char& c : pointer)
-      if (c == '.') c = '/';
-    const std::string value = setting.substr(equals + 1);
-    Json parsed = Json::parse(value, nullptr, /*allow_exceptions=*/false);
-    try {
-      json[Json::json_pointer(pointer)] = parsed.is_discarded() ? Json(value) : std::move(parsed);
-    } catch (const nlohmann::json::exception&) {
-      throw UsageError("--set: " + setting + ": there is no such place in the configuration");
-    }
+  for (const std::string& text : settings) {
+    Setting setting = parse_setting(text);
+    Json* place = &json;
+    std::istringstream parts(setting.key);
+    for (std::string part; std::getline(parts, part, '.');) place = &member_of(*place, part, text);
+    *place = std::move(setting.value);
   }
 }
 

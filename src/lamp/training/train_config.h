@@ -61,6 +61,7 @@ struct TrainConfig {
   AugmentConfig augment;
   bool centre_by_class = false;  // "sampling": {"centre": "voxel" | "class"}
   LossConfig loss;
+  OptimizerConfig optimizer;  // of stages that name none of their own
   std::vector<StageConfig> curriculum;
   ValidationConfig validation;
   LoaderConfig loader;
@@ -72,6 +73,7 @@ struct TrainConfig {
 
 // The "optimizer" object, with its name's defaults. Throws UsageError.
 OptimizerConfig parse_optimizer_config(const Json& json, const std::string& where = "optimizer");
+Json to_json(const OptimizerConfig& config);
 
 // Throws UsageError for unknown keys (naming the nearest), wrong types and values that cannot work.
 TrainConfig parse_train_config(const Json& json);
@@ -81,8 +83,17 @@ Json to_json(const TrainConfig& config);
 std::optional<std::string> preset_text(const std::string& name);
 std::vector<std::string> preset_names();
 
-// Puts "optimizer.lr=1e-4" and the like (dotted path, JSON value or bare string) into the document.
+// "optimizer.lr=1e-4" taken apart: the dotted path, and the value as JSON or, where it is none, as
+// a string.
+struct Setting {
+  std::string key;
+  Json value;
+};
 // Throws UsageError.
+Setting parse_setting(const std::string& text);
+
+// Puts settings into the document. A list's element must be there already: lists do not grow by
+// their index. Throws UsageError.
 void apply_settings(Json& json, const std::vector<std::string>& settings);
 
 // A preset's name or a JSON file, with `settings` applied on top.

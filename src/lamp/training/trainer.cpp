@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cmath>
 #include <memory>
+#include <new>
 #include <utility>
 
 #include "lamp/base/device.h"
@@ -13,6 +14,7 @@
 #include "lamp/base/files.h"
 #include "lamp/base/interrupt.h"
 #include "lamp/base/log.h"
+#include "lamp/base/out_of_memory.h"
 #include "lamp/base/progress.h"
 #include "lamp/base/text.h"
 #include "lamp/nets/model_file.h"
@@ -48,6 +50,7 @@ class Trainer {
  private:
   // Where the run is, for messages.
   std::string place() const;
+  [[noreturn]] void refuse_size() const;
   bool go_to_open_stage();
   void run_stage();
   void start_optimizer(bool inside_stage);
@@ -73,7 +76,7 @@ class Trainer {
 
   RunFolder folder_;
   std::vector<c10::Device> devices_;  // one a pipeline stage
-  CaseSplit split_;
+  const CaseSplit& split_;            // folder_'s
   CaseStore store_;
   Json intensities_;  // of the training cases
   Network network_;
@@ -83,7 +86,6 @@ class Trainer {
   LossScaler scaler_;
   std::unique_ptr<Loss> loss_;
   std::unique_ptr<torch::optim::Optimizer> optimizer_;
-  std::unique_ptr<SavedState> saved_;  // until the first stage has taken its optimizer state
   Cursor cursor_;
   std::unique_ptr<RunLog> log_;
   std::unique_ptr<BestModel> best_;
@@ -96,7 +98,7 @@ class Trainer {
 Trainer::Trainer(RunFolder folder)
     : folder_(std::move(folder)),
       devices_(parse_devices(config().execution.device)),
-      split_(split_dataset(folder_.dataset, config().validation, config().seed)),
+      split_(folder_.split),
       store_(folder_.dataset, config().data, store_options(config().loader)),
       network_(make_network(config().net)),
       precision_(parse_precision(config().execution.precision, devices_.front().type())),
@@ -109,10 +111,9 @@ Trainer::Trainer(RunFolder folder)
   network_.initialise(config().seed);
   torch::manual_seed(
       config().seed);  // for layers that draw from torch's own generator, such as dropout
-  if (folder_.has_state) {
-    saved_ = std::make_unique<SavedState>(folder_.path);
-    saved_->restore(network_);
-    cursor_ = saved_->cursor();
+  if (folder_.state) {
+    folder_.state->restore(network_);
+    cursor_ = folder_.state->cursor();
   }
   network_.chain->to(devices_.front());
   if (training_layout(config().execution, config().net) == Layout::kChannelsLast)
@@ -126,6 +127,17 @@ Trainer::Trainer(RunFolder folder)
   cursor_.best_dice = best_->dice();
 }
 
+void Trainer::refuse_size() const {
+  const std::string key = "curriculum." + std::to_string(cursor_.stage);
+  const std::string patch = stage().patch ? size_text(*stage().patch, "x") : std::string("whole");
+  throw DoesNotFit("out of memory at " + place() + ": found batches of " +
+                   std::to_string(stage().batch) + ", patch " + patch + ", net.width " +
+                   std::to_string(config().net.width) + "; use a smaller " + key + ".batch or " +
+                   key +
+                   ".patch, a narrower network, more devices or execution.recompute; lamp plan "
+                   "says what fits, and the last saved state is whole");
+}
+
 std::string Trainer::place() const {
   return "stage " + std::to_string(cursor_.stage + 1) + ", epoch " +
          std::to_string(cursor_.epoch + 1) + ", step " + std::to_string(cursor_.step + 1);
@@ -136,10 +148,19 @@ TrainSummary Trainer::run() {
            (devices_.size() == 1 ? devices_.front().str() : config().execution.device) + ": " +
            std::to_string(split_.training.size()) + " cases, " +
            std::to_string(split_.validation.size()) + " held out for validation");
+  if (!split_.validation.empty())
+    log_info("held out (" + split_.origin + "): " + held_out_text(split_, folder_.dataset));
   if (const auto cache = cache_options(config().loader))
     log_info("prepared cases are kept in " + cache->folder.string() +
              " for other runs (loader.cache)");
-  while (go_to_open_stage()) run_stage();
+  try {
+    while (go_to_open_stage()) run_stage();
+  } catch (const c10::Error& error) {
+    if (!is_out_of_memory(error)) throw;
+    refuse_size();
+  } catch (const std::bad_alloc&) {
+    refuse_size();
+  }
   best_->keep_latest(model(), cursor_.epochs_done);  // lest it was lost since the last save
   return {cursor_.epochs_done, last_loss_, best_->dice(), best_->file()};
 }
@@ -196,8 +217,8 @@ void Trainer::start_optimizer(bool inside_stage) {
                                          : std::map<std::string, torch::Tensor>();
   optimizer_ = make_optimizer(stage().optimizer, parameters_);
   restore_optimizer(*optimizer_, parameters_, before);
-  if (saved_ && (inside_stage || same)) saved_->restore(*optimizer_, parameters_);
-  saved_.reset();
+  if (folder_.state && (inside_stage || same)) folder_.state->restore(*optimizer_, parameters_);
+  folder_.state.reset();  // only the first stage goes on from it
 }
 
 void Trainer::run_epochs(const BatchPlan& plan, Prefetcher<Batch>& batches) {
@@ -262,8 +283,9 @@ double Trainer::step(const Batch& batch) {
   optimizer_->zero_grad(/*set_to_none=*/true);
   const double value = run_pipeline(batch).loss;
   const std::string advice =
-      "; the last saved state is untouched: lower the learning rate "
-      "(--set optimizer.lr=...) and go on with --resume";
+      "; the last saved state is untouched: lower the learning rate of what is left and go on with "
+      "--resume --set optimizer.lr=" +
+      shortest(stage().optimizer.lr / 10);
   if (!std::isfinite(value)) {
     throw Error("training stopped: the loss is " + shortest(value) + " at " + place() +
                 ", first in " + first_non_finite_layer(network_, batch.image) + advice);
@@ -321,6 +343,7 @@ void Trainer::validate_into(EpochRow& row) {
 }
 
 void Trainer::save(bool weights) {
+  save_config(folder_);  // from now on it is true of the state
   if (weights) {
     save_model(folder_.path / "last.safetensors", model());
     best_->keep_latest(model(), cursor_.epochs_done);

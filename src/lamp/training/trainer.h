@@ -5,15 +5,17 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "lamp/base/json.h"
 
 namespace lamp {
 
 struct TrainRequest {
-  std::filesystem::path dataset;  // folder or dataset.json; may be empty with resume
-  std::optional<Json> config;     // merged configuration; none = the run's own (only with resume)
-  std::filesystem::path run;      // the run folder (contract: "Run folder RUN")
+  std::filesystem::path dataset;      // folder or dataset.json; may be empty with resume
+  std::optional<Json> config;         // none = the run's own, where there is one
+  std::vector<std::string> settings;  // "optimizer.lr=1e-4": on top of the configuration
+  std::filesystem::path run;          // the run folder (contract: "Run folder RUN")
   bool resume = false;
 };
 
@@ -26,7 +28,8 @@ struct TrainSummary {
 
 // Throws UsageError (configuration), InputError (data), Interrupted (SIGINT or SIGTERM, after
 // saving), Error (a loss or gradient that is not finite, naming the layer; a full disk). Whatever
-// it throws, the last saved state is whole.
+// it throws, the last saved state is whole; and where it refuses to start, the run folder is as it
+// was. What a resume may change: resume_rules.h.
 TrainSummary train(const TrainRequest& request);
 
 }  // namespace lamp

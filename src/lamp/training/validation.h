@@ -14,20 +14,6 @@
 
 namespace lamp {
 
-struct CaseSplit {
-  std::vector<std::size_t> training;
-  std::vector<std::size_t> validation;
-};
-
-// Moves the data set's own validation cases, where it names some, behind its training cases;
-// otherwise splits those as split_cases does.
-CaseSplit split_dataset(Dataset& dataset, const ValidationConfig& config, std::uint64_t seed);
-
-// Indices into the data set's training cases. Without a fold: a share of at least one case (if the
-// fraction is not zero and two cases are there), drawn by the seed.
-CaseSplit split_cases(const std::vector<Case>& cases, const ValidationConfig& config,
-                      std::uint64_t seed);
-
 // Dice of one case for labels 1 ... classes - 1: NaN where a label is not annotated or neither map
 // holds it; 0 where only the prediction does. predicted, reference: [D, H, W] integer tensors;
 // voxels whose reference is below 0 (no scan showed them) count for nothing.
