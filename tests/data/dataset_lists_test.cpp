@@ -290,6 +290,15 @@ TEST_F(DatasetListsTest, SaysWhatAnotherJsonIs) {
   EXPECT_EQ(read_dataset(folder_).training.size(), 1U);  // they are no lists
 }
 
+TEST_F(DatasetListsTest, KnowsTheFolderOfARun) {
+  for (const char* file : {"config.json", "plan.json", "train.log"})
+    testing::written(folder_ / file, "{}");
+  EXPECT_TRUE(looks_like_dataset(folder_));
+  const CheckReport report = check_dataset(folder_);
+  ASSERT_EQ(report.faults.size(), 1U);
+  EXPECT_THAT(report.faults[0].found, HasSubstr("the folder of a training run"));
+}
+
 TEST_F(DatasetListsTest, AByteOrderMarkIsNoFault) {
   add_files("c0", 0);
   write_list(entry("c0", "c0"));

@@ -11,6 +11,7 @@
 
 #include "data/npy_samples.h"
 #include "data/volume_samples.h"
+#include "lamp/base/errors.h"
 #include "lamp/base/files.h"
 #include "support/run_python.h"
 #include "support/temporary_folder.h"
