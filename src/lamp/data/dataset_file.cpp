@@ -78,7 +78,7 @@ fs::path find_dataset_json(const fs::path& given) {
   if (fs::exists(given / "config.json", error) && fs::exists(given / "train.log", error))
     throw InputError("no data set", given.string(),
                      "found the folder of a training run, expected that of a data set; "
-                     "lamp info and lamp report tell of a run");
+                     "lamp info tells of a run");
   const std::vector<fs::path> lists = lists_in(given);
   if (lists.size() == 1) return lists.front();
   throw InputError("no data set", given.string(),
