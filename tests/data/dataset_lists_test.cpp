@@ -95,8 +95,8 @@ TEST_F(DatasetListsTest, FoldsAreSidesToo) {
 TEST_F(DatasetListsTest, TestingOnTheValidationCasesIsANote) {
   add_files("c0", 0);
   add_files("c1", 1);
-  write_list(entry("c0", "c0"),
-             R"(, "validation": [)" + entry("c1", "c1") + R"(], "test": ["imagesTr/c1.nii.gz"])");
+  write_list(entry("c0", "c0"), R"(, "validation": [)" + entry("c1", "c1") + R"(], "test": [)" +
+                                    entry("c1", "c1") + "]");
   EXPECT_THAT(faults(), IsEmpty());
   EXPECT_THAT(check_lists(read_dataset(folder_)).notes, ElementsAre(HasSubstr("one image file")));
 }
