@@ -260,7 +260,9 @@ void write_phantoms(const PhantomOptions& options) {
   warn_of_short_reach(options);
   make_decathlon_folders(options.folder);
   const fs::path unfinished = output_file(options.folder, kUnfinishedPhantoms);
-  write_file(unfinished, dump_json({{kRequestKey, request_of(options)}}) + "\n");
+  Json note;
+  note[kRequestKey] = request_of(options);
+  write_file(unfinished, dump_json(note) + "\n");
   std::error_code error;
   fs::remove(options.folder / "dataset.json", error);  // until all is written there is no data set
   const DecathlonInfo info{.name = "lamp_" + options.kind,
