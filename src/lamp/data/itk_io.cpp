@@ -18,7 +18,6 @@
 #include "lamp/data/matrix3.h"
 #include "lamp/data/meta_image.h"
 #include "lamp/data/nrrd.h"
-#include "lamp/data/raw_volume.h"
 #include "lamp/data/stored_data.h"
 #include "lamp/data/volume_mark.h"
 
@@ -27,10 +26,6 @@ namespace fs = std::filesystem;
 namespace {
 
 using Io = itk::ImageIOBase;
-
-[[noreturn]] void refuse(const fs::path& path, const std::string& detail) {
-  throw InputError("cannot read", path.string(), detail);
-}
 
 // ITK's messages run over many lines.
 std::string one_line(const itk::ExceptionObject& error) {
@@ -70,35 +65,6 @@ Io::Pointer make_io(const fs::path& path) {
                                  : Io::Pointer(itk::MetaImageIO::New().GetPointer());
   io->SetFileName(path.string());
   return io;
-}
-
-// By size and sign rather than by name: ITK's "long" has no fixed size.
-VoxelType voxel_type(const Io& io, const fs::path& path) {
-  const bool large = io.GetComponentSize() == 8;
-  switch (io.GetComponentType()) {
-    case Io::IOComponentEnum::UCHAR:
-      return VoxelType::kUInt8;
-    case Io::IOComponentEnum::CHAR:
-      return VoxelType::kInt8;
-    case Io::IOComponentEnum::USHORT:
-      return VoxelType::kUInt16;
-    case Io::IOComponentEnum::SHORT:
-      return VoxelType::kInt16;
-    case Io::IOComponentEnum::UINT:
-    case Io::IOComponentEnum::ULONG:
-    case Io::IOComponentEnum::ULONGLONG:
-      return large ? VoxelType::kUInt64 : VoxelType::kUInt32;
-    case Io::IOComponentEnum::INT:
-    case Io::IOComponentEnum::LONG:
-    case Io::IOComponentEnum::LONGLONG:
-      return large ? VoxelType::kInt64 : VoxelType::kInt32;
-    case Io::IOComponentEnum::FLOAT:
-      return VoxelType::kFloat32;
-    case Io::IOComponentEnum::DOUBLE:
-      return VoxelType::kFloat64;
-    default:
-      refuse(path, "voxels of a type that is no number; convert the image");
-  }
 }
 
 void set_whole_region(Io& io) {
