@@ -283,6 +283,19 @@ TEST_F(DatasetCheckTest, SaysWhyAFileCannotBeLookedAt) {
   EXPECT_THAT(denied.fix, ::testing::Not(HasSubstr("repair")));
 }
 
+TEST_F(DatasetCheckTest, CasesThatDifferInChannelsAreFoundWhereTheListNamesNone) {
+  add("a", image(), label());
+  add("b", image(), label());
+  Volume two = image();
+  two.voxels = torch::randn({2, 6, 7, 8});
+  add("c", two, label());
+  std::ofstream(folder_ / "dataset.json")
+      << R"({"labels": {"0": "background", "1": "a", "2": "b"}, "training": [)" << entries_ << "]}";
+  const CheckReport report = check_dataset(folder_);
+  ASSERT_EQ(report.faults.size(), 1U);
+  EXPECT_EQ(find(report, image_file("c"), "a wrong number of channels").found, "2");
+}
+
 TEST_F(DatasetCheckTest, LabelsOfTestCasesAreCheckedToo) {
   add("a", image(), label());
   for (const char* part : {"imagesTs", "labelsTs"}) fs::create_directories(folder_ / part);

@@ -92,6 +92,15 @@ TEST_F(DatasetListsTest, FoldsAreSidesToo) {
   EXPECT_THAT(check_lists(read_dataset(folder_)).notes, ElementsAre(HasSubstr("one image file")));
 }
 
+TEST_F(DatasetListsTest, TestingOnTheValidationCasesIsANote) {
+  add_files("c0", 0);
+  add_files("c1", 1);
+  write_list(entry("c0", "c0"), R"(, "validation": [)" + entry("c1", "c1") + R"(], "test": [)" +
+                                    entry("c1", "c1") + "]");
+  EXPECT_THAT(faults(), IsEmpty());
+  EXPECT_THAT(check_lists(read_dataset(folder_)).notes, ElementsAre(HasSubstr("one image file")));
+}
+
 TEST_F(DatasetListsTest, OneLabelForTwoCasesAndAnImageAsLabelAreFaults) {
   add_files("c0", 0);
   add_files("c1", 1);
@@ -288,6 +297,15 @@ TEST_F(DatasetListsTest, SaysWhatAnotherJsonIs) {
   testing::written(folder_ / "splits_final.json", "[]");
   testing::written(folder_ / "dataset_fingerprint.json", "{}");
   EXPECT_EQ(read_dataset(folder_).training.size(), 1U);  // they are no lists
+}
+
+TEST_F(DatasetListsTest, KnowsTheFolderOfARun) {
+  for (const char* file : {"config.json", "plan.json", "train.log"})
+    testing::written(folder_ / file, "{}");
+  EXPECT_TRUE(looks_like_dataset(folder_));
+  const CheckReport report = check_dataset(folder_);
+  ASSERT_EQ(report.faults.size(), 1U);
+  EXPECT_THAT(report.faults[0].found, HasSubstr("the folder of a training run"));
 }
 
 TEST_F(DatasetListsTest, AByteOrderMarkIsNoFault) {

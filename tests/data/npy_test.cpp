@@ -3,6 +3,7 @@
 #include "lamp/data/npy.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <torch/torch.h>
 
 #include <chrono>
@@ -10,6 +11,7 @@
 
 #include "data/npy_samples.h"
 #include "data/volume_samples.h"
+#include "lamp/base/errors.h"
 #include "lamp/base/files.h"
 #include "support/run_python.h"
 #include "support/temporary_folder.h"
@@ -309,6 +311,24 @@ TEST_F(NpyTest, RefusesOtherFilesAndVersions) {
   expect_npy_refused(bytes, "version 1.1");
   expect_refused([&] { read_npy(folder_ / "missing.npy"); }, "missing.npy");
   expect_refused([&] { read_npy(folder_.path()); }, "not a regular file");
+}
+
+// A hole on the disk takes no room there, but would in memory.
+TEST_F(NpyTest, NeitherAHugeFileNorAPipeIsTouchedBeforeItsHeaderIsJudged) {
+  for (const bool fortran : {false, true}) {
+    NpyFile claim;
+    claim.descr = "|u1";
+    claim.fortran_order = fortran;
+    claim.shape = "(20000, 20000, 20000)";
+    const auto path = file(claim.bytes());
+    std::filesystem::resize_file(path, claim.bytes().size() + 8'000'000'000'000);
+    EXPECT_THROW(read_npy(path), DoesNotFit);
+    std::filesystem::resize_file(path, claim.bytes().size() + 7'999'999'999'999);
+    EXPECT_THROW(read_npy(path), InputError);  // not what the header says: no question of memory
+  }
+  const std::string pipe = (folder_ / "pipe.npy").string();
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  expect_refused([&] { read_npy(pipe); }, "pipe");
 }
 
 TEST_F(NpyTest, RefusesATruncatedOrLongerFile) {

@@ -30,7 +30,7 @@ RegularFile::RegularFile(const std::filesystem::path& path) : file_(path.string(
   close(descriptor_);
   throw InputError("cannot read", file_,
                    S_ISDIR(status.st_mode)
-                       ? "found a folder, expected a file"
+                       ? "not a regular file but a folder; name a file in it"
                        : "not a regular file (a pipe, socket or device); copy it to a file");
 }
 

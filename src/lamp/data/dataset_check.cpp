@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <atomic>
 #include <functional>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <set>
@@ -82,6 +83,27 @@ void note_unused_files(const Dataset& dataset, CheckReport& report) {
   }
 }
 
+// Where the list does not say how many channels there are: against what most cases have, or the
+// first ones where there is no majority.
+void check_channels(const std::vector<PlacedCase>& cases, CheckReport& report) {
+  std::map<std::int64_t, int> counts;
+  for (const CaseFacts& facts : report.cases)
+    if (facts.channels > 0) ++counts[facts.channels];
+  if (counts.size() < 2) return;
+  const auto usual =
+      std::max_element(counts.begin(), counts.end(), [](const auto& a, const auto& b) {
+        return a.second < b.second;
+      })->first;
+  for (std::size_t i = 0; i < cases.size(); ++i) {
+    const std::int64_t found = report.cases[i].channels;
+    if (found > 0 && found != usual)
+      report.faults.push_back({cases[i].entry->images.front().string(),
+                               "a wrong number of channels", std::to_string(found),
+                               std::to_string(usual) + " as in the other cases",
+                               "correct the image or leave the case out"});
+  }
+}
+
 // Negatives belong to many data sets; one of negatives alone teaches nothing.
 void check_foreground(const Dataset& dataset, CheckReport& report) {
   std::size_t labelled = 0;
@@ -153,6 +175,7 @@ CheckReport check_dataset(const fs::path& folder_or_json, const CheckOptions& op
     report_twins(cases, fingerprints, "the same voxels", findings);
     append(report.faults, findings.faults);
     append(report.notes, findings.notes);
+    if (dataset.channels.empty()) check_channels(cases, report);
     check_foreground(dataset, report);
     note_unused_files(dataset, report);
     note_ignored({}, report);

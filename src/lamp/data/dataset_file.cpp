@@ -75,6 +75,10 @@ fs::path find_dataset_json(const fs::path& given) {
                      "found nothing, expected a folder with dataset.json or that file");
   if (!fs::is_directory(status)) return given;
   if (fs::is_regular_file(given / "dataset.json", error)) return given / "dataset.json";
+  if (fs::exists(given / "config.json", error) && fs::exists(given / "train.log", error))
+    throw InputError("no data set", given.string(),
+                     "found the folder of a training run, expected that of a data set; "
+                     "lamp info tells of a run");
   const std::vector<fs::path> lists = lists_in(given);
   if (lists.size() == 1) return lists.front();
   throw InputError("no data set", given.string(),

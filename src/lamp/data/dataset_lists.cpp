@@ -28,9 +28,12 @@ std::string place_text(const PlacedCase& placed) {
   return text + ")";
 }
 
+// What is trained on must not be tested on. Validation cases are often the test cases too, which
+// only flatters the choice among epochs.
 bool is_leak(const PlacedCase& a, const PlacedCase& b) {
+  const std::string_view from = a.split, to = b.split;
   const bool other_fold = a.entry->fold && b.entry->fold && a.entry->fold != b.entry->fold;
-  return std::string_view(a.split) != b.split || other_fold;
+  return (from != to && (from == "training" || to == "training")) || other_fold;
 }
 
 void check_count(const Dataset& dataset, ListFindings& findings) {
@@ -46,27 +49,31 @@ void check_count(const Dataset& dataset, ListFindings& findings) {
                              .fix = "restore the missing cases or correct numTraining"});
 }
 
-// The first case that uses a file as its label or as an image.
-using Users = std::unordered_map<std::string, const PlacedCase*>;
+// The first case that uses a file as its label or as an image, by its place.
+using Users = std::unordered_map<std::string, std::size_t>;
 
-void check_label_files(const std::vector<PlacedCase>& cases, const Users& images,
+// `image_keys`: equal for cases of one image, which share a label by right and are reported apart.
+void check_label_files(const std::vector<PlacedCase>& cases,
+                       const std::vector<std::string>& image_keys, const Users& images,
                        ListFindings& findings) {
   Users labels;
-  for (const PlacedCase& placed : cases) {
+  for (std::size_t i = 0; i < cases.size(); ++i) {
+    const PlacedCase& placed = cases[i];
     if (placed.entry->label.empty()) continue;
     const std::string file = placed.entry->label.string(), key = identity(placed.entry->label);
-    const auto [other, is_new] = labels.try_emplace(key, &placed);
-    if (!is_new)
-      findings.faults.push_back({.file = file,
-                                 .what = "one label file for two cases",
-                                 .found = place_text(*other->second) + " and " + place_text(placed),
-                                 .expected = "a label map of its own for every case",
-                                 .fix = "correct the entry that names it wrongly"});
+    const auto [other, is_new] = labels.try_emplace(key, i);
+    if (!is_new && image_keys[i] != image_keys[other->second])
+      findings.faults.push_back(
+          {.file = file,
+           .what = "one label file for two cases",
+           .found = place_text(cases[other->second]) + " and " + place_text(placed),
+           .expected = "a label map of its own for every case",
+           .fix = "correct the entry that names it wrongly"});
     const auto image = images.find(key);
     if (image == images.end()) continue;
     findings.faults.push_back({.file = file,
                                .what = "one file as image and as label",
-                               .found = "the image of " + place_text(*image->second) +
+                               .found = "the image of " + place_text(cases[image->second]) +
                                         " and the label of " + place_text(placed),
                                .expected = "two files",
                                .fix = "correct the entry that names it wrongly"});
@@ -140,15 +147,15 @@ ListFindings check_lists(const Dataset& dataset) {
   const std::vector<PlacedCase> cases = placed_cases(dataset);
   Users images;
   std::vector<std::string> keys;
-  for (const PlacedCase& placed : cases) {
+  for (std::size_t i = 0; i < cases.size(); ++i) {
     std::vector<std::string> files;
-    for (const fs::path& file : placed.entry->images) files.push_back(identity(file));
-    for (const std::string& file : files) images.try_emplace(file, &placed);
-    note_equal_channels(*placed.entry, files, findings);
+    for (const fs::path& file : cases[i].entry->images) files.push_back(identity(file));
+    for (const std::string& file : files) images.try_emplace(file, i);
+    note_equal_channels(*cases[i].entry, files, findings);
     keys.push_back(image_key(files));
   }
   report_twins(cases, keys, "one image file", findings);
-  check_label_files(cases, images, findings);
+  check_label_files(cases, keys, images, findings);
   note_equal_names(cases, findings);
   return findings;
 }

@@ -27,15 +27,16 @@ struct ListFindings {
 };
 
 // Finds: another number of training cases than numTraining says; a file that is the image of one
-// case and the label of the same or another; one label of two cases; one image in two splits or
-// folds (a leak). Notes: one image of two cases of one split, names that differ in capitals only.
+// case and the label of the same or another; one label of two cases; one image in training and in
+// another split, or in two folds (a leak). Notes: one image of two cases elsewhere, names that
+// differ in capitals only.
 // Files are told apart by the disk, so that links and different spellings of a path count as one.
 ListFindings check_lists(const Dataset& dataset);
 
 // Throws the first fault of check_lists, for commands that go on with sound lists only.
 void refuse_faulty_lists(const Dataset& dataset);
 
-// Cases with equal keys show the same image: a fault across splits or folds, else a note, unless
+// Cases with equal keys show the same image: a fault if it is a leak, else a note, unless
 // `findings` has the pair. Empty keys are unknown. `same`: "the same voxels".
 void report_twins(const std::vector<PlacedCase>& cases, const std::vector<std::string>& keys,
                   const std::string& same, ListFindings& findings);

@@ -67,8 +67,7 @@ void make_decathlon_folders(const fs::path& folder) {
 }
 
 fs::path output_file(const fs::path& folder, const std::string& file) {
-  if (stays_below(file) && lies_inside(folder, folder / fs::path(file).parent_path()))
-    return folder / file;
+  if (stays_below(file) && lies_inside(folder, folder / file)) return folder / file;
   throw UsageError("found " + printable((folder / file).string()) + ", which leads out of " +
                    folder.string() + ", expected no links in it; choose another folder");
 }

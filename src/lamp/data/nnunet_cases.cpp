@@ -5,6 +5,7 @@
 #include <system_error>
 
 #include "lamp/base/files.h"
+#include "lamp/base/safe_path.h"
 #include "lamp/base/text.h"
 #include "lamp/data/channel_names.h"
 #include "lamp/data/datalist_parser.h"
@@ -109,7 +110,7 @@ std::string file_ending(const ListReader& list) {
   if (found == list.root.end()) return "";
   const std::string ending = found->is_string() ? found->get<std::string>() : "";
   const std::string dotted = ending.starts_with('.') ? ending : "." + ending;
-  if (case_name("x" + dotted) != "x")
+  if (!fault_of_name(dotted).empty() || case_name("x" + dotted) != "x")
     refuse(list.dataset, "an unknown file ending",
            "found \"file_ending\": " + brief(*found) +
                ", expected the ending of a volume such as \".nii.gz\", \".nrrd\" or \".mha\"");

@@ -1,19 +1,16 @@
 // Checks the header's claims against the file's length, then brings the values to C order.
 #include "lamp/data/npy.h"
 
-#include <sys/stat.h>
 #include <torch/torch.h>
 
 #include <algorithm>
 #include <bit>
-#include <cerrno>
 #include <cstring>
-#include <fstream>
 #include <optional>
 #include <utility>
 
 #include "lamp/base/errors.h"
-#include "lamp/base/files.h"
+#include "lamp/base/regular_file.h"
 #include "lamp/data/grid_check.h"
 #include "lamp/data/npy_header.h"
 
@@ -143,34 +140,29 @@ void check_booleans(const NpyArray& array, const std::string& file) {
                        " in an array of bool, expected 0 and 1; it is damaged, get it again");
 }
 
-// The header alone, judged against the file's length before any room is taken for the values.
-void check_claims(const fs::path& path) {
-  const std::string file = path.string();
-  struct stat status {};
-  if (stat(path.c_str(), &status) != 0)
-    throw InputError("cannot read", file, cannot_read_detail(errno));
-  if (!S_ISREG(status.st_mode)) return;  // read_file says what it is, and does not wait for a pipe
-  std::ifstream stream(path, std::ios::binary);
-  std::string start(std::min<std::size_t>(kNpyStartBytes, static_cast<std::size_t>(status.st_size)),
-                    '\0');
-  stream.read(start.data(), static_cast<std::streamsize>(start.size()));
-  start.resize(static_cast<std::size_t>(stream.gcount()));
-  if (start.size() <
-      std::min<std::size_t>(kNpyStartBytes, static_cast<std::size_t>(status.st_size)))
-    return;  // read_file says why
-  const NpyHeader header = parse_npy_header(start, file);
-  check_length(header, stored_type(header, file), static_cast<std::size_t>(status.st_size), file);
+// The last three axes as x, y, z; those before them count with z.
+RawVolume claimed_volume(const NpyHeader& header, const Stored& stored) {
+  RawVolume claim{.geometry = {.size = {1, 1, 1}},
+                  .type = stored.code == kHalf ? VoxelType::kFloat32 : *find_type(stored.code)};
+  const std::size_t axes = header.shape.size();
+  for (std::size_t i = 0; i < axes; ++i)
+    claim.geometry.size[std::min<std::size_t>(axes - 1 - i, 2)] *= header.shape[i];
+  return claim;
 }
 
 }  // namespace
 
 NpyArray read_npy(const fs::path& path) {
-  check_claims(path);
   const std::string file = path.string();
-  NpyArray array{.bytes = read_file(path)};
-  const NpyHeader header = parse_npy_header(array.bytes, file);
+  const RegularFile source(path);
+  const auto file_bytes = static_cast<std::size_t>(source.size());
+  // The header is judged before any room is taken for the values.
+  const NpyHeader header = parse_npy_header(source.start(kNpyStartBytes), file);
   const Stored stored = stored_type(header, file);
-  check_length(header, stored, array.bytes.size(), file);
+  check_length(header, stored, file_bytes, file);
+  check_fits_memory(claimed_volume(header, stored), header.fortran_order ? source.size() : 0, file);
+  NpyArray array{.bytes = std::string(file_bytes, '\0')};
+  source.read(0, file_bytes, array.bytes.data());
   array.shape = header.shape;
   array.offset = header.data_offset;
   array.swap_bytes = stored.big_endian != (std::endian::native == std::endian::big);

@@ -16,6 +16,9 @@ namespace lamp {
 // Who a phantom's image and label say they are by (volume_mark.h).
 inline constexpr const char* kPhantomWriter = "lamp synth";
 
+// The note of what is being written, in the folder until its dataset.json says so.
+inline constexpr const char* kUnfinishedPhantoms = ".phantoms.json";
+
 struct PhantomOptions {
   // "han": head and neck, the paper's nine organs with their true relative volumes, left and right
   // alike. "liver": abdomen with a liver and 0 to 5 tumours. "twins": two identical structures in a

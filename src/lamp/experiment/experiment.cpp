@@ -162,7 +162,8 @@ class Runner {
     make_output_folder(mark.parent_path());
     write_file(mark, "\"unfinished\"\n");  // the folder is ours, whatever interrupts
     clear_folder(phantoms.folder, [](const fs::path& file) {
-      return file.filename() == "dataset.json" || own_volume(kPhantomWriter)(file);
+      return file.filename() == "dataset.json" || file.filename() == kUnfinishedPhantoms ||
+             own_volume(kPhantomWriter)(file);
     });
     write_phantoms(phantoms);
     write_file(mark, dump_json(data_.key) + "\n");

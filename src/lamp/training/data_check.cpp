@@ -1,8 +1,6 @@
 // `lamp check`'s report, less what does not concern training.
 #include "lamp/training/data_check.h"
 
-#include <algorithm>
-#include <map>
 #include <vector>
 
 #include "lamp/base/errors.h"
@@ -10,6 +8,7 @@
 #include "lamp/base/log.h"
 #include "lamp/base/sha256.h"
 #include "lamp/data/dataset_check.h"
+#include "lamp/data/dataset_lists.h"
 
 namespace lamp {
 namespace fs = std::filesystem;
@@ -40,28 +39,6 @@ void remember(const DataCheck& check) {
   }
 }
 
-// Against what most cases have, or the first ones where there is no majority.
-void check_channels(const CheckReport& report, const Dataset& dataset,
-                    std::vector<DatasetFault>& faults) {
-  std::map<std::int64_t, int> counts;
-  for (const CaseFacts& facts : report.cases)
-    if (facts.channels > 0) ++counts[facts.channels];
-  if (counts.size() < 2) return;
-  const auto usual =
-      std::max_element(counts.begin(), counts.end(), [](const auto& a, const auto& b) {
-        return a.second < b.second;
-      })->first;
-  std::map<std::string, fs::path> files;
-  for (const auto* list : {&dataset.training, &dataset.validation})
-    for (const Case& entry : *list) files[entry.name] = entry.images.front();
-  for (const CaseFacts& facts : report.cases)
-    if (facts.channels > 0 && facts.channels != usual)
-      faults.push_back({files[facts.name].string(), "a wrong number of channels",
-                        std::to_string(facts.channels),
-                        std::to_string(usual) + " as in the other cases",
-                        "correct the image or leave the case out"});
-}
-
 [[noreturn]] void refuse(const std::vector<DatasetFault>& faults) {
   for (std::size_t i = 1; i < faults.size(); ++i) log_warning(to_error(faults[i]).what());
   DatasetFault first = faults.front();
@@ -76,12 +53,11 @@ void check_channels(const CheckReport& report, const Dataset& dataset,
 }  // namespace
 
 void check_training_data(const DataCheck& check) {
+  refuse_faulty_lists(read_dataset(check.dataset));  // which may change while the files do not
   if (is_known(check)) return;
-  CheckReport report =
+  const CheckReport report =
       check_dataset(check.dataset, {.read = check.data.read_options(), .with_tests = false});
-  std::vector<DatasetFault> faults = std::move(report.faults);
-  if (faults.empty()) check_channels(report, read_dataset(check.dataset), faults);
-  if (!faults.empty()) refuse(faults);
+  if (!report.ok()) refuse(report.faults);
   remember(check);
 }
 
