@@ -27,8 +27,9 @@ TEST(SafePathTest, RefusesNamesThatAreMoreThanAName) {
 }
 
 TEST(SafePathTest, TakesNamesThatPeopleUse) {
-  for (const std::string& name : std::vector<std::string>{"case_001", "liver 1", "a.b.c", "...", "..a", "Müller_Å", "日本",
-                                 "-x", "~", "$HOME", "a:b", "100%"})
+  for (const std::string& name :
+       std::vector<std::string>{"case_001", "liver 1", "a.b.c", "...", "..a", "Müller_Å", "日本",
+                                "-x", "~", "$HOME", "a:b", "100%"})
     EXPECT_EQ(fault_of_name(name), "") << name;
   EXPECT_EQ(fault_of_name(std::string(200, 'a')), "");
 }
