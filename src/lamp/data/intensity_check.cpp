@@ -15,7 +15,8 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 // out of one bright tissue moves each by 0.3.
 constexpr double kMargin = 0.7;        // the median and the farther other quartile together
 constexpr double kMedianMargin = 0.2;  // the median
-constexpr double kSmallMargin = 0.1;   // where the dark part of every training image is missing
+constexpr double kSmallMargin = 0.02;  // the edge of an image without air, below the lower quartile
+constexpr double kEvenEdge = 0.1;      // between the edge's quartiles
 constexpr double kFewTimesLess = 50;   // so much less body than in any case of training
 constexpr double kManyAtTop = 0.25;    // of the body
 constexpr double kFlat = 0.02;         // of the body's range: hardly any contrast
@@ -78,8 +79,10 @@ struct BodyNumbers {
   double share = 0, dark = 0, at_top = 0, clipped_low = 0, clipped_high = 0, spread = 0;
 };
 
-BodyNumbers body_numbers(const ValueCounts& all, const Reference& reference, const Window& window) {
+BodyNumbers body_numbers(const ChannelIntensities& channel, const Reference& reference,
+                         const Window& window) {
   BodyNumbers numbers;
+  const ValueCounts all = channel.all();
   ValueCounts body = above(all, reference.threshold);
   // Padding that is brighter than the threshold, such as the empty part of an MR volume.
   if (body.total == all.total && !body.values.empty() &&
@@ -99,7 +102,6 @@ BodyNumbers body_numbers(const ValueCounts& all, const Reference& reference, con
   numbers.at_top = body.share_at_least(reference.top);
   for (std::size_t q = 0; q < 3; ++q)
     numbers.quartiles[q] = clipped(body.quantile(kQuartiles[q]), window);
-  numbers.spread = clipped(all.quantile(0.995), window) - clipped(all.quantile(0.005), window);
   return numbers;
 }
 
