@@ -15,14 +15,13 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 // out of one bright tissue moves each by 0.3.
 constexpr double kMargin = 0.7;        // the median and the farther other quartile together
 constexpr double kMedianMargin = 0.2;  // the median
-constexpr double kSmallMargin = 0.02;  // the edge of an image without air, below the lower quartile
-constexpr double kEvenEdge = 0.1;      // between the edge's quartiles
-constexpr double kFewTimesLess = 50;   // so much less body than in any case of training
-constexpr double kManyAtTop = 0.25;    // of the body
-constexpr double kFlat = 0.02;         // of the body's range: hardly any contrast
-constexpr double kDarkShare = 0.05;    // of every training image below the threshold
+constexpr double kEvenEdge = 0.1;      // of the image's own range: the edge's place and quartiles
+constexpr double kFarBelow = 0.25;  // of the voxels, below the least of training by a body's range
+constexpr double kFewTimesLess = 50;  // so much less body than in any case of training
+constexpr double kManyAtTop = 0.25;   // of the body
+constexpr double kFlat = 0.02;        // of the body's range: hardly any contrast
+constexpr double kDarkShare = 0.05;   // of every training image below the threshold
 constexpr double kNoDark = 0.0005;
-constexpr double kEvenEdge = 0.1;  // of the body's range: how much the edge's quartiles differ
 constexpr double kPadding = 0.05;         // an image's least value is padding if as many hold it
 constexpr double kMostForeground = 0.75;  // clipped to one value
 constexpr double kMostVolume = 0.99;      // clipped to the lower end, where air is
@@ -69,16 +68,26 @@ double split_value(const ValueCounts& counts, double low, double high) {
   return (first + last) / 2;  // halfway across the gap
 }
 
-// Where the body begins, and what counts as its top.
+// Where the body begins, what counts as its top, and what lies far below all that training showed.
 struct Reference {
-  double threshold = 0, top = 0;
+  double threshold = 0, top = 0, far = 0;
 };
 
 struct BodyNumbers {
   std::array<double, 3> quartiles = {};  // 0 where there is no body
   std::array<double, 3> edge = {};       // quartiles of the outermost voxels
-  double share = 0, dark = 0, at_top = 0, clipped_low = 0, clipped_high = 0, spread = 0;
+  double least = 0, most = 0;            // 0.5 and 99.5 % of the image
+  double share = 0, dark = 0, at_top = 0, clipped_low = 0, clipped_high = 0, far_below = 0;
 };
+
+// Without the least value, where that is padding.
+double share_below(const ValueCounts& all, double value) {
+  const bool padded =
+      static_cast<double>(all.counts.front()) >= kPadding * static_cast<double>(all.total);
+  const ValueCounts rest = padded ? above(all, all.values.front()) : all;
+  return rest.share_at_most(value) * static_cast<double>(rest.total) /
+         static_cast<double>(all.total);
+}
 
 BodyNumbers body_numbers(const ChannelIntensities& channel, const Reference& reference,
                          const Window& window) {
@@ -95,9 +104,11 @@ BodyNumbers body_numbers(const ChannelIntensities& channel, const Reference& ref
   }
   if (all.total == 0) return numbers;
   numbers.dark = all.share_at_most(reference.threshold);
-  numbers.spread = clipped(all.quantile(0.995), window) - clipped(all.quantile(0.005), window);
+  numbers.least = all.quantile(0.005);
+  numbers.most = all.quantile(0.995);
+  numbers.far_below = share_below(all, reference.far);
   for (std::size_t q = 0; q < 3 && channel.edge.total > 0; ++q)
-    numbers.edge[q] = clipped(channel.edge.quantile(kQuartiles[q]), window);
+    numbers.edge[q] = channel.edge.quantile(kQuartiles[q]);
   if (body.total == 0) return numbers;
   numbers.share = static_cast<double>(body.total) / static_cast<double>(all.total);
   numbers.at_top = body.share_at_least(reference.top);
@@ -120,11 +131,13 @@ Json channel_json(const std::vector<ChannelIntensities>& cases, const Window& wi
   const double threshold = split_value(all, low, high);
   const ValueCounts body = above(all, threshold);
   const double bright = clipped(body.total > 0 ? body.quantile(0.95) : high, window);
-  const Reference reference{threshold, window           ? high
-                                       : body.total > 0 ? body.quantile(0.999)
-                                                        : high};
+  const double top = window ? high : body.total > 0 ? body.quantile(0.999) : high;
+  const Reference reference{.threshold = threshold, .top = top};
   Json& found = json["body"];
-  found = {{"threshold", threshold}, {"top", reference.top}, {"range", bright - threshold}};
+  found = {{"threshold", threshold},
+           {"top", reference.top},
+           {"range", bright - threshold},
+           {"least", all.quantile(0.001)}};
   const auto widen = [&](const char* key, double value) {
     if (!found.contains(key)) found[key] = {value, value};
     found[key] = {std::min(found[key][0].get<double>(), value),
@@ -145,8 +158,9 @@ Json channel_json(const std::vector<ChannelIntensities>& cases, const Window& wi
 // One channel's numbers as they were in training.
 struct Trained {
   explicit Trained(const Json& body) {
-    reference = {body.at("threshold").get<double>(), body.at("top").get<double>()};
     range = body.at("range").get<double>();
+    reference = {body.at("threshold").get<double>(), body.at("top").get<double>(),
+                 body.at("least").get<double>() - range};
     for (std::size_t q = 0; q < 3; ++q) quartiles[q] = pair(body, kQuartileNames[q]);
     share = pair(body, "share");
     at_top = pair(body, "at_top");
@@ -171,14 +185,15 @@ double distance(double value, const std::array<double, 2>& seen, double range) {
 }
 
 // What is wrong with it, or nothing.
-std::string fault_of(const BodyNumbers& found, const Trained& trained) {
+std::string fault_of(const BodyNumbers& found, const Trained& trained, const Window& window) {
   const double range = std::max(trained.range, std::numeric_limits<double>::min());
   const std::string threshold = text_of(trained.reference.threshold);
-  if (found.spread < kFlat * range) return "there is hardly any contrast";
+  if (clipped(found.most, window) - clipped(found.least, window) < kFlat * range)
+    return "there is hardly any contrast";
   if (found.share * kFewTimesLess < trained.share[0])
     return percent(found.share) + " of the voxels are above " + threshold + ", in training " +
            percent(trained.share[0]) + " or more";
-  if (found.at_top > kManyAtTop && found.at_top > 4 * trained.at_top[1])
+  if (found.at_top > kManyAtTop && found.at_top > 3 * trained.at_top[1])
     return percent(found.at_top) + " of the body (values above " + threshold + ") are at " +
            text_of(trained.reference.top) + " or more, in training " + percent(trained.at_top[1]) +
            " at most";
@@ -191,13 +206,16 @@ std::string fault_of(const BodyNumbers& found, const Trained& trained) {
   if (one_side && std::abs(median) > kMedianMargin && std::abs(median + beside) > kMargin)
     return "the median of the body (values above " + threshold + ") is " +
            text_of(found.quartiles[1]) + ", in training " + text_of(trained.quartiles[1]);
-  // Nothing is as dark as air, and what surrounds the body is darker than tissue all the same.
+  if (found.far_below > kFarBelow)
+    return percent(found.far_below) + " of the voxels are below " + text_of(trained.reference.far) +
+           ", far from anything in training";
+  // Nothing is as dark as air, and still the body is surrounded by the dark end of the image.
   const bool no_dark = found.dark < kNoDark && trained.share[1] < 1 - kDarkShare;
-  const bool even = found.edge[2] - found.edge[0] < kEvenEdge * range;
-  const bool darker = found.edge[1] < trained.quartiles[0][0] - kSmallMargin * range;
-  if (!no_dark || !even || !darker) return "";
+  const double even = kEvenEdge * (found.most - found.least);
+  if (!no_dark || found.edge[2] - found.edge[0] > even || found.edge[1] - found.least > even)
+    return "";
   return "no voxel is below " + threshold + ", in training " + percent(1 - trained.share[1]) +
-         " or more; the image's edge is at " + text_of(found.edge[1]);
+         " or more; what surrounds the body is at " + text_of(found.edge[1]);
 }
 
 Json numbers_json(const ValueCounts& all, const BodyNumbers& found) {
@@ -280,7 +298,7 @@ IntensityFindings compare_intensities(const Intensities& image, const Json& trai
     Json json = numbers_json(all, found);
     json["trained"] = trained.at("channels")[c].at("body");
     findings.numbers["channels"].push_back(std::move(json));
-    const std::string fault = fault_of(found, seen);
+    const std::string fault = fault_of(found, seen, window);
     if (fault.empty()) continue;
     std::string text = named(c, image.size()) + fault;
     if (window)

@@ -8,8 +8,8 @@
 // shifted image cannot move it along. Of the body the quartiles are compared, which a few very
 // bright voxels do not move, against the range that they had from case to case in training, widened
 // by about a third of the body's range: ordinary scans differ by less, wrong units by more. An
-// image without any air that is surrounded by an even value darker than tissue is another
-// modality's: a part that was cut out of a body ends in tissue.
+// image without any air whose body is surrounded by its own dark end is another modality's: a part
+// that was cut out of a body ends in tissue.
 #pragma once
 
 #include <array>
