@@ -5,10 +5,8 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <exception>
 #include <iostream>
 #include <string>
@@ -61,14 +59,13 @@ int report(const std::string& message, int exit_code) {
 
 // What was printed may still wait in a buffer for a disk that is full or a reader that is gone.
 int flush_output(int exit_code) {
-  errno = 0;
   std::cout.flush();
   const bool written = std::fflush(stdout) == 0 && std::ferror(stdout) == 0 && std::cout.good();
   if (written || exit_code != kExitOk) return exit_code;
-  return report(std::string("cannot write the standard output: ") +
-                    std::strerror(errno == 0 ? EIO : errno) +
-                    "; its text is incomplete, files that were written are whole",
-                kExitRuntime);
+  return report(
+      "cannot write the standard output (is the disk full, or is the reader gone?): its text is "
+      "incomplete, files that were written are whole",
+      kExitRuntime);
 }
 
 // An exception that no thread has caught: one line, too, instead of an abort.

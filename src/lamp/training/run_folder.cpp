@@ -108,6 +108,7 @@ void Opening::judge() {
   refuse_run();
   if (place == RunPlace::kFree && !request_.config)
     throw UsageError("train: -c is needed: a configuration file or a preset (han, liver, demo)");
+  const RunPlace before_lock = place;  // the lock itself makes a begun run of a new folder
   folder_.lock = std::make_unique<RunLock>(run());
   place = judge_run_place(run());
   refuse_run();
@@ -118,7 +119,7 @@ void Opening::judge() {
     check_cursor(position_->cursor, position_->before.curriculum, state_file(run()).string());
   } else if (request_.resume) {
     log_info("nothing to resume in " + run().string() + ": starting anew");
-  } else if (place == RunPlace::kBegun) {
+  } else if (before_lock == RunPlace::kBegun) {
     log_info("the run that was begun in " + run().string() + " saved nothing: starting anew");
   }
   fingerprint_before_ = place == RunPlace::kFree ? Json() : read_fingerprint(run());
