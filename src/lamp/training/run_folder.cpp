@@ -109,7 +109,8 @@ void Opening::judge() {
   if (place == RunPlace::kFree && !request_.config)
     throw UsageError("train: -c is needed: a configuration file or a preset (han, liver, demo)");
   folder_.lock = std::make_unique<RunLock>(run());
-  place = judge_run_place(run());
+  const RunPlace locked = judge_run_place(run());
+  if (place != RunPlace::kFree || locked != RunPlace::kBegun) place = locked;  // the lock is ours
   refuse_run();
   if (place == RunPlace::kSaved) {
     folder_.state = std::make_unique<SavedState>(run());
