@@ -84,8 +84,9 @@ std::string kind_of(const fs::path& folder, const std::vector<std::string>& name
     return std::find(names.begin(), names.end(), name) != names.end();
   };
   if (has("imagesTr/") || has("labelsTr/") || has("dataset.json")) return "a data set: ";
-  const bool all_volumes = std::all_of(
-      names.begin(), names.end(), [](const std::string& name) { return is_volume_file(name); });
+  const bool all_volumes = std::all_of(names.begin(), names.end(), [&](const std::string& name) {
+    return is_volume_file(folder / name);
+  });
   return all_volumes ? "images: " : "";
 }
 
