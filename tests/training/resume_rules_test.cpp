@@ -336,8 +336,8 @@ TEST_F(RefusedResumeTest, SettingsThatARunKeeps) {
   EXPECT_THAT(refused("validation.fold=1"), HasSubstr("validation.fold"));
   EXPECT_THAT(refused("net.width=8"), HasSubstr("\"net.width\" was 4, now 8"));
   Json other = testing::ball_config();
-  EXPECT_THAT(refused({.config = other}), HasSubstr("optimizer.name"));
-  EXPECT_THAT(refused({.dataset = folder_ / "nothing"}), HasSubstr("nothing"));
+  EXPECT_THAT(refused(TrainRequest{.config = other}), HasSubstr("optimizer.name"));
+  EXPECT_THAT(refused(TrainRequest{.dataset = folder_ / "nothing"}), HasSubstr("nothing"));
   // And the plain resume goes on as if nothing had been asked.
   EXPECT_EQ(train({.run = run_, .resume = true}).epochs, 4);
 }

@@ -110,10 +110,11 @@ TEST_F(RunStateTest, AnUnfinishedEpochOfTheLastStageIsBoundedByItsSteps) {
     cursor["step"] = step;
     content.metadata["cursor"] = cursor.dump();
     write_safetensors(state_file(run_), content);
-    if (step == 3)
+    if (step == 3) {
       EXPECT_EQ(train({.run = run_, .resume = true}).epochs, 4);
-    else
+    } else {
       EXPECT_THAT(refused(), HasSubstr("\"step\": 4, expected 0 to 3"));
+    }
   }
   close_log_file();
 }

@@ -34,8 +34,10 @@ std::vector<std::string> check_cases(const std::vector<PlacedCase>& jobs,
   std::atomic<std::size_t> next = 0;
   std::mutex mutex;
   Progress progress("checking", static_cast<std::int64_t>(jobs.size()));
+  // A signal from before is the caller's: training still takes a step, and saves.
+  const auto stopped = [before = caught_signal()] { return caught_signal() != before; };
   const auto work = [&] {
-    for (std::size_t i = next++; i < jobs.size() && caught_signal() == 0; i = next++) {
+    for (std::size_t i = next++; i < jobs.size() && !stopped(); i = next++) {
       const Case& entry = *jobs[i].entry;
       results[i] = check_case(entry, setting);
       results[i].facts.split = jobs[i].split;
@@ -46,7 +48,7 @@ std::vector<std::string> check_cases(const std::vector<PlacedCase>& jobs,
   at::parallel_for(0, at::get_num_threads(), 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t thread = begin; thread < end; ++thread) work();
   });
-  throw_if_interrupted("nothing was changed");
+  if (stopped()) throw_if_interrupted("nothing was changed");
   std::vector<std::string> fingerprints;
   for (CaseResult& result : results) {
     fingerprints.push_back(std::move(result.fingerprint));

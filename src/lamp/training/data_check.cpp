@@ -53,8 +53,10 @@ void remember(const DataCheck& check) {
 }  // namespace
 
 void check_training_data(const DataCheck& check) {
-  refuse_faulty_lists(read_dataset(check.dataset));  // which may change while the files do not
-  if (is_known(check)) return;
+  if (is_known(check)) {
+    refuse_faulty_lists(read_dataset(check.dataset));  // which may change while the files do not
+    return;
+  }
   const CheckReport report =
       check_dataset(check.dataset, {.read = check.data.read_options(), .with_tests = false});
   if (!report.ok()) refuse(report.faults);

@@ -137,17 +137,19 @@ Json data_fingerprint(const Dataset& dataset, const Json& earlier,
   std::vector<Json> rows(cases.size());
   std::atomic<std::size_t> next = 0;
   std::mutex mutex;
+  // A signal from before is the caller's: training still takes a step, and saves.
+  const auto stopped = [before = caught_signal()] { return caught_signal() != before; };
   Progress progress("reading the data set", static_cast<std::int64_t>(cases.size()));
   at::parallel_for(0, at::get_num_threads(), 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t thread = begin; thread < end; ++thread) {
-      for (std::size_t i = next++; i < cases.size() && caught_signal() == 0; i = next++) {
+      for (std::size_t i = next++; i < cases.size() && !stopped(); i = next++) {
         rows[i] = row_of(*cases[i], known, stamps);
         const std::lock_guard lock(mutex);
         progress.advance(cases[i]->name);
       }
     }
   });
-  throw_if_interrupted("nothing was changed");
+  if (stopped()) throw_if_interrupted("nothing was changed");
   json["training"] = Json::array();
   json["validation"] = Json::array();
   for (std::size_t i = 0; i < rows.size(); ++i)

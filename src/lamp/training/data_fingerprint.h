@@ -17,7 +17,8 @@ inline constexpr const char* kFingerprintFile = "data_fingerprint.json";
 // {"name", "annotated", "images": count, "files": [{"path", "bytes", "inode", "mtime_ns",
 // "ctime_ns", "sha256"}]}. Every byte is read once: files that `earlier` (a fingerprint, or null)
 // or the stamps in `stamps` (the cache's folder) know with the same size, inode and times are not
-// read again. Throws InputError for a file that cannot be read, Interrupted at a signal.
+// read again. Throws InputError for a file that cannot be read, Interrupted
+// at a signal that arrives meanwhile.
 Json data_fingerprint(const Dataset& dataset, const Json& earlier,
                       const std::optional<std::filesystem::path>& stamps);
 

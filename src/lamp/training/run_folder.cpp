@@ -110,7 +110,8 @@ void Opening::judge() {
     throw UsageError("train: -c is needed: a configuration file or a preset (han, liver, demo)");
   const RunPlace before_lock = place;  // the lock itself makes a begun run of a new folder
   folder_.lock = std::make_unique<RunLock>(run());
-  place = judge_run_place(run());
+  const RunPlace locked = judge_run_place(run());
+  if (place != RunPlace::kFree || locked != RunPlace::kBegun) place = locked;  // the lock is ours
   refuse_run();
   if (place == RunPlace::kSaved) {
     folder_.state = std::make_unique<SavedState>(run());

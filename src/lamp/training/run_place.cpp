@@ -79,18 +79,19 @@ std::vector<std::string> foreign_names(const fs::path& run) {
   return names;
 }
 
-std::string kind_of(const std::vector<std::string>& names) {
+std::string kind_of(const fs::path& folder, const std::vector<std::string>& names) {
   const auto has = [&](const char* name) {
     return std::find(names.begin(), names.end(), name) != names.end();
   };
   if (has("imagesTr/") || has("labelsTr/") || has("dataset.json")) return "a data set: ";
-  const bool all_volumes = std::all_of(
-      names.begin(), names.end(), [](const std::string& name) { return is_volume_file(name); });
+  const bool all_volumes = std::all_of(names.begin(), names.end(), [&](const std::string& name) {
+    return is_volume_file(folder / name);
+  });
   return all_volumes ? "images: " : "";
 }
 
-std::string list(const std::vector<std::string>& names) {
-  std::string text = kind_of(names);
+std::string list(const fs::path& folder, const std::vector<std::string>& names) {
+  std::string text = kind_of(folder, names);
   for (std::size_t i = 0; i < names.size() && i < kShownNames; ++i)
     text += (i > 0 ? ", " : "") + names[i];
   if (names.size() > kShownNames)
@@ -153,7 +154,7 @@ RunPlace judge_run_place(const fs::path& run) {
   if (is_marked(run) || is_old_run(run))
     return fs::exists(state_file(run), error) ? RunPlace::kSaved : RunPlace::kBegun;
   const auto names = foreign_names(run);
-  if (!names.empty()) refuse(run, list(names));
+  if (!names.empty()) refuse(run, list(run, names));
   return names_in(run).empty() ? RunPlace::kFree : RunPlace::kBegun;
 }
 

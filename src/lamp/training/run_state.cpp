@@ -31,7 +31,7 @@ Json to_json(const Cursor& cursor) {
   throw InputError("cannot resume", file,
                    detail +
                        "; begin anew in another folder, or put a copy of this file back (the "
-                       "models last.safetensors and best.safetensors are of their own)");
+                       "models last.safetensors and best.safetensors can still be used)");
 }
 
 std::int64_t whole_number(const Json& json, const char* key, const std::string& file) {
@@ -174,9 +174,12 @@ SavedState::SavedState(const std::filesystem::path& run) : file_(state_file(run)
   try {
     content = read_safetensors(file_);
   } catch (const InputError& error) {
+    std::string detail = error.what();
+    const std::string prefix = ": " + file_.string() + ": ";
+    if (const auto at = detail.find(prefix); at != std::string::npos)
+      detail = detail.substr(at + prefix.size());
     throw InputError("cannot resume", file_.string(),
-                     std::string(error.what()) +
-                         "; begin anew in another folder, or put a copy of this file back");
+                     detail + "; begin anew in another folder, or put a copy of this file back");
   }
   cursor_ = parse_cursor(content.metadata, file_.string());
   for (auto& [name, tensor] : content.tensors) {
