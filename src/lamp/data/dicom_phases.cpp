@@ -14,7 +14,6 @@ namespace lamp {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr double kNoDistance = 1e-4;  // mm
 constexpr std::size_t kMostValues = 4;
 
 using Place = std::vector<const DicomSlice*>;
@@ -22,7 +21,7 @@ using Place = std::vector<const DicomSlice*>;
 std::vector<Place> places_of(const std::vector<DicomSlice>& slices) {
   std::vector<Place> places;
   for (const DicomSlice& slice : slices) {
-    if (places.empty() || slice.position_mm - places.back().front()->position_mm > kNoDistance)
+    if (places.empty() || slice.position_mm - places.back().front()->position_mm > kOnePlaceMm)
       places.emplace_back();
     places.back().push_back(&slice);
   }
