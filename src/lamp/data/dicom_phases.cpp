@@ -76,8 +76,9 @@ void refuse_phases(const std::vector<DicomSlice>& slices, const fs::path& folder
   for (std::size_t element = 0; element < slices.front().phase.size(); ++element) {
     const std::string text = explanation(places, element);
     if (text.empty()) continue;
-    refuse(folder, std::to_string(each) + " images at each of " + std::to_string(places.size()) +
-                       " places, told apart by " + text + kAdvice);
+    refuse(folder, std::to_string(each) + " images at each of " +
+                       counted(static_cast<std::int64_t>(places.size()), "place") +
+                       ", told apart by " + text + kAdvice);
   }
 }
 
@@ -89,8 +90,9 @@ void refuse_several_per_place(const std::vector<DicomSlice>& slices, const fs::p
     most = std::max(most, place.size());
   }
   if (2 * several <= places.size()) return;
-  refuse(folder, std::to_string(slices.size()) + " images at " + std::to_string(places.size()) +
-                     " places, up to " + std::to_string(most) + " at one" + kAdvice);
+  refuse(folder, std::to_string(slices.size()) + " images at " +
+                     counted(static_cast<std::int64_t>(places.size()), "place") + ", up to " +
+                     std::to_string(most) + " at one" + kAdvice);
 }
 
 }  // namespace lamp
