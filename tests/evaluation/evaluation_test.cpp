@@ -169,10 +169,11 @@ TEST(EvaluationTest, AnImageIsNoLabelMap) {
 TEST(EvaluationTest, HiddenFilesAndProbabilitiesAreNoPredictions) {
   const LabelFolders folders;
   folders.add("a", LabelFolders::map(), LabelFolders::map());
-  for (const char* name : {"._a.nii.gz", "a_prob.nii.gz", "segment.json", "b.txt"}) {
+  for (const char* name : {"._a.nii.gz", "segment.json", "b.txt"}) {
     write_file(folders.prediction / name, "not a label map");
     write_file(folders.reference / name, "not a label map");
   }
+  write_file(folders.prediction / "a_prob.nii.gz", "not a label map");
   const EvaluationResult result = evaluate(folders);
   EXPECT_EQ(result.cases.size(), 1U);
   EXPECT_TRUE(result.failures.empty());

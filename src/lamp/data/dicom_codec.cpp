@@ -1,13 +1,23 @@
-// The only file that includes GDCM.
+// The only file that includes GDCM. The other process is forked without a program of its own; it
+// touches nothing of the first one but its memory, which it gets a copy of.
 #include "lamp/data/dicom_codec.h"
 
+#include <fcntl.h>
 #include <gdcmImage.h>
 #include <gdcmImageReader.h>
 #include <gdcmTrace.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <csignal>
 #include <cstdint>
+#include <cstring>
 #include <exception>
-#include <mutex>
 #include <sstream>
 #include <string>
 
@@ -15,6 +25,8 @@
 
 namespace lamp {
 namespace {
+
+constexpr int kPatienceMs = 60'000;  // for one slice, which takes well below a second
 
 // Explicit VR little endian, as all encapsulated syntaxes are.
 class Composer {
@@ -73,31 +85,122 @@ std::string compose(const EncodedSlice& slice) {
   return std::string(128, '\0') + "DICM" + file.bytes();
 }
 
-std::string decode(const std::string& composed, std::size_t expected_bytes) {
-  static std::mutex mutex;  // GDCM's settings are global
-  const std::lock_guard lock(mutex);
-  gdcm::Trace::WarningOff();
-  gdcm::Trace::ErrorOff();
-  gdcm::Trace::DebugOff();
+// Empty if it cannot be decoded.
+std::string decoded(const std::string& composed, std::size_t expected_bytes) {
   std::istringstream stream(composed);
   gdcm::ImageReader reader;
   reader.SetStream(stream);
   if (!reader.Read()) return "";
   const gdcm::Image& image = reader.GetImage();
+  if (image.GetBufferLength() != expected_bytes) return "";
   std::string bytes(expected_bytes, '\0');
-  if (image.GetBufferLength() != expected_bytes || !image.GetBuffer(bytes.data())) return "";
-  return bytes;
+  return image.GetBuffer(bytes.data()) ? bytes : "";
+}
+
+bool wait_for(int socket, short event) {
+  pollfd state{.fd = socket, .events = event, .revents = 0};
+  int ready = 0;
+  do ready = poll(&state, 1, kPatienceMs);
+  while (ready < 0 && errno == EINTR);
+  return ready > 0;
+}
+
+bool send_all(int socket, std::string_view bytes) {
+  while (!bytes.empty()) {
+    if (!wait_for(socket, POLLOUT)) return false;
+    const ssize_t sent = send(socket, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    if (sent < 0 && errno == EINTR) continue;
+    if (sent <= 0) return false;
+    bytes.remove_prefix(static_cast<std::size_t>(sent));
+  }
+  return true;
+}
+
+bool receive_all(int socket, char* bytes, std::size_t count, bool patiently) {
+  while (count > 0) {
+    if (!patiently && !wait_for(socket, POLLIN)) return false;
+    const ssize_t got = recv(socket, bytes, count, 0);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return false;
+    bytes += got;
+    count -= static_cast<std::size_t>(got);
+  }
+  return true;
+}
+
+using Sizes = std::array<std::uint64_t, 2>;  // of a composed file, and of its voxels
+
+std::string_view bytes_of(const Sizes& sizes) {
+  return {reinterpret_cast<const char*>(sizes.data()), sizeof sizes};
+}
+
+// The other process: decodes until nobody asks any more. Its messages go nowhere.
+[[noreturn]] void serve(int socket) {
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) std::signal(signal, SIG_IGN);
+  for (const int signal : {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL}) std::signal(signal, SIG_DFL);
+  const int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
+  for (const int stream : {STDOUT_FILENO, STDERR_FILENO}) dup2(nowhere, stream);
+  gdcm::Trace::WarningOff();
+  gdcm::Trace::ErrorOff();
+  gdcm::Trace::DebugOff();
+  Sizes sizes{};
+  while (receive_all(socket, reinterpret_cast<char*>(sizes.data()), sizeof sizes, true)) {
+    std::string bytes;
+    try {
+      std::string composed(sizes[0], '\0');
+      if (!receive_all(socket, composed.data(), composed.size(), true)) break;
+      bytes = decoded(composed, sizes[1]);
+    } catch (const std::exception&) {  // an answer without bytes says it
+    }
+    if (!send_all(socket, bytes_of({bytes.size(), 0})) || !send_all(socket, bytes)) break;
+  }
+  _exit(0);
 }
 
 }  // namespace
 
-std::string decode_fragments(const EncodedSlice& slice, const std::string& file) {
-  std::string bytes;
-  try {
-    bytes = decode(compose(slice), static_cast<std::size_t>(slice.layout.bytes()));
-  } catch (const std::bad_alloc&) {
-    throw;
-  } catch (const std::exception&) {  // said below
+DicomCodec::~DicomCodec() { stop(); }
+
+void DicomCodec::start() {
+  std::array<int, 2> ends{};
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0)
+    throw Error(std::string("cannot start a process that decodes DICOM: ") + std::strerror(errno));
+  process_ = fork();
+  if (process_ == 0) {
+    close(ends[0]);
+    serve(ends[1]);
+  }
+  const int cause = errno;
+  close(ends[1]);
+  socket_ = ends[0];
+  if (process_ > 0) return;
+  stop();
+  throw Error(std::string("cannot start a process that decodes DICOM: ") + std::strerror(cause));
+}
+
+void DicomCodec::stop() {
+  if (socket_ >= 0) close(socket_);
+  socket_ = -1;
+  if (process_ > 0) {
+    kill(process_, SIGKILL);  // it holds nothing that could be lost
+    while (waitpid(process_, nullptr, 0) < 0 && errno == EINTR) {
+    }
+  }
+  process_ = -1;
+}
+
+std::string DicomCodec::decode(const EncodedSlice& slice, const std::string& file) {
+  if (process_ < 0) start();
+  const std::string composed = compose(slice);
+  const auto expected = static_cast<std::uint64_t>(slice.layout.bytes());
+  Sizes answer{};
+  const bool alive =
+      send_all(socket_, bytes_of({composed.size(), expected})) && send_all(socket_, composed) &&
+      receive_all(socket_, reinterpret_cast<char*>(answer.data()), sizeof answer, false);
+  std::string bytes(alive && answer[0] == expected ? expected : 0, '\0');
+  if (!alive || !receive_all(socket_, bytes.data(), bytes.size(), false)) {
+    stop();
+    bytes.clear();
   }
   if (bytes.empty())
     throw InputError("cannot read", file,

@@ -4,7 +4,9 @@
 
 namespace lamp {
 
-std::string decode_fragments(const EncodedSlice&, const std::string& file) {
+DicomCodec::~DicomCodec() = default;
+
+std::string DicomCodec::decode(const EncodedSlice&, const std::string& file) {
   throw InputError("unsupported format", file,
                    "this program was built without ITK and reads no compressed DICOM; convert the "
                    "series to explicit VR little endian, or build with LAMP_WITH_ITK=ON");

@@ -21,9 +21,10 @@ struct DicomFolder {
   std::string fault;
   std::filesystem::path fault_file;
 
-  // Nothing here could be a slice: there are only other objects and files.
-  bool holds_no_image() const { return slices.empty() && doubtful.empty() && no_image; }
-  bool no_image = false;
+  bool no_image = false;  // only objects and files of other kinds lie here
+
+  // Nothing could be a slice.
+  bool holds_no_image() const { return no_image && doubtful.empty(); }
 };
 
 // `series` chooses among several: a SeriesInstanceUID, or its place in the list that `fault` shows.

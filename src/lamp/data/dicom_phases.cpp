@@ -14,7 +14,6 @@ namespace lamp {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr double kNoDistance = 1e-4;  // mm
 constexpr std::size_t kMostValues = 4;
 
 using Place = std::vector<const DicomSlice*>;
@@ -22,7 +21,7 @@ using Place = std::vector<const DicomSlice*>;
 std::vector<Place> places_of(const std::vector<DicomSlice>& slices) {
   std::vector<Place> places;
   for (const DicomSlice& slice : slices) {
-    if (places.empty() || slice.position_mm - places.back().front()->position_mm > kNoDistance)
+    if (places.empty() || slice.position_mm - places.back().front()->position_mm > kOnePlaceMm)
       places.emplace_back();
     places.back().push_back(&slice);
   }
@@ -77,8 +76,9 @@ void refuse_phases(const std::vector<DicomSlice>& slices, const fs::path& folder
   for (std::size_t element = 0; element < slices.front().phase.size(); ++element) {
     const std::string text = explanation(places, element);
     if (text.empty()) continue;
-    refuse(folder, std::to_string(each) + " images at each of " + std::to_string(places.size()) +
-                       " places, told apart by " + text + kAdvice);
+    refuse(folder, std::to_string(each) + " images at each of " +
+                       counted(static_cast<std::int64_t>(places.size()), "place") +
+                       ", told apart by " + text + kAdvice);
   }
 }
 
@@ -90,8 +90,9 @@ void refuse_several_per_place(const std::vector<DicomSlice>& slices, const fs::p
     most = std::max(most, place.size());
   }
   if (2 * several <= places.size()) return;
-  refuse(folder, std::to_string(slices.size()) + " images at " + std::to_string(places.size()) +
-                     " places, up to " + std::to_string(most) + " at one" + kAdvice);
+  refuse(folder, std::to_string(slices.size()) + " images at " +
+                     counted(static_cast<std::int64_t>(places.size()), "place") + ", up to " +
+                     std::to_string(most) + " at one" + kAdvice);
 }
 
 }  // namespace lamp

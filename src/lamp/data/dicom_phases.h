@@ -9,6 +9,9 @@
 
 namespace lamp {
 
+// Slices closer than this lie at one place.
+inline constexpr double kOnePlaceMm = 1e-4;
+
 // All take slices sorted by position, and throw InputError for what they say.
 
 // Two files that hold the same image.

@@ -136,11 +136,11 @@ VoxelType voxel_type(const DicomPixels& layout) {
 }
 
 std::string stored_voxels(const DicomElements& elements, const DicomPixels& layout,
-                          const fs::path& file) {
+                          const fs::path& file, DicomCodec& codec) {
   std::string bytes;
   if (elements.encapsulated()) {
-    bytes = decode_fragments({elements.value(kPixels), elements.transfer_syntax(), layout},
-                             file.string());
+    bytes =
+        codec.decode({elements.value(kPixels), elements.transfer_syntax(), layout}, file.string());
   } else {
     bytes = elements.value(kPixels).substr(0, static_cast<std::size_t>(layout.bytes()));
   }
@@ -183,7 +183,7 @@ DicomPixels pixel_layout(const DicomElements& elements) {
   return layout;
 }
 
-std::string read_dicom_pixels(const fs::path& file, const Geometry& plane) {
+std::string read_dicom_pixels(const fs::path& file, const Geometry& plane, DicomCodec& codec) {
   const DicomElements elements(file, true);
   if (const std::string fault = pixel_fault(elements); !fault.empty())
     throw InputError("cannot read", file.string(), fault);
@@ -194,7 +194,7 @@ std::string read_dicom_pixels(const fs::path& file, const Geometry& plane) {
                 .type = voxel_type(layout),
                 .slope = layout.slope,
                 .intercept = layout.intercept,
-                .bytes = stored_voxels(elements, layout, file)};
+                .bytes = stored_voxels(elements, layout, file, codec)};
   const torch::Tensor values = to_image(raw, {.refuse_nan = false}, file.string()).voxels;
   return {static_cast<const char*>(values.data_ptr()), values.nbytes()};
 }

@@ -26,8 +26,11 @@ struct DicomPixels {
 std::string pixel_fault(const DicomElements& elements);
 DicomPixels pixel_layout(const DicomElements& elements);
 
+class DicomCodec;  // dicom_codec.h
+
 // The scaled values, row by row, as the bytes of float32 numbers, for the scaling may differ from
 // slice to slice. Throws InputError that names the file, also if its size is no longer `plane`'s.
-std::string read_dicom_pixels(const std::filesystem::path& file, const Geometry& plane);
+std::string read_dicom_pixels(const std::filesystem::path& file, const Geometry& plane,
+                              DicomCodec& codec);
 
 }  // namespace lamp

@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "lamp/data/dicom_codec.h"
 #include "lamp/data/dicom_folder.h"
 #include "lamp/data/dicom_pixels.h"
 #include "lamp/data/dicom_stack.h"
@@ -27,7 +28,9 @@ std::pair<std::vector<DicomSlice>, Geometry> read_stack(const fs::path& folder,
 RawVolume read_dicom(const fs::path& folder, const ReadOptions& options) {
   const auto [slices, grid] = read_stack(folder, options);
   RawVolume raw{.geometry = grid, .type = VoxelType::kFloat32};
-  for (const DicomSlice& slice : slices) raw.bytes += read_dicom_pixels(slice.file, slice.plane);
+  DicomCodec codec;
+  for (const DicomSlice& slice : slices)
+    raw.bytes += read_dicom_pixels(slice.file, slice.plane, codec);
   return raw;
 }
 

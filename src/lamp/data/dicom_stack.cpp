@@ -21,7 +21,6 @@ namespace {
 
 constexpr double kUneven = 0.01;         // of the usual gap
 constexpr double kClearRounding = 0.24;  // of a gap: below a quarter, see above
-constexpr double kNoDistance = 1e-4;     // mm: closer slices lie at one place
 
 [[noreturn]] void refuse(const fs::path& path, const std::string& detail) {
   throw InputError("cannot read", path.string(), detail);
@@ -81,8 +80,11 @@ double even_gap(const std::vector<double>& positions) {
   double low = 0, high = 2 * mean;
   for (int round = 0; round < 100; ++round) {
     const double left = low + (high - low) / 3, right = high - (high - low) / 3;
-    (deviation(positions, left) <= deviation(positions, right) ? high : low) =
-        deviation(positions, left) <= deviation(positions, right) ? right : left;
+    if (deviation(positions, left) <= deviation(positions, right)) {
+      high = right;
+    } else {
+      low = left;
+    }
   }
   return (low + high) / 2;
 }
@@ -97,7 +99,7 @@ double usual_gap(const std::vector<double>& positions) {
 
 bool is_even(const std::vector<double>& positions) {
   const double usual = usual_gap(positions);
-  if (usual <= kNoDistance) return false;
+  if (usual <= kOnePlaceMm) return false;
   for (std::size_t k = 1; k < positions.size(); ++k)
     if (std::abs(positions[k] - positions[k - 1] - usual) > kUneven * usual) return false;
   return true;
@@ -183,7 +185,7 @@ double checked_gap(const std::vector<DicomSlice>& slices, double rounding, const
   if (is_even(positions)) return mean;
   refuse_phases(slices, folder);
   const double even = even_gap(positions);
-  if (rounding > 0 && even > kNoDistance && within_rounding(positions, even, rounding)) {
+  if (rounding > 0 && even > kOnePlaceMm && within_rounding(positions, even, rounding)) {
     if (rounding > kClearRounding * even) return gap_of_coarse_positions(slices, rounding, folder);
     const double declared = declared_gap(slices);
     return declared > 0 && within_rounding(positions, declared, rounding) ? declared : even;
