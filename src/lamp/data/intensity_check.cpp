@@ -78,7 +78,9 @@ struct BodyNumbers {
   double share = 0, dark = 0, at_top = 0, clipped_low = 0, clipped_high = 0, spread = 0;
 };
 
-BodyNumbers body_numbers(const ValueCounts& all, const Reference& reference, const Window& window) {
+BodyNumbers body_numbers(const ChannelIntensities& channel, const Reference& reference,
+                         const Window& window) {
+  const ValueCounts all = channel.all();
   BodyNumbers numbers;
   ValueCounts body = above(all, reference.threshold);
   // Padding that is brighter than the threshold, such as the empty part of an MR volume.
