@@ -29,11 +29,10 @@ if(LAMP_SANITIZE)
   add_link_options(-fsanitize=${LAMP_SANITIZE})
 endif()
 
-# Programs find torch's libraries from where they themselves lie, so that a build folder may be moved with its virtual
-# environment, and no other folder (an empty entry would be the current one) is searched. CMake's own handling would
-# pad the path with empty entries.
-set(CMAKE_SKIP_RPATH TRUE)
+# A program finds torch's libraries from where it lies itself, so that a build folder may be moved with its virtual
+# environment, and nowhere else: the path that CMake would make by itself is absolute and ends in empty entries, which
+# mean the current folder.
 function(lamp_relative_rpath target folder)  # folder: where the program lies
   file(RELATIVE_PATH relative ${folder} ${LIBTORCH_DIR}/lib)
-  target_link_options(${target} PRIVATE "-Wl,-rpath,\$ORIGIN/${relative}")
+  set_target_properties(${target} PROPERTIES BUILD_WITH_INSTALL_RPATH TRUE INSTALL_RPATH "\$ORIGIN/${relative}")
 endfunction()

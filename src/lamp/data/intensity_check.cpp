@@ -21,6 +21,7 @@ constexpr double kManyAtTop = 0.25;    // of the body
 constexpr double kFlat = 0.02;         // of the body's range: hardly any contrast
 constexpr double kDarkShare = 0.05;    // of every training image below the threshold
 constexpr double kNoDark = 0.0005;
+constexpr double kEvenEdge = 0.1;  // of the body's range: how much the edge's quartiles differ
 constexpr double kPadding = 0.05;         // an image's least value is padding if as many hold it
 constexpr double kMostForeground = 0.75;  // clipped to one value
 constexpr double kMostVolume = 0.99;      // clipped to the lower end, where air is
@@ -80,8 +81,8 @@ struct BodyNumbers {
 
 BodyNumbers body_numbers(const ChannelIntensities& channel, const Reference& reference,
                          const Window& window) {
-  const ValueCounts all = channel.all();
   BodyNumbers numbers;
+  const ValueCounts all = channel.all();
   ValueCounts body = above(all, reference.threshold);
   // Padding that is brighter than the threshold, such as the empty part of an MR volume.
   if (body.total == all.total && !body.values.empty() &&
