@@ -78,17 +78,19 @@ TEST_F(FitCheckTest, EachAdviceFits) {
                                         {"patch": [96, 64, 64], "batch": 16, "epochs": 1}])",
                                     "test");
     json["validation"] = {{"fraction", 0}};
-    json["execution"]["memory"] = "2GiB";
+    json["execution"]["memory"] = "400MiB";
     return json;
   }();
   const std::string text = refusal(parse_train_config(wish));
   EXPECT_THAT(text, AllOf(Not(HasSubstr("stage 1")), HasSubstr("stage 2")));
   const std::regex setting(
-      R"((curriculum\.1\.\w+|execution\.\w+)=(\[[0-9,]+\]|[a-z0-9,]*[a-z0-9]))");
+
+      R"((curriculum\.1\.\w+|execution\.\w+)=(\[[0-9,]+\]|[a-z0-9,]*[a-z0-9])( with ([^ ,]+))?)");
   int settings = 0;
   for (std::sregex_iterator found(text.begin(), text.end(), setting), end; found != end; ++found) {
     Json json = wish;
-    apply_settings(json, {found->str()});
+    apply_settings(json, {found->str(1) + "=" + found->str(2)});
+    if (found->length(4) > 0) apply_settings(json, {found->str(4)});
     EXPECT_EQ(refusal(parse_train_config(json)), "") << found->str();
     ++settings;
   }
@@ -163,6 +165,7 @@ TEST_F(FitCheckTest, TheBenchSpeaksInItsOwnOptions) {
   EXPECT_THAT(words([&] { check_step_fits(options); }),
               AllOf(HasSubstr("--input 512,512,512 --batch 64"), HasSubstr("--input "),
                     HasSubstr("would fit"), Not(HasSubstr("curriculum"))));
+  options.execution.memory_bytes = 8 * kGiB;
   EXPECT_THAT(words([&] { check_segment_fits(options); }), HasSubstr("--patch "));
   options.window = WindowOptions{.size = {96, 96, 96}};
   EXPECT_EQ(words([&] { check_segment_fits(options); }), "");

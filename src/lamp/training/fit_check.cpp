@@ -38,7 +38,7 @@ constexpr std::int64_t kMostAdvised = 4096;  // micro-batches
 
 // How the settings that may help are written.
 struct Words {
-  std::string batch, patch, patch_between, patch_end, microbatches, device;
+  std::string batch, patch, patch_between, patch_end, microbatches, schedule, device;
 };
 
 Words words_of_stage(std::size_t stage) {
@@ -48,6 +48,7 @@ Words words_of_stage(std::size_t stage) {
           .patch_between = ",",
           .patch_end = "]",
           .microbatches = "execution.microbatches=",
+          .schedule = "execution.schedule=",
           .device = "execution.device="};
 }
 
@@ -56,6 +57,7 @@ const Words kBenchWords{.batch = "--batch ",
                         .patch_between = ",",
                         .patch_end = "",
                         .microbatches = "--microbatches ",
+                        .schedule = "--schedule ",
                         .device = "--device "};
 
 constexpr const char* kMore = "; lamp plan says what fits";
@@ -175,14 +177,18 @@ class Advice {
   std::optional<std::string> more_microbatches() const {
     const std::int64_t most = std::min(wish_.batch / kSteadySamples, kMostAdvised);
     if (!wish_.loss_is_sum || most <= wish_.execution.microbatches) return std::nullopt;
+    PlanOptions more = wish_;
+    // gpipe holds all of them at once.
+    const bool other_schedule = more.execution.schedule == "gpipe";
+    if (other_schedule) more.execution.schedule = "1f1b";
     // The fewest: those that are too few come first.
     const std::int64_t too_few = most_that_fits(most, [&](std::int64_t count) {
-      PlanOptions more = wish_;
       more.execution.microbatches = count;
       return !need_.fits(more, memories_);
     });
     if (too_few >= most) return std::nullopt;
-    return words_.microbatches + std::to_string(too_few + 1);
+    return words_.microbatches + std::to_string(too_few + 1) +
+           (other_schedule ? " with " + words_.schedule + "1f1b" : "");
   }
 
   std::optional<std::string> smaller_patch() const {
