@@ -164,7 +164,7 @@ TEST_F(HeaderFirstTest, OnlyRegularFilesAreOpened) {
   refused_at_once(folder_ / "socket.nii", "regular file");
   close(descriptor);
   fs::create_directory(folder_ / "folder.raw");
-  refused_at_once(file(nrrd + "data file: folder.raw\n", "b.nhdr"), "found a folder");
+  refused_at_once(file(nrrd + "data file: folder.raw\n", "b.nhdr"), "a folder");
 }
 
 TEST_F(HeaderFirstTest, AMissingRightIsNotCalledDamage) {
@@ -195,9 +195,9 @@ class DetachedTest : public testing::TextVolumeTest {
 };
 
 TEST_F(DetachedTest, TheFileOfTheVoxelsLiesBesideItsHeaderOrBelow) {
-  for (const std::string data :
-       {"voxels.raw", "./voxels.raw", "below/voxels.raw", "below/../voxels.raw",
-        "../set/voxels.raw", (folder_ / "set/voxels.raw").c_str()}) {
+  for (const std::string& data : std::vector<std::string>{
+           "voxels.raw", "./voxels.raw", "below/voxels.raw", "below/../voxels.raw",
+           "../set/voxels.raw", (folder_ / "set/voxels.raw").string()}) {
     EXPECT_NO_THROW(read_image(nhdr(data))) << data;
     EXPECT_NO_THROW(read_image(mhd(data))) << data;
   }
@@ -206,9 +206,9 @@ TEST_F(DetachedTest, TheFileOfTheVoxelsLiesBesideItsHeaderOrBelow) {
 TEST_F(DetachedTest, AFileOutsideTheFolderIsNotRead) {
   fs::create_symlink(folder_ / "secret.raw", folder_ / "set/link.raw");
   fs::create_directory_symlink(folder_.path(), folder_ / "set/up");
-  for (const std::string data :
-       {"../secret.raw", "below/../../secret.raw", "link.raw", "up/secret.raw", "/etc/passwd",
-        "../none.raw", "..", (folder_ / "secret.raw").c_str()}) {
+  for (const std::string& data : std::vector<std::string>{
+           "../secret.raw", "below/../../secret.raw", "link.raw", "up/secret.raw", "/etc/passwd",
+           "../none.raw", "..", (folder_ / "secret.raw").string()}) {
     SCOPED_TRACE(data);
     for (const fs::path& header : {nhdr(data), mhd(data)}) {
       expect_refused([&] { read_image(header); }, "leads out of its own folder");

@@ -77,7 +77,7 @@ TEST_F(MetaImageTest, RefusesNumbersThatAreNoPlace) {
     return meta_fields().with("TransformMatrix", matrix);
   };
   expect_image_refused(meta(turned("1 0 0 0 1 0 0 0")), "expected 9 numbers");
-  expect_image_refused(meta(turned("1 0 0 nan 1 0 0 0 1")), "nan");
+  expect_image_refused(meta(turned("1 0 0 nan 1 0 0 0 1")), "NaN");
   expect_image_refused(meta(turned("2 0 0 0 1 0 0 0 1")), "has length 2, expected 1");
   expect_image_refused(meta(turned("1 0 0 1 0 0 0 0 1")), "singular");
   expect_image_refused(meta(turned("1 0 0 0.6 0.8 0 0 0 1")), "sheared");
@@ -98,6 +98,8 @@ TEST_F(MetaImageTest, AMatrixThatItsLettersContradictIsToldOf) {
   EXPECT_THAT(lettered("1 0 0 0 1 0 0 0 1", "RAS"),
               AllOf(HasSubstr("LPS"), HasSubstr("RAS"), HasSubstr("the matrix is used")));
   EXPECT_THAT(lettered("0 0 1 1 0 0 0 1 0", "LPS"), HasSubstr("the matrix is used"));
+  // Letters cannot say what lies between axes.
+  EXPECT_EQ(lettered("0.6 0.8 0 -0.8 0.6 0 0 0 1", "RAI"), "");
 }
 
 TEST_F(MetaImageTest, ACenterOfRotationMattersOnlyWithARotation) {

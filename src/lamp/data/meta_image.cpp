@@ -140,14 +140,16 @@ void read_origin(Geometry& grid, const TextHeader& header) {
   std::copy(origin.begin(), origin.end(), grid.origin_mm.begin());
 }
 
-// The letters of the sides to which the axes run, nearest first, as in "LPS".
+// The letters of the sides to which the axes run, as in "LPS"; none for axes that lie between.
 std::string sides_of(const Matrix3& direction, bool opposite) {
+  constexpr double kClearly = 0.9;
   std::string sides;
   for (int axis = 0; axis < 3; ++axis) {
     const Vector3 along = column(direction, axis);
     int most = 0;
     for (int r = 1; r < 3; ++r)
       if (std::abs(along[r]) > std::abs(along[most])) most = r;
+    if (!(std::abs(along[most]) > kClearly)) return "";
     sides += ((along[most] > 0) != opposite ? "LPS" : "RAI")[most];
   }
   return sides;
@@ -159,7 +161,7 @@ void compare_orientation(const Geometry& grid, const TextHeader& header) {
   std::transform(word.begin(), word.end(), word.begin(), ::toupper);
   if (word.size() != 3 || word.find_first_not_of("RLAPSI") != std::string::npos) return;
   const std::string to = sides_of(grid.direction, false), from = sides_of(grid.direction, true);
-  if (word == to || word == from) return;
+  if (to.empty() || word == to || word == from) return;
   warn(header, "its matrix puts the axes along " + to + " (from " + from +
                    "), its AnatomicalOrientation says " + word + "; the matrix is used");
 }
