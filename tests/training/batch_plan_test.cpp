@@ -136,7 +136,7 @@ TEST(PatchSamplerTest, WholeVolumesOfDifferentSizesFormABatch) {
 
 TEST(PatchSamplerTest, ABatchOfEqualVolumesKeepsItsBytes) {
   const Patch patch{torch::ones({1, 2, 3, 4}), torch::full({2, 3, 4}, 255).to(torch::kUInt8)};
-  const Batch batch = collate({patch, patch}, {{}, {}}, {2, 3, 4});
+  const Batch batch = collate({patch, patch}, {{}, {}});
   EXPECT_EQ(batch.label.scalar_type(), torch::kUInt8);
   const Patch moved{patch.image, patch.label.to(torch::kInt16).index_put_({0, 0, 0}, -1)};
   const Batch mixed = collate({patch, moved}, {{}, {}});
@@ -164,26 +164,42 @@ TEST(PatchSamplerTest, WhatNoScanShowedIsNeitherCountedNorDrawn) {
   EXPECT_THROW(index_foreground(sample, 3), c10::Error);
 }
 
-// The filling comes last: the network sees the same beyond the end of a mirrored volume as it would
-// if the scan had been taken so.
-TEST(BatchPlanTest, PatchesAreFilledAfterTheyWereAugmented) {
-  const testing::TemporaryFolder folder;
+// Patches longer than the volumes are as long as the longest of the batch. The filling comes last:
+// the network sees the same beyond the end of a mirrored volume as if it had been scanned so.
+TEST(BatchPlanTest, PatchesAreFilledUpToTheLargestAfterTheyWereAugmented) {
+  const testing::TemporaryFolder folder;  // volumes of 20 ... 22 x 20 x 21 voxels
   CaseStore store(read_dataset(testing::write_ball_dataset(folder.path(), 3)), {},
                   {.limit_bytes = 1 << 26});
-  const StageConfig stage = {.patch = std::array<std::int64_t, 3>{32, 24, 40}, .batch = 3};
+  const StageConfig stage = {.patch = std::array<std::int64_t, 3>{32, 12, 40}, .batch = 3};
   const Json parts = {{"flip", {{"probability", 1}, {"axes", {"x", "z"}}}}};
+  const Batch plain = BatchPlan(stage, 0, false, 1, {0, 1, 2}).make(0, store);
+  EXPECT_EQ(plain.image.sizes(), (std::vector<std::int64_t>{3, 1, 22, 12, 21}));
   const Batch batch = BatchPlan(stage, 0, false, 1, {0, 1, 2},
                                 Augmenter(parse_augment_config(parts), store.dataset().labels))
                           .make(0, store);
-  EXPECT_EQ(batch.image.sizes(), (std::vector<std::int64_t>{3, 1, 40, 24, 32}));
+  ASSERT_EQ(batch.image.sizes(), plain.image.sizes());
   const auto cases = BatchPlan(stage, 0, false, 1, {0, 1, 2}).cases_of(0);
   for (std::size_t i = 0; i < 3; ++i) {
-    const auto sample = store.get(cases[i]);
-    const torch::Tensor label = sample->label.flip({0, 2});
+    const std::int64_t depth = store.get(cases[i])->label.size(0);
     const auto n = static_cast<std::int64_t>(i);
-    EXPECT_TRUE(
-        torch::equal(batch.image[n], extend_scan(sample->image().flip({1, 3}), {40, 24, 32})));
-    EXPECT_TRUE(torch::equal(batch.label[n], extend_labels(label, {40, 24, 32})));
+    const torch::Tensor image = plain.image[n].narrow(1, 0, depth).flip({1, 3});
+    const torch::Tensor label = plain.label[n].narrow(0, 0, depth).flip({0, 2});
+    EXPECT_TRUE(torch::equal(batch.image[n], extend_scan(image, {22, 12, 21})));
+    EXPECT_TRUE(torch::equal(batch.label[n].to(torch::kInt16),
+                             extend_labels(label.to(torch::kInt16), {22, 12, 21})));
+    EXPECT_EQ(batch.label[n].eq(-1).sum().item<std::int64_t>(), (22 - depth) * 12 * 21);
+  }
+}
+
+TEST(BatchPlanTest, APatchLongerThanTheVolumesGivesTheVolumes) {
+  const testing::TemporaryFolder folder;
+  CaseStore store(read_dataset(testing::write_ball_dataset(folder.path(), 1)), {},
+                  {.limit_bytes = 1 << 26});
+  const Batch whole = BatchPlan({.batch = 1}, 0, false, 1, {0}).make(0, store);
+  for (const auto& patch : {std::array<std::int64_t, 3>{21, 20, 20}, {22, 20, 20}, {90, 80, 70}}) {
+    const Batch batch = BatchPlan({.patch = patch, .batch = 1}, 0, false, 1, {0}).make(0, store);
+    EXPECT_TRUE(torch::equal(batch.image, whole.image));
+    EXPECT_TRUE(torch::equal(batch.label, whole.label));
   }
 }
 

@@ -1,6 +1,7 @@
-// What lies beyond the end of a scan. A network may need more room than a scan has: patches and
-// windows larger than the volume, batches of unequal volumes, strides, moved and sheared grids.
-// Training and inference show it the same there: the scan's last values, repeated. What is shown
+// What lies beyond the end of a scan. A network may need more room than a scan has: batches of
+// unequal volumes, strides, moved and sheared grids. (Patches and windows that are longer than the
+// volume are as long as the volume.) Training and inference show it the same there: the scan's last
+// values, repeated. What is shown
 // is no truth, though, so its label is kNoScan, and no loss, metric, sampling or statistic counts
 // it. (Batch norm does see it, as in the paper.)
 #pragma once

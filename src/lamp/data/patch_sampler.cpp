@@ -115,11 +115,10 @@ Patch draw_patch(const TrainingCase& sample, const PatchOptions& options, Random
   return options.size ? fill_patch(patch, zyx(*options.size)) : patch;
 }
 
-Batch collate(const std::vector<Patch>& patches, std::vector<std::vector<int>> annotated,
-              const Zyx& least) {
+Batch collate(const std::vector<Patch>& patches, std::vector<std::vector<int>> annotated) {
   TORCH_CHECK(!patches.empty() && patches.size() == annotated.size(),
               "a batch needs one annotation entry a patch");
-  Zyx size = least;
+  Zyx size = {0, 0, 0};
   for (const Patch& patch : patches)
     for (int axis = 0; axis < 3; ++axis) size[axis] = std::max(size[axis], patch.label.size(axis));
   std::vector<torch::Tensor> images, labels;

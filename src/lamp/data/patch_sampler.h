@@ -58,8 +58,8 @@ struct Patch {
 Patch cut_patch(const TrainingCase& sample, const PatchOptions& options, Random& random);
 
 // Grows a patch to `size` (d, h, w) where it is smaller: image by repetition, label by kNoScan. It
-// comes after augmentation, so that a mirrored or turned patch is filled like any other image, as
-// windows of a mirrored image are, and noise and gamma see the scan alone.
+// comes after augmentation, so that a mirrored or turned patch is filled like any other image, and
+// noise and gamma see the scan alone.
 Patch fill_patch(const Patch& patch, const std::array<std::int64_t, 3>& size);
 
 // cut_patch, filled up to the size that was asked for.
@@ -72,9 +72,8 @@ struct Batch {
   std::vector<std::vector<int>> annotated;  // one entry a sample, as in TrainingCase
 };
 
-// Fills every patch up to the largest of them and to `least` (d, h, w). Labels are int16 where one
-// of them is.
-Batch collate(const std::vector<Patch>& patches, std::vector<std::vector<int>> annotated,
-              const std::array<std::int64_t, 3>& least = {0, 0, 0});
+// Fills every patch up to the largest of them, and no further: patches that ask for more than any
+// volume has are as large as the volumes. Labels are int16 where one of them is.
+Batch collate(const std::vector<Patch>& patches, std::vector<std::vector<int>> annotated);
 
 }  // namespace lamp

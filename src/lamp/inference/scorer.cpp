@@ -165,13 +165,8 @@ std::int64_t Scorer::need(const PreparedImage& image, const Plan& plan) const {
   std::int64_t work = image_bytes;
   // Windows: the sum of scores, the sum of weights, and some windows' images, scores and weights.
   const std::int64_t window_voxels = plan.size[0] * plan.size[1] * plan.size[2];
-  if (!plan.whole) {
-    const auto volume = size_of(image.voxels);
-    std::int64_t extended = 1;  // voxels of the volume, up to the window where that is larger
-    for (std::size_t axis = 0; axis < 3; ++axis)
-      extended *= std::max(volume[axis], plan.size[axis]);
-    work += (extended + windows_at_once() * window_voxels) * (classes_ + 1) * 4;
-  }
+  if (!plan.whole)
+    work += scores + network_voxels * 4 + windows_at_once() * (classes_ + 1) * window_voxels * 4;
   if (averages()) work += 2 * scores;  // the sum of probabilities, and one pass's softmax
   work = passes(plan) + cases * work;
   if (!devices_.front().is_cpu()) return work;

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <vector>
 
-#include "lamp/base/beyond_scan.h"
 #include "lamp/base/errors.h"
 
 namespace lamp {
@@ -108,15 +107,16 @@ Blend parse_blend(const std::string& text) {
 torch::Tensor sliding_window(const torch::Tensor& image, const WindowOptions& options,
                              const Predictor& predictor) {
   check(image, options);
-  const Triple window = {options.size[2], options.size[1], options.size[0]};
-  const torch::Tensor padded = extend_scan(image, window);
-  const std::vector<Triple> places = window_starts(padded, window, options.overlap);
-  Blender blender(padded, window, options.blend);
+  const Triple window = {std::min(options.size[2], image.size(1)),
+                         std::min(options.size[1], image.size(2)),
+                         std::min(options.size[0], image.size(3))};
+  const std::vector<Triple> places = window_starts(image, window, options.overlap);
+  Blender blender(image, window, options.blend);
   const auto batch = static_cast<std::size_t>(options.batch);
   for (std::size_t first = 0; first < places.size(); first += batch) {
     const std::size_t last = std::min(first + batch, places.size());
     std::vector<torch::Tensor> windows;
-    for (std::size_t i = first; i < last; ++i) windows.push_back(cut(padded, places[i], window));
+    for (std::size_t i = first; i < last; ++i) windows.push_back(cut(image, places[i], window));
     const torch::Tensor scores = predictor(torch::stack(windows));
     TORCH_CHECK(scores.dim() == 5 && scores.size(0) == static_cast<std::int64_t>(last - first) &&
                     scores.sizes().slice(2) == windows[0].sizes().slice(1),
@@ -124,7 +124,7 @@ torch::Tensor sliding_window(const torch::Tensor& image, const WindowOptions& op
     for (std::size_t i = first; i < last; ++i)
       blender.add(scores[static_cast<std::int64_t>(i - first)], places[i]);
   }
-  return cut(blender.mean(), {0, 0, 0}, {image.size(1), image.size(2), image.size(3)}).contiguous();
+  return blender.mean();
 }
 
 }  // namespace lamp

@@ -1,6 +1,6 @@
 // A volume too large for one forward pass, covered by overlapping windows whose scores are blended.
 // Gives what MONAI's sliding_window_inference gives, so that models and papers can be compared,
-// except where a window is larger than the volume (MONAI adds zeros on both sides).
+// except where a window is longer than the volume (MONAI adds zeros on both sides).
 #pragma once
 
 #include <torch/types.h>
@@ -31,9 +31,10 @@ struct WindowOptions {
   std::int64_t batch = 1;  // windows in one call of the predictor
 };
 
-// image [C, D, H, W] -> blended scores [K, D, H, W] float32 on the image's device. Where the window
-// is larger than the image, the image is extended as training's patches are (base/beyond_scan.h),
-// and the scores of what was added are cut off again.
+// image [C, D, H, W] -> blended scores [K, D, H, W] float32 on the image's device. A window that is
+// longer than the image is as long as the image, as training's patches are: nothing is filled that
+// the network's own strides do not ask for (Network::pad), so that one window over the whole image
+// gives the whole image's scores.
 // Needs one accumulator and one weight map, however many windows there are. Passes on what the
 // predictor throws. Thread-safe if the predictor is.
 torch::Tensor sliding_window(const torch::Tensor& image, const WindowOptions& options,

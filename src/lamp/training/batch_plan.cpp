@@ -68,9 +68,7 @@ Batch BatchPlan::make(std::int64_t step, CaseStore& store) const {
     annotated.push_back(sample->annotated);
     if (augmenter_) patches.back() = augmenter_->augment(patches.back(), annotated.back(), change);
   }
-  const auto& size = options_.size;
-  if (!size) return collate(patches, std::move(annotated));
-  return collate(patches, std::move(annotated), {(*size)[2], (*size)[1], (*size)[0]});
+  return collate(patches, std::move(annotated));
 }
 
 }  // namespace lamp
