@@ -318,7 +318,9 @@ class RefusedResumeTest : public ::testing::Test {
     EXPECT_EQ(testing::contents_of(run_), before) << message;
     return message;
   }
-  std::string refused(const std::string& setting) { return refused({.settings = {setting}}); }
+  std::string refused(const std::string& setting) {
+    return refused(TrainRequest{.settings = {setting}});
+  }
 
   testing::TemporaryFolder folder_;
   fs::path run_ = folder_ / "run";
