@@ -148,7 +148,8 @@ TEST(ResumeRulesTest, EveryKeyOfTheConfigurationIsDecidedAndKept) {
       ASSERT_FALSE(changes.empty()) << key;
       EXPECT_THAT(changes.front(), HasSubstr(key));
     } else {
-      EXPECT_THAT(message, AllOf(HasSubstr("\"" + key + "\""), HasSubstr(dump_json(value, -1)),
+      EXPECT_THAT(message, AllOf(HasSubstr("\"" + key + "\""),
+                                 HasSubstr(value.is_null() ? "not set" : dump_json(value, -1)),
                                  HasSubstr(dump_json(other, -1)), HasSubstr("another run folder")));
     }
   }
@@ -318,7 +319,9 @@ class RefusedResumeTest : public ::testing::Test {
     EXPECT_EQ(testing::contents_of(run_), before) << message;
     return message;
   }
-  std::string refused(const std::string& setting) { return refused({.settings = {setting}}); }
+  std::string refused(const std::string& setting) {
+    return refused(TrainRequest{.settings = {setting}});
+  }
 
   testing::TemporaryFolder folder_;
   fs::path run_ = folder_ / "run";
