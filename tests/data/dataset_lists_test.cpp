@@ -126,6 +126,15 @@ TEST_F(DatasetListsTest, TheSameVoxelsUnderTwoNamesAreFoundInAnyFile) {
     EXPECT_EQ(report.faults[0].what, "a leak");
     EXPECT_THAT(report.faults[0].file, HasSubstr(other));
   }
+  // An image that was drawn by two people is no copy that slipped in.
+  fs::copy_file(folder_ / "imagesTr/c0.nii.gz", folder_ / "copy.nii.gz",
+                fs::copy_options::overwrite_existing);
+  fs::copy_file(folder_ / "labelsTr/c0.nii.gz", folder_ / "same.nii.gz");
+  for (const char* other : {"same.nii.gz", "labelsTr/c1.nii.gz"}) {
+    write_list(entry("c0", "c0"),
+               R"(, "test": [{"image": "copy.nii.gz", "label": ")" + std::string(other) + "\"}]");
+    EXPECT_EQ(check_dataset(folder_).ok(), other != std::string("same.nii.gz")) << other;
+  }
   fs::copy_file(folder_ / "imagesTr/c0.nii.gz", folder_ / "imagesTr/twin.nii.gz");
   fs::copy_file(folder_ / "labelsTr/c0.nii.gz", folder_ / "labelsTr/twin.nii.gz");
   write_list(entry("c0", "c0") + "," + entry("twin", "twin"));

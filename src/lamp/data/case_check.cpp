@@ -245,6 +245,11 @@ class CaseChecker {
     if (image_looks_like_label())
       result_.notes.push_back("the image of " + entry_.name +
                               " holds only values of labels; is it a label map?");
+    if (counts.size() > 1) {
+      VoxelFingerprint fingerprint;
+      fingerprint.add(label->voxels.to(torch::kInt32));
+      result_.label_fingerprint = fingerprint.text();
+    }
     if (counts.size() == 1 && counts.begin()->first == 0) {
       result_.notes.push_back(entry_.name + " has no foreground (a negative case)");
       return;

@@ -14,7 +14,8 @@ struct CaseResult {
   std::vector<DatasetFault> faults;
   std::vector<std::string> notes;
   std::vector<LeftOut> ignored;  // beside the slices of its DICOM folders
-  std::string fingerprint;       // of the image's voxels; empty if unread or all of one value
+  // Of the image's and the label's voxels; empty if unread or all of one value.
+  std::string fingerprint, label_fingerprint;
 };
 
 struct CheckSetting {

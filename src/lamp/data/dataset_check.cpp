@@ -27,9 +27,9 @@ namespace fs = std::filesystem;
 namespace {
 
 // Cases differ much in size, so each thread takes the next one that is free. Results stay in order.
-// Returns the fingerprint of each case's image.
-std::vector<std::string> check_cases(const std::vector<PlacedCase>& jobs,
-                                     const CheckSetting& setting, CheckReport& report) {
+// Returns the fingerprints of their images and labels.
+ImageKeys check_cases(const std::vector<PlacedCase>& jobs, const CheckSetting& setting,
+                      CheckReport& report) {
   std::vector<CaseResult> results(jobs.size());
   std::atomic<std::size_t> next = 0;
   std::mutex mutex;
@@ -49,9 +49,10 @@ std::vector<std::string> check_cases(const std::vector<PlacedCase>& jobs,
     for (std::int64_t thread = begin; thread < end; ++thread) work();
   });
   if (stopped()) throw_if_interrupted("nothing was changed");
-  std::vector<std::string> fingerprints;
+  ImageKeys fingerprints{.same = "the same voxels", .images = {}, .labels = {}};
   for (CaseResult& result : results) {
-    fingerprints.push_back(std::move(result.fingerprint));
+    fingerprints.images.push_back(std::move(result.fingerprint));
+    fingerprints.labels.push_back(std::move(result.label_fingerprint));
     report.cases.push_back(std::move(result.facts));
     std::move(result.faults.begin(), result.faults.end(), std::back_inserter(report.faults));
     std::move(result.notes.begin(), result.notes.end(), std::back_inserter(report.notes));
@@ -172,9 +173,9 @@ CheckReport check_dataset(const fs::path& folder_or_json, const CheckOptions& op
     append(report.notes, findings.notes);
     std::vector<PlacedCase> cases = placed_cases(dataset);
     if (!options.with_tests) cases.resize(cases.size() - dataset.test.size());  // they come last
-    const std::vector<std::string> fingerprints =
+    const ImageKeys fingerprints =
         check_cases(cases, {.dataset = dataset, .labelled = true, .read = options.read}, report);
-    report_twins(cases, fingerprints, "the same voxels", findings);
+    report_twins(cases, fingerprints, findings);
     append(report.faults, findings.faults);
     append(report.notes, findings.notes);
     if (dataset.channels.empty()) check_channels(cases, report);

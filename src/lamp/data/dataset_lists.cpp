@@ -122,22 +122,27 @@ std::vector<PlacedCase> placed_cases(const Dataset& dataset) {
   return cases;
 }
 
-void report_twins(const std::vector<PlacedCase>& cases, const std::vector<std::string>& keys,
-                  const std::string& same, ListFindings& findings) {
+void report_twins(const std::vector<PlacedCase>& cases, const ImageKeys& keys,
+                  ListFindings& findings) {
   std::unordered_map<std::string, std::size_t> first;
   for (std::size_t i = 0; i < cases.size(); ++i) {
-    if (keys[i].empty()) continue;
-    const auto [other, is_new] = first.try_emplace(keys[i], i);
-    if (is_new || !findings.twins.emplace(other->second, i).second) continue;
-    const PlacedCase &a = cases[other->second], &b = cases[i];
-    if (is_leak(a, b))
+    if (keys.images[i].empty()) continue;
+    const auto [other, is_new] = first.try_emplace(keys.images[i], i);
+    const std::size_t j = other->second;
+    if (is_new || !findings.twins.emplace(j, i).second) continue;
+    const PlacedCase &a = cases[j], &b = cases[i];
+    const bool drawn_twice = !keys.labels.empty() && !keys.labels[i].empty() &&
+                             !keys.labels[j].empty() && keys.labels[i] != keys.labels[j];
+    const std::string pair = place_text(a) + " and " + place_text(b);
+    if (is_leak(a, b) && !drawn_twice)
       findings.faults.push_back({.file = b.entry->images.front().string(),
                                  .what = "a leak",
-                                 .found = same + " in " + place_text(a) + " and " + place_text(b),
+                                 .found = keys.same + " in " + pair,
                                  .expected = "no image on both sides",
                                  .fix = "take one of them out, or scores tell nothing"});
     else
-      findings.notes.push_back(place_text(a) + " and " + place_text(b) + " have " + same);
+      findings.notes.push_back(pair + " have " + keys.same +
+                               (drawn_twice ? " and different labels" : ""));
   }
 }
 
@@ -154,7 +159,7 @@ ListFindings check_lists(const Dataset& dataset) {
     note_equal_channels(*cases[i].entry, files, findings);
     keys.push_back(image_key(files));
   }
-  report_twins(cases, keys, "one image file", findings);
+  report_twins(cases, {.same = "one image file", .images = keys, .labels = {}}, findings);
   check_label_files(cases, keys, images, findings);
   note_equal_names(cases, findings);
   return findings;

@@ -36,9 +36,16 @@ ListFindings check_lists(const Dataset& dataset);
 // Throws the first fault of check_lists, for commands that go on with sound lists only.
 void refuse_faulty_lists(const Dataset& dataset);
 
-// Cases with equal keys show the same image: a fault if it is a leak, else a note, unless
-// `findings` has the pair. Empty keys are unknown. `same`: "the same voxels".
-void report_twins(const std::vector<PlacedCase>& cases, const std::vector<std::string>& keys,
-                  const std::string& same, ListFindings& findings);
+// By which images are compared: equal keys mean the same image, empty ones that it is unknown.
+struct ImageKeys {
+  std::string same;                 // what twins have in common: "the same voxels"
+  std::vector<std::string> images;  // of each case
+  std::vector<std::string> labels;  // of each case, if labels count: where two of one image differ,
+                                    // it was drawn twice, and no copy that slipped in
+};
+
+// A fault if it is a leak, else a note, unless `findings` has the pair.
+void report_twins(const std::vector<PlacedCase>& cases, const ImageKeys& keys,
+                  ListFindings& findings);
 
 }  // namespace lamp

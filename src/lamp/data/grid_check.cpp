@@ -101,12 +101,14 @@ std::string distance_text(const Geometry& a, const Geometry& b) {
 }
 
 void check_same_grid(const FileGrid& found, const FileGrid& image) {
-  if (corner_distance_voxels(image.grid, found.grid) <= kSameGridVoxels) return;
+  const double voxels = corner_distance_voxels(image.grid, found.grid);
+  if (voxels <= kSameGridVoxels) return;
   const std::string distance = distance_text(image.grid, found.grid);
   throw InputError("another grid than its image", found.file.string(),
-                   "found " + grid_text(found.grid) + ", expected " + grid_text(image.grid) +
-                       " as in " + image.file.string() + (distance.empty() ? "" : ", " + distance) +
-                       "; resample it onto that grid");
+                   "found " + grid_text(found.grid) +
+                       (distance.empty() ? "" : ", up to " + fixed(voxels, 3) + " voxels away") +
+                       ", expected " + grid_text(image.grid) + " as in " + image.file.string() +
+                       (distance.empty() ? "" : ", " + distance) + "; resample it onto that grid");
 }
 
 std::optional<std::int64_t> checked_product(const std::vector<std::int64_t>& factors) {

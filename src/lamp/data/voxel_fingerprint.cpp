@@ -17,7 +17,7 @@ void VoxelFingerprint::add(std::uint64_t word) {
 }
 
 void VoxelFingerprint::add(const torch::Tensor& voxels) {
-  TORCH_CHECK(voxels.scalar_type() == torch::kFloat32, "a fingerprint is of float32 voxels");
+  TORCH_CHECK(voxels.element_size() == 4, "a fingerprint is of voxels of four bytes");
   const torch::Tensor values = voxels.contiguous();
   for (const std::int64_t size : values.sizes()) add(static_cast<std::uint64_t>(size));
   const auto* bytes = static_cast<const char*>(values.const_data_ptr());

@@ -12,7 +12,7 @@ namespace lamp {
 
 class VoxelFingerprint {
  public:
-  // float32 [C, D, H, W]; the order counts.
+  // [C, D, H, W] of four bytes each (float32, int32); the order counts.
   void add(const torch::Tensor& voxels);
   std::string text() const;  // 32 hexadecimal digits
 
