@@ -8,6 +8,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <limits>
+
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
 #include "support/temporary_folder.h"
@@ -52,6 +54,11 @@ TEST_F(OwnOutputTest, WhatIsNotThereMayBeWrittenAndCheckWritesNothing) {
 
 TEST_F(OwnOutputTest, JsonOfTheSameWriterIsReplacedAndNoOther) {
   write_file(folder_ / "own.json", dump_json(written_by("lamp plan", {{"a", 1}})));
+  EXPECT_EQ(refusal(json("own.json")), "");
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  const double infinity = std::numeric_limits<double>::infinity();
+  const Json undefined = {{"a", nan}, {"\"NaN\\", {infinity, -infinity, "NaN", "\\\""}}};
+  write_file(folder_ / "own.json", dump_json(written_by("lamp plan", undefined)));
   EXPECT_EQ(refusal(json("own.json")), "");
   for (const char* text : {"{}", "", "[\"written_by\", \"lamp plan\"]",
                            "{\"written_by\": \"lamp segment\"}", "{\"written_by\": \"lamp plan\"",

@@ -60,6 +60,13 @@ TEST(TextTest, AMemoryOfAFewBytesLacksItsUnit) {
     EXPECT_THROW(parse_memory(text, "--device-memory"), UsageError) << text;
 }
 
+TEST(TextTest, CountsInTheNounsPlural) {
+  EXPECT_EQ(counted(1, "micro-batch"), "1 micro-batch");
+  EXPECT_EQ(counted(2, "micro-batch"), "2 micro-batches");
+  EXPECT_EQ(counted(2, "epoch"), "2 epochs");
+  EXPECT_EQ(counted(0, "step"), "0 steps");
+}
+
 TEST(TextTest, BitsAreNoBytes) {
   EXPECT_EQ(parse_bandwidth("50GB/s", "x"), 50e9);
   EXPECT_EQ(parse_bandwidth("50Gb/s", "x"), 50e9 / 8);

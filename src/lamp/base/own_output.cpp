@@ -12,6 +12,7 @@
 #include <ctime>
 #include <fstream>
 #include <set>
+#include <string_view>
 
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
@@ -71,12 +72,28 @@ fs::path folder_of(const fs::path& file) {
   return file.has_parent_path() ? file.parent_path() : fs::path(".");
 }
 
+// NaN, Infinity and -Infinity outside of strings, which dump_json() writes and no parser takes,
+// become 0. (The length stays: spaces fill the rest.)
+std::string with_defined_numbers(std::string text) {
+  bool inside = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '"') inside = !inside;
+    if (inside && text[i] == '\\') ++i;  // whatever is escaped
+    if (inside) continue;
+    for (const std::string_view word : {"NaN", "Infinity", "-Infinity"})
+      if (text.compare(i, word.size(), word) == 0)
+        text.replace(i, word.size(), "0" + std::string(word.size() - 1, ' '));
+  }
+  return text;
+}
+
 }  // namespace
 
 OwnTest own_json(std::string writer) {
   return [writer = std::move(writer)](const fs::path& file) {
     try {
-      const Json found = parse_json(read_file(file, kLargestJson), file.string());
+      const Json found =
+          parse_json(with_defined_numbers(read_file(file, kLargestJson)), file.string());
       return found.is_object() && found.value(kWrittenBy, Json()) == Json(writer);
     } catch (const Error&) {
       return false;
@@ -186,9 +203,10 @@ void OutputList::check_contents() {
   std::size_t foreign = 0;
   seen_.clear();
   for (const PlannedOutput& output : outputs_) {
-    throw_if_interrupted("nothing was written");
     const auto found = seen_[output.file] = stamp_of(output);
-    if (!found || output.is_own(output.file)) continue;
+    if (!found) continue;
+    throw_if_interrupted("nothing was written");  // large volumes take their time
+    if (output.is_own(output.file)) continue;
     if (first == nullptr) first = &output;
     ++foreign;
   }

@@ -41,7 +41,7 @@ std::string bytes_in_units(std::int64_t bytes, double (*rounded)(double)) {
 }  // namespace
 
 std::string counted(std::int64_t count, const std::string& noun) {
-  const bool hisses = noun.ends_with("ch");
+  const bool hisses = noun.ends_with("ch") && noun != "epoch";
   return std::to_string(count) + " " + noun + (count == 1 ? "" : hisses ? "es" : "s");
 }
 

@@ -1,6 +1,8 @@
 // Predictions against memory, then a search for what would fit.
 #include "lamp/training/fit_check.h"
 
+#include <c10/core/InferenceMode.h>
+
 #include <algorithm>
 #include <functional>
 #include <memory>
@@ -265,6 +267,7 @@ std::optional<std::string> step_fault(const PlanOptions& options, const std::str
 }
 
 NetworkCosts forward_costs(const NetConfig& net, const Size& size, bool halve) {
+  const c10::InferenceMode with_gradients(false);  // the caller may be predicting
   const PlanOptions options{.net = net, .input = size};
   const NetworkCosts costs = shape_costs_of(options, shapes_of(options))({.samples = 1});
   return halve ? halved(costs) : costs;
