@@ -74,7 +74,7 @@ std::string distinct_values(const torch::Tensor& voxels) {
 
 class CaseChecker {
  public:
-  CaseChecker(const Case& entry, const CheckSetting& setting, CaseResult& result)
+  CaseChecker(const Case& entry, const CheckSetting& setting, CheckedCase& result)
       : entry_(entry), dataset_(setting.dataset), options_(setting.read), result_(result) {
     options_.refuse_nan = false;  // they are counted
   }
@@ -276,7 +276,7 @@ class CaseChecker {
   const Case& entry_;
   const Dataset& dataset_;
   ReadOptions options_;
-  CaseResult& result_;
+  CheckedCase& result_;
   std::optional<Geometry> grid_;  // of the first image that could be read
   bool whole_ = true;             // are all values of the image whole numbers?
   VoxelFingerprint fingerprint_;
@@ -284,8 +284,8 @@ class CaseChecker {
 
 }  // namespace
 
-CaseResult check_case(const Case& entry, const CheckSetting& setting) {
-  CaseResult result;
+CheckedCase check_case(const Case& entry, const CheckSetting& setting) {
+  CheckedCase result;
   result.facts.name = entry.name;
   if (setting.labelled) result.facts.annotated = annotated_ids(entry, setting.dataset);
   CaseChecker(entry, setting, result).run(setting.labelled);

@@ -9,7 +9,7 @@
 
 namespace lamp {
 
-struct CaseResult {
+struct CheckedCase {
   CaseFacts facts;  // but for the split
   std::vector<DatasetFault> faults;
   std::vector<std::string> notes;
@@ -25,6 +25,6 @@ struct CheckSetting {
 };
 
 // Reads each file once. Never throws for a fault.
-CaseResult check_case(const Case& entry, const CheckSetting& setting);
+CheckedCase check_case(const Case& entry, const CheckSetting& setting);
 
 }  // namespace lamp

@@ -30,7 +30,7 @@ namespace {
 // Returns the fingerprints of their images and labels.
 ImageKeys check_cases(const std::vector<PlacedCase>& jobs, const CheckSetting& setting,
                       CheckReport& report) {
-  std::vector<CaseResult> results(jobs.size());
+  std::vector<CheckedCase> results(jobs.size());
   std::atomic<std::size_t> next = 0;
   std::mutex mutex;
   Progress progress("checking", static_cast<std::int64_t>(jobs.size()));
@@ -50,7 +50,7 @@ ImageKeys check_cases(const std::vector<PlacedCase>& jobs, const CheckSetting& s
   });
   if (stopped()) throw_if_interrupted("nothing was changed");
   ImageKeys fingerprints{.same = "the same voxels", .images = {}, .labels = {}};
-  for (CaseResult& result : results) {
+  for (CheckedCase& result : results) {
     fingerprints.images.push_back(std::move(result.fingerprint));
     fingerprints.labels.push_back(std::move(result.label_fingerprint));
     report.cases.push_back(std::move(result.facts));
