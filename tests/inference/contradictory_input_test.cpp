@@ -29,6 +29,8 @@ class ContradictoryInputTest : public NiftiSamples {
   std::string contradictory() {
     Volume volume = straight();
     volume.geometry.spacing_mm = {1, 1, 1};
+    torch::manual_seed(0);
+    volume.voxels = torch::randn({1, 16, 20, 24});
     std::string bytes = bytes_of_file(volume);
     for (int axis = 1; axis <= 3; ++axis) bytes = changed(bytes, kPixdim + 4 * axis, 2.F);
     return file(bytes, "scan.nii").string();
