@@ -77,8 +77,18 @@ void prepare_run(const DiceCell& cell) {
   fs::remove(cell.run / kCopyMark, error);
 }
 
+// The stages that the earlier run has been through were trained as that run says, whatever this
+// condition would have used for them.
+void keep_begun_optimizers(Json& config, const fs::path& starts_run) {
+  const Json begun = read_json(starts_run / "config.json").value("curriculum", Json::array());
+  Json& stages = config["curriculum"];
+  for (std::size_t i = 0; i < std::min(begun.size(), stages.size()); ++i)
+    stages[i]["optimizer"] = begun[i].value("optimizer", Json());
+}
+
 void train_cell(const DiceCell& cell) {
   Json config = cell.condition.train;
+  if (!cell.starts_run.empty()) keep_begun_optimizers(config, cell.starts_run);
   config["seed"] = cell.seed;
   config["execution"]["device"] = cell.device;
   prepare_run(cell);
