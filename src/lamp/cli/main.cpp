@@ -10,6 +10,7 @@
 #include <exception>
 #include <iostream>
 #include <string>
+#include <string_view>
 #include <thread>
 
 #include "lamp/base/errors.h"
@@ -80,6 +81,20 @@ int flush_output(int exit_code) {
   }
   _exit(kExitRuntime);
 }
+
+// The libraries' own start may run out of memory before main() can catch anything; this is set
+// before any of them starts, and so may use nothing but system calls.
+[[noreturn]] void end_before_main() {
+  constexpr std::string_view kWords =
+      "lamp: out of memory while the program was loaded; allow it more (ulimit -v), 1 GB or more\n";
+  [[maybe_unused]] const auto written = write(STDERR_FILENO, kWords.data(), kWords.size());
+  _exit(kExitDoesNotFit);
+}
+
+void expect_little_memory() { std::set_terminate(end_before_main); }
+
+__attribute__((section(".preinit_array"),
+               used)) void (*const kBeforeLibraries)() = expect_little_memory;
 
 // What would make it fit, in the words of the command that ran.
 std::string smaller(int argc, char** argv) {
