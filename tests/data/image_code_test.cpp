@@ -6,8 +6,8 @@
 
 #include <cstring>
 
-#include "lamp/data/preprocess.h"
 #include "lamp/base/sha256.h"
+#include "lamp/data/preprocess.h"
 
 namespace lamp {
 namespace {
