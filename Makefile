@@ -18,7 +18,7 @@ demo: configure
 	scripts/demo $(BUILD)/lamp demo
 
 test: build
-	ctest --test-dir $(BUILD) --output-on-failure -LE long
+	ctest --test-dir $(BUILD) --output-on-failure -LE long -j $(JOBS)
 
 build: configure
 	cmake --build $(BUILD) -j $(JOBS)
