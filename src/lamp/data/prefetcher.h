@@ -75,8 +75,7 @@ class Prefetcher {
     if (returned_ >= options_.last) return std::nullopt;
     std::optional<Item>& slot = slot_of(returned_);
     changed_.wait(lock, [&slot] { return slot.has_value(); });
-    Item item = *std::move(slot);
-    slot.reset();
+    Item item = *std::exchange(slot, std::nullopt);
     ++returned_;
     lock.unlock();
     changed_.notify_all();
