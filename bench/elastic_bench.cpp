@@ -15,8 +15,8 @@
 #include <numbers>
 #include <vector>
 
+#include "lamp/augment/elastic.h"
 #include "lamp/base/json.h"
-#include "lamp/data/elastic.h"
 
 namespace lamp {
 namespace {

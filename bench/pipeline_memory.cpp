@@ -14,7 +14,7 @@
 #include "lamp/base/memory_counter.h"
 #include "lamp/nets/net_factory.h"
 #include "lamp/pipeline/pipeline.h"
-#include "lamp/planner/measured_costs.h"
+#include "lamp/profile/measured_costs.h"
 
 namespace {
 

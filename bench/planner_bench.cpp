@@ -7,7 +7,7 @@
 #include "lamp/base/json.h"
 #include "lamp/nets/net_factory.h"
 #include "lamp/planner/balance.h"
-#include "lamp/planner/shape_costs.h"
+#include "lamp/profile/shape_costs.h"
 
 namespace lamp {
 namespace {

@@ -12,6 +12,7 @@ function(lamp_module name)
   target_link_libraries(${target} PUBLIC ${arg_DEPS} ${arg_LINK} LibTorch::LibTorch
                         PRIVATE ${arg_PRIVATE_LINK})
   lamp_precompile(${target})
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ${LAMP_UNITY} UNITY_BUILD_BATCH_SIZE 16)
   set_property(GLOBAL APPEND PROPERTY LAMP_MODULES ${target})
 endfunction()
 
@@ -26,27 +27,30 @@ function(lamp_precompile target)
   target_precompile_headers(${target} REUSE_FROM lamp_pch)
 endfunction()
 
-# lamp_test(<file> LINK modules... [LABELS ...] [TIMEOUT s]): one GoogleTest program, each of its cases a CTest test.
-function(lamp_test file)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "TIMEOUT" "LINK;LABELS")
-  cmake_path(GET file STEM stem)
-  add_executable(${stem} ${file})
-  set_target_properties(${stem} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
+# lamp_tests(<room> SOURCES a_test.cpp... LINK modules... [LABELS ...] [TIMEOUT s]): one GoogleTest program <room>_tests,
+# each of its cases a CTest test. A program a room, since each is linked with torch and reads its headers.
+function(lamp_tests room)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "TIMEOUT" "SOURCES;LINK;LABELS")
+  set(target ${room}_tests)
+  add_executable(${target} ${arg_SOURCES})
+  set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests
+                                             UNITY_BUILD ${LAMP_UNITY} UNITY_BUILD_BATCH_SIZE 6)
   list(TRANSFORM arg_LINK PREPEND lamp_)
-  target_link_libraries(${stem} PRIVATE ${arg_LINK} LibTorch::LibTorch GTest::gmock GTest::gtest_main)
-  target_include_directories(${stem} PRIVATE ${PROJECT_SOURCE_DIR}/tests ${PROJECT_SOURCE_DIR}/src)
-  target_compile_definitions(${stem} PRIVATE LAMP_TEST_DATA="${PROJECT_SOURCE_DIR}/tests/reference"
-                                             LAMP_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
-                                             LAMP_PROGRAM="${PROJECT_BINARY_DIR}/lamp")
-  lamp_precompile(${stem})
-  lamp_relative_rpath(${stem} ${PROJECT_BINARY_DIR}/tests)
+  target_link_libraries(${target} PRIVATE ${arg_LINK} LibTorch::LibTorch GTest::gmock GTest::gtest_main)
+  target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR}/tests ${PROJECT_SOURCE_DIR}/src)
+  target_compile_definitions(${target} PRIVATE LAMP_TEST_DATA="${PROJECT_SOURCE_DIR}/tests/reference"
+                                               LAMP_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
+                                               LAMP_PYTHON="${LAMP_VENV}/bin/python"
+                                               LAMP_PROGRAM="${PROJECT_BINARY_DIR}/lamp")
+  lamp_precompile(${target})
+  lamp_relative_rpath(${target} ${PROJECT_BINARY_DIR}/tests)
   if(NOT arg_TIMEOUT)
     set(arg_TIMEOUT 300)
   endif()
   if(NOT arg_LABELS)
     set(arg_LABELS default)  # an empty value would swallow the next property's name
   endif()
-  gtest_discover_tests(${stem} DISCOVERY_TIMEOUT 60
+  gtest_discover_tests(${target} DISCOVERY_TIMEOUT 60
                        PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}" ENVIRONMENT OMP_NUM_THREADS=2)
 endfunction()
 

@@ -19,17 +19,24 @@ using Modules = std::set<std::string>;
 // include.
 const std::map<std::string, Modules> kTable = {
     {"base", {}},
+    {"volume", {"base"}},
+    {"formats", {"volume"}},
+    {"dataset", {"formats"}},
+    {"cases", {"dataset"}},
+    {"augment", {"cases"}},
+    {"convert", {"dataset"}},
+    {"phantoms", {"dataset"}},
     {"sequence", {"base"}},
-    {"data", {"base"}},
     {"objective", {"base"}},
     {"nets", {"sequence"}},
     {"pipeline", {"sequence"}},
     {"planner", {"pipeline"}},
-    {"evaluation", {"data", "objective"}},
-    {"report", {"pipeline", "data"}},
-    {"inference", {"planner", "nets", "data"}},
-    {"training", {"inference", "planner", "objective"}},
-    {"experiment", {"training", "evaluation", "report"}},
+    {"profile", {"planner"}},
+    {"evaluation", {"dataset", "objective"}},
+    {"report", {"pipeline"}},
+    {"inference", {"profile", "nets", "cases"}},
+    {"training", {"inference", "augment", "objective"}},
+    {"experiment", {"training", "evaluation", "report", "convert", "phantoms"}},
 };
 
 Modules reachable(const std::string& module) {
@@ -74,6 +81,62 @@ TEST(LayeringTest, SeesAForbiddenInclude) {
   std::ofstream(root / "nets" / "bad.h") << "#include \"lamp/training/trainer.h\"\n";
   EXPECT_EQ(violations(root).size(), 1U);
   fs::remove_all(root);
+}
+
+// Definitions of types outside anonymous namespaces, by name: two of one name in two libraries are
+// one type to the linker, which keeps whichever it meets first.
+std::map<std::string, std::vector<std::string>> types_by_name(const fs::path& root) {
+  static const std::regex kType(
+      R"(^(?:struct|class|enum class)(?: alignas\(\w+\))? (\w+)(?: final)?(?: :[^:;][^;]*)? \{)");
+  std::map<std::string, std::vector<std::string>> found;
+  for (const auto& entry : fs::recursive_directory_iterator(root)) {
+    const std::string extension = entry.path().extension().string();
+    if (extension != ".h" && extension != ".cpp") continue;
+    std::ifstream in(entry.path());
+    bool hidden = false;
+    for (std::string line; std::getline(in, line);) {
+      if (line == "namespace {") hidden = true;
+      if (line == "}  // namespace") hidden = false;
+      if (std::smatch match; !hidden && std::regex_search(line, match, kType))
+        found[match[1]].push_back(entry.path().filename().string());
+    }
+  }
+  return found;
+}
+
+std::vector<std::string> types_defined_twice(const fs::path& root) {
+  std::vector<std::string> twice;
+  for (const auto& [name, files] : types_by_name(root))
+    if (files.size() > 1) twice.push_back(name + ": " + files[0] + ", " + files[1]);
+  return twice;
+}
+
+TEST(LayeringTest, NoTwoTypesHaveOneName) {
+  const fs::path root = fs::path(LAMP_SOURCE_DIR) / "src" / "lamp";
+  EXPECT_GT(types_by_name(root).size(), 100U);
+  EXPECT_EQ(types_defined_twice(root), std::vector<std::string>{});
+}
+
+TEST(LayeringTest, SeesTwoTypesOfOneName) {
+  const fs::path root = fs::temp_directory_path() / ("lamp-types-" + std::to_string(getpid()));
+  fs::create_directories(root / "nets");
+  std::ofstream(root / "nets" / "a.h") << "struct Result {\n};\nstruct Only;\n";
+  std::ofstream(root / "b.cpp") << "class Result final {\n};\nnamespace {\nstruct Own {\n};\n"
+                                   "}  // namespace\nstruct Own {\n};\nclass Only {\n};\n";
+  const auto twice = types_defined_twice(root);
+  ASSERT_EQ(twice.size(), 1U);
+  EXPECT_EQ(twice[0].substr(0, 7), "Result:");
+  fs::remove_all(root);
+}
+
+TEST(LayeringTest, ThePlannerKnowsNumbersOnly) {
+  for (const auto& entry :
+       fs::directory_iterator(fs::path(LAMP_SOURCE_DIR) / "src" / "lamp" / "planner")) {
+    std::ifstream in(entry.path());
+    for (std::string line; std::getline(in, line);)
+      EXPECT_FALSE(line.rfind("#include <", 0) == 0 && line.find('/') != std::string::npos)
+          << entry.path() << ": " << line;
+  }
 }
 
 TEST(LayeringTest, OnlyOneSourceFileSpeaksItk) {

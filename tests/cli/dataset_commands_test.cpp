@@ -6,7 +6,7 @@
 #include <filesystem>
 #include <string>
 
-#include "data/prepare_samples.h"
+#include "convert/prepare_samples.h"
 #include "support/run_program.h"
 
 namespace lamp::testing {
@@ -14,8 +14,6 @@ namespace {
 
 using ::testing::HasSubstr;
 namespace fs = std::filesystem;
-
-std::string quoted(const fs::path& path) { return "'" + path.string() + "'"; }
 
 class DatasetCommandsTest : public ::testing::Test {
  protected:

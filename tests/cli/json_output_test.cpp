@@ -17,8 +17,6 @@ namespace {
 using ::testing::HasSubstr;
 namespace fs = std::filesystem;
 
-std::string quoted(const fs::path& path) { return "'" + path.string() + "'"; }
-
 TEST(JsonOutputTest, CheckOfASoundDataSetSaysSo) {
   const TemporaryFolder folder;
   write_ball_dataset(folder / "data", 2);

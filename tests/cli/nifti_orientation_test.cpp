@@ -3,10 +3,10 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
-#include "data/nifti_samples.h"
-#include "data/prepare_samples.h"
+#include "convert/prepare_samples.h"
+#include "formats/nifti_samples.h"
 #include "lamp/base/json.h"
-#include "lamp/data/gzip.h"
+#include "lamp/formats/gzip.h"
 #include "support/run_program.h"
 
 namespace lamp {

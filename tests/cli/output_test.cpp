@@ -20,8 +20,6 @@ namespace {
 using ::testing::HasSubstr;
 namespace fs = std::filesystem;
 
-std::string quoted(const fs::path& path) { return "'" + path.string() + "'"; }
-
 class OutputTest : public ::testing::Test {
  protected:
   OutputTest() {

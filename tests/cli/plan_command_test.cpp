@@ -18,14 +18,14 @@ constexpr const char* kAbsent =
     "--net unet --width 16 --input 128,128,128 --batch 8 --devices 4 --device-memory 16GiB "
     "--flops 10T --bandwidth 50GB/s ";
 
-Json json_of(const std::string& arguments, int exit_code = 0) {
+Json plan_json(const std::string& arguments, int exit_code = 0) {
   const ProgramResult result = run_lamp("--json plan " + arguments);
   EXPECT_EQ(result.exit_code, exit_code) << result.err;
   return parse_json(result.out, "stdout");
 }
 
 TEST(PlanCommandTest, PrintsTheContractsFields) {
-  const Json json = json_of(kAbsent);
+  const Json json = plan_json(kAbsent);
   for (const char* field : {"layers", "stages", "schedule", "microbatches", "recompute", "step_s",
                             "bubble", "utilisation", "fits", "reasons"})
     EXPECT_TRUE(json.contains(field)) << field;
@@ -56,16 +56,16 @@ TEST(PlanCommandTest, PrintsATableAndReasonsForPeople) {
 }
 
 TEST(PlanCommandTest, CutsAsOthersDoWhenAsked) {
-  const double best = json_of(std::string(kAbsent) + "--schedule gpipe --microbatches 4")["step_s"];
-  for (const char* way : {"time", "layers", "parameters", "activations"}) {
-    const Json json =
-        json_of(std::string(kAbsent) + "--schedule gpipe --microbatches 4 --partition " + way);
+  const std::string given = std::string(kAbsent) + "--schedule gpipe --microbatches 4";
+  const double best = plan_json(given)["step_s"];
+  for (const std::string way : {"time", "layers", "parameters", "activations"}) {
+    const Json json = plan_json(given + " --partition " + way);
     EXPECT_GE(json["step_s"].get<double>(), best * (1 - 1e-9)) << way;
   }
 }
 
 TEST(PlanCommandTest, MoreMicroBatchesThanANumberHoldsAreAsManyAsSamples) {
-  const Json json = json_of(std::string(kAbsent) + "--microbatches 4294967297");
+  const Json json = plan_json(std::string(kAbsent) + "--microbatches 4294967297");
   EXPECT_EQ(json["microbatches"], 8);
   EXPECT_THAT(json["reasons"].dump(), HasSubstr("no more samples than that"));
 }
@@ -80,9 +80,9 @@ TEST(PlanCommandTest, PrintsEveryLayerWhenAsked) {
 }
 
 TEST(PlanCommandTest, HonoursWhatIsFixed) {
-  const Json json = json_of(std::string(kAbsent) +
-                            "--schedule gpipe --microbatches 2 --recompute always "
-                            "--partition [20,14,10]");
+  const Json json = plan_json(std::string(kAbsent) +
+                              "--schedule gpipe --microbatches 2 --recompute always "
+                              "--partition [20,14,10]");
   EXPECT_EQ(json["schedule"], "gpipe");
   EXPECT_EQ(json["microbatches"], 2);
   EXPECT_EQ(json["recompute"], Json({"always", "always", "always"}));
@@ -92,7 +92,7 @@ TEST(PlanCommandTest, HonoursWhatIsFixed) {
 TEST(PlanCommandTest, WhatDoesNotFitExitsWithFiveAndSaysWhatWould) {
   const std::string arguments =
       "--net unet --width 32 --input 256,256,256 --devices 1 --device-memory 4GiB";
-  EXPECT_EQ(json_of(arguments, 5)["fits"], false);
+  EXPECT_EQ(plan_json(arguments, 5)["fits"], false);
   const ProgramResult result = run_lamp("plan " + arguments);
   EXPECT_EQ(result.exit_code, 5);
   EXPECT_THAT(result.err, HasSubstr("nothing fits"));
@@ -113,7 +113,7 @@ TEST(PlanCommandTest, WritesPlanAndPictures) {
 
 // Stages in turn: where they overlap on one device, the peak depends on the moment.
 TEST(PlanCommandTest, MeasuresThePlanBesideThePrediction) {
-  const Json json = json_of(
+  const Json json = plan_json(
       "--net unet --width 4 --depth 2 --input 32,32,32 --batch 2 --device cpu,cpu "
       "--microbatches 2 --schedule naive --measure --rounds 1");
   EXPECT_EQ(json["stages"].size(), 2U);
@@ -142,7 +142,7 @@ TEST(PlanCommandTest, DrawsPredictedAboveMeasured) {
 }
 
 TEST(PlanCommandTest, ChoosesPrecisionAndInputWhenAsked) {
-  const Json json = json_of(
+  const Json json = plan_json(
       "--net unet --width 4 --depth 2 --max-input 40,33,30 --batch 2 --device cpu "
       "--precision auto");
   EXPECT_EQ(json["input"], Json({40, 32, 24}));
@@ -167,7 +167,7 @@ TEST(PlanCommandTest, WhatCannotBeMeasuredIsWorkedOutAndDoesNotEndThePlan) {
 }
 
 TEST(PlanCommandTest, TakesNetworkAndInputFromAConfiguration) {
-  const Json json = json_of("-c demo --devices 2 --device-memory 8GiB");
+  const Json json = plan_json("-c demo --devices 2 --device-memory 8GiB");
   EXPECT_EQ(json["layers"].back()["name"], "decoder_3_out");
 }
 
@@ -185,10 +185,10 @@ TEST(PlanCommandTest, PlansEveryStageAndWithADataSetTheTimeInAll) {
   const std::string data =
       "-d '" + write_ball_dataset(folder / "data", 9, 24).string() + "' ";  // 7 to train on
   const Json json =
-      json_of(curriculum_file(folder, R"([{"patch": [16, 16, 16], "batch": 4, "epochs": 10},
+      plan_json(curriculum_file(folder, R"([{"patch": [16, 16, 16], "batch": 4, "epochs": 10},
                                           {"patch": "auto", "batch": 1, "epochs": 3},
                                           {"patch": "whole", "batch": 1, "epochs": 2}])") +
-              data + "--devices 1 --device-memory 4GiB");
+                data + "--devices 1 --device-memory 4GiB");
   const Json& stages = json["curriculum"];
   ASSERT_EQ(stages.size(), 3U);
   EXPECT_EQ(stages[0]["input"], Json({16, 16, 16}));
@@ -216,7 +216,7 @@ TEST(PlanCommandTest, AStageOfUnknownSizeIsNamed) {
                                  {"patch": "whole", "batch": 1, "epochs": 2}])";
   const std::string arguments =
       curriculum_file(folder, stages) + "--devices 1 --device-memory 4GiB";
-  const Json json = json_of(arguments);
+  const Json json = plan_json(arguments);
   EXPECT_EQ(json["curriculum"][1]["planned"], false);
   EXPECT_FALSE(json.contains("total_s"));
   const ProgramResult result = run_lamp("plan " + arguments);
@@ -239,8 +239,8 @@ TEST(PlanCommandTest, AStageThatDoesNotFitIsNamed) {
 TEST(PlanCommandTest, OneStageIsPlannedAsItAlwaysWas) {
   const TemporaryFolder folder;
   const Json json =
-      json_of(curriculum_file(folder, R"([{"patch": [16, 16, 16], "batch": 4, "epochs": 10}])") +
-              "--devices 1 --device-memory 4GiB");
+      plan_json(curriculum_file(folder, R"([{"patch": [16, 16, 16], "batch": 4, "epochs": 10}])") +
+                "--devices 1 --device-memory 4GiB");
   EXPECT_FALSE(json.contains("curriculum"));
   EXPECT_EQ(json["input"], Json({16, 16, 16}));
 }

@@ -9,7 +9,7 @@
 #include <csignal>
 #include <thread>
 
-#include "data/prepare_samples.h"
+#include "convert/prepare_samples.h"
 #include "support/run_program.h"
 
 namespace lamp::testing {
@@ -17,8 +17,6 @@ namespace {
 
 using ::testing::HasSubstr;
 namespace fs = std::filesystem;
-
-std::string quoted(const fs::path& path) { return "'" + path.string() + "'"; }
 
 TEST(PrepareCommandTest, OneJsonDocumentAndADataSetThatChecks) {
   const TemporaryFolder folder;

@@ -9,7 +9,7 @@
 #include <fstream>
 
 #include "lamp/base/json.h"
-#include "lamp/data/volume_io.h"
+#include "lamp/formats/volume_io.h"
 #include "support/ball_dataset.h"
 #include "support/run_program.h"
 
@@ -19,8 +19,6 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 namespace fs = std::filesystem;
-
-std::string quoted(const fs::path& path) { return "'" + path.string() + "'"; }
 
 void expect_one_line_error(const ProgramResult& result, int exit_code, const std::string& part) {
   EXPECT_EQ(result.exit_code, exit_code) << result.err;

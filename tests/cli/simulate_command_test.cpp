@@ -13,14 +13,14 @@ namespace {
 
 using ::testing::HasSubstr;
 
-Json json_of(const std::string& arguments) {
+Json simulate_json(const std::string& arguments) {
   const ProgramResult result = run_lamp("--json simulate " + arguments);
   EXPECT_EQ(result.exit_code, 0) << result.err;
   return result.exit_code == 0 ? parse_json(result.out, "stdout") : Json();
 }
 
 TEST(SimulateCommandTest, PrintsTheContractsFields) {
-  const Json json = json_of("--schedule gpipe --stages 3 --microbatches 4");
+  const Json json = simulate_json("--schedule gpipe --stages 3 --microbatches 4");
   EXPECT_EQ(json["makespan"], 18);
   EXPECT_NEAR(json["bubble"].get<double>(), 2.0 / 6, 1e-12);
   EXPECT_NEAR(json["utilisation"].get<double>(), 4.0 / 6, 1e-12);
@@ -32,13 +32,13 @@ TEST(SimulateCommandTest, PrintsTheContractsFields) {
 }
 
 TEST(SimulateCommandTest, TakesCostsAndRecompute) {
-  EXPECT_EQ(json_of("--stages 1 --microbatches 4 --recompute always")["makespan"], 16);
+  EXPECT_EQ(simulate_json("--stages 1 --microbatches 4 --recompute always")["makespan"], 16);
   EXPECT_EQ(
-      json_of(
+      simulate_json(
           "--stages 2 --microbatches 1 --forward 1,2 --backward 3,4 --transfer 0.5")["makespan"],
       11);
   // The same work in all, however it is split.
-  EXPECT_EQ(json_of("--schedule zero-bubble --stages 4 --microbatches 8")["makespan"], 27);
+  EXPECT_EQ(simulate_json("--schedule zero-bubble --stages 4 --microbatches 8")["makespan"], 27);
 }
 
 TEST(SimulateCommandTest, RefusesBadInputWithTwoAndAReason) {
@@ -65,7 +65,7 @@ TEST(SimulateCommandTest, RefusesBadInputWithTwoAndAReason) {
 }
 
 TEST(SimulateCommandTest, PrintsThePapersThroughputs) {
-  const Json json = json_of("--paper");
+  const Json json = simulate_json("--paper");
   EXPECT_EQ(json["conventional"]["batches_per_unit_time"], 0.5);
   EXPECT_EQ(json["lamp"]["batches_per_unit_time"], 0.75);
   const std::string text = run_lamp("simulate --paper").out;

@@ -8,7 +8,7 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/base/log.h"
-#include "lamp/data/volume_io.h"
+#include "lamp/formats/volume_io.h"
 #include "support/temporary_folder.h"
 
 namespace lamp {

@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
-#include "data/nifti_samples.h"
+#include "formats/nifti_samples.h"
 #include "lamp/inference/segmenter.h"
 #include "lamp/nets/net_factory.h"
 

@@ -13,7 +13,7 @@
 namespace lamp {
 namespace {
 
-const c10::Device kCpu(c10::kCPU);
+const c10::Device kHost(c10::kCPU);
 
 struct Setting {
   const char* net;
@@ -35,15 +35,15 @@ TEST_P(ForwardMemoryTest, EstimateIsWithinFivePercentOfTheMeasuredPeak) {
   Network network = make_network(
       {.name = setting.net, .width = setting.width, .depth = setting.depth, .classes = 4});
   place_network(network, {.dtype = setting.dtype});
-  const ForwardMemory memory(network, kCpu, setting.dtype);
+  const ForwardMemory memory(network, kHost, setting.dtype);
   const torch::Tensor image =
       torch::rand({1, 1, setting.size[2], setting.size[1], setting.size[0]});
-  const Predictor predictor = make_predictor(network, kCpu, setting.dtype);
+  const Predictor predictor = make_predictor(network, kHost, setting.dtype);
   predictor(image);  // checks of reduced-precision kernels
-  const std::int64_t before = allocated_bytes(kCpu);
-  reset_peak_bytes(kCpu);
+  const std::int64_t before = allocated_bytes(kHost);
+  reset_peak_bytes(kHost);
   predictor(image);
-  const auto measured = static_cast<double>(peak_bytes(kCpu) - before);
+  const auto measured = static_cast<double>(peak_bytes(kHost) - before);
   const auto estimated = static_cast<double>(memory.bytes(setting.size));
   RecordProperty("measured_bytes", std::to_string(measured));
   EXPECT_NEAR(estimated / measured, 1, 0.05);
@@ -61,7 +61,7 @@ INSTANTIATE_TEST_SUITE_P(
 TEST(ForwardMemoryStageTest, StagesTakeWhatTheirLinksTake) {
   Network network = make_network({.width = 8, .depth = 2, .classes = 3});
   place_network(network, {});
-  const ForwardMemory memory(network, kCpu, torch::kFloat32);
+  const ForwardMemory memory(network, kHost, torch::kFloat32);
   const std::array<std::int64_t, 3> size = {64, 64, 64};
   const std::size_t links = network.chain->size();
   const std::int64_t whole = memory.bytes(size);

@@ -20,7 +20,7 @@ PatchBudget budget(std::int64_t limit, bool user_limit = false) {
           .need = [](const Triple& size, bool) { return size[0] * size[1] * size[2]; }};
 }
 
-std::string refusal(const PatchRequest& request, const PatchBudget& limits) {
+std::string patch_refusal(const PatchRequest& request, const PatchBudget& limits) {
   try {
     choose_patch(request, limits);
   } catch (const DoesNotFit& error) {
@@ -45,32 +45,32 @@ TEST(PatchChoiceTest, AutoShortensTheLongestAxisFirst) {
 }
 
 TEST(PatchChoiceTest, NothingFitsSaysWhatIsNeeded) {
-  EXPECT_THAT(refusal({}, budget(4095)), HasSubstr("4.0 KiB"));
+  EXPECT_THAT(patch_refusal({}, budget(4095)), HasSubstr("4.0 KiB"));
 }
 
 TEST(PatchChoiceTest, WholeBeyondTheUsersLimitNamesTheWindowThatFits) {
   const PatchRequest whole{.kind = PatchRequest::kWhole};
-  EXPECT_THAT(refusal(whole, budget(160000, true)), HasSubstr("--patch 64,60,40"));
+  EXPECT_THAT(patch_refusal(whole, budget(160000, true)), HasSubstr("--patch 64,60,40"));
   EXPECT_TRUE(choose_patch(whole, budget(160000, false)).whole) << "without --memory it is tried";
 }
 
 TEST(PatchChoiceTest, WhatNoMemoryHoldsIsRefusedWithoutALimit) {
   PatchBudget limits = budget(240000);
   limits.most_bytes = 300000;
-  const std::string message = refusal(parse_patch("100,100,100"), limits);
+  const std::string message = patch_refusal(parse_patch("100,100,100"), limits);
   EXPECT_THAT(message, HasSubstr("a window of 100x100x100 voxels needs 976.6 KiB"));
   EXPECT_THAT(message, HasSubstr("--patch whole (234.4 KiB) or --patch auto would fit"));
   limits.limit_bytes = 160000;
-  EXPECT_THAT(refusal(parse_patch("100,100,100"), limits), HasSubstr("--patch 64,60,40"));
-  EXPECT_EQ(refusal({.kind = PatchRequest::kWhole}, limits), "accepted") << "a warning";
+  EXPECT_THAT(patch_refusal(parse_patch("100,100,100"), limits), HasSubstr("--patch 64,60,40"));
+  EXPECT_EQ(patch_refusal({.kind = PatchRequest::kWhole}, limits), "accepted") << "a warning";
   limits.most_bytes = 200000;
-  EXPECT_THAT(refusal({.kind = PatchRequest::kWhole}, limits), HasSubstr("the whole volume"));
+  EXPECT_THAT(patch_refusal({.kind = PatchRequest::kWhole}, limits), HasSubstr("the whole volume"));
 }
 
 TEST(PatchChoiceTest, ALimitBelowTheProgramsOwnSizeSaysHowMuchMemoryToGive) {
   PatchBudget limits = budget(0, true);
   limits.taken_bytes = std::int64_t{200} << 20;
-  EXPECT_THAT(refusal({}, limits), HasSubstr("--memory 200.1MiB or more"));
+  EXPECT_THAT(patch_refusal({}, limits), HasSubstr("--memory 200.1MiB or more"));
 }
 
 TEST(PatchChoiceTest, AFixedWindowIsTakenAsItIs) {

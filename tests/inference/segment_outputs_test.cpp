@@ -17,8 +17,8 @@ using ::testing::HasSubstr;
 const std::vector<InputCase> kOne = {{"a", {"in/a.nii.gz"}}};
 const std::vector<InputCase> kTwo = {{"a", {"in/a.nii.gz"}}, {"b", {"in/b.mha"}}};
 
-std::string refusal(const fs::path& output, const SegmentOptions& options,
-                    const std::vector<InputCase>& cases) {
+std::string output_refusal(const fs::path& output, const SegmentOptions& options,
+                           const std::vector<InputCase>& cases) {
   try {
     plan_outputs(output, options, cases);
   } catch (const UsageError& error) {
@@ -52,38 +52,39 @@ TEST(SegmentOutputsTest, AFormatThatCannotBeWrittenIsNoFolder) {
   for (const char* name :
        {"one.nhdr", "one.mhd", "one.hdr", "one.img", "one.mgz", "one.dcm", "one.HDR", "one.npy",
         "one.png", "one.json", "one.nii.bz2", ".nii.gz", "one.mha.gz", "one.safetensors"})
-    EXPECT_THAT(refusal(name, {}, kOne), HasSubstr("expected a folder, or a label map")) << name;
+    EXPECT_THAT(output_refusal(name, {}, kOne), HasSubstr("expected a folder, or a label map"))
+        << name;
   const testing::TemporaryFolder folder;
   fs::create_directory(folder / "old.mgz");  // unless it is one
-  EXPECT_EQ(refusal(folder / "old.mgz", {}, kOne), "");
+  EXPECT_EQ(output_refusal(folder / "old.mgz", {}, kOne), "");
 }
 
 TEST(SegmentOutputsTest, OneFileIsNotForSeveralCases) {
-  EXPECT_THAT(refusal("two.nii.gz", {}, kTwo), HasSubstr("found 2 cases"));
-  EXPECT_EQ(refusal("two.nii.gz/", {}, kTwo), "");
+  EXPECT_THAT(output_refusal("two.nii.gz", {}, kTwo), HasSubstr("found 2 cases"));
+  EXPECT_EQ(output_refusal("two.nii.gz/", {}, kTwo), "");
 }
 
 TEST(SegmentOutputsTest, ANameAndAFormatMustAgree) {
-  EXPECT_THAT(refusal("one.nrrd", {.format = "mha"}, kOne), HasSubstr("contradicts"));
-  EXPECT_THAT(refusal("one.nii", {.format = "nii.gz"}, kOne), HasSubstr("contradicts"));
-  EXPECT_EQ(refusal("one.NRRD", {.format = "nrrd"}, kOne), "");
-  EXPECT_THAT(refusal("out", {.format = "png"}, kOne), HasSubstr("--format"));
+  EXPECT_THAT(output_refusal("one.nrrd", {.format = "mha"}, kOne), HasSubstr("contradicts"));
+  EXPECT_THAT(output_refusal("one.nii", {.format = "nii.gz"}, kOne), HasSubstr("contradicts"));
+  EXPECT_EQ(output_refusal("one.NRRD", {.format = "nrrd"}, kOne), "");
+  EXPECT_THAT(output_refusal("out", {.format = "png"}, kOne), HasSubstr("--format"));
 }
 
 TEST(SegmentOutputsTest, CasesThatWouldShareAFileAreRefused) {
   const std::vector<InputCase> twins = {{"a", {"in/a.nii.gz"}}, {"a_prob", {"in/a_prob.nii.gz"}}};
-  EXPECT_EQ(refusal("out", {}, twins), "");
-  EXPECT_THAT(refusal("out", {.save_probabilities = true}, twins),
+  EXPECT_EQ(output_refusal("out", {}, twins), "");
+  EXPECT_THAT(output_refusal("out", {.save_probabilities = true}, twins),
               HasSubstr("out/a_prob.nii.gz would be the label map of in/a_prob.nii.gz and the "
                         "probabilities of in/a.nii.gz"));
-  EXPECT_THAT(refusal("out", {}, {{"a", {"x/a.nii.gz"}}, {"a", {"y/a.mha"}}}),
+  EXPECT_THAT(output_refusal("out", {}, {{"a", {"x/a.nii.gz"}}, {"a", {"y/a.mha"}}}),
               HasSubstr("out/a.nii.gz"));
 }
 
 TEST(SegmentOutputsTest, ANameThatIsNoneIsRefused) {
-  EXPECT_THAT(refusal("", {}, kOne), HasSubstr("empty name"));
-  EXPECT_THAT(refusal("-", {}, kOne), HasSubstr("standard output"));
-  EXPECT_THAT(refusal("/dev/null", {}, kOne), HasSubstr("found a file"));
+  EXPECT_THAT(output_refusal("", {}, kOne), HasSubstr("empty name"));
+  EXPECT_THAT(output_refusal("-", {}, kOne), HasSubstr("standard output"));
+  EXPECT_THAT(output_refusal("/dev/null", {}, kOne), HasSubstr("found a file"));
 }
 
 }  // namespace

@@ -8,7 +8,7 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/base/interrupt.h"
-#include "lamp/data/volume_mark.h"
+#include "lamp/formats/volume_mark.h"
 #include "lamp/inference/segment_outputs.h"
 #include "lamp/inference/segmenter.h"
 #include "lamp/nets/net_factory.h"

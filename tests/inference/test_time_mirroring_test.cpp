@@ -17,8 +17,8 @@ const Labels kTwins = {{0, "background"}, {3, "Parotid_L"}, {5, "Chiasm"}, {9, "
 const Labels kLonely = {{0, "background"}, {1, "Parotid_L"}};
 const Labels kPlain = {{0, "background"}, {1, "liver"}};
 
-std::string refusal(const MirrorRequest& request, const std::vector<TrainedMirroring>& models,
-                    const Labels& labels) {
+std::string mirroring_refusal(const MirrorRequest& request,
+                              const std::vector<TrainedMirroring>& models, const Labels& labels) {
   try {
     settle_mirroring(request, models, labels);
   } catch (const UsageError& error) {
@@ -66,12 +66,14 @@ TEST(MirroringTest, ModelsThatDoNotSayAreRefusedForLabelsWithSides) {
   const MirrorRequest all{.axes = {0, 1, 2}};
   EXPECT_EQ(settle_mirroring(all, {{"old", std::nullopt}}, kPlain).axes,
             (std::vector<int>{0, 1, 2}));
-  EXPECT_THAT(refusal(all, {{"old", std::nullopt}}, kTwins), HasSubstr("old does not say"));
-  EXPECT_THAT(refusal({.as_trained = true}, {{"old", std::nullopt}}, kLonely),
-              HasSubstr("Parotid_L"));
-  EXPECT_THAT(refusal(all, {{"new", std::vector<int>{0}}, {"old", std::nullopt}}, kTwins),
+  EXPECT_THAT(mirroring_refusal(all, {{"old", std::nullopt}}, kTwins),
               HasSubstr("old does not say"));
-  EXPECT_THAT(refusal(all, {{"odd", std::vector<int>{0}}}, kLonely), HasSubstr("no \"Parotid_R\""));
+  EXPECT_THAT(mirroring_refusal({.as_trained = true}, {{"old", std::nullopt}}, kLonely),
+              HasSubstr("Parotid_L"));
+  EXPECT_THAT(mirroring_refusal(all, {{"new", std::vector<int>{0}}, {"old", std::nullopt}}, kTwins),
+              HasSubstr("old does not say"));
+  EXPECT_THAT(mirroring_refusal(all, {{"odd", std::vector<int>{0}}}, kLonely),
+              HasSubstr("no \"Parotid_R\""));
 }
 
 // Class 1 is the left parotid, class 3 the right one, whatever their ids are.

@@ -15,7 +15,7 @@ namespace {
 
 using testing::relative_error;
 
-struct Case {
+struct KernelCase {
   std::string name;
   ConvGeometry geometry;
   std::vector<std::int64_t> input;
@@ -23,18 +23,18 @@ struct Case {
   bool bias = true;
 };
 
-void PrintTo(const Case& entry, std::ostream* out) { *out << entry.name; }
+void PrintTo(const KernelCase& entry, std::ostream* out) { *out << entry.name; }
 
 const ConvGeometry kSame{{1, 1, 1}, {1, 1, 1}};
 const ConvGeometry kHalf{{2, 2, 2}, {1, 1, 1}};
 const ConvGeometry kPoint{{1, 1, 1}, {0, 0, 0}};
 const ConvGeometry kUp{{2, 2, 2}, {0, 0, 0}, true};
 
-class ConvKernelTest : public ::testing::TestWithParam<Case> {
+class ConvKernelTest : public ::testing::TestWithParam<KernelCase> {
  protected:
   ConvKernelTest() {
     torch::manual_seed(7);
-    const Case& c = GetParam();
+    const KernelCase& c = GetParam();
     input_ = torch::randn(c.input);
     weight_ = torch::randn(c.weight) * 0.2;
     if (c.bias) bias_ = torch::randn({c.weight[c.geometry.transposed ? 1 : 0]});
@@ -131,13 +131,13 @@ TEST_P(ConvKernelTest, PackedWeightsAndAnActivationInTheKernelChangeNothing) {
 
 INSTANTIATE_TEST_SUITE_P(
     Convolutions, ConvKernelTest,
-    ::testing::Values(Case{"same", kSame, {1, 8, 12, 10, 14}, {6, 8, 3, 3, 3}},
-                      Case{"first", kHalf, {1, 1, 20, 16, 18}, {16, 1, 3, 3, 3}, false},
-                      Case{"strided", kHalf, {1, 8, 11, 10, 13}, {16, 8, 3, 3, 3}, false},
-                      Case{"point", kPoint, {1, 8, 6, 7, 8}, {4, 8, 1, 1, 1}},
-                      Case{"tiny", kSame, {1, 16, 2, 2, 2}, {16, 16, 3, 3, 3}},
-                      Case{"up", kUp, {1, 8, 5, 6, 7}, {8, 4, 2, 2, 2}},
-                      Case{"two_samples", kSame, {2, 8, 6, 6, 6}, {8, 8, 3, 3, 3}}),
+    ::testing::Values(KernelCase{"same", kSame, {1, 8, 12, 10, 14}, {6, 8, 3, 3, 3}},
+                      KernelCase{"first", kHalf, {1, 1, 20, 16, 18}, {16, 1, 3, 3, 3}, false},
+                      KernelCase{"strided", kHalf, {1, 8, 11, 10, 13}, {16, 8, 3, 3, 3}, false},
+                      KernelCase{"point", kPoint, {1, 8, 6, 7, 8}, {4, 8, 1, 1, 1}},
+                      KernelCase{"tiny", kSame, {1, 16, 2, 2, 2}, {16, 16, 3, 3, 3}},
+                      KernelCase{"up", kUp, {1, 8, 5, 6, 7}, {8, 4, 2, 2, 2}},
+                      KernelCase{"two_samples", kSame, {2, 8, 6, 6, 6}, {8, 8, 3, 3, 3}}),
     [](const auto& test) { return test.param.name; });
 
 TEST(ConvolutionTest, AFrozenWeightIsLeftAlone) {

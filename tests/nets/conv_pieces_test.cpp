@@ -48,7 +48,7 @@ class LargestCall {
   at::CallbackHandle handle_;
 };
 
-struct Case {
+struct PieceCase {
   std::string name;
   ConvGeometry geometry;
   Sizes input, weight;
@@ -62,10 +62,11 @@ struct Case {
   }
 };
 
-void PrintTo(const Case& entry, std::ostream* out) { *out << entry.name; }
+void PrintTo(const PieceCase& entry, std::ostream* out) { *out << entry.name; }
 
 // Output, then the gradients of input, weight and bias.
-std::vector<torch::Tensor> results(const Case& c, at::ScalarType dtype, at::MemoryFormat layout) {
+std::vector<torch::Tensor> results(const PieceCase& c, at::ScalarType dtype,
+                                   at::MemoryFormat layout) {
   torch::manual_seed(5);
   std::vector<torch::Tensor> leaves = {torch::randn(c.input).to(dtype).to(layout).clone(),
                                        (torch::randn(c.weight) * 0.2).to(dtype).to(layout).clone()};
@@ -81,8 +82,8 @@ std::vector<torch::Tensor> results(const Case& c, at::ScalarType dtype, at::Memo
 }
 
 // Every kernel, stride and padding, long along each axis, samples that fit and samples that do not.
-std::vector<Case> every_geometry() {
-  std::vector<Case> cases;
+std::vector<PieceCase> every_geometry() {
+  std::vector<PieceCase> cases;
   for (const bool transposed : {false, true})
     for (const std::int64_t kernel : {1, 2, 3, 5})
       for (const std::int64_t stride : {1, 2, 3})
@@ -102,7 +103,7 @@ std::vector<Case> every_geometry() {
   return cases;
 }
 
-std::vector<Case> borders() {
+std::vector<PieceCase> borders() {
   const ConvGeometry same{{1, 1, 1}, {1, 1, 1}}, half{{2, 2, 2}, {1, 1, 1}},
       point{{1, 1, 1}, {0, 0, 0}}, up{{2, 2, 2}, {0, 0, 0}, true};
   return {{"many_samples", same, {9, 4, 10, 10, 10}, {3, 4, 3, 3, 3}, true, kLimit},
@@ -119,10 +120,10 @@ std::vector<Case> borders() {
           {"other_by_axis", {{1, 2, 3}, {0, 1, 2}}, {2, 3, 41, 12, 14}, {4, 3, 1, 3, 5}}};
 }
 
-class ConvPiecesTest : public ::testing::TestWithParam<Case> {};
+class ConvPiecesTest : public ::testing::TestWithParam<PieceCase> {};
 
 TEST_P(ConvPiecesTest, EqualOnePieceInEveryPrecisionAndLayout) {
-  const Case& c = GetParam();
+  const PieceCase& c = GetParam();
   const auto exact = results(c, torch::kFloat64, at::MemoryFormat::Contiguous);
   for (const auto& [dtype, tolerance] : std::vector<std::pair<at::ScalarType, double>>{
            {torch::kFloat64, 1e-13}, {torch::kFloat32, 1e-5}, {torch::kBFloat16, 2e-2}})

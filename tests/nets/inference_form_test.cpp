@@ -9,7 +9,7 @@
 namespace lamp {
 namespace {
 
-NetConfig small(const std::string& name) {
+NetConfig small_config(const std::string& name) {
   NetConfig config{.name = name, .width = 8, .depth = 2, .in_channels = 1, .classes = 4};
   if (name == "anatomynet")
     config = {.name = name, .width = 28, .depth = 1, .in_channels = 1, .classes = 4};
@@ -18,7 +18,7 @@ NetConfig small(const std::string& name) {
 
 // A network whose norms have seen data, so that folding them is not the identity.
 Network used_network(const std::string& name) {
-  Network network = make_network(small(name));
+  Network network = make_network(small_config(name));
   network.initialise(3);
   network.chain->train();
   torch::manual_seed(1);

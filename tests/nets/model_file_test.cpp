@@ -30,7 +30,7 @@ Model small_model() {
   return model;
 }
 
-std::string refusal(const std::function<void()>& act) {
+std::string refusal_of(const std::function<void()>& act) {
   try {
     act();
   } catch (const InputError& error) {
@@ -47,7 +47,7 @@ class ModelFileTest : public ::testing::Test {
     SafeTensors content = read_safetensors(file_);
     change(content);
     write_safetensors(file_, content);
-    return refusal([&] { load_model(file_); });
+    return refusal_of([&] { load_model(file_); });
   }
   std::string refusal_of_config(const std::function<void(Json&)>& change) {
     return refusal_after([&](SafeTensors& content) {
@@ -91,7 +91,8 @@ TEST_F(ModelFileTest, BearsTheContractsMetadata) {
 }
 
 TEST_F(ModelFileTest, ARunFolderGivesItsBestElseItsLastModel) {
-  EXPECT_THAT(refusal([&] { load_model(folder_.path()); }), HasSubstr("neither best.safetensors"));
+  EXPECT_THAT(refusal_of([&] { load_model(folder_.path()); }),
+              HasSubstr("neither best.safetensors"));
   Model model = small_model();
   model.labels[1] = "last";
   save_model(folder_ / "last.safetensors", model);
@@ -102,7 +103,7 @@ TEST_F(ModelFileTest, ARunFolderGivesItsBestElseItsLastModel) {
 }
 
 TEST_F(ModelFileTest, RefusesAMissingFile) {
-  EXPECT_THAT(refusal([&] { load_model(folder_ / "absent.safetensors"); }), HasSubstr("absent"));
+  EXPECT_THAT(refusal_of([&] { load_model(folder_ / "absent.safetensors"); }), HasSubstr("absent"));
 }
 
 TEST_F(ModelFileTest, NamesUpToThreeMissingTensors) {
@@ -135,7 +136,8 @@ TEST_F(ModelFileTest, LeavesTheNetworkUnchangedWhenItRefuses) {
   SafeTensors content = read_safetensors(file_);
   for (auto& [name, tensor] : content.tensors) tensor.zero_();
   content.tensors.erase("decoder_1_out.weight");
-  EXPECT_THAT(refusal([&] { load_weights(model.network, content, file_); }), HasSubstr("missing"));
+  EXPECT_THAT(refusal_of([&] { load_weights(model.network, content, file_); }),
+              HasSubstr("missing"));
   EXPECT_GT(model.network.chain->parameters()[0].abs().max().item<float>(), 0);
 }
 
@@ -255,7 +257,7 @@ TEST_F(ModelFileTest, NeverCrashesOnChangedBytes) {
         torch::randint(static_cast<std::int64_t>(header), {1}).item<std::int64_t>());
     changed[at] = static_cast<char>(torch::randint(256, {1}).item<std::int64_t>());
     std::ofstream(file_, std::ios::binary) << changed;
-    if (refusal([&] { load_model(file_); }) != "accepted")
+    if (refusal_of([&] { load_model(file_); }) != "accepted")
       ++refused;  // any other exception fails the test
   }
   EXPECT_GT(refused, 100);  // a changed label or spacing is still a model

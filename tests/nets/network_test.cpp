@@ -15,11 +15,11 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-Network small(const std::string& name = "unet") {
+Network small_network(const std::string& name = "unet") {
   return make_network({.name = name, .width = 2, .depth = 2, .classes = 3});
 }
 
-std::string refusal(const std::string& json) {
+std::string config_refusal(const std::string& json) {
   try {
     parse_net_config(parse_json(json, "test"));
   } catch (const UsageError& error) {
@@ -31,7 +31,7 @@ std::string refusal(const std::string& json) {
 TEST(NetworkTest, KeepsAnyInputSize) {
   const torch::NoGradGuard no_grad;
   for (const auto& name : network_names()) {
-    const Network network = small(name);
+    const Network network = small_network(name);
     network.chain->eval();
     for (const auto& size : {std::vector<std::int64_t>{1, 1, 1}, {5, 8, 9}, {8, 8, 8}}) {
       const torch::Tensor output = network.forward(torch::randn({1, 1, size[0], size[1], size[2]}));
@@ -42,7 +42,7 @@ TEST(NetworkTest, KeepsAnyInputSize) {
 }
 
 TEST(NetworkTest, PadsAtTheHighEndByRepeatingTheLastSlices) {
-  const Network network = small();
+  const Network network = small_network();
   const torch::Tensor input = torch::randn({1, 1, 5, 8, 7});
   const torch::Tensor padded = network.pad(input);
   EXPECT_EQ(padded.sizes(), (std::vector<std::int64_t>{1, 1, 8, 8, 8}));
@@ -53,16 +53,16 @@ TEST(NetworkTest, PadsAtTheHighEndByRepeatingTheLastSlices) {
 
 TEST(NetworkTest, LeavesAFittingInputAlone) {
   const torch::Tensor input = torch::randn({1, 1, 8, 16, 8});
-  EXPECT_TRUE(small().pad(input).is_same(input));
+  EXPECT_TRUE(small_network().pad(input).is_same(input));
 }
 
 TEST(NetworkTest, RefusesAnotherShape) {
-  EXPECT_THROW(small().forward(torch::randn({1, 2, 8, 8, 8})), c10::Error);
-  EXPECT_THROW(small().forward(torch::randn({1, 8, 8, 8})), c10::Error);
+  EXPECT_THROW(small_network().forward(torch::randn({1, 2, 8, 8, 8})), c10::Error);
+  EXPECT_THROW(small_network().forward(torch::randn({1, 8, 8, 8})), c10::Error);
 }
 
 TEST(NetworkTest, RefusesToTrainOnASingleValuePerChannel) {
-  const Network network = small();
+  const Network network = small_network();
   try {
     network.forward(torch::randn({1, 1, 7, 8, 8}));
     FAIL() << "batch norm saw one value";
@@ -75,8 +75,8 @@ TEST(NetworkTest, RefusesToTrainOnASingleValuePerChannel) {
 }
 
 TEST(NetworkTest, TheSameSeedGivesTheSameWeightsAndTouchesNoOtherGenerator) {
-  Network a = small("seunet");
-  Network b = small("seunet");
+  Network a = small_network("seunet");
+  Network b = small_network("seunet");
   torch::manual_seed(9);
   const torch::Tensor next = torch::rand(4);
   torch::manual_seed(9);
@@ -119,16 +119,18 @@ TEST(NetConfigTest, NothingGivenMeansTheDefaults) {
 }
 
 TEST(NetConfigTest, RefusesWhatNoNetworkHas) {
-  EXPECT_THAT(refusal(R"({"name": "unett"})"), HasSubstr("nearest is \"unet\""));
-  EXPECT_THAT(refusal(R"({"wdith": 3})"), HasSubstr("\"width\""));
-  EXPECT_THAT(refusal(R"({"width": "wide"})"), HasSubstr("net.width"));
-  EXPECT_THAT(refusal(R"({"width": 0})"), HasSubstr("net.width: found 0, expected 1 to 1024"));
-  EXPECT_THAT(refusal(R"({"depth": -1})"), HasSubstr("net.depth"));
-  EXPECT_THAT(refusal(R"({"depth": 60})"), HasSubstr("net.depth"));
-  EXPECT_THAT(refusal(R"({"classes": 1})"), HasSubstr("net.classes"));
-  EXPECT_THAT(refusal(R"({"in_channels": 0})"), HasSubstr("net.in_channels"));
-  EXPECT_THAT(refusal(R"({"name": "anatomynet", "width": 64})"), HasSubstr("leave both out"));
-  EXPECT_THAT(refusal("[1]"), HasSubstr("object"));
+  EXPECT_THAT(config_refusal(R"({"name": "unett"})"), HasSubstr("nearest is \"unet\""));
+  EXPECT_THAT(config_refusal(R"({"wdith": 3})"), HasSubstr("\"width\""));
+  EXPECT_THAT(config_refusal(R"({"width": "wide"})"), HasSubstr("net.width"));
+  EXPECT_THAT(config_refusal(R"({"width": 0})"),
+              HasSubstr("net.width: found 0, expected 1 to 1024"));
+  EXPECT_THAT(config_refusal(R"({"depth": -1})"), HasSubstr("net.depth"));
+  EXPECT_THAT(config_refusal(R"({"depth": 60})"), HasSubstr("net.depth"));
+  EXPECT_THAT(config_refusal(R"({"classes": 1})"), HasSubstr("net.classes"));
+  EXPECT_THAT(config_refusal(R"({"in_channels": 0})"), HasSubstr("net.in_channels"));
+  EXPECT_THAT(config_refusal(R"({"name": "anatomynet", "width": 64})"),
+              HasSubstr("leave both out"));
+  EXPECT_THAT(config_refusal("[1]"), HasSubstr("object"));
 }
 
 TEST(NetConfigTest, MakeNetworkRefusesTheSame) {

@@ -15,7 +15,7 @@ namespace {
 using lamp::testing::run_python;
 using lamp::testing::TemporaryFolder;
 
-Model small_model() {
+Model two_class_model() {
   Model model{.network = make_network({.width = 2, .depth = 1, .classes = 2}),
               .labels = {{0, "background"}, {1, "liver"}},
               .data = {{"spacing_mm", {1, 1, 1}}, {"window", nullptr}}};
@@ -26,7 +26,7 @@ Model small_model() {
 TEST(PythonInterchangeTest, PythonReadsOurModels) {
   const TemporaryFolder folder;
   const std::string file = folder / "ours.safetensors";
-  const Model model = small_model();
+  const Model model = two_class_model();
   save_model(file, model);
   const torch::Tensor weight = model.network.chain->named_parameters()["decoder_1_out.weight"];
   const int status =
@@ -55,7 +55,7 @@ TEST(PythonInterchangeTest, ModelsWrittenByPythonLoadHere) {
   const TemporaryFolder folder;
   const std::string ours = folder / "ours.safetensors";
   const std::string theirs = folder / "theirs.safetensors";
-  const Model model = small_model();
+  const Model model = two_class_model();
   save_model(ours, model);
   const int status = run_python(folder, R"(
 import json, sys, numpy

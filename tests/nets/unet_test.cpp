@@ -23,14 +23,14 @@ using lamp::testing::scientific;
 constexpr double kTolerance = 1e-4;
 constexpr double kRounding = 1.5e-4;  // of a gradient in fp32
 
-struct Case {
+struct WeightsCase {
   const char* file;
   NetConfig config;
 };
 
-void PrintTo(const Case& entry, std::ostream* out) { *out << entry.file; }
+void PrintTo(const WeightsCase& entry, std::ostream* out) { *out << entry.file; }
 
-class UNetReferenceTest : public ::testing::TestWithParam<Case> {
+class UNetReferenceTest : public ::testing::TestWithParam<WeightsCase> {
  protected:
   void SetUp() override {
     const std::filesystem::path file = std::filesystem::path(LAMP_TEST_DATA) / GetParam().file;
@@ -105,11 +105,12 @@ TEST_P(UNetReferenceTest, GradientsInDoubleAreThePublishedOnesUpToTheirRounding)
   RecordProperty("worst_found", scientific(worst_found));
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Published, UNetReferenceTest,
-    ::testing::Values(Case{"unet_w4_d4.safetensors", {.width = 4, .depth = 4, .classes = 10}},
-                      Case{"unet_w8_d3.safetensors", {.width = 8, .depth = 3, .classes = 3}}),
-    [](const auto& info) { return std::string(info.param.file, 10); });
+INSTANTIATE_TEST_SUITE_P(Published, UNetReferenceTest,
+                         ::testing::Values(WeightsCase{"unet_w4_d4.safetensors",
+                                                       {.width = 4, .depth = 4, .classes = 10}},
+                                           WeightsCase{"unet_w8_d3.safetensors",
+                                                       {.width = 8, .depth = 3, .classes = 3}}),
+                         [](const auto& info) { return std::string(info.param.file, 10); });
 
 // The published counts, without the cost of building 214 million weights three times: the number of
 // parameters of a U-Net follows from the widths alone.

@@ -12,7 +12,7 @@ namespace {
 
 using namespace lamp::testing;  // NOLINT: the test's own support
 
-torch::Tensor mean_square(const torch::Tensor& output, const MicroBatch&) {
+torch::Tensor net_loss(const torch::Tensor& output, const MicroBatch&) {
   return output.square().flatten(1).mean(1).mean();
 }
 
@@ -26,13 +26,13 @@ Network small_network(const std::string& name, at::ScalarType dtype) {
   return network;
 }
 
-struct Outcome {
+struct NetOutcome {
   double loss;
   std::vector<torch::Tensor> gradients, buffers;
   torch::Tensor input_gradient;
 };
 
-void expect_equal(const Outcome& found, const Outcome& expected, double tolerance) {
+void expect_close(const NetOutcome& found, const NetOutcome& expected, double tolerance) {
   EXPECT_NEAR(found.loss, expected.loss, tolerance * std::abs(expected.loss));
   EXPECT_LE(difference(found.buffers, expected.buffers), tolerance * 10);
   ASSERT_EQ(found.gradients.size(), expected.gradients.size());
@@ -49,15 +49,15 @@ class PipelineNetsTest : public ::testing::TestWithParam<std::string> {
   // As many as each stage has: another number makes other sums, which fp32 tells apart.
   PipelineNetsTest() { at::set_num_threads(1); }
 
-  Outcome plain(int microbatches) {
+  NetOutcome plain(int microbatches) {
     const auto before = copy_buffers(*network_.chain);
-    const PlainResult result = plain_step(*network_.chain, batch_, microbatches, mean_square);
+    const PlainResult result = plain_step(*network_.chain, batch_, microbatches, net_loss);
     return collect(result.loss, result.input_gradient, before);
   }
-  Outcome pipelined(const PipelineOptions& options) {
+  NetOutcome pipelined(const PipelineOptions& options) {
     const auto before = copy_buffers(*network_.chain);
     Pipeline pipeline(network_.chain, options);
-    const StepResult result = pipeline.step(batch_, mean_square);
+    const StepResult result = pipeline.step(batch_, net_loss);
     return collect(result.loss, result.input_gradient, before);
   }
   void start(at::ScalarType dtype) {
@@ -76,10 +76,10 @@ class PipelineNetsTest : public ::testing::TestWithParam<std::string> {
   torch::Tensor batch_;
 
  private:
-  Outcome collect(double loss, torch::Tensor input_gradient,
-                  const std::vector<torch::Tensor>& before) {
-    Outcome outcome{loss, take_gradients(*network_.chain), copy_buffers(*network_.chain),
-                    std::move(input_gradient)};
+  NetOutcome collect(double loss, torch::Tensor input_gradient,
+                     const std::vector<torch::Tensor>& before) {
+    NetOutcome outcome{loss, take_gradients(*network_.chain), copy_buffers(*network_.chain),
+                       std::move(input_gradient)};
     set_buffers(*network_.chain, before);
     return outcome;
   }
@@ -88,14 +88,14 @@ class PipelineNetsTest : public ::testing::TestWithParam<std::string> {
 TEST_P(PipelineNetsTest, EqualsThePlainRunInDouble) {
   start(torch::kFloat64);
   for (const int microbatches : {1, 2, 3}) {
-    const Outcome expected = plain(microbatches);
+    const NetOutcome expected = plain(microbatches);
     for (int stages = 1; stages <= 6; ++stages) {
       for (const ScheduleKind kind : {ScheduleKind::kGPipe, ScheduleKind::kZeroBubble}) {
         PipelineOptions how = options(stages, microbatches, kind);
         how.recompute.assign(static_cast<std::size_t>(stages),
                              static_cast<RecomputeRule>((stages + microbatches) % 3));
         SCOPED_TRACE(c10::str("K ", stages, " M ", microbatches, " ", to_string(kind)));
-        expect_equal(pipelined(how), expected, 1e-12);
+        expect_close(pipelined(how), expected, 1e-12);
       }
     }
   }
@@ -107,14 +107,14 @@ TEST_P(PipelineNetsTest, EqualsThePlainRunForUnevenMicroBatches) {
   torch::manual_seed(3);
   batch_ = torch::randn({7, 1, 8, 16, 8}, torch::kFloat64).requires_grad_();
   for (int microbatches = 1; microbatches <= 8; ++microbatches) {
-    const Outcome expected = plain(microbatches);
+    const NetOutcome expected = plain(microbatches);
     const int stages = 1 + 5 * microbatches % 6;
     for (int kind = 0; kind < 4; ++kind) {
       PipelineOptions how = options(stages, microbatches, static_cast<ScheduleKind>(kind));
       how.recompute.assign(static_cast<std::size_t>(stages),
                            static_cast<RecomputeRule>((kind + microbatches) % 3));
       SCOPED_TRACE(c10::str("K ", stages, " M ", microbatches, " ", to_string(how.schedule)));
-      expect_equal(pipelined(how), expected, 1e-12);
+      expect_close(pipelined(how), expected, 1e-12);
     }
   }
 }
@@ -122,9 +122,9 @@ TEST_P(PipelineNetsTest, EqualsThePlainRunForUnevenMicroBatches) {
 TEST_P(PipelineNetsTest, EqualsThePlainRunInFp32) {
   start(torch::kFloat32);
   network_.use_channels_last();
-  const Outcome expected = plain(3);
+  const NetOutcome expected = plain(3);
   for (const int stages : {2, 4})
-    expect_equal(pipelined(options(stages, 3, ScheduleKind::k1F1B)), expected, 1e-5);
+    expect_close(pipelined(options(stages, 3, ScheduleKind::k1F1B)), expected, 1e-5);
 }
 
 // At sizes where the kernels' choice of memory layout differs from link to link.
@@ -138,12 +138,12 @@ TEST_P(PipelineNetsTest, EveryCutGivesTheBitsOfOneStage) {
   network_.use_channels_last();
   const std::int64_t side = GetParam() == "anatomynet" ? 16 : 48;
   batch_ = network_.prepare(torch::randn({2, 1, side, side, side})).requires_grad_();
-  const Outcome whole = pipelined(options(1, 1, ScheduleKind::kGPipe));
+  const NetOutcome whole = pipelined(options(1, 1, ScheduleKind::kGPipe));
   const auto links = static_cast<std::int64_t>(network_.chain->size());
   for (std::int64_t cut = 1; cut < links; ++cut) {
     PipelineOptions how = options(2, 1, ScheduleKind::kGPipe);
     how.partition = partition_by_counts({cut, links - cut}, network_.chain->size());
-    const Outcome found = pipelined(how);
+    const NetOutcome found = pipelined(how);
     EXPECT_EQ(difference(found.gradients, whole.gradients), 0) << "cut " << cut;
     EXPECT_EQ(difference({found.input_gradient}, {whole.input_gradient}), 0) << "cut " << cut;
   }
@@ -152,8 +152,8 @@ TEST_P(PipelineNetsTest, EveryCutGivesTheBitsOfOneStage) {
 TEST_P(PipelineNetsTest, WeightHalvesGiveTheBitsOfTheWholeBackward) {
   start(torch::kFloat32);
   network_.use_channels_last();
-  const Outcome whole = pipelined(options(1, 3, ScheduleKind::kGPipe));
-  const Outcome halves = pipelined(options(3, 3, ScheduleKind::kZeroBubble));
+  const NetOutcome whole = pipelined(options(1, 3, ScheduleKind::kGPipe));
+  const NetOutcome halves = pipelined(options(3, 3, ScheduleKind::kZeroBubble));
   EXPECT_EQ(difference(halves.gradients, whole.gradients), 0);
 }
 
@@ -166,8 +166,8 @@ TEST_P(PipelineNetsTest, Bf16EqualsThePlainRunInBf16UnderRecomputation) {
     how.recompute.assign(static_cast<std::size_t>(stages), rule);
     return pipelined(how);
   };
-  const Outcome kept = run(1, RecomputeRule::kNever);
-  const Outcome again = run(3, RecomputeRule::kAlways);
+  const NetOutcome kept = run(1, RecomputeRule::kNever);
+  const NetOutcome again = run(3, RecomputeRule::kAlways);
   EXPECT_EQ(difference(again.gradients, kept.gradients), 0);
   EXPECT_EQ(again.loss, kept.loss);
 }

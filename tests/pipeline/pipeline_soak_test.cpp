@@ -91,7 +91,7 @@ SoakCase draw_case(std::uint64_t run) {
   return soak;
 }
 
-torch::Tensor mean_square(const torch::Tensor& output, const MicroBatch&) {
+torch::Tensor soak_loss(const torch::Tensor& output, const MicroBatch&) {
   return output.square().flatten(1).sum(1).mean();
 }
 
@@ -102,7 +102,7 @@ bool soak(std::uint64_t run) {
   Pipeline pipeline(soak.chain, soak.options);
   bool failed = false;
   try {
-    pipeline.step(soak.batch, mean_square);
+    pipeline.step(soak.batch, soak_loss);
   } catch (const std::exception& error) {
     failed = true;
     EXPECT_THAT(error.what(), ::testing::HasSubstr("injected fault"));
@@ -112,12 +112,12 @@ bool soak(std::uint64_t run) {
   for (const auto& trouble : soak.troubles) trouble->armed = false;
   take_gradients(*soak.chain);
   set_buffers(*soak.chain, before);
-  const StepResult found = pipeline.step(soak.batch, mean_square);
+  const StepResult found = pipeline.step(soak.batch, soak_loss);
   const auto gradients = take_gradients(*soak.chain);
   const auto buffers = copy_buffers(*soak.chain);
   set_buffers(*soak.chain, before);
   const PlainResult plain =
-      plain_step(*soak.chain, soak.batch, soak.options.microbatches, mean_square, run);
+      plain_step(*soak.chain, soak.batch, soak.options.microbatches, soak_loss, run);
   const auto expected = take_gradients(*soak.chain);
   double scale = 1;
   for (const auto& gradient : expected)

@@ -18,9 +18,6 @@ using testing::made_up_setup;
 using testing::random_network_costs;
 using testing::unet_like_costs;
 
-constexpr ScheduleKind kAll[] = {ScheduleKind::kNaive, ScheduleKind::kGPipe, ScheduleKind::k1F1B,
-                                 ScheduleKind::kZeroBubble};
-
 void for_each_partition(std::size_t links, std::size_t stages,
                         const std::function<void(const Partition&)>& visit) {
   Partition partition;
@@ -129,7 +126,7 @@ TEST(BalanceTest, EqualsBruteForceForEveryScheduleWithAndWithoutMemoryLimits) {
   Random random({1});
   int without = 0;
   for (int trial = 0; trial < 320; ++trial) {
-    const ScheduleKind kind = kAll[trial % 4];
+    const ScheduleKind kind = kEverySchedule[trial % 4];
     const NetworkCosts costs = random_network_costs(random, 1 + static_cast<int>(random.below(9)));
     const PipelineSetup setup = random_setup(random, costs, kind);
     std::optional<RecomputeRule> rule;
@@ -156,7 +153,7 @@ TEST(BalanceTest, EqualsBruteForceOverRulesWhereStagesShareADevice) {
   int proven = 0, unproven = 0, without = 0, recomputed = 0;
   for (int trial = 0; trial < 320; ++trial) {
     const NetworkCosts costs = random_network_costs(random, 2 + static_cast<int>(random.below(5)));
-    const PipelineSetup setup = random_shared_setup(random, costs, kAll[trial % 4]);
+    const PipelineSetup setup = random_shared_setup(random, costs, kEverySchedule[trial % 4]);
     const double best = fastest_of_all_rules(costs, setup);
     const auto found = balance(costs, setup);
     const bool is_guess = setup.stages() > 3;
@@ -197,8 +194,8 @@ TEST(BalanceTest, BoundsOfStagesNeverExceedTheSimulation) {
     const NetworkCosts costs = random_network_costs(random, 2 + static_cast<int>(random.below(8)));
     const int stages =
         1 + static_cast<int>(random.below(std::min<std::int64_t>(4, std::ssize(costs.layers))));
-    PipelineSetup setup =
-        made_up_setup(kAll[random.below(4)], stages, 1 + static_cast<int>(random.below(6)));
+    PipelineSetup setup = made_up_setup(kEverySchedule[random.below(4)], stages,
+                                        1 + static_cast<int>(random.below(6)));
     setup.latency_s = random.uniform(0, 0.5);
     std::vector<double> random_costs;
     for (std::size_t i = 0; i < costs.layers.size(); ++i)
@@ -237,7 +234,7 @@ TEST(BalanceTest, NeverSlowerThanABalanceByTimeOrBySize) {
   std::vector<double> bytes;
   for (const LayerCosts& layer : costs.layers)
     bytes.push_back(static_cast<double>(layer.saved_bytes + 2 * layer.parameter_bytes));
-  for (const ScheduleKind kind : kAll) {
+  for (const ScheduleKind kind : kEverySchedule) {
     for (int stages = 2; stages <= 8; ++stages) {
       PipelineSetup setup = made_up_setup(kind, stages, 8);
       setup.bytes_per_s = 20e9;
@@ -253,7 +250,7 @@ TEST(BalanceTest, NeverSlowerThanABalanceByTimeOrBySize) {
 
 TEST(BalanceTest, MoreMemoryNeverGivesASlowerPlan) {
   const NetworkCosts costs = unet_like_costs(4);
-  for (const ScheduleKind kind : kAll) {
+  for (const ScheduleKind kind : kEverySchedule) {
     PipelineSetup setup = made_up_setup(kind, 3, 4);
     double before = std::numeric_limits<double>::infinity();
     int fitted = 0, recomputed = 0;

@@ -15,9 +15,6 @@ using testing::made_up_setup;
 using testing::random_network_costs;
 using testing::unet_like_costs;
 
-constexpr ScheduleKind kAll[] = {ScheduleKind::kNaive, ScheduleKind::kGPipe, ScheduleKind::k1F1B,
-                                 ScheduleKind::kZeroBubble};
-
 // Links that only save: what a stage holds is micro-batches times bytes.
 NetworkCosts saving_links(int links) {
   NetworkCosts costs;
@@ -27,7 +24,7 @@ NetworkCosts saving_links(int links) {
 
 TEST(MemoryModelTest, HoldsAsManyMicroBatchesAsTheScheduleHasInFlight) {
   const NetworkCosts costs = saving_links(4);
-  for (const ScheduleKind kind : kAll) {
+  for (const ScheduleKind kind : kEverySchedule) {
     for (const int m : {1, 3, 9}) {
       const MemoryModel memory(costs, made_up_setup(kind, 4, m));
       const auto in_flight = peak_in_flight(make_schedule(kind, 4, m));
@@ -138,7 +135,7 @@ TEST(MemoryModelTest, StagesOfOneDeviceHoldLessThanTheirSumAndMoreThanEach) {
   Random random({5});
   for (int trial = 0; trial < 100; ++trial) {
     const NetworkCosts costs = random_network_costs(random, 6);
-    PipelineSetup setup = made_up_setup(kAll[trial % 4], 3, 1 + trial % 5);
+    PipelineSetup setup = made_up_setup(kEverySchedule[trial % 4], 3, 1 + trial % 5);
     const Partition partition = {{0, 2}, {2, 4}, {4, 6}};
     const std::vector<RecomputeRule> rules(3, static_cast<RecomputeRule>(random.below(3)));
     const auto apart = MemoryModel(costs, setup).device_peak_bytes(partition, rules);

@@ -14,9 +14,6 @@
 namespace lamp {
 namespace {
 
-constexpr ScheduleKind kAll[] = {ScheduleKind::kNaive, ScheduleKind::kGPipe, ScheduleKind::k1F1B,
-                                 ScheduleKind::kZeroBubble};
-
 PipelineCosts equal_costs(int stages, StageCosts cost = {}) {
   return {.stages = std::vector<StageCosts>(static_cast<std::size_t>(stages), cost)};
 }
@@ -64,7 +61,7 @@ TEST(SimulateTest, ZeroBubbleWaitsAThirdAsLongAs1F1B) {
 
 TEST(SimulateTest, AgreesWithTheScheduleTimingOfThePipelineWithoutTransfers) {
   Random random({1});
-  for (const ScheduleKind kind : kAll) {
+  for (const ScheduleKind kind : kEverySchedule) {
     for (int trial = 0; trial < 20; ++trial) {
       const int k = 1 + static_cast<int>(random.below(5));
       const Schedule schedule = make_schedule(kind, k, 1 + static_cast<int>(random.below(7)));
@@ -81,7 +78,7 @@ TEST(SimulateTest, NeverBeatsTheLowerBound) {
     const int k = 1 + static_cast<int>(random.below(6));
     const int m = 1 + static_cast<int>(random.below(9));
     const PipelineCosts costs = random_costs(random, k);
-    const ScheduleKind kind = kAll[random.below(4)];
+    const ScheduleKind kind = kEverySchedule[random.below(4)];
     PipelineCosts used = costs;
     if (kind != ScheduleKind::kZeroBubble)
       for (StageCosts& cost : used.stages) cost.weight = 0;
@@ -102,7 +99,7 @@ TEST(SimulateTest, NothingOverlapsOnAStageOrOnALink) {
   for (int trial = 0; trial < 60; ++trial) {
     const int k = 2 + static_cast<int>(random.below(4));
     const auto simulation =
-        simulate(make_schedule(kAll[random.below(4)], k, 5), random_costs(random, k));
+        simulate(make_schedule(kEverySchedule[random.below(4)], k, 5), random_costs(random, k));
     for (const TimelineEntry& a : simulation.timeline)
       for (const TimelineEntry& b : simulation.timeline) {
         const bool same_place = a.stage == b.stage && a.to_stage == b.to_stage;

@@ -9,7 +9,7 @@
 #include <string>
 
 #include "lamp/base/json.h"
-#include "lamp/data/volume_io.h"
+#include "lamp/formats/volume_io.h"
 
 namespace lamp::testing {
 

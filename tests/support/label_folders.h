@@ -7,7 +7,7 @@
 #include <string>
 
 #include "lamp/base/files.h"
-#include "lamp/data/volume_io.h"
+#include "lamp/formats/volume_io.h"
 #include "support/temporary_folder.h"
 
 namespace lamp::testing {

@@ -37,4 +37,7 @@ inline ProgramResult run_lamp(const std::string& arguments, const std::string& b
   return result;
 }
 
+// As one word of the shell.
+inline std::string quoted(const std::filesystem::path& path) { return "'" + path.string() + "'"; }
+
 }  // namespace lamp::testing

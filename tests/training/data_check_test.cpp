@@ -14,7 +14,7 @@
 #include "lamp/base/files.h"
 #include "lamp/base/interrupt.h"
 #include "lamp/base/log.h"
-#include "lamp/data/volume_io.h"
+#include "lamp/formats/volume_io.h"
 #include "lamp/training/data_fingerprint.h"
 #include "lamp/training/trainer.h"
 #include "support/ball_dataset.h"

@@ -9,14 +9,14 @@
 #include "lamp/base/errors.h"
 #include "lamp/base/log.h"
 #include "lamp/nets/net_factory.h"
-#include "lamp/planner/measured_costs.h"
-#include "lamp/planner/shape_costs.h"
+#include "lamp/profile/measured_costs.h"
+#include "lamp/profile/shape_costs.h"
 #include "lamp/training/plan_costs.h"
 
 namespace lamp {
 namespace {
 
-PlanOptions small(const std::string& net) {
+PlanOptions small_plan(const std::string& net) {
   PlanOptions options{.input = {32, 32, 32}, .batch = 2, .execution = {.device = "cpu"}};
   options.net = parse_net_config({{"name", net}, {"classes", 5}});
   if (net == "anatomynet") {
@@ -32,14 +32,14 @@ class PlanRunTest : public ::testing::TestWithParam<std::string> {
  protected:
   PlanRunTest() {
     set_log_level(LogLevel::kWarning);
-    at::set_num_threads(1);  // small tensors gain nothing from more
+    at::set_num_threads(1);  // small_plan tensors gain nothing from more
   }
 };
 
 INSTANTIATE_TEST_SUITE_P(Networks, PlanRunTest, ::testing::Values("unet", "seunet", "anatomynet"));
 
 TEST_P(PlanRunTest, MeasuredAndWorkedOutBytesAgree) {
-  const PlanOptions options = small(GetParam());
+  const PlanOptions options = small_plan(GetParam());
   const NetworkCosts measured = measured_costs_of(options)({.samples = 2});
   const NetworkCosts shapes = shape_costs_of(options, shapes_of(options))({.samples = 2});
   ASSERT_EQ(measured.layers.size(), shapes.layers.size());
@@ -69,7 +69,7 @@ TEST_P(PlanRunTest, MeasuredAndWorkedOutBytesAgree) {
 
 // A shortcut hands its input on and stashes what its strided convolution makes.
 TEST(ShapeCostsTest, AShortcutsArithmeticIsThatOfItsOwnOutput) {
-  const PlanOptions options = small("seunet");
+  const PlanOptions options = small_plan("seunet");
   const auto network = shapes_of(options);
   const Sequence& chain = *network->chain;
   const NetworkCosts costs = shape_costs(*network->chain, {2, 1, 32, 32, 32}, {.flops_per_s = 1e9});
@@ -92,7 +92,7 @@ TEST(ShapeCostsTest, AShortcutsArithmeticIsThatOfItsOwnOutput) {
 // The costs are measured, the rest is the memory model's. Where stages overlap in time the peak
 // depends on the moment, so these are settings where they hardly do.
 TEST_P(PlanRunTest, ThePredictedPeakIsTheMeasuredOne) {
-  PlanOptions options = small(GetParam());
+  PlanOptions options = small_plan(GetParam());
   options.input = {16, 16, 16};
   options.batch = 4;
   options.execution.microbatches = 2;
@@ -125,7 +125,7 @@ TEST_P(PlanRunTest, ThePredictedPeakIsTheMeasuredOne) {
 // Where the loss decides: its graph alone keeps the logits, and cropping nothing copies nothing.
 TEST(PlanRunOptionsTest, TheLossesPeakIsTheMeasuredOne) {
   at::set_num_threads(1);
-  PlanOptions options = small("unet");
+  PlanOptions options = small_plan("unet");
   options.net.width = 8;
   options.net.classes = 10;
   options.batch = 8;
@@ -137,7 +137,7 @@ TEST(PlanRunOptionsTest, TheLossesPeakIsTheMeasuredOne) {
 
 TEST(MeasuredSecondsTest, CountsNothingAndLeavesTheChainAsItWas) {
   at::set_num_threads(1);
-  Network network = make_network(small("unet").net);
+  Network network = make_network(small_plan("unet").net);
   network.initialise(1);
   network.chain->train();
   std::vector<torch::Tensor> before;
@@ -160,7 +160,7 @@ TEST(MeasuredSecondsTest, CountsNothingAndLeavesTheChainAsItWas) {
 
 TEST(PlanRunOptionsTest, ThePlansSettingsAreRunAsTheyAre) {
   at::set_num_threads(1);
-  PlanOptions options = small("unet");
+  PlanOptions options = small_plan("unet");
   options.execution.device = "cpu,cpu";
   options.execution.schedule = "auto";
   options.batch = 4;

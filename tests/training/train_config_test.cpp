@@ -14,7 +14,7 @@ Json minimal() {
   return parse_json(R"({"curriculum": [{"patch": "whole", "epochs": 2}]})", "test");
 }
 
-std::string message_of(const Json& json) {
+std::string config_message(const Json& json) {
   try {
     parse_train_config(json);
   } catch (const UsageError& error) {
@@ -57,14 +57,14 @@ TEST(TrainConfigTest, AcceptsTheContractsExample) {
 TEST(TrainConfigTest, UnknownKeysNameTheNearestKnownOne) {
   Json json = minimal();
   json["optimiser"] = Json::object();
-  EXPECT_THAT(message_of(json),
+  EXPECT_THAT(config_message(json),
               ::testing::AllOf(HasSubstr("optimiser"), HasSubstr("\"optimizer\"")));
   json = minimal();
   json["optimizer"]["learning_rate"] = 1;
-  EXPECT_THAT(message_of(json), HasSubstr("optimizer.learning_rate: unknown key"));
+  EXPECT_THAT(config_message(json), HasSubstr("optimizer.learning_rate: unknown key"));
   json = minimal();
   json["curriculum"][0]["batches"] = 1;
-  EXPECT_THAT(message_of(json), HasSubstr("curriculum.0.batches"));
+  EXPECT_THAT(config_message(json), HasSubstr("curriculum.0.batches"));
 }
 
 TEST(TrainConfigTest, WrongTypesAndImpossibleValuesSayWhatIsExpected) {
@@ -86,7 +86,7 @@ TEST(TrainConfigTest, WrongTypesAndImpossibleValuesSayWhatIsExpected) {
   for (const auto& [pointer, value] : cases) {
     Json json = minimal();
     json[Json::json_pointer(pointer)] = value;
-    EXPECT_THAT(message_of(json), HasSubstr("expected")) << pointer << " " << value;
+    EXPECT_THAT(config_message(json), HasSubstr("expected")) << pointer << " " << value;
   }
 }
 

@@ -47,6 +47,11 @@ class InputError : public Error {
   std::string file_;
 };
 
+// Throws InputError "cannot read: <file>: <detail>".
+[[noreturn]] inline void cannot_read(const std::string& file, const std::string& detail) {
+  throw InputError("cannot read", file, detail);
+}
+
 // The work does not fit the memory or the devices; the message says what would.
 class DoesNotFit : public Error {
  public:

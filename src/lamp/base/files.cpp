@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cctype>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
@@ -17,6 +16,7 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/base/regular_file.h"
+#include "lamp/base/text.h"
 
 namespace lamp {
 namespace fs = std::filesystem;
@@ -37,8 +37,7 @@ fs::path temporary_name(const fs::path& path) {
   const std::string name = path.filename().string();
   const std::size_t dot = name.find('.', 1);
   std::string extension = dot == std::string::npos ? "" : name.substr(dot);
-  std::transform(extension.begin(), extension.end(), extension.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  extension = lower(extension);
   const std::string unique = std::to_string(getpid()) + "-" + std::to_string(counter++);
   return path.parent_path() / (temporary_start(name) + unique + ".tmp" + extension);
 }

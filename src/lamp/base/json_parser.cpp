@@ -1,7 +1,6 @@
 // The parser: nlohmann's lexer and grammar, but a tree of our own making, because the library's
 // ordered objects look for every key among all before it (80,000 keys took 21 s), keep the last of
 // two equal keys without a word, and nest until the stack ends.
-#include <algorithm>
 #include <cstddef>
 #include <iterator>
 #include <string>

@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cctype>
 #include <cerrno>
 #include <cstring>
 #include <ctime>
@@ -18,12 +17,13 @@
 #include "lamp/base/files.h"
 #include "lamp/base/interrupt.h"
 #include "lamp/base/log.h"
+#include "lamp/base/text.h"
 
 namespace lamp {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr std::size_t kLongestName = 255;        // bytes, on every usual file system
+constexpr std::size_t kLongestFileName = 255;    // bytes, on every usual file system
 constexpr std::size_t kMarkBytes = 4096;         // a mark stands at the start
 constexpr std::size_t kLargestJson = 1UL << 30;  // a larger one is none of ours
 constexpr const char* kWrittenBy = "written_by";
@@ -37,7 +37,7 @@ std::string first_bytes(const fs::path& file, std::size_t count) {
   return bytes;
 }
 
-[[noreturn]] void refuse(const PlannedOutput& output, const std::string& detail) {
+[[noreturn]] void refuse_output(const PlannedOutput& output, const std::string& detail) {
   throw UsageError(output.option + ": " + output.file.string() + ": " + detail);
 }
 
@@ -53,12 +53,6 @@ std::string advice_for(mode_t mode) {
   if (S_ISDIR(mode)) return "expected the name of a file; choose another name";
   if (S_ISLNK(mode)) return "which would be lost; name a file that is no link";
   return "expected a file; --json prints to the standard output";
-}
-
-std::string folded(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return text;
 }
 
 // The same file under the same name, whatever links its folder is reached by.
@@ -136,13 +130,13 @@ std::optional<OutputList::Stamp> OutputList::stamp_of(const PlannedOutput& outpu
   if (lstat(output.file.c_str(), &status) != 0) {
     if (errno == ENOENT || errno == ENOTDIR) return std::nullopt;
     if (errno == ENAMETOOLONG || errno == ELOOP)
-      refuse(output, std::string(std::strerror(errno)) + "; choose another name");
+      refuse_output(output, std::string(std::strerror(errno)) + "; choose another name");
     throw Error("cannot write: " + output.file.string() + ": " + std::strerror(errno) +
                 "; choose another folder");
   }
   if (!S_ISREG(status.st_mode))
-    refuse(output,
-           std::string("found ") + kind_of(status.st_mode) + ", " + advice_for(status.st_mode));
+    refuse_output(output, std::string("found ") + kind_of(status.st_mode) + ", " +
+                              advice_for(status.st_mode));
   return Stamp{status.st_dev, status.st_ino, status.st_size, status.st_ctim};
 }
 
@@ -166,16 +160,17 @@ void OutputList::check_names() const {
   for (const PlannedOutput& output : outputs_) {
     const std::string name = output.file.filename().string();
     if (name.empty() || name == "." || name == ".." || name == "-")
-      refuse(output, "found no file name, expected one; --json prints to the standard output");
-    if (name.size() > kLongestName)
-      refuse(output, "found a name of " + std::to_string(name.size()) +
-                         " bytes, expected at most " + std::to_string(kLongestName) +
-                         "; choose a shorter one");
+      refuse_output(output,
+                    "found no file name, expected one; --json prints to the standard output");
+    if (name.size() > kLongestFileName)
+      refuse_output(output, "found a name of " + std::to_string(name.size()) +
+                                " bytes, expected at most " + std::to_string(kLongestFileName) +
+                                "; choose a shorter one");
     const fs::path place = place_of(output.file);
     if (const auto [other, is_new] = places.emplace(place, &output); !is_new)
       throw UsageError(output.option + " and " + other->second->option + " name the same file, " +
                        output.file.string() + ": give each its own");
-    if (const auto [other, is_new] = folded_places.emplace(folded(place.string()), &output);
+    if (const auto [other, is_new] = folded_places.emplace(lower(place.string()), &output);
         !is_new)
       log_warning(output.file.string() + " and " + other->second->file.filename().string() +
                   " differ in case only: one replaces the other where the disk ignores case");
@@ -193,8 +188,8 @@ void OutputList::check_inputs() const {
     if (stat(output.file.c_str(), &status) != 0) continue;
     const auto input = inputs.find({status.st_dev, status.st_ino});
     if (input != inputs.end())
-      refuse(output, "the output would replace the input " + input->second->string() +
-                         "; choose another name or folder");
+      refuse_output(output, "the output would replace the input " + input->second->string() +
+                                "; choose another name or folder");
   }
 }
 
@@ -213,8 +208,9 @@ void OutputList::check_contents() {
   if (first == nullptr) return;
   const std::string others =
       foreign > 1 ? " (and " + std::to_string(foreign - 1) + " more such files)" : "";
-  refuse(*first, "found a file that lamp did not write here, or that was changed since" + others +
-                     "; it is not replaced: choose another name or folder, or move it away");
+  refuse_output(*first, "found a file that lamp did not write here, or that was changed since" +
+                            others +
+                            "; it is not replaced: choose another name or folder, or move it away");
 }
 
 // Of the nearest folder that exists: those below it can be created if it can be written.
@@ -245,9 +241,9 @@ void OutputList::confirm(const fs::path& file) const {
   const PlannedOutput& output = planned(file);
   const std::optional<Stamp> now = stamp_of(output);
   if (!now || now == seen_.at(file) || output.is_own(file)) return;
-  refuse(output,
-         "found a file that was not there before and that lamp did not write; it is not "
-         "replaced: choose another name or folder");
+  refuse_output(output,
+                "found a file that was not there before and that lamp did not write; it is not "
+                "replaced: choose another name or folder");
 }
 
 bool OutputList::remove_older(const fs::path& file) const {

@@ -1,6 +1,7 @@
 // Formatting over std::to_chars and snprintf.
 #include "lamp/base/text.h"
 
+#include <algorithm>
 #include <cctype>
 #include <charconv>
 #include <cmath>
@@ -15,6 +16,12 @@ std::string fixed(double value, int digits) {
   char buffer[400];  // the largest double has 309 digits before the point
   const int length = std::snprintf(buffer, sizeof buffer, "%.*f", digits, value);
   return {buffer, static_cast<std::size_t>(length)};
+}
+
+std::string six_digits(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.6g", value);
+  return text;
 }
 
 std::string shortest(double value) {
@@ -159,6 +166,13 @@ std::string printable(const std::string& text) {
     }
   }
   return shown;
+}
+
+std::string lower(std::string_view text) {
+  std::string result(text);
+  std::transform(result.begin(), result.end(), result.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return result;
 }
 
 }  // namespace lamp

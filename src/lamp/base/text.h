@@ -5,11 +5,14 @@
 #include <array>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 namespace lamp {
 
 // "0.123" for fixed(0.12345, 3).
 std::string fixed(double value, int digits);
+// "0.30303" or "1e-07": what six digits say of a measurement.
+std::string six_digits(double value);
 // The shortest text that reads back as the same double.
 std::string shortest(double value);
 // "1 stage", "2 stages", "3 micro-batches".
@@ -34,6 +37,9 @@ double parse_flops(const std::string& text, const std::string& what);
 std::string size_text(const std::array<std::int64_t, 3>& size, const std::string& between = ",");
 // "1:05" or "2:00:09".
 std::string clock_text(double seconds);
+
+// ASCII letters in lower case; other bytes as they are.
+std::string lower(std::string_view text);
 
 // The text with control characters written out ("\\n", "\\x1b"), so that a file's name can neither
 // break a message into lines nor command the terminal.

@@ -11,14 +11,14 @@
 namespace lamp {
 namespace {
 
-struct Options {
+struct BenchInputLine {
   InputBenchOptions bench;
   std::string dataset, config, device;
   std::vector<std::string> settings;
   double step_seconds = 0;
 };
 
-void run(const Options& options, const GlobalOptions& globals) {
+void run_bench_input(const BenchInputLine& options, const GlobalOptions& globals) {
   InputBenchOptions bench = options.bench;
   std::vector<std::string> settings = options.settings;
   if (!options.device.empty()) settings.push_back("execution.device=\"" + options.device + "\"");
@@ -34,7 +34,7 @@ void run(const Options& options, const GlobalOptions& globals) {
 void add_bench_input_command(CLI::App& bench, const GlobalOptions& globals) {
   CLI::App* command = bench.add_subcommand(
       "input", "volumes and patches per second, and whether the device waits for them");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<BenchInputLine>();
   command
       ->add_option("-d,--dataset", options->dataset, "folder with dataset.json, or the file itself")
       ->required();
@@ -57,7 +57,7 @@ void add_bench_input_command(CLI::App& bench, const GlobalOptions& globals) {
                    "how long the device is busy with a batch; measured if not given")
       ->check(CLI::PositiveNumber);
   add_outside_option(*command);
-  command->callback([options, &globals] { run(*options, globals); });
+  command->callback([options, &globals] { run_bench_input(*options, globals); });
 }
 
 }  // namespace lamp

@@ -10,7 +10,7 @@
 #include "lamp/cli/commands.h"
 #include "lamp/cli/dataset_options.h"
 #include "lamp/cli/orientation_option.h"
-#include "lamp/data/dataset_check.h"
+#include "lamp/dataset/dataset_check.h"
 #include "lamp/inference/intensity_survey.h"
 #include "lamp/inference/scorer.h"
 #include "lamp/nets/model_file.h"
@@ -39,14 +39,14 @@ CheckReport check_all(const std::vector<std::string>& paths, const ReadOptions& 
                    " images, expected one data set or images only; run it on each");
 }
 
-struct Options {
+struct CheckLine {
   std::vector<std::string> paths;
   std::string model, config;
   ReadOptions read;
 };
 
 // Values beside a model's or a configuration's; what is found stands first among the notes.
-IntensitySurvey compare_values(const Options& options, CheckReport& report) {
+IntensitySurvey compare_values(const CheckLine& options, CheckReport& report) {
   IntensityStandard standard;
   if (!options.model.empty()) {
     const Model model = load_model(options.model);
@@ -73,7 +73,7 @@ IntensitySurvey compare_values(const Options& options, CheckReport& report) {
 void add_check_command(CLI::App& app, const GlobalOptions& globals) {
   auto* command =
       app.add_subcommand("check", "finds every fault of a data set or of images in one pass");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<CheckLine>();
   command
       ->add_option("paths", options->paths,
                    "a data set (folder or JSON), or images and DICOM folders")

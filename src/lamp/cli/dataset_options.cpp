@@ -1,7 +1,7 @@
 // One wording for all commands.
 #include "lamp/cli/dataset_options.h"
 
-#include "lamp/data/dataset_paths.h"
+#include "lamp/dataset/dataset_paths.h"
 
 namespace lamp {
 

@@ -15,7 +15,7 @@
 namespace lamp {
 namespace {
 
-struct Options {
+struct InfoLine {
   std::string model;
   std::string net;
   std::optional<std::int64_t> width, depth, in_channels, classes;
@@ -23,7 +23,7 @@ struct Options {
   bool describes_a_net() const { return !net.empty() || width || depth || in_channels || classes; }
 };
 
-Json net_json(const Options& options) {
+Json net_json(const InfoLine& options) {
   Json net = {{"name", options.net.empty() ? "unet" : options.net}};
   if (options.width) net["width"] = *options.width;
   if (options.depth) net["depth"] = *options.depth;
@@ -32,7 +32,7 @@ Json net_json(const Options& options) {
   return net;
 }
 
-Json describe_net(const Options& options) {
+Json describe_net(const InfoLine& options) {
   const Network network = make_network(parse_net_config(net_json(options)));
   return {{"net", to_json(network.config)}, {"parameters", parameter_count(network)}};
 }
@@ -59,7 +59,7 @@ std::string size_text(const Json& patch) {
   return text;
 }
 
-void print_stages(const Json& curriculum) {
+void print_curriculum(const Json& curriculum) {
   int number = 0;
   for (const Json& stage : curriculum) {
     std::cout << "stage " << ++number << ":";
@@ -73,13 +73,13 @@ void print_members(const Json& config) {
   for (const auto& [key, value] : config.items()) {
     if (key == "net" || key == "labels" || key == "intensities") continue;  // --json shows all
     if (key == "curriculum" && value.is_array())
-      print_stages(value);
+      print_curriculum(value);
     else
       std::cout << key << ": " << dump_json(value, -1) << "\n";
   }
 }
 
-void print_text(const Json& info) {
+void print_model(const Json& info) {
   const Json& net = info["net"];
   const auto parameters = info["parameters"].get<std::int64_t>();
   std::cout << "network: " << net["name"].get<std::string>() << ", width " << net["width"]
@@ -97,7 +97,7 @@ void print_text(const Json& info) {
     std::cout << "provenance: " << dump_json(info["provenance"], -1) << "\n";
 }
 
-void run(const Options& options, const GlobalOptions& globals) {
+void run_info(const InfoLine& options, const GlobalOptions& globals) {
   if (options.model.empty() != options.describes_a_net()) {
     throw UsageError(
         "info: give either a model (a file or a run folder) or --net with its sizes, such as "
@@ -107,7 +107,7 @@ void run(const Options& options, const GlobalOptions& globals) {
   if (globals.json) {
     print_json(info);
   } else {
-    print_text(info);
+    print_model(info);
     std::cout.flush();
   }
 }
@@ -117,7 +117,7 @@ void run(const Options& options, const GlobalOptions& globals) {
 void add_info_command(CLI::App& app, const GlobalOptions& globals) {
   CLI::App* command =
       app.add_subcommand("info", "what a model is: network, labels, parameters, configuration");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<InfoLine>();
   command->add_option("model", options->model, "model file or run folder");
   command->add_option("--net", options->net,
                       "count a network's parameters instead: unet, seunet, anatomynet");
@@ -125,7 +125,7 @@ void add_info_command(CLI::App& app, const GlobalOptions& globals) {
   command->add_option("--depth", options->depth, "its encoder blocks");
   command->add_option("--in-channels", options->in_channels, "channels of its input");
   command->add_option("--classes", options->classes, "its classes, with the background");
-  command->callback([options, &globals] { run(*options, globals); });
+  command->callback([options, &globals] { run_info(*options, globals); });
 }
 
 }  // namespace lamp

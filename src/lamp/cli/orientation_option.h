@@ -4,7 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <optional>
 
-#include "lamp/data/volume.h"
+#include "lamp/volume/volume.h"
 
 namespace lamp {
 

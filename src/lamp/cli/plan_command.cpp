@@ -1,5 +1,4 @@
 // `lamp plan`: will it train on these devices, how fast, and cut how?
-#include <algorithm>
 #include <charconv>
 #include <cstdio>
 #include <memory>
@@ -21,7 +20,7 @@
 namespace lamp {
 namespace {
 
-struct Options {
+struct PlanLine {
   std::string config;
   NetOptions net;
   ExecutionOptions execution;
@@ -49,7 +48,7 @@ struct Wish {
   std::optional<Dataset> dataset;
 };
 
-void set_input(const Options& options, const std::vector<StageConfig>& curriculum,
+void set_input(const PlanLine& options, const std::vector<StageConfig>& curriculum,
                PlanOptions& plan) {
   if (options.input == "auto" && options.max_input.empty())
     throw UsageError("--input auto: say how large the images are: --max-input X,Y,Z");
@@ -67,7 +66,7 @@ void set_input(const Options& options, const std::vector<StageConfig>& curriculu
   if (options.batch) plan.batch = *options.batch;
 }
 
-std::optional<std::int64_t> absent_devices(const Options& options) {
+std::optional<std::int64_t> absent_devices(const PlanLine& options) {
   if (options.devices.empty()) return std::nullopt;
   std::int64_t count = 0;
   const char* end = options.devices.data() + options.devices.size();
@@ -79,7 +78,7 @@ std::optional<std::int64_t> absent_devices(const Options& options) {
                    options.devices);
 }
 
-void refuse_contradictions(const Options& options) {
+void refuse_contradictions(const PlanLine& options) {
   if (options.rounds && !options.measure)
     throw UsageError("--rounds is for --measure: give both or leave it out");
   if (!options.dataset.empty() && options.config.empty())
@@ -96,7 +95,7 @@ void refuse_contradictions(const Options& options) {
 }
 
 // What the devices are, and how they are used.
-void set_execution(const Options& options, const Json& config, Json execution, PlanOptions& plan) {
+void set_execution(const PlanLine& options, const Json& config, Json execution, PlanOptions& plan) {
   plan.execution =
       parse_execution_config(merged(config, "execution", execution, to_json(options.execution)));
   plan.absent_devices = absent_devices(options);
@@ -109,7 +108,7 @@ void set_execution(const Options& options, const Json& config, Json execution, P
     plan.bytes_per_s = parse_bandwidth(options.bandwidth, "--bandwidth");
 }
 
-Wish resolve(const Options& options, const GlobalOptions& globals) {
+Wish resolve(const PlanLine& options, const GlobalOptions& globals) {
   refuse_contradictions(options);
   Wish wish;
   PlanOptions& plan = wish.options;
@@ -149,7 +148,7 @@ Wish resolve(const Options& options, const GlobalOptions& globals) {
 }
 
 // One or, of a curriculum, all stages.
-std::vector<StagePlan> plans_of(const Options& options, const Wish& wish) {
+std::vector<StagePlan> plans_of(const PlanLine& options, const Wish& wish) {
   if (wish.curriculum)
     return plan_curriculum(wish.options, *wish.curriculum, wish.dataset ? &*wish.dataset : nullptr,
                            options.batch.has_value());
@@ -164,7 +163,7 @@ Json to_json(const MeasuredStep& measured) {
 }
 
 // Predicted above measured, where there is that; both without the update of the weights.
-void write_pictures(const Options& options, const NetworkPlan& chosen,
+void write_pictures(const PlanLine& options, const NetworkPlan& chosen,
                     const std::optional<MeasuredStep>& measured) {
   const Plan& plan = chosen.plan;
   const auto stages = static_cast<int>(plan.setup.stages());
@@ -178,14 +177,14 @@ void write_pictures(const Options& options, const NetworkPlan& chosen,
   write_picture_files({options.svg, options.trace}, picture);
 }
 
-OutputList outputs_of(const Options& options) {
+OutputList outputs_of(const PlanLine& options) {
   OutputList files = picture_outputs({options.svg, options.trace});
   if (!options.output.empty()) files.add({"--output", options.output, own_json(kWriter)});
   if (!options.config.empty()) files.protect(options.config);
   return files;
 }
 
-void write_files(const Options& options, const NetworkPlan& chosen, const Json& json,
+void write_files(const PlanLine& options, const NetworkPlan& chosen, const Json& json,
                  const std::optional<MeasuredStep>& measured) {
   OutputList files = outputs_of(options);
   files.check();
@@ -214,7 +213,7 @@ Json to_json(const Wish& wish, const std::vector<StagePlan>& stages) {
   return json;
 }
 
-void run(const Options& options, const GlobalOptions& globals) {
+void run_plan(const PlanLine& options, const GlobalOptions& globals) {
   const Wish wish = resolve(options, globals);
   outputs_of(options).check();  // before anything is measured
   const std::vector<StagePlan> stages = plans_of(options, wish);
@@ -241,7 +240,7 @@ void run(const Options& options, const GlobalOptions& globals) {
       refuse(stages.size() > 1 ? "plan: " + stage.name(stages.size()) : "plan", stage.chosen->plan);
 }
 
-void add_devices(CLI::App* command, Options& options) {
+void add_devices(CLI::App* command, PlanLine& options) {
   command->add_option("--device", options.execution.device,
                       "devices that are here: auto, cpu, cuda:0, or several as stages: cpu,cpu");
   command->add_option("--devices", options.devices,
@@ -260,7 +259,7 @@ void add_devices(CLI::App* command, Options& options) {
 void add_plan_command(CLI::App& app, const GlobalOptions& globals) {
   CLI::App* command = app.add_subcommand(
       "plan", "whether and how fast a network trains on some devices, and how to cut it");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<PlanLine>();
   command->add_option("-c,--config", options->config,
                       "JSON file or preset: han, liver, demo; every stage is planned");
   command->add_option("-d,--dataset", options->dataset,
@@ -289,7 +288,7 @@ void add_plan_command(CLI::App& app, const GlobalOptions& globals) {
                     "print what every layer costs, which --json always holds");
   command->add_option("--rounds", options->rounds, "of --measure, after a warm-up")
       ->check(CLI::Range(1, 1000));
-  command->callback([options, &globals] { run(*options, globals); });
+  command->callback([options, &globals] { run_plan(*options, globals); });
 }
 
 }  // namespace lamp

@@ -7,7 +7,7 @@
 #include "lamp/cli/dataset_options.h"
 #include "lamp/cli/orientation_option.h"
 #include "lamp/cli/output_options.h"
-#include "lamp/data/prepare.h"
+#include "lamp/convert/prepare.h"
 
 namespace lamp {
 

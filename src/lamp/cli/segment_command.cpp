@@ -14,7 +14,7 @@
 namespace lamp {
 namespace {
 
-struct Options {
+struct SegmentLine {
   std::vector<std::string> models;
   std::vector<std::string> inputs;
   std::string output;
@@ -26,7 +26,7 @@ struct Options {
   SegmentOptions segment;
 };
 
-SegmentRequest request_of(const Options& options) {
+SegmentRequest request_of(const SegmentLine& options) {
   SegmentRequest request{
       .inputs = options.inputs, .output = options.output, .options = options.segment};
   request.dicom_series = options.series;
@@ -41,7 +41,7 @@ SegmentRequest request_of(const Options& options) {
   return request;
 }
 
-void run(const Options& options, const GlobalOptions& globals) {
+void run_segment(const SegmentLine& options, const GlobalOptions& globals) {
   const SegmentRequest request = request_of(options);
   std::vector<SegmentModel> models;
   for (const std::string& file : options.models) models.push_back({file, load_model(file)});
@@ -50,7 +50,7 @@ void run(const Options& options, const GlobalOptions& globals) {
   report.throw_if_failed();
 }
 
-void add_cleaning_options(CLI::App& command, Options& options) {
+void add_cleaning_options(CLI::App& command, SegmentLine& options) {
   Cleanup& cleanup = options.segment.cleanup;
   command
       .add_option(
@@ -64,7 +64,7 @@ void add_cleaning_options(CLI::App& command, Options& options) {
   command.add_option("--min-volume-mm3", cleanup.min_volume_mm3, "remove pieces smaller than this");
 }
 
-void add_network_options(CLI::App& command, Options& options) {
+void add_network_options(CLI::App& command, SegmentLine& options) {
   SegmentOptions& segment = options.segment;
   command.add_option("--patch", options.patch, "auto, whole or a window X,Y,Z")
       ->capture_default_str();
@@ -97,7 +97,7 @@ void add_network_options(CLI::App& command, Options& options) {
 void add_segment_command(CLI::App& app, const GlobalOptions& globals) {
   CLI::App* command =
       app.add_subcommand("segment", "label maps of images, on the images' own grids");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<SegmentLine>();
   command
       ->add_option("-m,--model", options->models, "run folder or model file; several are averaged")
       ->required();
@@ -117,7 +117,7 @@ void add_segment_command(CLI::App& app, const GlobalOptions& globals) {
                     "also <case>_prob: the softmax of every class");
   add_cleaning_options(*command, *options);
   add_orientation_option(*command, options->segment.nifti_form);
-  command->callback([options, &globals] { run(*options, globals); });
+  command->callback([options, &globals] { run_segment(*options, globals); });
 }
 
 }  // namespace lamp

@@ -1,5 +1,4 @@
 // `lamp simulate`: a schedule timed on paper; its figures, timetable and pictures.
-#include <algorithm>
 #include <cmath>
 #include <iostream>
 #include <memory>
@@ -23,7 +22,7 @@ constexpr int kMostStages = 65536;
 constexpr double kMostActions = 2e7;  // some gigabytes of timeline
 constexpr int kDrawnTicks = 100;      // columns of a printed timetable
 
-struct Options {
+struct SimulateLine {
   std::string schedule = "gpipe";
   int stages = 0;
   int microbatches = 0;
@@ -50,7 +49,7 @@ std::vector<double> spread(const std::vector<double>& given, std::size_t count,
   return given.size() == count ? given : std::vector<double>(count, given[0]);
 }
 
-PipelineCosts costs_of(const Options& options, const Schedule& schedule) {
+PipelineCosts costs_of(const SimulateLine& options, const Schedule& schedule) {
   const auto stages = static_cast<std::size_t>(options.stages);
   const auto forward = spread(options.forward.empty() ? std::vector<double>{1} : options.forward,
                               stages, "--forward");
@@ -80,7 +79,7 @@ PipelineCosts costs_of(const Options& options, const Schedule& schedule) {
   return costs;
 }
 
-TimelinePicture picture_of(const Options& options, const Simulation& simulation) {
+TimelinePicture picture_of(const SimulateLine& options, const Simulation& simulation) {
   return {.title = options.schedule + ", " + counted(options.stages, "stage") + ", " +
                    counted(options.microbatches, "micro-batch") + ": makespan " +
                    shortest(simulation.makespan),
@@ -88,7 +87,7 @@ TimelinePicture picture_of(const Options& options, const Simulation& simulation)
           .unit = options.forward.empty() && options.backward.empty() ? "forward times" : "s"};
 }
 
-Json to_json(const Options& options, const Simulation& simulation) {
+Json simulation_json(const SimulateLine& options, const Simulation& simulation) {
   return {{"schedule", options.schedule},
           {"stages", options.stages},
           {"microbatches", options.microbatches},
@@ -111,9 +110,9 @@ std::string row_of(const TimelineEntry& entry) {
 }
 
 // Row by row: as a tree of values a timeline of millions would take gigabytes and minutes.
-void print_schedule_json(const Options& options, const Simulation& simulation) {
+void print_schedule_json(const SimulateLine& options, const Simulation& simulation) {
   constexpr std::size_t kRowsBetweenLooks = 4096;
-  std::string head = dump_json(to_json(options, simulation));
+  std::string head = dump_json(simulation_json(options, simulation));
   head.resize(head.rfind('}'));
   while (head.back() == '\n') head.pop_back();
   std::cout << head << ",\n  \"timeline\": [";
@@ -124,7 +123,7 @@ void print_schedule_json(const Options& options, const Simulation& simulation) {
   std::cout << "\n  ]\n}" << std::endl;
 }
 
-void print_text(const Options& options, const Simulation& simulation) {
+void print_simulation(const SimulateLine& options, const Simulation& simulation) {
   std::cout << options.schedule << ", " << counted(options.stages, "stage") << ", "
             << counted(options.microbatches, "micro-batch") << ", recompute " << options.recompute
             << "\nmakespan     " << shortest(simulation.makespan) << "\nbubble       "
@@ -137,7 +136,7 @@ void print_text(const Options& options, const Simulation& simulation) {
   std::cout.flush();
 }
 
-void check(const Options& options) {
+void check(const SimulateLine& options) {
   if (options.stages < 1 || options.microbatches < 1)
     throw UsageError("simulate: found " + std::to_string(options.stages) + " stages and " +
                      std::to_string(options.microbatches) +
@@ -148,7 +147,7 @@ void check(const Options& options) {
                      " micro-batches are more than 20 million actions; use fewer");
 }
 
-void run_schedule(const Options& options, const GlobalOptions& globals) {
+void run_schedule(const SimulateLine& options, const GlobalOptions& globals) {
   check(options);
   const PictureFiles pictures{options.svg, options.trace};
   picture_outputs(pictures).check();
@@ -160,7 +159,7 @@ void run_schedule(const Options& options, const GlobalOptions& globals) {
   if (globals.json) {
     print_schedule_json(options, simulation);
   } else {
-    print_text(options, simulation);
+    print_simulation(options, simulation);
   }
   write_picture_files(pictures, picture_of(options, simulation));
 }
@@ -200,7 +199,7 @@ void run_paper(const GlobalOptions& globals) {
 void add_simulate_command(CLI::App& app, const GlobalOptions& globals) {
   CLI::App* command = app.add_subcommand(
       "simulate", "times a pipeline schedule on paper: makespan, bubble, timeline");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<SimulateLine>();
   command->add_option("--schedule", options->schedule, "naive, gpipe, 1f1b or zero-bubble")
       ->capture_default_str();
   command->add_option("--stages", options->stages, "devices K");

@@ -72,7 +72,7 @@ constexpr std::array kOptions = {
 };
 
 template <std::size_t N>
-std::string row_of(const std::array<Row, N>& rows, const std::string& word) {
+std::string suggested_row(const std::array<Row, N>& rows, const std::string& word) {
   const auto found =
       std::find_if(rows.begin(), rows.end(), [&](const Row& row) { return word == row.first; });
   return found == rows.end() ? "" : found->second;
@@ -124,7 +124,7 @@ std::string advice_for_option(const std::string& option, const std::vector<std::
     return std::find(known.begin(), known.end(), text.substr(0, text.find(' '))) != known.end();
   };
   const std::string word = with_dashes(option);
-  if (const std::string row = row_of(kOptions, word); !row.empty() && has(row)) return row;
+  if (const std::string row = suggested_row(kOptions, word); !row.empty() && has(row)) return row;
   if (const std::string close = close_match(word, known); !close.empty()) return close;
   const std::string place =
       place_of_foreign_key(word.substr(std::min<std::size_t>(2, word.size())));
@@ -142,7 +142,7 @@ std::optional<std::string> unknown_command(const CLI::App& app, int argc, const 
       continue;
     }
     if (std::find(names.begin(), names.end(), word) != names.end()) return std::nullopt;
-    std::string meant = row_of(kCommands, word);
+    std::string meant = suggested_row(kCommands, word);
     if (meant.empty()) meant = close_match(word, names);
     return quoted(word) + " is no command; " +
            (meant.empty() ? "the commands are " + joined(names)

@@ -7,8 +7,8 @@
 
 #include "lamp/cli/commands.h"
 #include "lamp/cli/output_options.h"
-#include "lamp/data/datalist.h"
-#include "lamp/data/phantom.h"
+#include "lamp/dataset/datalist.h"
+#include "lamp/phantoms/phantom.h"
 
 namespace lamp {
 

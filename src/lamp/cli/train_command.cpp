@@ -18,7 +18,7 @@
 namespace lamp {
 namespace {
 
-struct Options {
+struct TrainLine {
   std::string dataset;
   std::string config;
   std::string run;
@@ -28,7 +28,7 @@ struct Options {
   bool resume = false;
 };
 
-void run(const Options& options, const GlobalOptions& globals) {
+void run_train(const TrainLine& options, const GlobalOptions& globals) {
   TrainRequest request{.dataset = options.dataset,
                        .settings = options.settings,
                        .run = options.run,
@@ -58,7 +58,7 @@ void run(const Options& options, const GlobalOptions& globals) {
 void add_train_command(CLI::App& app, const GlobalOptions& globals) {
   CLI::App* command = app.add_subcommand(
       "train", "train a network on a data set, from small patches to whole volumes");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<TrainLine>();
   command->add_option("-d,--dataset", options->dataset,
                       "folder with dataset.json, or the file itself");
   command->add_option("-c,--config", options->config, "JSON file or preset: han, liver, demo");
@@ -77,7 +77,7 @@ void add_train_command(CLI::App& app, const GlobalOptions& globals) {
   add_options(*command, options->execution);
   command->add_flag("--resume", options->resume, "go on with the run in the run folder");
   add_outside_option(*command);
-  command->callback([options, &globals] { run(*options, globals); });
+  command->callback([options, &globals] { run_train(*options, globals); });
 }
 
 }  // namespace lamp

@@ -6,8 +6,8 @@
 #include "lamp/base/errors.h"
 #include "lamp/base/log.h"
 #include "lamp/base/unicode_form.h"
-#include "lamp/data/folder_content.h"
-#include "lamp/data/volume_io.h"
+#include "lamp/formats/folder_content.h"
+#include "lamp/formats/volume_io.h"
 
 namespace lamp {
 namespace {

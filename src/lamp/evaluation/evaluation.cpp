@@ -8,11 +8,11 @@
 #include "lamp/base/interrupt.h"
 #include "lamp/base/log.h"
 #include "lamp/base/progress.h"
-#include "lamp/data/datalist.h"
-#include "lamp/data/grid_check.h"
-#include "lamp/data/volume_io.h"
+#include "lamp/dataset/datalist.h"
 #include "lamp/evaluation/case_pairs.h"
+#include "lamp/formats/volume_io.h"
 #include "lamp/objective/surface_metrics.h"
+#include "lamp/volume/grid_difference.h"
 
 namespace lamp {
 namespace {
@@ -91,21 +91,12 @@ Volume read_prediction(const CasePair& pair, const ReadOptions& options) {
   return read_label_map(pair.prediction, options);
 }
 
-std::string apart(const Geometry& a, const Geometry& b) {
-  const std::string distance = distance_text(a, b);
-  return distance.empty() ? "" : "; " + distance;
-}
-
 CaseEvaluation evaluate_case(const CasePair& pair, const LabelKnowledge& knowledge,
                              const ReadOptions& options) {
   const Volume predicted = read_prediction(pair, options);
   const Volume reference = read_label_map(pair.reference, options);
-  if (!(corner_distance_voxels(reference.geometry, predicted.geometry) <= kSameGridVoxels))
-    throw InputError("another grid", pair.prediction.string(),
-                     "found " + grid_text(predicted.geometry) + ", expected the grid of " +
-                         pair.reference.string() + ": " + grid_text(reference.geometry) +
-                         apart(reference.geometry, predicted.geometry) +
-                         "; resample the prediction onto that grid");
+  check_same_grid({predicted.geometry, pair.prediction}, {reference.geometry, pair.reference},
+                  "its reference");
   const torch::Tensor p = predicted.voxels[0], r = reference.voxels[0];
   const auto counts = count_overlap(p, r);
   knowledge.check(counts, pair);

@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "lamp/data/volume.h"
 #include "lamp/objective/overlap.h"
+#include "lamp/volume/volume.h"
 
 namespace lamp {
 

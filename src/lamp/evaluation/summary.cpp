@@ -234,8 +234,7 @@ fs::path summary_path(const fs::path& output, const fs::path& prediction) {
   if (fs::is_directory(output, error) || !output.has_filename() || !output.has_extension())
     return output / kName;
   std::string ending = output.extension().string();
-  std::transform(ending.begin(), ending.end(), ending.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  ending = lower(ending);
   if (ending == ".json") return output;
   throw UsageError("-o: " + output.string() +
                    ": found a name that does not end in .json, expected the summary's, such as " +

@@ -11,9 +11,9 @@
 #include <vector>
 
 #include "lamp/base/json.h"
-#include "lamp/data/phantom.h"
 #include "lamp/inference/patch_choice.h"
 #include "lamp/nets/network.h"
+#include "lamp/phantoms/phantom.h"
 
 namespace lamp {
 

@@ -9,7 +9,7 @@
 #include "lamp/base/interrupt.h"
 #include "lamp/base/progress.h"
 #include "lamp/base/random.h"
-#include "lamp/data/patch_sampler.h"
+#include "lamp/cases/patch_sampler.h"
 
 namespace lamp {
 namespace {

@@ -6,8 +6,8 @@
 #include <array>
 #include <cstdint>
 
-#include "lamp/data/phantom.h"
-#include "lamp/data/preprocess.h"
+#include "lamp/cases/preprocess.h"
+#include "lamp/phantoms/phantom.h"
 
 namespace lamp {
 

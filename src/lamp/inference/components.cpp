@@ -5,7 +5,6 @@
 #include <ATen/Dispatch.h>
 #include <torch/torch.h>
 
-#include <algorithm>
 #include <array>
 #include <limits>
 

@@ -11,8 +11,8 @@
 #include "lamp/base/errors.h"
 #include "lamp/base/log.h"
 #include "lamp/base/text.h"
-#include "lamp/data/file_start.h"
-#include "lamp/data/folder_content.h"
+#include "lamp/formats/file_start.h"
+#include "lamp/formats/folder_content.h"
 
 namespace lamp {
 namespace {

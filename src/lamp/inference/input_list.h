@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "lamp/data/channel_names.h"
-#include "lamp/data/left_out.h"
-#include "lamp/data/volume_io.h"
+#include "lamp/dataset/channel_names.h"
+#include "lamp/formats/left_out.h"
+#include "lamp/formats/volume_io.h"
 
 namespace lamp {
 

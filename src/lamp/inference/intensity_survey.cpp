@@ -13,14 +13,14 @@
 #include "lamp/base/interrupt.h"
 #include "lamp/base/log.h"
 #include "lamp/base/progress.h"
-#include "lamp/data/dataset_check.h"
-#include "lamp/data/intensity_check.h"
+#include "lamp/cases/intensity_check.h"
+#include "lamp/dataset/dataset_check.h"
 #include "lamp/inference/input_list.h"
 
 namespace lamp {
 namespace {
 
-struct Job {
+struct CountJob {
   std::string name;
   std::function<Intensities()> count;
 };
@@ -41,8 +41,9 @@ Intensities count_input(const InputCase& input, const IntensityStandard& standar
   return count_intensities(place_image(volume, standard.data).voxels, {});
 }
 
-std::vector<Job> jobs_of(const std::vector<std::string>& paths, const IntensityStandard& standard) {
-  std::vector<Job> jobs;
+std::vector<CountJob> jobs_of(const std::vector<std::string>& paths,
+                              const IntensityStandard& standard) {
+  std::vector<CountJob> jobs;
   if (paths.size() == 1 && looks_like_dataset(paths.front())) {
     std::vector<DatasetFault> faults;
     const auto dataset = std::make_shared<const Dataset>(read_dataset(paths.front(), &faults));
@@ -59,7 +60,7 @@ std::vector<Job> jobs_of(const std::vector<std::string>& paths, const IntensityS
   return jobs;
 }
 
-std::vector<Intensities> count_all(const std::vector<Job>& jobs) {
+std::vector<Intensities> count_all(const std::vector<CountJob>& jobs) {
   std::vector<Intensities> found(jobs.size());
   std::atomic<std::size_t> next = 0;
   std::mutex mutex;
@@ -86,7 +87,7 @@ std::vector<Intensities> count_all(const std::vector<Job>& jobs) {
 IntensitySurvey survey_intensities(const std::vector<std::string>& paths,
                                    const IntensityStandard& standard) {
   IntensitySurvey survey;
-  std::vector<Job> jobs;
+  std::vector<CountJob> jobs;
   try {
     jobs = jobs_of(paths, standard);
   } catch (const Error& unreadable) {  // the other checks' business

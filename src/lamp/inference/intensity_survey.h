@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "lamp/base/json.h"
-#include "lamp/data/preprocess.h"
+#include "lamp/cases/preprocess.h"
 
 namespace lamp {
 

@@ -12,7 +12,7 @@
 #include "lamp/base/host_memory.h"
 #include "lamp/base/memory_counter.h"
 #include "lamp/planner/forward_pass.h"
-#include "lamp/planner/measured_forward.h"
+#include "lamp/profile/measured_forward.h"
 
 namespace lamp {
 namespace {

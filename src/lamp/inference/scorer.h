@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "lamp/data/preprocess.h"
+#include "lamp/cases/preprocess.h"
 #include "lamp/inference/memory_estimate.h"
 #include "lamp/inference/segment_options.h"
 #include "lamp/inference/test_time_mirroring.h"

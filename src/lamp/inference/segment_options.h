@@ -6,11 +6,11 @@
 #include <string>
 #include <vector>
 
-#include "lamp/data/volume.h"
 #include "lamp/inference/components.h"
 #include "lamp/inference/patch_choice.h"
 #include "lamp/inference/sliding_window.h"
 #include "lamp/inference/test_time_mirroring.h"
+#include "lamp/volume/volume.h"
 
 namespace lamp {
 

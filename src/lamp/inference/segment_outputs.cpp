@@ -3,14 +3,14 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <map>
 #include <optional>
 #include <system_error>
 #include <utility>
 
 #include "lamp/base/errors.h"
-#include "lamp/data/volume_mark.h"
+#include "lamp/base/text.h"
+#include "lamp/formats/volume_mark.h"
 
 namespace lamp {
 namespace {
@@ -26,12 +26,6 @@ constexpr std::array kOtherEndings = {
     "vtk",  "vti", "nia",  "raw", "npy", "npz", "h5",   "mat", "tif",         "tiff",
     "png",  "jpg", "jpeg", "bmp", "pdf", "svg", "json", "csv", "txt",         "xml",
     "gz",   "bz2", "xz",   "zst", "zip", "tar", "tgz",  "stl", "safetensors", "pt"};
-
-std::string lower(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return text;
-}
 
 // The format that `path` ends in, if any.
 std::optional<std::string> format_of(const fs::path& path) {

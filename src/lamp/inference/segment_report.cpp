@@ -6,7 +6,7 @@
 namespace lamp {
 namespace {
 
-Json to_json(const CaseResult& result) {
+Json case_result_json(const CaseResult& result) {
   Json json = {{"case", result.name}, {"input", result.input}, {"output", result.output}};
   if (!result.probabilities.empty()) json["probabilities"] = result.probabilities;
   json["size"] = result.size;
@@ -33,7 +33,7 @@ Json SegmentReport::to_json() const {
                {"cases", Json::array()},   {"failed", Json::array()},
                {"not_done", not_done},     {"ignored", Json::array()}};
   for (const auto& [id, name] : labels) json["labels"][std::to_string(id)] = name;
-  for (const CaseResult& result : cases) json["cases"].push_back(lamp::to_json(result));
+  for (const CaseResult& result : cases) json["cases"].push_back(case_result_json(result));
   for (const SegmentFailure& failure : failures) {
     json["failed"].push_back({{"case", failure.name},
                               {"input", failure.input},

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "lamp/base/json.h"
-#include "lamp/data/left_out.h"
+#include "lamp/formats/left_out.h"
 #include "lamp/inference/patch_choice.h"
 #include "lamp/inference/test_time_mirroring.h"
 

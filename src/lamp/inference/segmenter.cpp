@@ -20,7 +20,7 @@
 #include "lamp/base/out_of_memory.h"
 #include "lamp/base/progress.h"
 #include "lamp/base/text.h"
-#include "lamp/data/intensity_check.h"
+#include "lamp/cases/intensity_check.h"
 #include "lamp/inference/input_list.h"
 #include "lamp/inference/segment_outputs.h"
 
@@ -110,9 +110,9 @@ DataConfig data_config_of(const SegmentModel& model, const SegmentOptions& optio
 }
 
 // All cases of one call.
-class Job {
+class SegmentJob {
  public:
-  Job(const std::vector<SegmentModel>& models, const SegmentRequest& request)
+  SegmentJob(const std::vector<SegmentModel>& models, const SegmentRequest& request)
       : model_(models.front().model),
         options_(request.options),
         config_(data_config_of(models.front(), request.options)),
@@ -381,7 +381,7 @@ void check_options(const SegmentOptions& options) {
 SegmentReport segment_all(const std::vector<SegmentModel>& models, const SegmentRequest& request) {
   TORCH_CHECK(!models.empty(), "a segmentation needs a model");
   check_options(request.options);
-  return Job(models, request).run();
+  return SegmentJob(models, request).run();
 }
 
 }  // namespace lamp

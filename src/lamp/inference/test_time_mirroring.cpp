@@ -9,7 +9,7 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/base/log.h"
-#include "lamp/data/sided_labels.h"
+#include "lamp/dataset/sided_labels.h"
 
 namespace lamp {
 namespace {

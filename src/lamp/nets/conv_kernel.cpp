@@ -16,9 +16,6 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-const std::vector<std::int64_t> kOnes(3, 1);
-const std::vector<std::int64_t> kZeros(3, 0);
-
 bool on_onednn(const torch::Tensor& input, const torch::Tensor& weight) {
   return have_onednn_convolution() && runs_on_onednn(input, weight);
 }

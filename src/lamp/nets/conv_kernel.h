@@ -18,6 +18,9 @@ struct ConvGeometry {
   bool transposed = false;  // then weight is [in, out, D, H, W]
 };
 
+inline const std::vector<std::int64_t> kOnes(3, 1);   // no dilation
+inline const std::vector<std::int64_t> kZeros(3, 0);  // no output padding
+
 struct WantedGradients {
   bool input = true;
   bool weight = true;

@@ -17,7 +17,7 @@
 namespace lamp {
 namespace {
 
-using Sizes = std::vector<std::int64_t>;
+using SizeList = std::vector<std::int64_t>;
 
 constexpr std::int64_t kPieces = 8;  // a piece beside the whole should cost little memory
 std::atomic<std::int64_t> limit = std::int64_t{1} << 31;
@@ -27,7 +27,7 @@ struct Range {
   std::int64_t count() const { return last - first; }
 };
 
-std::int64_t product(const Sizes& sizes) {
+std::int64_t product(const SizeList& sizes) {
   std::int64_t result = 1;
   for (const std::int64_t size : sizes) result *= size;
   return result;
@@ -37,12 +37,12 @@ class Sides {
  public:
   Sides(c10::IntArrayRef input, c10::IntArrayRef weight, const ConvGeometry& geometry)
       : geometry_(geometry), kernel_(weight.begin() + 2, weight.end()) {
-    const Sizes output = output_sizes(input, weight, geometry);
+    const SizeList output = output_sizes(input, weight, geometry);
     dense = geometry.transposed ? output : input.vec();
     strided = geometry.transposed ? input.vec() : output;
   }
 
-  Sizes dense, strided;  // [N, C, D, H, W]
+  SizeList dense, strided;  // [N, C, D, H, W]
 
   // axis: 2, 3 or 4. Both in planes of it; the first may lie beyond the ends.
   Range dense_of(std::size_t axis, const Range& planes) const {
@@ -80,7 +80,7 @@ class Sides {
   }
 
   ConvGeometry geometry_;
-  Sizes kernel_;
+  SizeList kernel_;
 };
 
 struct Piece {
@@ -99,7 +99,7 @@ struct Cut {
 // Along D, where a plane of the other axes is small enough; ranges as short as asked for, else as
 // long as a kernel takes.
 Cut cut_of(const Sides& sides, bool on_dense) {
-  const Sizes& result = on_dense ? sides.dense : sides.strided;
+  const SizeList& result = on_dense ? sides.dense : sides.strided;
   for (const std::int64_t most : {limit.load() / kPieces, limit.load() - 1})
     for (std::size_t axis = 2; axis < 5; ++axis) {
       std::int64_t planes = 0;
@@ -112,7 +112,7 @@ Cut cut_of(const Sides& sides, bool on_dense) {
 }
 
 std::vector<Piece> pieces_of(const Sides& sides, bool on_dense) {
-  const Sizes& result = on_dense ? sides.dense : sides.strided;
+  const SizeList& result = on_dense ? sides.dense : sides.strided;
   std::vector<Piece> pieces;
   const std::int64_t sample = std::max<std::int64_t>(sides.sample_elements(), 1);
   if (sample < limit) {
@@ -142,7 +142,8 @@ torch::Tensor narrowed(const torch::Tensor& tensor, std::size_t axis, const Rang
   return tensor.narrow(static_cast<std::int64_t>(axis), range.first, range.count());
 }
 
-torch::Tensor empty_in_layout(const Sizes& sizes, const torch::Tensor& like, bool channels_last) {
+torch::Tensor empty_in_layout(const SizeList& sizes, const torch::Tensor& like,
+                              bool channels_last) {
   return torch::empty(sizes,
                       like.options().memory_format(channels_last ? at::MemoryFormat::ChannelsLast3d
                                                                  : at::MemoryFormat::Contiguous));
@@ -155,7 +156,7 @@ torch::Tensor padded_planes(const torch::Tensor& tensor, std::size_t axis, const
                         std::clamp<std::int64_t>(planes.last, 0, length)};
   const torch::Tensor found = narrowed(tensor, axis, inside);
   if (inside.count() == planes.count()) return found;
-  Sizes sizes = tensor.sizes().vec();
+  SizeList sizes = tensor.sizes().vec();
   sizes[axis] = planes.count();
   torch::Tensor padded = empty_in_layout(
       sizes, tensor, tensor.suggest_memory_format() == at::MemoryFormat::ChannelsLast3d);
@@ -229,7 +230,7 @@ at::ScalarType sum_type(const torch::Tensor& tensor) {
 // Of tensors whose sizes alone matter.
 torch::Tensor stand_in(const Sides& sides, const torch::Tensor& like, const Piece& piece,
                        const torch::Tensor& strided) {
-  Sizes sizes = like.sizes().vec();
+  SizeList sizes = like.sizes().vec();
   sizes[0] = piece.samples.count();
   if (!piece.is_whole)
     sizes[piece.axis] =

@@ -1,7 +1,6 @@
 // Reads, checks and builds network configurations.
 #include "lamp/nets/net_factory.h"
 
-#include <algorithm>
 #include <array>
 
 #include "lamp/base/errors.h"

@@ -13,9 +13,6 @@
 namespace lamp {
 namespace {
 
-const std::vector<std::int64_t> kOnes(3, 1);
-const std::vector<std::int64_t> kZeros(3, 0);
-
 // Either of both may ask for channels last.
 at::MemoryFormat layout_of(const torch::Tensor& input, const torch::Tensor& weight) {
   return at::native::mkldnn_conv_use_channels_last(input, weight) ? at::MemoryFormat::ChannelsLast3d

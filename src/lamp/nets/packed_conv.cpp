@@ -7,6 +7,7 @@
 
 #include <string_view>
 
+#include "lamp/nets/conv_kernel.h"
 #include "lamp/nets/conv_pieces.h"
 
 namespace lamp {
@@ -26,9 +27,6 @@ using PackPlain = torch::Tensor(const torch::Tensor&, Sizes, Sizes, Sizes, std::
                                 at::OptionalIntArrayRef);
 using PackTransposed = torch::Tensor(const torch::Tensor&, Sizes, Sizes, Sizes, Sizes, std::int64_t,
                                      at::OptionalIntArrayRef);
-
-const std::vector<std::int64_t> kOnes(3, 1);
-const std::vector<std::int64_t> kZeros(3, 0);
 
 template <typename Signature>
 std::optional<c10::TypedOperatorHandle<Signature>> kernel(const char* name) {

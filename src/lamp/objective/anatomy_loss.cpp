@@ -9,7 +9,7 @@
 namespace lamp {
 namespace {
 
-constexpr double kSmooth = 1e-5;
+constexpr double kAnatomySmooth = 1e-5;
 constexpr double kLowestProbability = 1e-6;
 
 // [C]: sums of `values` [1, v] over the voxels of each label.
@@ -52,7 +52,8 @@ AnatomyTerms anatomy_terms(const LossInput& input) {
   for (const SeenVoxels& seen : seen_by_sample(input)) sums.add(seen, type);
   const torch::Tensor weights = std::get<0>(input.weights.min(0));  // [C]
   // TP + FP = sum p and TP + FN = sum y, so the denominator is half of their sum.
-  const torch::Tensor overlap = sums.both / (0.5 * (sums.predicted + sums.labelled) + kSmooth);
+  const torch::Tensor overlap =
+      sums.both / (0.5 * (sums.predicted + sums.labelled) + kAnatomySmooth);
   const torch::Tensor focal = sums.penalty / std::max(sums.voxels, 1.0);
   return {(weights * (1 - overlap)).sum(), (weights * focal).sum()};
 }

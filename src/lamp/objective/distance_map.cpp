@@ -11,16 +11,16 @@
 namespace lamp {
 namespace {
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr double kFarAway = std::numeric_limits<double>::infinity();
 
 // Along the rows there are only features and gaps, so two sweeps that count steps are enough.
 void row_pass(const std::uint8_t* features, double* squared, std::int64_t width, double spacing) {
-  double steps = kInfinity;
+  double steps = kFarAway;
   for (std::int64_t x = 0; x < width; ++x) {
     steps = features[x] != 0 ? 0 : steps + 1;
     squared[x] = steps;
   }
-  steps = kInfinity;
+  steps = kFarAway;
   for (std::int64_t x = width - 1; x >= 0; --x) {
     steps = features[x] != 0 ? 0 : steps + 1;
     const double nearest = std::min(squared[x], steps) * spacing;
@@ -51,15 +51,15 @@ class Envelope {
     start_.clear();
     height_.clear();
     for (std::int64_t q = 0; q < length; ++q) {
-      if (line[q] == kInfinity) continue;
-      double start = -kInfinity;
+      if (line[q] == kFarAway) continue;
+      double start = -kFarAway;
       while (!apex_.empty() && (start = crossing(q, line[q])) <= start_.back()) {
         apex_.pop_back();
         start_.pop_back();
         height_.pop_back();
       }
       apex_.push_back(q);
-      start_.push_back(apex_.size() == 1 ? -kInfinity : start);
+      start_.push_back(apex_.size() == 1 ? -kFarAway : start);
       height_.push_back(line[q]);
     }
   }
@@ -109,7 +109,7 @@ torch::Tensor distance_map(const torch::Tensor& features,
               "distance_map: expected [D, H, W] on the CPU, got ", features.sizes(), " on ",
               features.device());
   for (const double spacing : spacing_dhw_mm)
-    TORCH_CHECK(spacing > 0 && spacing < kInfinity, "distance_map: spacing ", spacing);
+    TORCH_CHECK(spacing > 0 && spacing < kFarAway, "distance_map: spacing ", spacing);
   const torch::Tensor mask = features.ne(0).to(torch::kUInt8).contiguous();
   torch::Tensor squared = torch::empty(mask.sizes(), torch::kFloat64);
   if (mask.numel() == 0) return squared;

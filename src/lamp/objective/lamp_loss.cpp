@@ -14,7 +14,7 @@
 namespace lamp {
 namespace {
 
-constexpr double kSmooth = 1e-5;
+constexpr double kLampSmooth = 1e-5;
 // Voxels taken together: small enough that the temporaries of many classes stay small, large enough
 // to keep a GPU busy.
 constexpr std::int64_t kSlabVoxels = std::int64_t{1} << 20;
@@ -120,8 +120,8 @@ class LampFunction : public torch::autograd::Function<LampFunction> {
                                double focal_weight) {
     const ClassSums sums(logits, labels);
     const torch::Tensor scale = weights / static_cast<double>(weights.numel());
-    const torch::Tensor size = sums.predicted + sums.labelled + kSmooth;
-    const torch::Tensor twice = 2 * sums.overlap + kSmooth;
+    const torch::Tensor size = sums.predicted + sums.labelled + kLampSmooth;
+    const torch::Tensor twice = 2 * sums.overlap + kLampSmooth;
     context->save_for_backward({logits, labels, scale * (-2 * dice_weight) / size,
                                 scale * dice_weight * twice / size.square(),
                                 scale * focal_weight / sums.voxels});
@@ -144,7 +144,7 @@ LampTerms lamp_terms(const torch::Tensor& logits, const torch::Tensor& labels) {
   check_loss_input(logits, labels);
   const torch::NoGradGuard no_grad;
   const ClassSums sums(logits, labels);
-  return {1 - (2 * sums.overlap + kSmooth) / (sums.predicted + sums.labelled + kSmooth),
+  return {1 - (2 * sums.overlap + kLampSmooth) / (sums.predicted + sums.labelled + kLampSmooth),
           sums.focal / sums.voxels};
 }
 

@@ -15,6 +15,7 @@ class Sequence;
 struct StageRange {
   std::size_t first;
   std::size_t last;
+  bool contains(std::size_t link) const { return link >= first && link < last; }
   bool operator==(const StageRange&) const = default;
 };
 using Partition = std::vector<StageRange>;

@@ -8,16 +8,16 @@
 namespace lamp {
 namespace {
 
-constexpr std::array<const char*, 3> kNames = {"never", "always", "except_last"};
+constexpr std::array<const char*, 3> kRuleNames = {"never", "always", "except_last"};
 
 }  // namespace
 
 RecomputeRule parse_recompute_rule(const std::string& name) {
-  for (std::size_t rule = 0; rule < kNames.size(); ++rule)
-    if (name == kNames[rule]) return static_cast<RecomputeRule>(rule);
+  for (std::size_t rule = 0; rule < kRuleNames.size(); ++rule)
+    if (name == kRuleNames[rule]) return static_cast<RecomputeRule>(rule);
   throw UsageError("--recompute: found \"" + name + "\", expected never, always or except_last");
 }
 
-std::string to_string(RecomputeRule rule) { return kNames[static_cast<std::size_t>(rule)]; }
+std::string to_string(RecomputeRule rule) { return kRuleNames[static_cast<std::size_t>(rule)]; }
 
 }  // namespace lamp

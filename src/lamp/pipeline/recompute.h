@@ -2,6 +2,7 @@
 // keeping their activations.
 #pragma once
 
+#include <array>
 #include <string>
 
 namespace lamp {
@@ -12,6 +13,10 @@ namespace lamp {
 enum class RecomputeRule { kNever, kAlways, kExceptLast };
 
 // "never", "always", "except_last". Throws UsageError for another name.
+// From the least work to the least memory.
+inline constexpr std::array kRecomputeRules = {RecomputeRule::kNever, RecomputeRule::kExceptLast,
+                                               RecomputeRule::kAlways};
+
 RecomputeRule parse_recompute_rule(const std::string& name);
 std::string to_string(RecomputeRule rule);
 

@@ -11,7 +11,7 @@
 namespace lamp {
 namespace {
 
-constexpr std::array<std::pair<ScheduleKind, const char*>, 4> kNames = {
+constexpr std::array<std::pair<ScheduleKind, const char*>, 4> kScheduleNames = {
     {{ScheduleKind::kNaive, "naive"},
      {ScheduleKind::kGPipe, "gpipe"},
      {ScheduleKind::k1F1B, "1f1b"},
@@ -74,14 +74,14 @@ std::vector<int> peak_between(const Schedule& schedule, ActionKind frees) {
 }  // namespace
 
 ScheduleKind parse_schedule_kind(const std::string& name) {
-  for (const auto& [kind, known] : kNames)
+  for (const auto& [kind, known] : kScheduleNames)
     if (name == known) return kind;
   throw UsageError("--schedule: found \"" + name +
                    "\", expected naive, gpipe, 1f1b or zero-bubble");
 }
 
 std::string to_string(ScheduleKind kind) {
-  return std::find_if(kNames.begin(), kNames.end(),
+  return std::find_if(kScheduleNames.begin(), kScheduleNames.end(),
                       [&](const auto& pair) { return pair.first == kind; })
       ->second;
 }

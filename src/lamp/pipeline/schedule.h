@@ -15,6 +15,7 @@
 //           2  .  .  F0 B0 B0 F1 B1 B1 F2 B2 B2 F3 B3 B3 .  .  .  .
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <string>
 #include <vector>
@@ -34,6 +35,8 @@ struct Action {
 };
 
 enum class ScheduleKind { kNaive, kGPipe, k1F1B, kZeroBubble };
+inline constexpr std::array kEverySchedule = {ScheduleKind::kNaive, ScheduleKind::kGPipe,
+                                              ScheduleKind::k1F1B, ScheduleKind::kZeroBubble};
 
 // "naive", "gpipe", "1f1b", "zero-bubble". Throws UsageError for another name.
 ScheduleKind parse_schedule_kind(const std::string& name);

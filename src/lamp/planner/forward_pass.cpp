@@ -5,13 +5,7 @@
 #include <cstddef>
 
 namespace lamp {
-namespace {
-
-bool contains(const StageRange& links, std::size_t link) {
-  return link >= links.first && link < links.last;
-}
-
-}  // namespace
+namespace {}  // namespace
 
 std::vector<std::int64_t> forward_pass_bytes(const NetworkCosts& costs, const StageRange& links) {
   std::vector<std::int64_t> result;
@@ -20,7 +14,7 @@ std::vector<std::int64_t> forward_pass_bytes(const NetworkCosts& costs, const St
     std::int64_t now = layer.output_bytes + layer.forward_workspace_bytes;
     bool is_counted = link == links.first;  // its input
     for (const SkipBytes& skip : costs.skips) {
-      if (!contains(links, skip.from) || skip.from >= link || skip.to < link) continue;
+      if (!links.contains(skip.from) || skip.from >= link || skip.to < link) continue;
       now += skip.bytes;
       is_counted = is_counted || (skip.is_handed_on && skip.from + 1 == link);
     }
@@ -39,11 +33,11 @@ std::int64_t prediction_peak_bytes(const NetworkCosts& costs, const StageRange& 
     if (link == links.first)
       now += link == 0 ? costs.input_bytes : costs.layers[link - 1].output_bytes;
     for (const SkipBytes& skip : costs.skips)
-      if (skip.to == link && !contains(links, skip.from)) now += skip.bytes;
+      if (skip.to == link && !links.contains(skip.from)) now += skip.bytes;
     most = std::max(most, now);
   }
   for (const SkipBytes& skip : costs.skips)
-    if (contains(links, skip.from) && !contains(links, skip.to)) most += waiting * skip.bytes;
+    if (links.contains(skip.from) && !links.contains(skip.to)) most += waiting * skip.bytes;
   return most;
 }
 

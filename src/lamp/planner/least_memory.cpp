@@ -11,9 +11,6 @@
 namespace lamp {
 namespace {
 
-constexpr std::array kRules = {RecomputeRule::kNever, RecomputeRule::kExceptLast,
-                               RecomputeRule::kAlways};
-
 struct Choice {
   std::int64_t over = std::numeric_limits<std::int64_t>::max();  // of the worst from here on
   std::size_t last = 0;
@@ -29,7 +26,8 @@ class LeastMemory {
         memory_(costs, setup),
         links_(costs.layers.size()),
         given_(partition),
-        rules_(recompute ? std::vector{*recompute} : std::vector(kRules.begin(), kRules.end())) {
+        rules_(recompute ? std::vector{*recompute}
+                         : std::vector(kRecomputeRules.begin(), kRecomputeRules.end())) {
     take_alone();
     if (setup.distinct_devices().size() < setup.stages()) improve();
   }

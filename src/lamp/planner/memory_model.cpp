@@ -37,10 +37,6 @@ std::vector<bool> only(const StageRange& links, std::size_t count) {
   return here;
 }
 
-bool contains(const StageRange& links, std::size_t link) {
-  return link >= links.first && link < links.last;
-}
-
 }  // namespace
 
 MemoryModel::MemoryModel(NetworkCosts costs, PipelineSetup setup)
@@ -75,7 +71,7 @@ MemoryModel::MicroBatchBytes MemoryModel::micro_batch(const StageRange& links,
   if (links.last < here.size() && !here[links.last])
     bytes.saved -= costs_.layers[links.last - 1].handed_bytes;
   for (const SkipBytes& skip : costs_.skips)
-    if (contains(links, skip.from) && skip.to >= links.last && !here[skip.to])
+    if (links.contains(skip.from) && skip.to >= links.last && !here[skip.to])
       bytes.sent_skips += skip.bytes;
   add_forward(links, here, bytes, courses);
   add_backward(links, here, bytes, courses);
@@ -96,7 +92,7 @@ void MemoryModel::add_forward(const StageRange& links, const std::vector<bool>& 
     for (const SkipBytes& skip : costs_.skips) {
       if (skip.to == link && skip.from < links.first && (!here[skip.from] || !skip.is_handed_on))
         bytes.kept += skip.bytes;
-      if (skip.is_handed_on || !contains(links, skip.from)) continue;
+      if (skip.is_handed_on || !links.contains(skip.from)) continue;
       if (skip.from == link) stashed += skip.bytes;
       if (skip.from < link && skip.to >= link) waiting += skip.bytes;
     }
@@ -119,8 +115,7 @@ void MemoryModel::add_backward(const StageRange& links, const std::vector<bool>&
   std::int64_t waiting = 0;  // gradients that arrived together and stay to the end
   if (!is_last) waiting += costs_.layers[links.last - 1].output_bytes;
   for (const SkipBytes& skip : costs_.skips)
-    if (contains(links, skip.from) && skip.to >= links.last && !here[skip.to])
-      waiting += skip.bytes;
+    if (links.contains(skip.from) && skip.to >= links.last && !here[skip.to]) waiting += skip.bytes;
   std::int64_t saved = bytes.saved;
   if (is_last) {
     bytes.first_backward = bytes.kept + saved + costs_.loss_workspace_bytes;

@@ -7,13 +7,10 @@
 namespace lamp {
 namespace {
 
-constexpr std::array kRules = {RecomputeRule::kNever, RecomputeRule::kExceptLast,
-                               RecomputeRule::kAlways};
-
 constexpr std::size_t kMostChoices = 27;  // of rules: three stages
 
 std::vector<RecomputeRule> rules_from(const std::optional<RecomputeRule>& fixed) {
-  return fixed ? std::vector{*fixed} : std::vector(kRules.begin(), kRules.end());
+  return fixed ? std::vector{*fixed} : std::vector(kRecomputeRules.begin(), kRecomputeRules.end());
 }
 
 }  // namespace

@@ -11,7 +11,7 @@ namespace {
 constexpr std::int64_t kLargestBatch = 1000000000;  // numbers of micro-batches are ints
 constexpr double kActionsOfASearch = 2e7;           // simulated at the most, a few seconds
 
-void check(const PlanRequest& request) {
+void check_request(const PlanRequest& request) {
   if (request.devices.empty()) throw UsageError("plan: found 0 devices, expected 1 or more");
   for (const PlanDevice& device : request.devices)
     if (device.memory_bytes <= 0)
@@ -51,7 +51,7 @@ void scale_seconds(NetworkCosts& costs, double factor) {
 
 Candidates::Candidates(const PlanRequest& request, const CostProvider& provider)
     : request_(request), provider_(provider) {
-  check(request);
+  check_request(request);
 }
 
 std::vector<std::size_t> Candidates::stage_counts() const {

@@ -44,7 +44,7 @@ void check_count(std::size_t found, std::size_t expected, const char* what) {
                      std::to_string(expected));
 }
 
-void check(const Schedule& schedule, const PipelineCosts& costs) {
+void check_costs(const Schedule& schedule, const PipelineCosts& costs) {
   const std::size_t stages = schedule.actions.size();
   check_count(costs.stages.size(), stages, "stage costs");
   if (!costs.transfers.empty()) check_count(costs.transfers.size(), stages - 1, "transfer times");
@@ -214,7 +214,7 @@ class PaperStep {
 }  // namespace
 
 Simulation simulate(const Schedule& schedule, const PipelineCosts& costs, bool with_timeline) {
-  check(schedule, costs);
+  check_costs(schedule, costs);
   Simulation simulation = PaperStep(schedule, costs, with_timeline).run();
   check_time(simulation.makespan * static_cast<double>(costs.stages.size()), "whole step's");
   return simulation;
@@ -222,7 +222,7 @@ Simulation simulate(const Schedule& schedule, const PipelineCosts& costs, bool w
 
 Simulation simulate_in_turn(const Schedule& schedule, const PipelineCosts& costs,
                             bool with_timeline) {
-  check(schedule, costs);
+  check_costs(schedule, costs);
   Simulation simulation{.busy = std::vector<double>(costs.stages.size(), 0),
                         .peak_in_flight = lamp::peak_in_flight(schedule)};
   const auto add = [&](std::size_t stage, WorkKind kind, int microbatch) {

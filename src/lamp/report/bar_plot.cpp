@@ -13,10 +13,10 @@ namespace {
 
 constexpr double kLeastLeft = 120;  // names
 constexpr double kLetter = 7;       // as wide as a letter is at most in the mean
-constexpr double kRight = 110;      // figures
-constexpr double kTop = 44;
-constexpr double kBottom = 50;
-constexpr double kPlotWidth = 560;
+constexpr double kBarRight = 110;   // figures
+constexpr double kBarTop = 44;
+constexpr double kBarBottom = 50;
+constexpr double kBarPlotWidth = 560;
 constexpr double kRow = 30;
 constexpr double kBarHeight = 18;
 constexpr const char* kBarColour = "#56b4e9";  // Okabe and Ito's, as in the timelines
@@ -29,9 +29,9 @@ double letters_of(const std::string& text) {
   }));
 }
 
-class Drawing {
+class BarDrawing {
  public:
-  explicit Drawing(const BarPlot& plot) : plot_(plot) {
+  explicit BarDrawing(const BarPlot& plot) : plot_(plot) {
     for (const PlotBar& bar : plot.bars)
       left_ = std::max(left_, kLetter * letters_of(bar.name) + 16);
     for (const PlotBar& bar : plot.bars)
@@ -41,7 +41,8 @@ class Drawing {
   }
 
   std::string text() const {
-    const double height = y(plot_.bars.size()) + kBottom, width = left_ + kPlotWidth + kRight;
+    const double height = y(plot_.bars.size()) + kBarBottom,
+                 width = left_ + kBarPlotWidth + kBarRight;
     std::string svg = "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"" + fixed(width, 0) +
                       "\" height=\"" + fixed(height, 0) +
                       "\" font-family=\"sans-serif\" font-size=\"12\">\n";
@@ -53,21 +54,21 @@ class Drawing {
   }
 
  private:
-  double x(double value) const { return left_ + value / end_ * kPlotWidth; }
-  double y(std::size_t row) const { return kTop + kRow * static_cast<double>(row); }
+  double x(double value) const { return left_ + value / end_ * kBarPlotWidth; }
+  double y(std::size_t row) const { return kBarTop + kRow * static_cast<double>(row); }
 
   std::string axis() const {
     const double bottom = y(plot_.bars.size());
     const double step = svg_tick_step(end_);
     std::string svg;
     for (int k = 0; k * step <= end_; ++k) {
-      svg += svg_line(x(k * step), kTop - 4, x(k * step), bottom, " stroke=\"#dddddd\"");
+      svg += svg_line(x(k * step), kBarTop - 4, x(k * step), bottom, " stroke=\"#dddddd\"");
       svg += svg_text(x(k * step), bottom + 16, shortest(std::stod(fixed(k * step, 9))),
                       " text-anchor=\"middle\"");
     }
-    svg += svg_line(left_, bottom, left_ + kPlotWidth, bottom, " stroke=\"#000\"");
+    svg += svg_line(left_, bottom, left_ + kBarPlotWidth, bottom, " stroke=\"#000\"");
     return svg +
-           svg_text(left_ + kPlotWidth / 2, bottom + 36, plot_.axis, " text-anchor=\"middle\"");
+           svg_text(left_ + kBarPlotWidth / 2, bottom + 36, plot_.axis, " text-anchor=\"middle\"");
   }
 
   std::string bar(std::size_t row) const {
@@ -77,14 +78,14 @@ class Drawing {
     const double mean = mean_of(bar.values), spread = deviation_of(bar.values);
     if (!std::isfinite(mean)) return svg + svg_text(left_ + 6, middle + 4, "not there yet");
     const double from = x(std::max(mean - spread, 0.0));
-    const double to = std::min(x(mean + spread), left_ + kPlotWidth);
+    const double to = std::min(x(mean + spread), left_ + kBarPlotWidth);
     svg += svg_rectangle({left_, y(row), x(mean) - left_, kBarHeight}, kBarColour);
     svg += svg_line(from, middle, to, middle, " stroke=\"#000\" stroke-width=\"1.5\"");
     for (const double value : bar.values)
       svg += "<circle cx=\"" + fixed(x(value), 2) + "\" cy=\"" + fixed(middle, 2) +
              "\" r=\"3\" fill=\"" + kDotColour + "\"/>\n";
     const int digits = mean >= 10 ? 1 : 2;
-    return svg + svg_text(left_ + kPlotWidth + 8, middle + 4,
+    return svg + svg_text(left_ + kBarPlotWidth + 8, middle + 4,
                           fixed(mean, digits) + " ± " + fixed(spread, digits));
   }
 
@@ -111,6 +112,6 @@ double deviation_of(const std::vector<double>& values) {
   return std::sqrt(squares / static_cast<double>(values.size() - 1));
 }
 
-std::string bar_plot_svg(const BarPlot& plot) { return Drawing(plot).text(); }
+std::string bar_plot_svg(const BarPlot& plot) { return BarDrawing(plot).text(); }
 
 }  // namespace lamp

@@ -12,12 +12,12 @@
 namespace lamp {
 namespace {
 
-constexpr double kLeft = 74;     // stage names
-constexpr double kRight = 76;    // waiting shares
-constexpr double kTop = 64;      // title and legend
-constexpr double kHeading = 22;  // above each of several panels
-constexpr double kBottom = 46;   // axis
-constexpr double kPlotWidth = 1000;
+constexpr double kLeft = 74;            // stage names
+constexpr double kTimelineRight = 76;   // waiting shares
+constexpr double kTimelineTop = 64;     // title and legend
+constexpr double kHeading = 22;         // above each of several panels
+constexpr double kTimelineBottom = 46;  // axis
+constexpr double kTimelinePlotWidth = 1000;
 constexpr double kDigitWidth = 7;
 
 struct Style {
@@ -60,9 +60,9 @@ struct Busy {
   }
 };
 
-class Drawing {
+class TimelineDrawing {
  public:
-  explicit Drawing(const TimelinePicture& picture) : picture_(picture) {
+  explicit TimelineDrawing(const TimelinePicture& picture) : picture_(picture) {
     int rows = 0;
     for (const TimelinePanel& panel : picture.panels) {
       rows += panel.stages;
@@ -71,13 +71,14 @@ class Drawing {
     }
     row_height_ = std::clamp(1200.0 / std::max(rows, 1), 3.0, 44.0);
     heading_ = picture.panels.size() > 1 ? kHeading : 0;
-    bottom_ = kTop + row_height_ * rows + heading_ * static_cast<double>(picture.panels.size());
+    bottom_ =
+        kTimelineTop + row_height_ * rows + heading_ * static_cast<double>(picture.panels.size());
     if (end_ <= 0) end_ = 1;
   }
 
   std::string text() const {
-    const double height = bottom_ + kBottom;
-    const double width = kLeft + kPlotWidth + kRight;
+    const double height = bottom_ + kTimelineBottom;
+    const double width = kLeft + kTimelinePlotWidth + kTimelineRight;
     std::string svg = "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"" + number(width) +
                       "\" height=\"" + number(height) + "\" viewBox=\"0 0 " + number(width) + " " +
                       number(height) +
@@ -89,7 +90,7 @@ class Drawing {
     svg += svg_rectangle({0, 0, width, height}, "#ffffff");
     svg += svg_text(kLeft, 22, picture_.title, " font-size=\"15\" font-weight=\"bold\"");
     svg += legend() + grid();
-    double top = kTop;
+    double top = kTimelineTop;
     for (std::size_t p = 0; p < picture_.panels.size(); ++p) {
       const TimelinePanel& panel = picture_.panels[p];
       if (heading_ > 0) svg += svg_text(kLeft, top + 15, heading(p), " font-weight=\"bold\"");
@@ -101,7 +102,7 @@ class Drawing {
   }
 
  private:
-  double x(double time) const { return kLeft + time / end_ * kPlotWidth; }
+  double x(double time) const { return kLeft + time / end_ * kTimelinePlotWidth; }
   double bar_height() const { return row_height_ * 0.72; }
 
   std::string heading(std::size_t panel) const {
@@ -142,8 +143,8 @@ class Drawing {
       const double middle = y + bar_height() / 2 + 4;
       const double waits = busy_[p].waits(static_cast<std::size_t>(stage));
       svg += svg_text(kLeft - 8, middle, "stage " + std::to_string(stage), " text-anchor=\"end\"");
-      svg += svg_text(kLeft + kPlotWidth + 6, middle, "waits " + fixed(100 * waits, 0) + " %",
-                      " fill=\"#555\"");
+      svg += svg_text(kLeft + kTimelinePlotWidth + 6, middle,
+                      "waits " + fixed(100 * waits, 0) + " %", " fill=\"#555\"");
     }
     return svg;
   }
@@ -180,20 +181,20 @@ class Drawing {
     std::string svg;
     if (picture_.panels.size() > 1)
       at_ticks([&](double time) {
-        svg += svg_rectangle({x(time), kTop, 1, bottom_ - kTop}, "#dddddd");
+        svg += svg_rectangle({x(time), kTimelineTop, 1, bottom_ - kTimelineTop}, "#dddddd");
       });
     return svg;
   }
 
   std::string axis() const {
     const double line = bottom_ + 2;
-    std::string svg = svg_rectangle({kLeft, line, kPlotWidth, 1}, "#000000");
+    std::string svg = svg_rectangle({kLeft, line, kTimelinePlotWidth, 1}, "#000000");
     at_ticks([&](double time) {
       svg += svg_rectangle({x(time), line, 1, 5}, "#000000");
       svg += svg_text(x(time), line + 18, shortest(std::stod(fixed(time, 9))),
                       " text-anchor=\"middle\"");
     });
-    return svg + svg_text(kLeft + kPlotWidth / 2, line + 36, "time (" + picture_.unit + ")",
+    return svg + svg_text(kLeft + kTimelinePlotWidth / 2, line + 36, "time (" + picture_.unit + ")",
                           " text-anchor=\"middle\"");
   }
 
@@ -207,6 +208,6 @@ class Drawing {
 
 }  // namespace
 
-std::string timeline_svg(const TimelinePicture& picture) { return Drawing(picture).text(); }
+std::string timeline_svg(const TimelinePicture& picture) { return TimelineDrawing(picture).text(); }
 
 }  // namespace lamp

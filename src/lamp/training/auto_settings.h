@@ -7,8 +7,8 @@
 #include <cstdint>
 
 #include "lamp/base/json.h"
-#include "lamp/data/datalist.h"
-#include "lamp/data/preprocess.h"
+#include "lamp/cases/preprocess.h"
+#include "lamp/dataset/datalist.h"
 #include "lamp/training/train_config.h"
 
 namespace lamp {

@@ -6,9 +6,9 @@
 #include <optional>
 #include <vector>
 
-#include "lamp/data/augmentation.h"
-#include "lamp/data/case_store.h"
-#include "lamp/data/patch_sampler.h"
+#include "lamp/augment/augmentation.h"
+#include "lamp/cases/case_store.h"
+#include "lamp/cases/patch_sampler.h"
 #include "lamp/training/train_config.h"
 
 namespace lamp {

@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <optional>
 
-#include "lamp/data/case_store.h"
-#include "lamp/data/prefetcher.h"
+#include "lamp/base/prefetcher.h"
+#include "lamp/cases/case_store.h"
 #include "lamp/training/batch_plan.h"
 #include "lamp/training/train_config.h"
 

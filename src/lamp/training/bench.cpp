@@ -80,7 +80,7 @@ std::string device_text(const std::string& text) {
   return devices;
 }
 
-Json description(const BenchOptions& options) {
+Json step_description(const BenchOptions& options) {
   return {{"net", options.net.name},          {"width", options.net.width},
           {"classes", options.net.classes},   {"input", options.input},
           {"batch", options.batch},           {"device", device_text(options.execution.device)},
@@ -222,7 +222,7 @@ MeasuredStep measure_step(const BenchOptions& wished) {
   check_step_fits(options);
   BenchSetting setting = prepare(options, devices.front());
   StepBench bench(options, setting);
-  Json report = description(options);
+  Json report = step_description(options);
   report.update(bench.description());
   std::vector<double> seconds;
   std::vector<std::vector<TimelineEntry>> timelines;
@@ -301,7 +301,7 @@ Json bench_segment(const BenchOptions& options) {
                 {"largest_logit", scores[1].abs().max().item<double>()}};
     for (torch::Tensor& both : scores) both.reset();
   }
-  Json result = description(options);
+  Json result = step_description(options);
   result["layout"] = to_string(layout);
   result["patch"] = options.window ? Json(options.window->size) : Json("whole");
   result["seconds"] = seconds[0];

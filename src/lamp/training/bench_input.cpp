@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <map>
 #include <memory>
 #include <numeric>
@@ -20,6 +19,7 @@
 #include "lamp/base/host_memory.h"
 #include "lamp/base/interrupt.h"
 #include "lamp/base/memory_counter.h"
+#include "lamp/base/stopwatch.h"
 #include "lamp/training/batch_source.h"
 #include "lamp/training/bench.h"
 #include "lamp/training/case_split.h"
@@ -28,12 +28,6 @@
 namespace lamp {
 namespace fs = std::filesystem;
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 void stop_if_asked() { throw_if_interrupted("bench has nothing to save"); }
 
@@ -99,7 +93,7 @@ Input open_input(const InputBenchOptions& options) {
 
 // Seconds until every case was there once, on the loader's threads.
 double seconds_of_all_cases(const Input& input, CaseStore& store) {
-  const auto start = Clock::now();
+  const Stopwatch start;
   Prefetcher<bool> cases({.last = std::ssize(input.cases),
                           .threads = input.config.loader.threads,
                           .ahead = input.config.loader.threads},
@@ -108,7 +102,7 @@ double seconds_of_all_cases(const Input& input, CaseStore& store) {
                            return store.get(input.cases[static_cast<std::size_t>(i)]) != nullptr;
                          });
   while (cases.next()) stop_if_asked();
-  return seconds_since(start);
+  return start.seconds();
 }
 
 Json pass(const Input& input, CaseStore& store) {
@@ -134,13 +128,13 @@ Json storage(const Input& input, CaseStore& store) {
 double patches_per_second(const Input& input, const BatchPlan& plan, CaseStore& store,
                           std::int64_t first, std::int64_t last) {
   std::int64_t patches = 0;
-  const auto start = Clock::now();
+  const Stopwatch start;
   auto batches = prefetch_batches(plan, store, input.config.loader, first, last);
   while (const auto batch = batches.next()) {
     patches += batch->label.size(0);
     stop_if_asked();
   }
-  return static_cast<double>(patches) / seconds_since(start);
+  return static_cast<double>(patches) / start.seconds();
 }
 
 double measured_step_seconds(const Input& input, const StageConfig& stage, const Batch& batch) {
@@ -157,13 +151,13 @@ double measured_step_seconds(const Input& input, const StageConfig& stage, const
 
 // Busy for `seconds`, with every core if the device is the CPU.
 void occupy(c10::Device device, double seconds) {
-  const auto start = Clock::now();
+  const Stopwatch start;
   if (!device.is_cpu()) {
     std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
     return;
   }
   const torch::Tensor square = torch::ones({256, 256});
-  while (seconds_since(start) < seconds) torch::mm(square, square);
+  while (start.seconds() < seconds) torch::mm(square, square);
 }
 
 struct Waits {
@@ -179,17 +173,17 @@ Waits waits_of(const Input& input, const BatchPlan& plan, CaseStore& store, std:
   auto batches = prefetch_batches(plan, store, input.config.loader, 0, steps);
   for (std::int64_t step = 0; step < steps; ++step) {
     stop_if_asked();
-    const auto start = Clock::now();
+    const Stopwatch start;
     const auto batch = batches.next();
-    (step == 0 ? waits.first : waits.later) += seconds_since(start);
-    const auto work = Clock::now();
+    (step == 0 ? waits.first : waits.later) += start.seconds();
+    const Stopwatch work;
     occupy(device, step_seconds);
-    waits.busy += seconds_since(work);
+    waits.busy += work.seconds();
   }
   return waits;
 }
 
-Json description(const Input& input, const InputBenchOptions& options) {
+Json input_description(const Input& input, const InputBenchOptions& options) {
   const StageConfig& stage = input.stage(options.stage);
   return {{"dataset", input.dataset.name},
           {"cases", input.cases.size()},
@@ -234,7 +228,7 @@ Json bench_input(const InputBenchOptions& options) {
   stored.cache = scratch.options();
   reset_peak_bytes(c10::kCPU);
   reset_peak_resident_bytes();
-  Json result = description(input, options);
+  Json result = input_description(input, options);
   auto store = std::make_unique<CaseStore>(input.dataset, input.config.data, stored);
   result["cold"] = pass(input, *store);
   if (stored.cache) {  // without it a new store would only be cold again

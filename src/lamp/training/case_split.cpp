@@ -15,7 +15,7 @@ namespace lamp {
 namespace {
 
 constexpr std::uint64_t kSplitStream = 3;
-constexpr std::size_t kShownNames = 8;
+constexpr std::size_t kShownCases = 8;
 
 std::string fold_list(const std::set<int>& folds) {
   std::string text;
@@ -133,11 +133,11 @@ Json to_json(const CaseSplit& split, const Dataset& dataset) {
 
 std::string held_out_text(const CaseSplit& split, const Dataset& dataset) {
   std::string text;
-  for (std::size_t i = 0; i < split.validation.size() && i < kShownNames; ++i)
+  for (std::size_t i = 0; i < split.validation.size() && i < kShownCases; ++i)
     text += (i > 0 ? ", " : "") + dataset.training[split.validation[i]].name;
-  if (split.validation.size() > kShownNames)
+  if (split.validation.size() > kShownCases)
     text +=
-        " and " + std::to_string(split.validation.size() - kShownNames) + " more, see split.json";
+        " and " + std::to_string(split.validation.size() - kShownCases) + " more, see split.json";
   return text;
 }
 

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "lamp/base/json.h"
-#include "lamp/data/datalist.h"
+#include "lamp/dataset/datalist.h"
 #include "lamp/training/train_config.h"
 
 namespace lamp {

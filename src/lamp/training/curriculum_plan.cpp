@@ -9,7 +9,7 @@
 #include "lamp/base/errors.h"
 #include "lamp/base/log.h"
 #include "lamp/base/text.h"
-#include "lamp/data/preprocess.h"
+#include "lamp/cases/preprocess.h"
 #include "lamp/nets/net_factory.h"
 #include "lamp/training/auto_settings.h"
 #include "lamp/training/case_split.h"

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "lamp/data/datalist.h"
+#include "lamp/dataset/datalist.h"
 #include "lamp/training/plan_choices.h"
 
 namespace lamp {

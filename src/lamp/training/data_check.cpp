@@ -7,8 +7,8 @@
 #include "lamp/base/files.h"
 #include "lamp/base/log.h"
 #include "lamp/base/sha256.h"
-#include "lamp/data/dataset_check.h"
-#include "lamp/data/dataset_lists.h"
+#include "lamp/dataset/dataset_check.h"
+#include "lamp/dataset/dataset_lists.h"
 
 namespace lamp {
 namespace fs = std::filesystem;
@@ -39,7 +39,7 @@ void remember(const DataCheck& check) {
   }
 }
 
-[[noreturn]] void refuse(const std::vector<DatasetFault>& faults) {
+[[noreturn]] void refuse_data(const std::vector<DatasetFault>& faults) {
   for (std::size_t i = 1; i < faults.size(); ++i) log_warning(to_error(faults[i]).what());
   DatasetFault first = faults.front();
   const std::size_t others = faults.size() - 1;
@@ -59,7 +59,7 @@ void check_training_data(const DataCheck& check) {
   }
   const CheckReport report =
       check_dataset(check.dataset, {.read = check.data.read_options(), .with_tests = false});
-  if (!report.ok()) refuse(report.faults);
+  if (!report.ok()) refuse_data(report.faults);
   remember(check);
 }
 

@@ -6,8 +6,8 @@
 #include <optional>
 #include <string>
 
-#include "lamp/data/datalist.h"
-#include "lamp/data/preprocess.h"
+#include "lamp/cases/preprocess.h"
+#include "lamp/dataset/datalist.h"
 
 namespace lamp {
 

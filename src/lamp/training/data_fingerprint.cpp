@@ -13,14 +13,14 @@
 #include "lamp/base/interrupt.h"
 #include "lamp/base/progress.h"
 #include "lamp/base/sha256.h"
-#include "lamp/data/case_sources.h"
+#include "lamp/cases/case_sources.h"
 #include "lamp/training/run_place.h"
 
 namespace lamp {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr const char* kFormat = "lamp-data-fingerprint";
+constexpr const char* kFingerprintFormat = "lamp-data-fingerprint";
 constexpr const char* kOldFile = "dataset.json";
 
 // By the case's name, what `earlier` remembers of its files.
@@ -101,7 +101,7 @@ std::string difference_from_old(const Json& before, const Json& now) {
 }
 
 bool is_fingerprint(const Json& json) {
-  if (!json.is_object() || json.value("format", Json()) != kFormat ||
+  if (!json.is_object() || json.value("format", Json()) != kFingerprintFormat ||
       !json.value("labels", Json()).is_object() || !json.value("path", Json()).is_string())
     return false;
   for (const char* list : {"training", "validation"}) {
@@ -125,7 +125,7 @@ bool is_fingerprint(const Json& json) {
 
 Json data_fingerprint(const Dataset& dataset, const Json& earlier,
                       const std::optional<fs::path>& stamps) {
-  Json json = {{"format", kFormat},
+  Json json = {{"format", kFingerprintFormat},
                {"version", 1},
                {"path", fs::absolute(dataset.file).lexically_normal().string()},
                {"labels", Json::object()}};
@@ -191,7 +191,7 @@ void refuse_changed_data(const fs::path& run, const Json& before, const Json& no
   if (before["labels"] != now["labels"]) {
     changed = "the labels were " + dump_json(before["labels"], -1) + ", now " +
               dump_json(now["labels"], -1);
-  } else if (before.value("format", Json()) != kFormat) {
+  } else if (before.value("format", Json()) != kFingerprintFormat) {
     changed = difference_from_old(before, now);
   } else {
     changed = difference(before, now, "training");

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "lamp/base/json.h"
-#include "lamp/data/datalist.h"
+#include "lamp/dataset/datalist.h"
 
 namespace lamp {
 

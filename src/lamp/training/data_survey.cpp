@@ -15,7 +15,7 @@
 #include "lamp/base/log.h"
 #include "lamp/base/progress.h"
 #include "lamp/base/text.h"
-#include "lamp/data/intensity_check.h"
+#include "lamp/cases/intensity_check.h"
 
 namespace lamp {
 namespace {

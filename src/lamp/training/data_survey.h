@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "lamp/base/json.h"
-#include "lamp/data/case_store.h"
+#include "lamp/cases/case_store.h"
 #include "lamp/training/train_config.h"
 
 namespace lamp {

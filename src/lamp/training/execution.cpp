@@ -14,8 +14,8 @@
 #include "lamp/nets/precision.h"
 #include "lamp/planner/balance.h"
 #include "lamp/planner/least_memory.h"
-#include "lamp/planner/measured_costs.h"
-#include "lamp/planner/shape_costs.h"
+#include "lamp/profile/measured_costs.h"
+#include "lamp/profile/shape_costs.h"
 
 namespace lamp {
 namespace {

@@ -9,7 +9,7 @@
 // least. In between there is a warning. execution.memory replaces what is free, to the byte.
 #pragma once
 
-#include "lamp/data/datalist.h"
+#include "lamp/dataset/datalist.h"
 #include "lamp/training/bench.h"
 #include "lamp/training/train_config.h"
 

@@ -29,7 +29,7 @@ void shuffle_as_numpy(std::vector<std::size_t>& order, std::uint32_t seed) {
   }
 }
 
-[[noreturn]] void refuse(const fs::path& file, const std::string& detail) {
+[[noreturn]] void refuse_folds(const fs::path& file, const std::string& detail) {
   throw InputError("folds that cannot be used", file.string(), detail);
 }
 
@@ -41,8 +41,8 @@ std::vector<std::string> read_names(const Json& fold, const char* key, const fs:
     for (const Json& name : names)
       if (name.is_string()) list.push_back(name.get<std::string>());
   if (!names.is_array() || list.size() != names.size())
-    refuse(file, where + ": found no list of names under \"" + key +
-                     "\", expected {\"train\": [\"case\", ...], \"val\": [...]}");
+    refuse_folds(file, where + ": found no list of names under \"" + key +
+                           "\", expected {\"train\": [\"case\", ...], \"val\": [...]}");
   return list;
 }
 
@@ -52,17 +52,18 @@ void check_names(const Fold& fold, const std::set<std::string>& known, const fs:
   for (const auto* list : {&fold.training, &fold.validation}) {
     for (const std::string& name : *list) {
       if (!known.contains(name))
-        refuse(file, where + ": found case \"" + name +
-                         "\", expected cases of the data set, such as \"" + *known.begin() +
-                         "\"; correct the file or remove it");
+        refuse_folds(file, where + ": found case \"" + name +
+                               "\", expected cases of the data set, such as \"" + *known.begin() +
+                               "\"; correct the file or remove it");
       if (!seen.insert(name).second)
-        refuse(file, where + ": found case \"" + name +
+        refuse_folds(file,
+                     where + ": found case \"" + name +
                          "\" twice, expected every case once, either in \"train\" or in \"val\"");
     }
   }
   if (fold.training.empty() || fold.validation.empty())
-    refuse(file, where + ": found no case under \"" + (fold.training.empty() ? "train" : "val") +
-                     "\", expected at least one");
+    refuse_folds(file, where + ": found no case under \"" +
+                           (fold.training.empty() ? "train" : "val") + "\", expected at least one");
 }
 
 }  // namespace
@@ -84,7 +85,8 @@ std::optional<fs::path> find_folds_file(const Dataset& dataset) {
 std::vector<Fold> read_folds(const fs::path& file, const Dataset& dataset) {
   const Json json = read_json(file);
   if (!json.is_array() || json.empty())
-    refuse(file, "found no list of folds, expected [{\"train\": [...], \"val\": [...]}, ...]");
+    refuse_folds(file,
+                 "found no list of folds, expected [{\"train\": [...], \"val\": [...]}, ...]");
   std::set<std::string> known;
   for (const Case& entry : dataset.training) known.insert(entry.name);
   std::vector<Fold> folds;

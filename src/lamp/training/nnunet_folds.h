@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "lamp/base/json.h"
-#include "lamp/data/datalist.h"
+#include "lamp/dataset/datalist.h"
 
 namespace lamp {
 

@@ -45,7 +45,7 @@ void visit_slots(OptimizerParamState& any, const std::string& kind, const SlotVi
   }
 }
 
-std::string kind_of(const torch::optim::Optimizer& optimizer) {
+std::string optimizer_kind(const torch::optim::Optimizer& optimizer) {
   if (dynamic_cast<const torch::optim::RMSprop*>(&optimizer)) return "rmsprop";
   if (dynamic_cast<const torch::optim::SGD*>(&optimizer)) return "sgd";
   return "adamw";
@@ -116,7 +116,7 @@ void set_learning_rate(torch::optim::Optimizer& optimizer, double lr) {
 std::map<std::string, torch::Tensor> optimizer_state(torch::optim::Optimizer& optimizer,
                                                      const NamedParameters& parameters) {
   std::map<std::string, torch::Tensor> tensors;
-  const std::string kind = kind_of(optimizer);
+  const std::string kind = optimizer_kind(optimizer);
   for (const auto& item : parameters) {  // no structured binding: the lambda below captures it
     const std::string& name = item.first;
     const torch::Tensor& parameter = item.second;
@@ -163,7 +163,7 @@ void check_optimizer_state(const OptimizerConfig& config, const NamedParameters&
 
 void restore_optimizer(torch::optim::Optimizer& optimizer, const NamedParameters& parameters,
                        const std::map<std::string, torch::Tensor>& state) {
-  const std::string kind = kind_of(optimizer);
+  const std::string kind = optimizer_kind(optimizer);
   std::size_t used = 0;
   for (const auto& item : parameters) {
     const std::string& name = item.first;

@@ -123,7 +123,7 @@ std::string shown(const Json& value) {
   return text.append("...");
 }
 
-[[noreturn]] void refuse(const std::filesystem::path& run, const std::string& detail) {
+[[noreturn]] void refuse_resume(const std::filesystem::path& run, const std::string& detail) {
   throw UsageError("cannot resume " + run.string() + ": " + detail +
                    "; use the old setting or another run folder");
 }
@@ -242,7 +242,7 @@ Json configuration_to_resume(Json base, bool own, const std::vector<std::string>
         forget_other_optimizer(base["optimizer"], setting.value);
   apply_settings(base, settings);
   if (!base.is_object() || !base.contains("curriculum") || !base["curriculum"].is_array())
-    return base;            // parsing will refuse it
+    return base;            // parsing will refuse_resume it
   std::vector<bool> named;  // stages whose optimizer the settings speak of
   for (std::size_t i = 0; i < base["curriculum"].size(); ++i)
     named.push_back(speaks_of(given, base["curriculum"][i], i));
@@ -270,8 +270,8 @@ std::vector<std::string> check_resume(const std::filesystem::path& run, const Ru
   std::vector<std::string> changes;
   const std::size_t had = position.before.curriculum.size(), has = now.curriculum.size();
   if (has < had && position.has_begun(has))
-    refuse(run, "its \"curriculum\" had " + stages(had) + ", now " + stages(has) + ", and stage " +
-                    std::to_string(has + 1) + " has begun");
+    refuse_resume(run, "its \"curriculum\" had " + stages(had) + ", now " + stages(has) +
+                           ", and stage " + std::to_string(has + 1) + " has begun");
   if (has != had) changes.push_back("curriculum: " + stages(has) + " instead of " + stages(had));
   const auto before = configuration_values(to_json(position.before));
   const auto after = configuration_values(to_json(now));
@@ -284,8 +284,8 @@ std::vector<std::string> check_resume(const std::filesystem::path& run, const Ru
     const Json old_value = value_at(before, key), value = value_at(after, key);
     if (old_value == value) continue;
     if (const std::string why = objection(key, position, now); !why.empty())
-      refuse(run, "its \"" + key + "\" was " + shown(old_value) + ", now " + shown(value) +
-                      ", and " + why);
+      refuse_resume(run, "its \"" + key + "\" was " + shown(old_value) + ", now " + shown(value) +
+                             ", and " + why);
     changes.push_back(key + ": " + shown(value) + " instead of " + shown(old_value));
   }
   return changes;

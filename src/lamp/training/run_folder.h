@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "lamp/data/case_store.h"
+#include "lamp/cases/case_store.h"
 #include "lamp/training/case_split.h"
 #include "lamp/training/run_lock.h"
 #include "lamp/training/run_state.h"

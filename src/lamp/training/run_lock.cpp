@@ -24,7 +24,7 @@ namespace lamp {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr const char* kFormat = "lamp-lock";
+constexpr const char* kLockFormat = "lamp-lock";
 constexpr int kAttempts = 100;  // each is lost only to another process's start or end
 constexpr std::size_t kLongestLock = 1 << 16;  // bytes
 
@@ -92,7 +92,7 @@ Owner this_process() {
 }
 
 std::string text_of(const Owner& owner) {
-  return dump_json({{"format", kFormat},
+  return dump_json({{"format", kLockFormat},
                     {"host", owner.host},
                     {"boot", owner.boot},
                     {"process", owner.process},
@@ -102,7 +102,7 @@ std::string text_of(const Owner& owner) {
 
 std::optional<Owner> parse_owner(const std::string& text) {
   const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object() || json.value("format", Json()) != kFormat) return std::nullopt;
+  if (!json.is_object() || json.value("format", Json()) != kLockFormat) return std::nullopt;
   const Json host = json.value("host", Json()), boot = json.value("boot", Json());
   const Json process = json.value("process", Json()), started = json.value("started", Json());
   if (!host.is_string() || !boot.is_string() || !process.is_number_integer() ||

@@ -99,7 +99,7 @@ std::string list(const fs::path& folder, const std::vector<std::string>& names) 
   return text;
 }
 
-[[noreturn]] void refuse(const fs::path& run, const std::string& found) {
+[[noreturn]] void refuse_place(const fs::path& run, const std::string& found) {
   throw UsageError("train: -o " + run.string() + ": found " + found +
                    ", expected a new or empty folder or a run of lamp train; choose another "
                    "folder, nothing was written");
@@ -147,14 +147,14 @@ RunPlace judge_run_place(const fs::path& run) {
   std::error_code error;
   const fs::file_status status = fs::status(run, error);
   if (!fs::exists(status)) {
-    if (fs::is_symlink(fs::symlink_status(run, error))) refuse(run, "a link to nothing");
+    if (fs::is_symlink(fs::symlink_status(run, error))) refuse_place(run, "a link to nothing");
     return RunPlace::kFree;
   }
-  if (!fs::is_directory(status)) refuse(run, "no folder");
+  if (!fs::is_directory(status)) refuse_place(run, "no folder");
   if (is_marked(run) || is_old_run(run))
     return fs::exists(state_file(run), error) ? RunPlace::kSaved : RunPlace::kBegun;
   const auto names = foreign_names(run);
-  if (!names.empty()) refuse(run, list(run, names));
+  if (!names.empty()) refuse_place(run, list(run, names));
   return names_in(run).empty() ? RunPlace::kFree : RunPlace::kBegun;
 }
 

@@ -5,7 +5,7 @@
 #include <filesystem>
 
 #include "lamp/base/json.h"
-#include "lamp/data/datalist.h"
+#include "lamp/dataset/datalist.h"
 
 namespace lamp {
 

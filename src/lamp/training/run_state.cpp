@@ -20,14 +20,14 @@
 namespace lamp {
 namespace {
 
-Json to_json(const Cursor& cursor) {
+Json cursor_json(const Cursor& cursor) {
   return {{"stage", cursor.stage},        {"epoch", cursor.epoch},
           {"step", cursor.step},          {"epochs_done", cursor.epochs_done},
           {"loss_sum", cursor.loss_sum},  {"epoch_seconds", cursor.epoch_seconds},
           {"best_dice", cursor.best_dice}};
 }
 
-[[noreturn]] void refuse(const std::string& file, const std::string& detail) {
+[[noreturn]] void refuse_state(const std::string& file, const std::string& detail) {
   throw InputError("cannot resume", file,
                    detail +
                        "; begin anew in another folder, or put a copy of this file back (the "
@@ -38,15 +38,16 @@ std::int64_t whole_number(const Json& json, const char* key, const std::string& 
   const Json value = json.value(key, Json());
   if (!value.is_number_integer() ||
       (value.is_number_unsigned() && !std::in_range<std::int64_t>(value.get<std::uint64_t>())))
-    refuse(file, std::string("its cursor is damaged: found \"") + key +
-                     "\": " + value.dump().substr(0, 40) + ", expected a whole number");
+    refuse_state(file, std::string("its cursor is damaged: found \"") + key +
+                           "\": " + value.dump().substr(0, 40) + ", expected a whole number");
   return value.get<std::int64_t>();
 }
 
 double number(const Json& json, const char* key, const std::string& file) {
   const Json value = json.value(key, Json());
   if (!value.is_number() || !std::isfinite(value.get<double>()))
-    refuse(file, std::string("its cursor is damaged: found \"") + key + "\": " +
+    refuse_state(file,
+                 std::string("its cursor is damaged: found \"") + key + "\": " +
                      value.dump(-1, ' ', false, Json::error_handler_t::replace).substr(0, 40) +
                      ", expected a number");
   return value.get<double>();
@@ -61,12 +62,12 @@ Cursor parse_cursor(const std::map<std::string, std::string>& metadata, const st
                      "\"cursor\" in its metadata");
   const auto version = metadata.find("version");
   if (version == metadata.end() || version->second != "1")
-    refuse(file,
-           "found version " +
-               (version == metadata.end() ? "none" : printable(version->second.substr(0, 20))) +
-               " of the state, expected 1");
+    refuse_state(
+        file, "found version " +
+                  (version == metadata.end() ? "none" : printable(version->second.substr(0, 20))) +
+                  " of the state, expected 1");
   const Json json = parse_json(found->second, file + " (cursor)");
-  if (!json.is_object()) refuse(file, "its cursor is damaged: no JSON object");
+  if (!json.is_object()) refuse_state(file, "its cursor is damaged: no JSON object");
   return {.stage = whole_number(json, "stage", file),
           .epoch = whole_number(json, "epoch", file),
           .step = whole_number(json, "step", file),
@@ -78,9 +79,9 @@ Cursor parse_cursor(const std::map<std::string, std::string>& metadata, const st
 
 void check_range(const char* key, std::int64_t found, std::int64_t most, const std::string& file) {
   if (found >= 0 && found <= most) return;
-  refuse(file, std::string("its cursor is damaged: found \"") + key +
-                   "\": " + std::to_string(found) + ", expected 0 to " + std::to_string(most) +
-                   " as the run's configuration says");
+  refuse_state(file, std::string("its cursor is damaged: found \"") + key +
+                         "\": " + std::to_string(found) + ", expected 0 to " +
+                         std::to_string(most) + " as the run's configuration says");
 }
 
 std::map<std::string, torch::Tensor> state_of(const Network& network) {
@@ -109,7 +110,8 @@ void save_state(const std::filesystem::path& run, const Network& network,
                 torch::optim::Optimizer& optimizer, const Cursor& cursor) {
   SafeTensors content{
       .tensors = state_of(network),
-      .metadata = {{"format", "lamp-state"}, {"version", "1"}, {"cursor", to_json(cursor).dump()}}};
+      .metadata = {
+          {"format", "lamp-state"}, {"version", "1"}, {"cursor", cursor_json(cursor).dump()}}};
   for (auto& [name, tensor] : optimizer_state(optimizer, named_parameters(network)))
     content.tensors["optimizer." + name] = tensor;
   content.tensors["random.cpu"] = at::detail::getDefaultCPUGenerator().get_state();
@@ -127,14 +129,14 @@ void check_cursor(const Cursor& cursor, const std::vector<StageConfig>& stages,
   for (std::int64_t i = 0; i < cursor.stage; ++i)
     done += stages[static_cast<std::size_t>(i)].epochs;
   if (cursor.epochs_done != done)
-    refuse(file,
-           "its cursor is damaged: found \"epochs_done\": " + std::to_string(cursor.epochs_done) +
-               ", expected " + std::to_string(done) + " at this place in the curriculum");
+    refuse_state(file, "its cursor is damaged: found \"epochs_done\": " +
+                           std::to_string(cursor.epochs_done) + ", expected " +
+                           std::to_string(done) + " at this place in the curriculum");
   if (cursor.epoch_seconds < 0 || cursor.best_dice < -1 || cursor.best_dice > 1)
-    refuse(file,
-           "its cursor is damaged: found \"epoch_seconds\": " + shortest(cursor.epoch_seconds) +
-               " and \"best_dice\": " + shortest(cursor.best_dice) +
-               ", expected 0 or more, and -1 to 1");
+    refuse_state(
+        file, "its cursor is damaged: found \"epoch_seconds\": " + shortest(cursor.epoch_seconds) +
+                  " and \"best_dice\": " + shortest(cursor.best_dice) +
+                  ", expected 0 or more, and -1 to 1");
 }
 
 void check_step(const Cursor& cursor, const StageConfig& stage, std::int64_t training_cases,
@@ -198,33 +200,37 @@ void SavedState::check(const NetConfig& net, const OptimizerConfig& optimizer) c
   for (const auto& [name, tensor] : wanted) {
     const std::string shown = printable(name.substr(std::string("model.").size()));
     const auto found = weights_.find(name);
-    if (found == weights_.end()) refuse(file_.string(), "the network's " + shown + " is missing");
+    if (found == weights_.end())
+      refuse_state(file_.string(), "the network's " + shown + " is missing");
     if (found->second.sizes() != tensor.sizes() || found->second.dtype() != tensor.dtype())
-      refuse(file_.string(), "the network's " + shown + ": found " +
-                                 c10::str(found->second.dtype(), " ", found->second.sizes()) +
-                                 ", expected " + c10::str(tensor.dtype(), " ", tensor.sizes()));
+      refuse_state(file_.string(), "the network's " + shown + ": found " +
+                                       c10::str(found->second.dtype(), " ", found->second.sizes()) +
+                                       ", expected " +
+                                       c10::str(tensor.dtype(), " ", tensor.sizes()));
     if (tensor.is_floating_point() && !found->second.isfinite().all().item<bool>())
-      refuse(file_.string(), "the network's " + shown + " holds numbers that are not finite");
+      refuse_state(file_.string(), "the network's " + shown + " holds numbers that are not finite");
   }
   if (weights_.size() != wanted.size())
-    refuse(file_.string(), "found " + std::to_string(weights_.size()) +
-                               " tensors of a network, expected " + std::to_string(wanted.size()));
+    refuse_state(file_.string(), "found " + std::to_string(weights_.size()) +
+                                     " tensors of a network, expected " +
+                                     std::to_string(wanted.size()));
   try {
     check_optimizer_state(optimizer, named_parameters(network), optimizer_);
   } catch (const Error& error) {
-    refuse(file_.string(), error.what());
+    refuse_state(file_.string(), error.what());
   }
   const at::Generator trial = at::make_generator<at::CPUGeneratorImpl>();
   const torch::Tensor sample = trial.get_state();
   if (!random_.defined() || random_.sizes() != sample.sizes() || random_.dtype() != sample.dtype())
-    refuse(file_.string(), "the random state is " +
-                               (random_.defined() ? c10::str(random_.dtype(), " ", random_.sizes())
-                                                  : std::string("missing")) +
-                               ", expected " + c10::str(sample.dtype(), " ", sample.sizes()));
+    refuse_state(file_.string(),
+                 "the random state is " +
+                     (random_.defined() ? c10::str(random_.dtype(), " ", random_.sizes())
+                                        : std::string("missing")) +
+                     ", expected " + c10::str(sample.dtype(), " ", sample.sizes()));
   try {
     at::Generator(trial).set_state(random_);
   } catch (const c10::Error&) {
-    refuse(file_.string(), "the random state holds no state of torch's generator");
+    refuse_state(file_.string(), "the random state holds no state of torch's generator");
   }
 }
 

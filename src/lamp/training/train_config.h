@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
+#include "lamp/augment/augment_config.h"
 #include "lamp/base/json.h"
-#include "lamp/data/augment_config.h"
-#include "lamp/data/preprocess.h"
+#include "lamp/cases/preprocess.h"
 #include "lamp/nets/network.h"
 #include "lamp/objective/losses.h"
 #include "lamp/training/execution.h"

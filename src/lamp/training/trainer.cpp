@@ -3,7 +3,6 @@
 
 #include <torch/torch.h>
 
-#include <chrono>
 #include <cmath>
 #include <memory>
 #include <new>
@@ -16,6 +15,7 @@
 #include "lamp/base/log.h"
 #include "lamp/base/out_of_memory.h"
 #include "lamp/base/progress.h"
+#include "lamp/base/stopwatch.h"
 #include "lamp/base/text.h"
 #include "lamp/nets/model_file.h"
 #include "lamp/nets/net_factory.h"
@@ -35,12 +35,6 @@
 
 namespace lamp {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 class Trainer {
  public:
@@ -90,8 +84,8 @@ class Trainer {
   std::unique_ptr<RunLog> log_;
   std::unique_ptr<BestModel> best_;
   std::unique_ptr<Progress> progress_;
-  Clock::time_point epoch_start_;
-  Clock::time_point last_save_ = Clock::now();
+  Stopwatch epoch_start_;
+  Stopwatch last_save_;
   double last_loss_ = 0;
 };
 
@@ -218,7 +212,7 @@ void Trainer::start_optimizer(bool inside_stage) {
 }
 
 void Trainer::run_epochs(const BatchPlan& plan, Prefetcher<Batch>& batches) {
-  epoch_start_ = Clock::now();
+  epoch_start_ = {};
   while (auto batch = batches.next()) {
     const std::int64_t at = cursor_.epoch * plan.steps_per_epoch() + cursor_.step;
     set_learning_rate(
@@ -313,16 +307,16 @@ void Trainer::end_epoch(const BatchPlan& plan) {
   const bool last = cursor_.epoch + 1 == stage().epochs;
   if (!split_.validation.empty() && (last || row.epoch % config().validation.every_epochs == 0))
     validate_into(row);
-  row.seconds = cursor_.epoch_seconds + seconds_since(epoch_start_);
+  row.seconds = cursor_.epoch_seconds + epoch_start_.seconds();
   log_->append(row);
   log_debug("epoch " + std::to_string(row.epoch) + ": loss " + fixed(row.loss, 5) + ", " +
             fixed(row.seconds, 2) + " s");
-  epoch_start_ = Clock::now();
+  epoch_start_ = {};
   cursor_ = {.stage = cursor_.stage,
              .epoch = cursor_.epoch + 1,
              .epochs_done = cursor_.epochs_done,
              .best_dice = cursor_.best_dice};
-  if (last || seconds_since(last_save_) >= config().checkpoint_seconds) save(true);
+  if (last || last_save_.seconds() >= config().checkpoint_seconds) save(true);
 }
 
 void Trainer::validate_into(EpochRow& row) {
@@ -346,12 +340,12 @@ void Trainer::save(bool weights) {
     cursor_.best_dice = best_->dice();
   }
   save_state(folder_.path, network_, *optimizer_, cursor_);
-  last_save_ = Clock::now();
+  last_save_ = {};
 }
 
 void Trainer::stop_if_asked() {
   if (caught_signal() == 0) return;
-  cursor_.epoch_seconds += seconds_since(epoch_start_);
+  cursor_.epoch_seconds += epoch_start_.seconds();
   progress_.reset();
   save(true);
   throw_if_interrupted("the state is saved, go on with --resume");

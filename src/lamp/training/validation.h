@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "lamp/data/case_store.h"
+#include "lamp/cases/case_store.h"
 #include "lamp/nets/network.h"
 #include "lamp/training/train_config.h"
 

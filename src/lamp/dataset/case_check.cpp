@@ -1,0 +1,295 @@
+// One case's files, each looked at once.
+#include "lamp/dataset/case_check.h"
+
+#include <sys/stat.h>
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cmath>
+#include <cstring>
+#include <iterator>
+#include <limits>
+#include <optional>
+#include <set>
+
+#include "lamp/base/files.h"
+#include "lamp/base/text.h"
+#include "lamp/dataset/voxel_fingerprint.h"
+#include "lamp/formats/dicom_folder.h"
+#include "lamp/volume/grid_difference.h"
+
+namespace lamp {
+namespace fs = std::filesystem;
+namespace {
+
+// More values than this beside the declared ones are no slip of a pen: it is an image.
+constexpr std::size_t kManyValues = 32;
+
+std::vector<int> annotated_ids(const Case& entry, const Dataset& dataset) {
+  if (entry.annotated) return *entry.annotated;
+  std::vector<int> ids;
+  for (const auto& label : dataset.labels)
+    if (label.first > 0) ids.push_back(label.first);
+  return ids;
+}
+
+// What the finite values of an image are like.
+struct ImageValues {
+  std::array<double, 2> range = {std::numeric_limits<double>::infinity(),
+                                 -std::numeric_limits<double>::infinity()};
+  std::int64_t bad = 0;  // NaN and infinite ones
+  bool whole = true;
+};
+
+ImageValues values_of(const torch::Tensor& voxels) {
+  const torch::Tensor values = voxels.contiguous();
+  const float* value = values.const_data_ptr<float>();
+  ImageValues found;
+  for (std::int64_t i = 0; i < values.numel(); ++i) {
+    if (!std::isfinite(value[i])) {
+      ++found.bad;
+      continue;
+    }
+    const double finite = value[i];
+    found.range = {std::min(found.range[0], finite), std::max(found.range[1], finite)};
+    found.whole = found.whole && value[i] == std::trunc(value[i]);
+  }
+  return found;
+}
+
+// "1234 values from -1000 to 3000": up to so many are told apart.
+std::string distinct_values(const torch::Tensor& voxels) {
+  constexpr std::size_t kMost = 1000;
+  const torch::Tensor values = voxels.to(torch::kFloat32).contiguous();
+  const float* value = values.const_data_ptr<float>();
+  std::set<float> distinct;
+  for (std::int64_t i = 0; i < values.numel() && distinct.size() <= kMost; ++i)
+    if (std::isfinite(value[i])) distinct.insert(value[i]);
+  const ImageValues all = values_of(values);
+  return (distinct.size() > kMost ? "more than " + std::to_string(kMost)
+                                  : std::to_string(distinct.size())) +
+         " distinct values from " + shortest(all.range[0]) + " to " + shortest(all.range[1]);
+}
+
+class CaseChecker {
+ public:
+  CaseChecker(const Case& entry, const CheckSetting& setting, CheckedCase& result)
+      : entry_(entry), dataset_(setting.dataset), options_(setting.read), result_(result) {
+    options_.refuse_nan = false;  // they are counted
+  }
+
+  void run(bool labelled) {
+    for (const fs::path& file : entry_.images) check_image(file);
+    check_channels();
+    const auto& range = result_.facts.value_range;
+    if (result_.facts.channels > 0 && range[0] < range[1])
+      result_.fingerprint = fingerprint_.text();
+    if (labelled && !entry_.label.empty()) check_label();
+  }
+
+ private:
+  void fault(const fs::path& file, const std::string& what, const std::string& found,
+             const std::string& expected, const std::string& fix) {
+    result_.faults.push_back({file.string(), what, found, expected, fix});
+  }
+
+  // Whether the file is there; says why not, if it is not.
+  bool is_there(const fs::path& file) {
+    struct stat status {};
+    if (stat(file.c_str(), &status) == 0) return true;
+    const int cause = errno;
+    const std::string purpose = "the file of case " + entry_.name;
+    std::error_code error;
+    if (cause == ENOENT && fs::is_symlink(file, error))
+      fault(file, "a broken link", "a link to " + fs::read_symlink(file, error).string(), purpose,
+            "restore what it points to or remove its entry");
+    else if (cause == ENOENT || cause == ENOTDIR)
+      fault(file, "a missing file", "nothing", purpose, "restore it or remove its entry");
+    else
+      result_.faults.push_back(
+          to_fault(InputError("cannot read", file.string(), cannot_read_detail(cause))));
+    return false;
+  }
+
+  std::optional<Volume> read(const fs::path& file,
+                             Volume (*reader)(const fs::path&, const ReadOptions&)) {
+    if (!is_there(file)) return std::nullopt;
+    try {
+      return reader(file, options_);
+    } catch (const InputError& unreadable) {
+      result_.faults.push_back(to_fault(unreadable));
+    } catch (const DoesNotFit& large) {  // nothing is wrong with the file as far as it was read
+      fault(file, "an image larger than the memory", large.what(), "one that can be read here",
+            "free memory, or crop or resample it");
+    } catch (const std::exception& failed) {
+      fault(file, "unreadable", failed.what(), "a readable file", "replace the file");
+    }
+    return std::nullopt;
+  }
+
+  // Every file of a DICOM folder that may have been a slice is a fault of its own.
+  bool accounts_for_files(const fs::path& folder) {
+    std::error_code error;
+    if (!fs::is_directory(folder, error)) return true;
+    try {
+      const DicomFolder content = read_dicom_folder(folder, options_.dicom_series);
+      for (const LeftOut& file : content.doubtful)
+        fault(file.file, "a DICOM series that may be incomplete", file.reason, "a slice",
+              "get the file again or move it away");
+      std::move(content.left_out.begin(), content.left_out.end(),
+                std::back_inserter(result_.ignored));
+      return content.doubtful.empty();
+    } catch (const InputError&) {  // said when it is read
+      return true;
+    }
+  }
+
+  void check_image(const fs::path& file) {
+    if (!accounts_for_files(file)) return;
+    const auto image = read(file, &read_image);
+    if (!image) return;
+    CaseFacts& facts = result_.facts;
+    check_values(file, image->voxels);
+    if (facts.channels == 0) {
+      facts.geometry = image->geometry;
+      grid_ = image->geometry;
+    } else {
+      check_grid(file, image->geometry, "the other channels");
+    }
+    facts.channels += image->voxels.size(0);
+    fingerprint_.add(image->voxels);
+  }
+
+  void check_values(const fs::path& file, const torch::Tensor& voxels) {
+    const ImageValues found = values_of(voxels);
+    auto& range = result_.facts.value_range;
+    if (found.bad < voxels.numel())
+      range = result_.facts.channels == 0 ? found.range
+                                          : std::array{std::min(range[0], found.range[0]),
+                                                       std::max(range[1], found.range[1])};
+    whole_ = whole_ && found.whole;
+    if (found.bad > 0)
+      fault(file, "NaN or infinite voxels",
+            std::to_string(found.bad) + " of " + std::to_string(voxels.numel()), "none",
+            "replace them by the value of air or of their surroundings");
+  }
+
+  void check_grid(const fs::path& file, const Geometry& found, const std::string& partner) {
+    if (!grid_) return;
+    const auto difference = grid_difference(found, *grid_);
+    if (!difference) return;
+    const std::string image = entry_.images.front().string();
+    fault(file, difference->what + " than " + partner, difference->found, difference->expected,
+          found.size != grid_->size
+              ? "resample it onto the grid of " + image
+              : "copy the geometry of " + image + " if the voxels match, else resample");
+  }
+
+  void check_channels() {
+    const auto expected = static_cast<std::int64_t>(dataset_.channels.size());
+    const std::int64_t found = result_.facts.channels;
+    if (expected == 0 || found == 0 || found == expected || !result_.faults.empty()) return;
+    fault(entry_.images.front(), "a wrong number of channels", std::to_string(found),
+          std::to_string(expected), "correct the image or the channels that dataset.json declares");
+  }
+
+  // Only declared values, and not of one of them alone.
+  bool image_looks_like_label() const {
+    const auto& range = result_.facts.value_range;
+    return result_.facts.channels > 0 && whole_ && range[0] == 0 && range[1] >= 1 &&
+           range[1] <= dataset_.labels.rbegin()->first;
+  }
+
+  void label_is_an_image(const std::string& found) {
+    const std::string image = entry_.images.front().string();
+    fault(entry_.label, "a label that looks like an image", found,
+          "0 to " + std::to_string(dataset_.labels.rbegin()->first),
+          "is it exchanged with " + image + "?" +
+              (image_looks_like_label() ? " That file holds only label values: exchange the two"
+                                        : " Name the label map of this case"));
+  }
+
+  // A file that is no label map but can be read as an image. Takes the place of the fault that
+  // reading it as a label gave.
+  bool is_readable_image() {
+    try {
+      const Volume image = read_image(entry_.label, options_);
+      const std::string found = distinct_values(image.voxels);
+      result_.faults.pop_back();
+      label_is_an_image(found);
+      return true;
+    } catch (const std::exception&) {
+      return false;
+    }
+  }
+
+  void check_label() {
+    const auto label = read(entry_.label, &read_label);
+    if (dataset_.labels.empty()) return;
+    if (!label) {
+      std::error_code error;
+      if (fs::exists(entry_.label, error)) is_readable_image();
+      return;
+    }
+    if (!grid_) result_.facts.geometry = label->geometry;
+    check_grid(entry_.label, label->geometry, "its image");
+    auto& counts = result_.facts.label_voxels = count_values(label->voxels);
+    const std::string unknown = undeclared_values(counts, dataset_.labels);
+    if (counts.size() > dataset_.labels.size() + kManyValues)
+      return label_is_an_image(distinct_values(label->voxels));
+    if (!unknown.empty())
+      fault(entry_.label, "unknown label values", unknown,
+            "0 to " + std::to_string(dataset_.labels.rbegin()->first),
+            "correct the label map or declare the labels");
+    if (image_looks_like_label())
+      result_.notes.push_back("the image of " + entry_.name +
+                              " holds only values of labels; is it a label map?");
+    if (counts.size() > 1) {
+      VoxelFingerprint fingerprint;
+      fingerprint.add(label->voxels.to(torch::kInt32));
+      result_.label_fingerprint = fingerprint.text();
+    }
+    if (counts.size() == 1 && counts.begin()->first == 0) {
+      result_.notes.push_back(entry_.name + " has no foreground (a negative case)");
+      return;
+    }
+    check_annotation(counts);
+  }
+
+  void check_annotation(const std::map<std::int64_t, std::int64_t>& counts) {
+    for (const auto& [id, name] : dataset_.labels) {
+      if (id == 0) continue;
+      const auto& annotated = result_.facts.annotated;  // ascending
+      const bool looked_for = std::binary_search(annotated.begin(), annotated.end(), id);
+      const auto count = counts.find(id);
+      if (count != counts.end() && !looked_for)
+        fault(entry_.label, "a label that is not annotated",
+              std::to_string(count->second) + " voxels of " + name,
+              "none, as \"annotated\" does not list " + std::to_string(id),
+              "add it to \"annotated\" or erase it");
+      if (count == counts.end() && looked_for)
+        result_.notes.push_back(entry_.name + " has no " + name);
+    }
+  }
+
+  const Case& entry_;
+  const Dataset& dataset_;
+  ReadOptions options_;
+  CheckedCase& result_;
+  std::optional<Geometry> grid_;  // of the first image that could be read
+  bool whole_ = true;             // are all values of the image whole numbers?
+  VoxelFingerprint fingerprint_;
+};
+
+}  // namespace
+
+CheckedCase check_case(const Case& entry, const CheckSetting& setting) {
+  CheckedCase result;
+  result.facts.name = entry.name;
+  if (setting.labelled) result.facts.annotated = annotated_ids(entry, setting.dataset);
+  CaseChecker(entry, setting, result).run(setting.labelled);
+  return result;
+}
+
+}  // namespace lamp

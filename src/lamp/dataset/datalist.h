@@ -1,0 +1,77 @@
+// Which files make up a data set. Three dialects of dataset.json are told apart by their contents,
+// never asked for: Medical Segmentation Decathlon, nnU-Net v2 and MONAI datalists.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lamp/base/errors.h"
+#include "lamp/formats/volume_io.h"
+
+namespace lamp {
+
+struct Case {
+  std::string name;  // unique among training and validation, and among the test cases
+  std::vector<std::filesystem::path> images;  // one file with every channel, or one file a channel
+  std::filesystem::path label;                // empty = none
+  std::optional<std::vector<int>>
+      annotated;            // label ids that were looked for, ascending; none = all
+  std::optional<int> fold;  // MONAI: which cross-validation part it belongs to
+};
+
+struct Dataset {
+  std::string name;
+  std::filesystem::path file;         // the JSON
+  std::filesystem::path root;         // its folder, from which relative paths start
+  std::map<int, std::string> labels;  // consecutive ids from 0, which is the background
+  std::vector<std::string> channels;  // names of the input channels; empty if the file does not say
+  std::vector<Case> training, validation, test;
+  std::optional<std::int64_t>
+      declared_training;             // the file's own count of training cases (numTraining)
+  std::int64_t listed_training = 0;  // entries under "training", those with faults included
+  std::vector<std::string> notes;    // what was read differently from how it was written
+};
+
+// Something wrong with a data set, in the words `lamp check` prints.
+struct DatasetFault {
+  std::string file, what, found, expected, fix;
+};
+
+// "<what>: <file>: found ..., expected ...; <fix>".
+InputError to_error(const DatasetFault& fault);
+// Takes a message of that form apart.
+DatasetFault to_fault(const InputError& error);
+
+// Reads `folder`/dataset.json (or the only JSON in the folder), or the JSON given. Opens no volume,
+// with one exception: a MONAI datalist without "labels" gets them from its label files. Faults of
+// the whole file (not JSON, no usable labels, no cases) throw InputError. A fault of one entry
+// (missing key, wrong type, a case named twice, undeclared annotated ids) throws too, unless
+// `faults` is given: then it is appended and the entry left out (kept, if only "annotated" is
+// wrong). Whether listed files exist shows when they are read, or in check_dataset. Names of cases
+// may become names of files, so fault_of_name of base/safe_path.h holds for them; files outside the
+// list's folder are refused unless they are allowed (dataset_paths.h).
+Dataset read_dataset(const std::filesystem::path& folder_or_json,
+                     std::vector<DatasetFault>* faults = nullptr);
+
+// [C, D, H, W] float32: the channels of all image files, which must lie on one grid
+// (kSameGridVoxels).
+Volume read_case_image(const Case& entry, const ReadOptions& options = {});
+
+// [1, D, H, W] integers, on the grid of the case's first image, with none but declared values.
+// Throws InputError that names the file and the values found; a case without a label is misuse.
+Volume read_case_label(const Case& entry, const Dataset& dataset, const ReadOptions& options = {});
+
+// How many voxels hold each value of an integer tensor on the CPU. Of an image taken for a label
+// map, which may hold millions of values, no more than the first kMostLabelValues are counted.
+inline constexpr std::size_t kMostLabelValues = 65536;
+std::map<std::int64_t, std::int64_t> count_values(const torch::Tensor& label);
+// The part of `counts` whose values are not declared, as "3 (12 voxels), 255 (4 voxels)"; empty if
+// there is none.
+std::string undeclared_values(const std::map<std::int64_t, std::int64_t>& counts,
+                              const std::map<int, std::string>& labels);
+
+}  // namespace lamp

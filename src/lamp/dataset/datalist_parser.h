@@ -1,0 +1,80 @@
+// What the source files that read dataset.json share. Not part of the library's interface.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lamp/base/json.h"
+#include "lamp/dataset/datalist.h"
+#include "lamp/dataset/dataset_paths.h"
+
+namespace lamp {
+
+inline constexpr int kLargestLabel = 32767;  // label maps are int16 where they are trained on
+
+// Where faults of single entries go: collected, or thrown at once when there is no list.
+struct FaultSink {
+  std::vector<DatasetFault>* faults = nullptr;
+  void add(DatasetFault fault) const;
+};
+
+// One dataset.json being read.
+struct ListReader {
+  const Json& root;
+  Dataset& dataset;
+  const FaultSink& sink;
+  DatasetPaths& paths;
+};
+
+// Reads one entry of a list. What is wrong goes to the sink, and the entry is to be left out.
+struct EntryParser {
+  const ListReader& list;
+  std::filesystem::path base;  // where relative paths start
+  std::string where;           // "training[3]"
+
+  std::optional<std::vector<std::filesystem::path>> images(const Json& value) const;
+  // The path under `key`, which must be there.
+  std::optional<std::filesystem::path> file(const Json& entry, const std::string& key) const;
+  bool details(const Json& entry, Case& result) const;  // "fold" and "annotated"
+  void wrong_key(const Json& entry, const std::string& key) const;
+  void fault(const std::string& what, const std::string& found, const std::string& expected) const;
+
+ private:
+  std::optional<std::filesystem::path> resolve(const std::string& text) const;
+  std::optional<int> label_id(const Json& value) const;
+};
+
+// The entries under `key`; none if it is absent. Training entries need a label.
+std::vector<Case> parse_list(const ListReader& list, const std::string& key);
+
+// nnU-Net v2: the cases of "dataset", or of the file names in imagesTr and imagesTs.
+void find_nnunet_cases(const ListReader& list);
+
+// nnU-Net's first version lists x.nii.gz where x_0000.nii.gz, x_0001.nii.gz and so on lie, one a
+// channel: those files, or none if `listed` itself is there or they are not.
+std::vector<std::filesystem::path> version_1_channels(const std::filesystem::path& listed);
+
+// "<folder>/dataset.json", the only other list in the folder, or `given` itself. Throws InputError.
+std::filesystem::path find_dataset_json(const std::filesystem::path& given);
+// Whether a file of this name may be a list of cases: JSON, but none of the files that nnU-Net and
+// LAMP put beside.
+bool is_dataset_name(const std::filesystem::path& file);
+// "a training configuration, for lamp train -c", if `json` is such a known thing and no data set;
+// else empty.
+std::string known_other_json(const Json& json);
+
+// A fault of the whole file.
+[[noreturn]] void refuse(const Dataset& dataset, const std::string& what,
+                         const std::string& detail);
+
+bool is_hidden(const std::filesystem::path& path);
+std::vector<std::string> keys_of(const Json& object);
+// The first keys of an object, quoted, with commas.
+std::string what_keys(const Json& object);
+std::string in_quotes(const std::string& text);
+// JSON in at most 60 characters.
+std::string brief(const Json& value);
+
+}  // namespace lamp

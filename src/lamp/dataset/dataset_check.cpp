@@ -1,0 +1,221 @@
+// The checks themselves. What they say to people is in check_report.cpp.
+#include "lamp/dataset/dataset_check.h"
+
+#include <ATen/Parallel.h>
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <atomic>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <unordered_set>
+
+#include "lamp/base/interrupt.h"
+#include "lamp/base/progress.h"
+#include "lamp/base/text.h"
+#include "lamp/dataset/case_check.h"
+#include "lamp/dataset/datalist_parser.h"
+#include "lamp/dataset/dataset_lists.h"
+#include "lamp/formats/dicom_folder.h"
+#include "lamp/formats/folder_content.h"
+
+namespace lamp {
+namespace fs = std::filesystem;
+namespace {
+
+// Cases differ much in size, so each thread takes the next one that is free. Results stay in order.
+// Returns the fingerprints of their images and labels.
+ImageKeys check_cases(const std::vector<PlacedCase>& jobs, const CheckSetting& setting,
+                      CheckReport& report) {
+  std::vector<CheckedCase> results(jobs.size());
+  std::atomic<std::size_t> next = 0;
+  std::mutex mutex;
+  Progress progress("checking", static_cast<std::int64_t>(jobs.size()));
+  // A signal from before is the caller's: training still takes a step, and saves.
+  const auto stopped = [before = caught_signal()] { return caught_signal() != before; };
+  const auto work = [&] {
+    for (std::size_t i = next++; i < jobs.size() && !stopped(); i = next++) {
+      const Case& entry = *jobs[i].entry;
+      results[i] = check_case(entry, setting);
+      results[i].facts.split = jobs[i].split;
+      const std::lock_guard lock(mutex);
+      progress.advance(entry.name);
+    }
+  };
+  at::parallel_for(0, at::get_num_threads(), 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t thread = begin; thread < end; ++thread) work();
+  });
+  if (stopped()) throw_if_interrupted("nothing was changed");
+  ImageKeys fingerprints{.same = "the same voxels", .images = {}, .labels = {}};
+  for (CheckedCase& result : results) {
+    fingerprints.images.push_back(std::move(result.fingerprint));
+    fingerprints.labels.push_back(std::move(result.label_fingerprint));
+    report.cases.push_back(std::move(result.facts));
+    std::move(result.faults.begin(), result.faults.end(), std::back_inserter(report.faults));
+    std::move(result.notes.begin(), result.notes.end(), std::back_inserter(report.notes));
+    std::move(result.ignored.begin(), result.ignored.end(), std::back_inserter(report.ignored));
+  }
+  return fingerprints;
+}
+
+void note_unused_files(const Dataset& dataset, CheckReport& report) {
+  std::unordered_set<std::string> named;
+  for (const auto* list : {&dataset.training, &dataset.validation, &dataset.test}) {
+    for (const Case& entry : *list) {
+      for (const fs::path& image : entry.images)
+        named.insert(fs::absolute(image).lexically_normal().string());
+      if (!entry.label.empty()) named.insert(fs::absolute(entry.label).lexically_normal().string());
+    }
+  }
+  for (const char* folder : {"imagesTr", "labelsTr", "imagesTs", "labelsTs"}) {
+    std::vector<std::string> unused;
+    std::error_code error;
+    for (const auto& file : fs::directory_iterator(dataset.root / folder, error)) {
+      const fs::path path = fs::absolute(file.path()).lexically_normal();
+      const std::string name = path.filename().string();
+      if (!name.starts_with('.') && is_volume_file(path) && !named.contains(path.string()))
+        unused.push_back(name);
+    }
+    std::sort(unused.begin(), unused.end());
+    for (const std::string& name : unused)
+      report.notes.push_back(std::string(folder) + "/" + name + " belongs to no case of " +
+                             dataset.file.filename().string());
+  }
+}
+
+// Where the list does not say how many channels there are: against what most cases have, or the
+// first ones where there is no majority.
+void check_channels(const std::vector<PlacedCase>& cases, CheckReport& report) {
+  std::map<std::int64_t, int> counts;
+  for (const CaseFacts& facts : report.cases)
+    if (facts.channels > 0) ++counts[facts.channels];
+  if (counts.size() < 2) return;
+  const auto usual =
+      std::max_element(counts.begin(), counts.end(), [](const auto& a, const auto& b) {
+        return a.second < b.second;
+      })->first;
+  for (std::size_t i = 0; i < cases.size(); ++i) {
+    const std::int64_t found = report.cases[i].channels;
+    if (found > 0 && found != usual)
+      report.faults.push_back({cases[i].entry->images.front().string(),
+                               "a wrong number of channels", std::to_string(found),
+                               std::to_string(usual) + " as in the other cases",
+                               "correct the image or leave the case out"});
+  }
+}
+
+// Negatives belong to many data sets; one of negatives alone teaches nothing.
+void check_foreground(const Dataset& dataset, CheckReport& report) {
+  std::size_t labelled = 0;
+  for (const CaseFacts& facts : report.cases) {
+    labelled += !facts.label_voxels.empty();
+    for (const auto& [value, voxels] : facts.label_voxels)
+      if (value != 0) return;
+  }
+  if (labelled == 0) return;
+  report.faults.push_back(
+      {.file = dataset.file.string(),
+       .what = "no foreground",
+       .found = "only background in " + counted(static_cast<std::int64_t>(labelled), "label map"),
+       .expected = "a labelled voxel in one of them at least",
+       .fix = "check that these are the label maps, and draw the structures"});
+}
+
+template <typename T>
+void append(std::vector<T>& to, std::vector<T>& from) {
+  std::move(from.begin(), from.end(), std::back_inserter(to));
+  from.clear();
+}
+
+// The path itself, unless it is a folder of volumes.
+std::vector<fs::path> volumes_of(const fs::path& path, const std::string& series,
+                                 CheckReport& report) {
+  std::error_code error;
+  if (!fs::is_directory(path, error)) return {path};
+  try {
+    FolderContent content = list_folder(path, series);
+    for (const LeftOut& part : content.torn)
+      report.faults.push_back({part.file.string(), "a DICOM series in several folders", part.reason,
+                               "one folder a series", "move its slices together"});
+    std::move(content.left_out.begin(), content.left_out.end(), std::back_inserter(report.ignored));
+    if (content.volumes.empty()) return {path};  // whose reading says what is missing
+    return content.volumes;
+  } catch (const InputError& unreadable) {
+    report.faults.push_back(to_fault(unreadable));
+    return {};
+  }
+}
+
+// Also what the images' own DICOM folders hold, once each; not what is an image by itself.
+void note_ignored(const std::set<fs::path>& images, CheckReport& report) {
+  std::set<fs::path> told;
+  std::erase_if(report.ignored, [&](const LeftOut& file) {
+    std::error_code error;
+    const fs::path path = fs::weakly_canonical(file.file, error);
+    return images.contains(path) || !told.insert(path).second;
+  });
+  for (const LeftOut& file : report.ignored) report.notes.push_back(file.describe());
+}
+
+}  // namespace
+
+CheckReport check_dataset(const fs::path& folder_or_json, const CheckOptions& options) {
+  CheckReport report{.name = folder_or_json.string()};
+  try {
+    const Dataset dataset = read_dataset(folder_or_json, &report.faults);
+    report.labels = dataset.labels;
+    report.notes = dataset.notes;
+    ListFindings findings = check_lists(dataset);
+    append(report.faults, findings.faults);
+    append(report.notes, findings.notes);
+    std::vector<PlacedCase> cases = placed_cases(dataset);
+    if (!options.with_tests) cases.resize(cases.size() - dataset.test.size());  // they come last
+    const ImageKeys fingerprints =
+        check_cases(cases, {.dataset = dataset, .labelled = true, .read = options.read}, report);
+    report_twins(cases, fingerprints, findings);
+    append(report.faults, findings.faults);
+    append(report.notes, findings.notes);
+    if (dataset.channels.empty()) check_channels(cases, report);
+    check_foreground(dataset, report);
+    note_unused_files(dataset, report);
+    note_ignored({}, report);
+  } catch (const InputError& unreadable) {
+    report.faults.push_back(to_fault(unreadable));
+  }
+  return report;
+}
+
+CheckReport check_images(const std::vector<fs::path>& paths, const ReadOptions& read) {
+  CheckReport report{.name = paths.size() == 1 ? paths.front().string()
+                                               : std::to_string(paths.size()) + " paths"};
+  std::vector<Case> cases;
+  std::set<fs::path> seen;
+  for (const fs::path& path : paths)
+    for (const fs::path& volume : volumes_of(path, read.dicom_series, report))
+      if (std::error_code error; seen.insert(fs::weakly_canonical(volume, error)).second)
+        cases.push_back({.name = case_name(volume), .images = {volume}});
+  std::vector<PlacedCase> jobs;
+  for (const Case& entry : cases) jobs.push_back({&entry, "image"});
+  check_cases(jobs, {.dataset = Dataset(), .labelled = false, .read = read}, report);
+  note_ignored(seen, report);
+  return report;
+}
+
+bool looks_like_dataset(const fs::path& path) {
+  std::error_code error;
+  if (!fs::is_directory(path, error)) return path.extension() == ".json";
+  if (fs::is_directory(path / "imagesTr", error) || fs::exists(path / "dataset.json", error))
+    return true;
+  bool json = false, volumes = false;  // results lie beside a JSON of their own
+  for (const auto& file : fs::directory_iterator(path, error)) {
+    if (file.path().filename().string().starts_with('.')) continue;
+    json = json || is_dataset_name(file.path());
+    volumes = volumes || is_volume_file(file.path());
+  }
+  return json && !volumes && !is_dicom_folder(path);
+}
+
+}  // namespace lamp

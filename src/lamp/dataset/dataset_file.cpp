@@ -1,0 +1,99 @@
+// Which JSON is the list of a data set, and what another one is that was given in its place: a
+// folder of nnU-Net's or of a run holds several.
+#include <algorithm>
+#include <array>
+#include <string_view>
+
+#include "lamp/base/text.h"
+#include "lamp/dataset/datalist_parser.h"
+
+namespace lamp {
+namespace fs = std::filesystem;
+namespace {
+
+struct KnownJson {
+  std::string_view key;  // tells it from every data set
+  const char* what;
+};
+
+constexpr std::array<KnownJson, 9> kKnownJson = {
+    {{"curriculum", "a training configuration, for lamp train -c"},
+     {"metric_per_case", "the scores of lamp evaluate or nnU-Net"},
+     {"configurations", "nnU-Net's plans"},
+     {"plans_name", "nnU-Net's plans"},
+     {"shapes_after_crop", "nnU-Net's fingerprint of a data set"},
+     {"intensityproperties", "nnU-Net's plans of version 1"},
+     {"conditions", "an experiment, for lamp experiment --preset"},
+     {"microbatches", "a plan of lamp plan"},
+     {"patches_per_second", "a measurement of lamp bench"}}};
+
+// Lie beside dataset.json and never are one.
+constexpr std::array<std::string_view, 5> kOtherNames = {
+    "splits_final.json", "dataset_fingerprint.json", "nnUNetPlans.json", "plans.json",
+    "segment.json"};
+
+std::string what_is_in(const fs::path& folder) {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error)) {
+    std::error_code unknown;
+    names.push_back(printable(at->path().filename().string()) +
+                    (at->is_directory(unknown) ? "/" : ""));
+  }
+  if (error) return error.message() + " when looking into it";
+  if (names.empty()) return "an empty folder";
+  std::sort(names.begin(), names.end());
+  std::string text;
+  for (std::size_t i = 0; i < names.size() && i < 6; ++i) text += (i ? ", " : "") + names[i];
+  if (names.size() > 6) text += " and " + std::to_string(names.size() - 6) + " more";
+  return text;
+}
+
+std::vector<fs::path> lists_in(const fs::path& folder) {
+  std::vector<fs::path> lists;
+  std::error_code error;
+  for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error))
+    if (is_dataset_name(at->path())) lists.push_back(at->path());
+  return lists;
+}
+
+}  // namespace
+
+bool is_dataset_name(const fs::path& file) {
+  return file.extension() == ".json" && !is_hidden(file) &&
+         std::find(kOtherNames.begin(), kOtherNames.end(), file.filename().string()) ==
+             kOtherNames.end();
+}
+
+fs::path find_dataset_json(const fs::path& given) {
+  std::error_code error;
+  const fs::file_status status = fs::status(given, error);
+  if (status.type() == fs::file_type::none)
+    throw InputError("no data set", given.string(), error.message() + "; check the path");
+  if (status.type() == fs::file_type::not_found)
+    throw InputError("no data set", given.string(),
+                     "found nothing, expected a folder with dataset.json or that file");
+  if (!fs::is_directory(status)) return given;
+  if (fs::is_regular_file(given / "dataset.json", error)) return given / "dataset.json";
+  if (fs::exists(given / "config.json", error) && fs::exists(given / "train.log", error))
+    throw InputError("no data set", given.string(),
+                     "found the folder of a training run, expected that of a data set; "
+                     "lamp info tells of a run");
+  const std::vector<fs::path> lists = lists_in(given);
+  if (lists.size() == 1) return lists.front();
+  throw InputError("no data set", given.string(),
+                   "found " + what_is_in(given) + ", expected dataset.json" +
+                       (lists.empty() ? "" : "; give one of the JSON files by name"));
+}
+
+std::string known_other_json(const Json& json) {
+  if (json.is_array() && !json.empty() && json[0].is_object() && json[0].contains("train") &&
+      json[0].contains("val"))
+    return "nnU-Net's folds (splits_final.json), which lie beside a data set's dataset.json";
+  if (!json.is_object()) return "";
+  for (const KnownJson& known : kKnownJson)
+    if (json.contains(known.key)) return known.what;
+  return "";
+}
+
+}  // namespace lamp

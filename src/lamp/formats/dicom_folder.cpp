@@ -1,0 +1,207 @@
+// Contents first, names second: a slice is what says so itself; only of what does not, the name
+// tells whether it may have been one.
+#include "lamp/formats/dicom_folder.h"
+
+#include <algorithm>
+#include <set>
+#include <system_error>
+#include <utility>
+
+#include "lamp/base/errors.h"
+#include "lamp/base/text.h"
+#include "lamp/formats/dicom_choice.h"
+#include "lamp/formats/dicom_elements.h"
+#include "lamp/formats/file_start.h"
+#include "lamp/formats/slice_names.h"
+#include "lamp/formats/volume_names.h"
+
+namespace lamp {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr std::size_t kLookBytes = 512;
+constexpr int kDeepest = 4;  // folders below are searched for slices of the series so far down
+constexpr std::size_t kMostNamed = 5;
+
+// The part of a message behind the file's name.
+std::string detail_of(const InputError& error) {
+  const std::string text = error.what(), before = error.file() + ": ";
+  const std::size_t at = text.find(before);
+  return at == std::string::npos ? text : text.substr(at + before.size());
+}
+
+bool is_dicomdir(const fs::path& file) { return file.filename() == "DICOMDIR"; }
+
+class Scan {
+ public:
+  explicit Scan(const fs::path& folder) {
+    std::error_code error;
+    std::vector<fs::path> entries;
+    for (fs::directory_iterator entry(folder, error), end; entry != end; entry.increment(error))
+      entries.push_back(entry->path());
+    if (error) throw InputError("cannot read", folder.string(), error.message());
+    std::sort(entries.begin(), entries.end());
+    for (const fs::path& entry : entries) look_at(entry);
+  }
+
+  std::vector<DicomSlice> slices;  // what could be read, of all kinds and series
+  std::vector<LeftOut> damaged;    // DICOM files that cannot be trusted
+  std::vector<LeftOut> strangers;  // files that are no DICOM
+  std::vector<LeftOut> harmless;   // files that are known not to be slices
+  std::vector<fs::path> folders;
+
+ private:
+  void look_at(const fs::path& path) {
+    std::error_code error;
+    if (const std::string kind = special_kind(path); !kind.empty()) {
+      strangers.push_back({path, kind + ", which is not read"});
+    } else if (fs::is_directory(path, error)) {
+      folders.push_back(path);
+    } else if (has_volume_extension(path)) {
+      harmless.push_back({path, "a volume of its own, no slice", true});
+    } else if (is_dicomdir(path)) {
+      harmless.push_back({path, "a DICOM directory"});
+    } else {
+      look_into(path);
+    }
+  }
+
+  void look_into(const fs::path& path) {
+    try {
+      const FileStart start = read_file_start(path, kLookBytes);
+      if (!DicomElements::is_dicom(start.bytes)) {
+        strangers.push_back({path, describe_start(start.bytes) + ", no DICOM slice"});
+        return;
+      }
+    } catch (const InputError& unreadable) {
+      strangers.push_back({path, "it cannot be opened (" + detail_of(unreadable) + ")"});
+      return;
+    }
+    try {
+      slices.push_back(read_dicom_slice(path));
+    } catch (const InputError& broken) {
+      damaged.push_back({path, detail_of(broken)});
+    }
+  }
+};
+
+std::set<std::string> extensions_of(const std::vector<DicomSlice>& slices) {
+  std::set<std::string> extensions;
+  for (const DicomSlice& slice : slices) extensions.insert(slice_extension(slice.file));
+  return extensions;
+}
+
+// Without any DICOM file, only names that nothing else has tell of lost slices.
+void sort_strangers(const Scan& scan, DicomFolder& content) {
+  const std::set<std::string> extensions = extensions_of(scan.slices);
+  const bool any_dicom = !scan.slices.empty() || !scan.damaged.empty();
+  for (const LeftOut& stranger : scan.strangers) {
+    if (any_dicom ? may_be_slice(stranger.file, extensions) : has_dicom_extension(stranger.file)) {
+      content.doubtful.push_back(
+          {stranger.file,
+           stranger.reason + ": a slice may be missing; get it again or move it away", true});
+    } else if (const std::string format = unread_format(stranger.file); !format.empty()) {
+      content.left_out.push_back(
+          {stranger.file, format + ", which is not read; convert it to .nii.gz", true});
+    } else {
+      content.left_out.push_back(stranger);
+    }
+  }
+  for (const LeftOut& damaged : scan.damaged) content.doubtful.push_back(damaged);
+  for (const LeftOut& file : scan.harmless) content.left_out.push_back(file);
+}
+
+// How many slices of the series lie below `folder` that do not lie beside it as well.
+std::size_t slices_below(const fs::path& folder, const std::string& series,
+                         const std::set<std::string>& known) {
+  std::size_t count = 0;
+  std::error_code error;
+  fs::recursive_directory_iterator entry(folder, fs::directory_options::skip_permission_denied,
+                                         error);
+  for (const fs::recursive_directory_iterator end; !error && entry != end; entry.increment(error)) {
+    if (entry.depth() >= kDeepest) entry.disable_recursion_pending();
+    if (!is_dicom_file(entry->path()) || is_dicomdir(entry->path())) continue;
+    try {
+      const DicomSlice slice = read_dicom_slice(entry->path());
+      count += slice.other_kind.empty() && slice.series_uid == series &&
+               !known.contains(slice.instance_uid);
+    } catch (const InputError&) {  // named where that folder is read
+    }
+  }
+  return count;
+}
+
+void look_below(const std::vector<fs::path>& folders, DicomFolder& content) {
+  std::set<std::string> known;
+  for (const DicomSlice& slice : content.slices) known.insert(slice.instance_uid);
+  for (const fs::path& folder : folders) {
+    const std::size_t count =
+        content.slices.empty() ? 0 : slices_below(folder, content.slices.front().series_uid, known);
+    if (count == 0) {
+      content.left_out.push_back({folder, "a folder of its own"});
+    } else {
+      content.doubtful.push_back(
+          {folder,
+           counted(static_cast<std::int64_t>(count), "slice") +
+               " of the series in a folder below; move all slices of it into one folder",
+           true});
+    }
+  }
+}
+
+}  // namespace
+
+DicomFolder read_dicom_folder(const fs::path& folder, const std::string& series) {
+  Scan scan(folder);
+  DicomFolder content;
+  const bool any_dicom = !scan.slices.empty() || !scan.damaged.empty();
+  sort_strangers(scan, content);
+  choose_series({.slices = std::move(scan.slices), .folder = folder, .series = series}, content);
+  if (!any_dicom && content.fault.empty()) {
+    content.fault = "no DICOM file in the folder; name a folder of slices";
+    content.fault_file = folder;
+  }
+  look_below(scan.folders, content);
+  const auto by_file = [](const LeftOut& a, const LeftOut& b) { return a.file < b.file; };
+  std::sort(content.left_out.begin(), content.left_out.end(), by_file);
+  std::sort(content.doubtful.begin(), content.doubtful.end(), by_file);
+  return content;
+}
+
+void refuse_faults(const DicomFolder& content) {
+  if (!content.doubtful.empty()) {
+    const LeftOut& first = content.doubtful.front();
+    std::string others;
+    for (std::size_t i = 1; i < std::min(content.doubtful.size(), kMostNamed); ++i)
+      others += (i == 1 ? "" : ", ") + content.doubtful[i].file.filename().string();
+    if (content.doubtful.size() > kMostNamed)
+      others += " and " + std::to_string(content.doubtful.size() - kMostNamed) + " more";
+    throw InputError("cannot read", first.file.string(),
+                     first.reason + (others.empty() ? "" : " (likewise " + others + ")"));
+  }
+  if (!content.fault.empty())
+    throw InputError("cannot read", content.fault_file.string(), content.fault);
+}
+
+bool is_dicom_file(const fs::path& path) {
+  std::error_code error;
+  if (!fs::is_regular_file(path, error)) return false;
+  try {
+    return DicomElements::is_dicom(read_file_start(path, kLookBytes).bytes);
+  } catch (const InputError&) {
+    return false;
+  }
+}
+
+bool is_dicom_folder(const fs::path& path) {
+  std::error_code error;
+  for (fs::directory_iterator entry(path, error), end; !error && entry != end;
+       entry.increment(error)) {
+    if (has_volume_extension(entry->path()) || is_dicomdir(entry->path())) continue;
+    if (has_dicom_extension(entry->path()) && !entry->is_directory(error)) return true;
+    if (is_dicom_file(entry->path())) return true;
+  }
+  return false;
+}
+
+}  // namespace lamp

@@ -1,0 +1,224 @@
+// Lines to fields, fields to a volume.
+#include "lamp/formats/nrrd.h"
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "lamp/base/text.h"
+#include "lamp/formats/nrrd_geometry.h"
+
+namespace lamp {
+namespace {
+
+// Without blanks, because the definition knows most of them with and without.
+constexpr std::array kFields = {"axismaxs",
+                                "axismins",
+                                "blocksize",
+                                "byteskip",
+                                "centers",
+                                "content",
+                                "datafile",
+                                "dimension",
+                                "encoding",
+                                "endian",
+                                "kinds",
+                                "labels",
+                                "lineskip",
+                                "max",
+                                "measurementframe",
+                                "min",
+                                "number",
+                                "oldmax",
+                                "oldmin",
+                                "sampleunits",
+                                "sizes",
+                                "space",
+                                "spacings",
+                                "spacedimension",
+                                "spacedirections",
+                                "spaceorigin",
+                                "spaceunits",
+                                "thicknesses",
+                                "type",
+                                "units"};
+
+// "Space Directions" -> "spacedirections".
+std::string field_name(std::string_view text) {
+  std::string name = lower(trimmed(text));
+  std::erase(name, ' ');
+  return name == "centerings" ? "centers" : name;
+}
+
+void add_field(TextHeader& header, std::string_view name, std::string_view value) {
+  const std::string known = field_name(name);
+  if (std::find(kFields.begin(), kFields.end(), known) == kFields.end())
+    header.refuse("unknown field " + in_quotes(name) + " in its header; correct the header");
+  if (header.has(known))
+    header.refuse("its header says " + in_quotes(name) + " twice; correct the header");
+  header.add(known, value);
+}
+
+// A line is "# note", "key:=value", which belongs to applications, or "field: value".
+void read_line(TextHeader& header, std::string_view line) {
+  if (line.starts_with('#')) return;
+  const auto key = line.find(":="), field = line.find(": ");
+  if (key != std::string_view::npos && key < field) return;
+  const auto split =
+      field == std::string_view::npos && line.ends_with(':') ? line.size() - 1 : field;
+  if (split == std::string_view::npos)
+    header.refuse("no field and no note in its header: " + in_quotes(line) +
+                  "; correct the header");
+  add_field(header, line.substr(0, split), line.substr(split + 1));
+}
+
+// True if an empty line ended the header, behind which voxels may follow.
+bool read_nrrd_lines(TextHeader& header) {
+  std::string_view line;
+  const bool any = header.next_line(line);
+  if (!any || line.size() < 8 || !line.starts_with("NRRD000") || line[7] < '1' || line[7] > '5' ||
+      !trimmed(line.substr(8)).empty())
+    header.refuse("no NRRD file of version 1 to 5 (its first line is " + in_quotes(line) + ")");
+  while (header.next_line(line)) {
+    if (trimmed(line).empty()) return true;
+    read_line(header, line);
+  }
+  return false;
+}
+
+VoxelType nrrd_voxel_type(const TextHeader& header) {
+  using enum VoxelType;
+  static const std::map<std::string, VoxelType> kTypes = {{"signed char", kInt8},
+                                                          {"int8", kInt8},
+                                                          {"int8_t", kInt8},
+                                                          {"uchar", kUInt8},
+                                                          {"unsigned char", kUInt8},
+                                                          {"uint8", kUInt8},
+                                                          {"uint8_t", kUInt8},
+                                                          {"short", kInt16},
+                                                          {"short int", kInt16},
+                                                          {"signed short", kInt16},
+                                                          {"signed short int", kInt16},
+                                                          {"int16", kInt16},
+                                                          {"int16_t", kInt16},
+                                                          {"ushort", kUInt16},
+                                                          {"unsigned short", kUInt16},
+                                                          {"unsigned short int", kUInt16},
+                                                          {"uint16", kUInt16},
+                                                          {"uint16_t", kUInt16},
+                                                          {"int", kInt32},
+                                                          {"signed int", kInt32},
+                                                          {"int32", kInt32},
+                                                          {"int32_t", kInt32},
+                                                          {"uint", kUInt32},
+                                                          {"unsigned int", kUInt32},
+                                                          {"uint32", kUInt32},
+                                                          {"uint32_t", kUInt32},
+                                                          {"longlong", kInt64},
+                                                          {"long long", kInt64},
+                                                          {"long long int", kInt64},
+                                                          {"signed long long", kInt64},
+                                                          {"signed long long int", kInt64},
+                                                          {"int64", kInt64},
+                                                          {"int64_t", kInt64},
+                                                          {"ulonglong", kUInt64},
+                                                          {"unsigned long long", kUInt64},
+                                                          {"unsigned long long int", kUInt64},
+                                                          {"uint64", kUInt64},
+                                                          {"uint64_t", kUInt64},
+                                                          {"float", kFloat32},
+                                                          {"double", kFloat64}};
+  const auto found = kTypes.find(lower(header.get("type")));
+  if (found == kTypes.end())
+    header.refuse("voxel type " + in_quotes(header.get("type")) + ", expected a number type");
+  return found->second;
+}
+
+Encoding encoding_of(const TextHeader& header) {
+  const std::string name = lower(header.get("encoding"));
+  if (name == "raw") return Encoding::kRaw;
+  if (name == "gzip" || name == "gz") return Encoding::kGzip;
+  header.refuse("encoding " + in_quotes(header.get("encoding")) +
+                ", expected raw or gzip; save it as gzip");
+}
+
+// The voxels lie in a file of their own or behind the empty line that ends the header.
+StoredData locate_nrrd(const TextHeader& header, bool attached) {
+  if (header.has("datafile")) return {.file = detached_file(header, header.get("datafile"))};
+  if (!attached) header.refuse("its header has no end; the file is cut short or no NRRD file");
+  return {.file = header.path(), .offset = header.position()};
+}
+
+void refuse_skips(const TextHeader& header) {
+  for (const auto& [name, words] :
+       {std::pair{"lineskip", "line skip"}, std::pair{"byteskip", "byte skip"}}) {
+    const std::string& skip = header.get(name);
+    if (!skip.empty() && skip != "0")
+      header.refuse(std::string("\"") + words + "\" is not supported; save the image in one file");
+  }
+}
+
+bool nrrd_big_endian(const TextHeader& header, std::int64_t element_bytes) {
+  const std::string endian = lower(header.get("endian"));
+  if (endian != "little" && endian != "big" && element_bytes > 1)
+    header.refuse("its header does not say \"endian: little\" or \"big\"; correct the header");
+  return endian == "big";
+}
+
+std::vector<std::int64_t> sizes_of(const TextHeader& header) {
+  constexpr std::int64_t kMostAxes = 16;  // the definition's
+  const auto dimension = header.whole_numbers("dimension");
+  const auto sizes = header.whole_numbers("sizes");
+  if (dimension.size() != 1 || dimension[0] < 1 || dimension[0] > kMostAxes)
+    header.refuse("its dimension is " + in_quotes(header.get("dimension")) +
+                  ", expected one number from 1 to 16; correct the header");
+  if (static_cast<std::int64_t>(sizes.size()) != dimension[0])
+    header.refuse("its header gives " + std::to_string(sizes.size()) + " sizes (" +
+                  in_quotes(header.get("sizes")) + ") of dimension " +
+                  std::to_string(dimension[0]) + "; correct the header");
+  return sizes;
+}
+
+// The numbers of a voxel: their count, as the first axis.
+std::int64_t nrrd_channels(const TextHeader& header, const std::vector<std::int64_t>& sizes,
+                           const std::vector<bool>& of_space) {
+  const auto others = std::count(of_space.begin(), of_space.end(), false);
+  if (others == 0) return 1;
+  if (others > 1)
+    header.refuse(std::to_string(others) +
+                  " axes that are none of space, expected at most one; save one image per file");
+  if (of_space.front())
+    header.refuse("its channels are not the first axis, expected there; save it so, or as NIfTI");
+  return sizes.front();
+}
+
+}  // namespace
+
+std::filesystem::path nrrd_data_file(const std::filesystem::path& path) {
+  TextHeader header(path);
+  const bool attached = read_nrrd_lines(header);
+  return locate_nrrd(header, attached).file;
+}
+
+StoredVolume parse_nrrd(const std::filesystem::path& path) {
+  TextHeader header(path);
+  const bool attached = read_nrrd_lines(header);
+  refuse_skips(header);
+  StoredVolume stored{.data = locate_nrrd(header, attached)};
+  RawVolume& volume = stored.volume;
+  volume.type = nrrd_voxel_type(header);
+  const std::int64_t element = bytes_of(volume.type);
+  const auto sizes = sizes_of(header);
+  stored.data.bytes = claimed_bytes(header, sizes, element);
+  stored.data.encoding = encoding_of(header);
+  volume.swap_bytes = nrrd_big_endian(header, element);
+  const auto of_space = nrrd_axes_of_space(header, sizes.size());
+  volume.channels = nrrd_channels(header, sizes, of_space);
+  volume.interleaved = true;
+  volume.geometry = nrrd_geometry(header, sizes, of_space);
+  return stored;
+}
+
+}  // namespace lamp

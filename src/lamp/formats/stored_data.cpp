@@ -1,0 +1,100 @@
+// Sizes first, then bytes.
+#include "lamp/formats/stored_data.h"
+
+#include <algorithm>
+#include <string_view>
+
+#include "lamp/base/errors.h"
+#include "lamp/base/regular_file.h"
+#include "lamp/base/safe_path.h"
+#include "lamp/base/text.h"
+#include "lamp/formats/gzip.h"
+#include "lamp/volume/grid_check.h"
+
+namespace lamp {
+namespace fs = std::filesystem;
+namespace {
+
+[[noreturn]] void refuse_length(std::int64_t found, std::int64_t expected, const fs::path& path) {
+  cannot_read(path, "found " + std::to_string(found) + " bytes of voxels, expected " +
+                        std::to_string(expected) + (found < expected ? ": it is cut short" : "") +
+                        "; get the file again");
+}
+
+RegularFile open_data(const StoredData& data, const fs::path& path) {
+  try {
+    return RegularFile(data.file);
+  } catch (const InputError& error) {
+    if (data.file == path) throw;
+    const std::string known = "cannot read: " + data.file.string() + ": ";
+    cannot_read(path, "the file of its voxels, " + data.file.string() +
+                          ", cannot be read: " + std::string(error.what()).substr(known.size()));
+  }
+}
+
+fs::path folder_of(const fs::path& file) {
+  return file.has_parent_path() ? file.parent_path() : fs::path(".");
+}
+
+}  // namespace
+
+fs::path detached_file(const TextHeader& header, const std::string& name) {
+  if (name.empty() || lower(name).starts_with("list") || name.find('%') != std::string::npos)
+    header.refuse("its voxels lie in several files; save them in one");
+  const bool text = std::all_of(name.begin(), name.end(), [](char c) {
+    return static_cast<unsigned char>(c) >= 0x20 && c != 0x7f;
+  });
+  if (!text) header.refuse("its voxels' file " + in_quotes(name) + " is no name of a file");
+  const fs::path file = header.path().parent_path() / name;
+  std::error_code error;
+  const fs::path target = fs::canonical(header.path(), error);  // the header may itself be a link
+  if (lies_inside(folder_of(header.path()), file) ||
+      (!error && lies_inside(target.parent_path(), file)))
+    return file;
+  header.refuse("it names " + in_quotes(name) +
+                " for its voxels, which leads out of its own folder; put the file beside the "
+                "header and name it without a folder");
+}
+
+std::int64_t claimed_bytes(const TextHeader& header, std::vector<std::int64_t> sizes,
+                           std::int64_t element) {
+  if (sizes.empty()) header.refuse("its header gives no sizes; the header is damaged");
+  sizes.push_back(element);
+  const auto bytes = checked_product(sizes);
+  if (!bytes || *bytes == 0)
+    header.refuse("its header gives impossible sizes; the header is damaged");
+  return *bytes;
+}
+
+std::int64_t check_stored_size(const StoredData& data, const fs::path& path) {
+  const std::int64_t found = open_data(data, path).size() - data.offset;
+  if (data.encoding == Encoding::kRaw) {
+    if (found != data.bytes) refuse_length(found, data.bytes, path);
+    return found;
+  }
+  const std::int64_t most = most_expanded(std::max<std::int64_t>(0, found));
+  if (data.bytes > most) {
+    cannot_read(path, "its header claims " + std::to_string(data.bytes) +
+                          " bytes of voxels, but the file cannot hold more than " +
+                          std::to_string(most) + ": it is cut short or its header is damaged");
+  }
+  return found;
+}
+
+std::string read_stored_data(const StoredData& data, const fs::path& path) {
+  const auto count = static_cast<std::size_t>(check_stored_size(data, path));
+  std::string stored(count, '\0');
+  open_data(data, path).read(data.offset, count, stored.data());
+  if (data.encoding == Encoding::kRaw) return stored;
+  std::string voxels(static_cast<std::size_t>(data.bytes), '\0');
+  const auto found = static_cast<std::int64_t>(decompress(
+      {.format = data.encoding == Encoding::kGzip ? Compression::kGzip : Compression::kZlib,
+       .bytes = stored,
+       .out = voxels.data(),
+       .capacity = voxels.size()},
+      path.string()));
+  if (found != data.bytes) refuse_length(found, data.bytes, path);
+  return voxels;
+}
+
+}  // namespace lamp

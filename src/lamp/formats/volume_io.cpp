@@ -1,0 +1,101 @@
+// Chooses the format by the name, or DICOM for a folder.
+#include "lamp/formats/volume_io.h"
+
+#include <string>
+#include <system_error>
+
+#include "lamp/base/errors.h"
+#include "lamp/formats/dicom_folder.h"
+#include "lamp/formats/dicom_series.h"
+#include "lamp/formats/file_start.h"
+#include "lamp/formats/itk_io.h"
+#include "lamp/formats/nifti.h"
+#include "lamp/formats/raw_volume.h"
+#include "lamp/formats/stored_volume.h"
+
+namespace lamp {
+namespace fs = std::filesystem;
+namespace {
+
+enum class Format { kNone, kNifti, kTextHeader, kDicom };
+
+Format format_of(const fs::path& path) {
+  std::error_code error;
+  if (fs::is_directory(path, error)) return Format::kDicom;
+  const std::string extension = volume_extension(path);
+  if (extension.empty()) return Format::kNone;
+  return extension.starts_with(".nii") ? Format::kNifti : Format::kTextHeader;
+}
+
+[[noreturn]] void refuse_format(const fs::path& path) {
+  const std::string format = unread_format(path);
+  throw InputError("cannot read", path.string(),
+                   (format.empty() ? "unknown format" : format + ", which is not read") +
+                       ", expected " + kReadFormats);
+}
+
+// A pipe would be waited for, a device read for ever.
+void check_is_file(const fs::path& path) {
+  std::error_code error;
+  if (!fs::exists(fs::symlink_status(path, error)))
+    throw InputError("cannot read", path.string(), "no such file; check the path");
+  if (const std::string kind = special_kind(path); !kind.empty())
+    throw InputError("cannot read", path.string(),
+                     kind + ", expected a regular file or a folder of DICOM slices");
+}
+
+RawVolume read_raw(const fs::path& path, const ReadOptions& options) {
+  check_is_file(path);
+  switch (format_of(path)) {
+    case Format::kNifti:
+      return read_nifti(path, options);
+    case Format::kTextHeader:
+      return read_stored_volume(path, options);
+    case Format::kDicom:
+      return read_dicom(path, options);
+    case Format::kNone:
+      break;
+  }
+  refuse_format(path);
+}
+
+}  // namespace
+
+Volume read_image(const fs::path& path, const ReadOptions& options) {
+  return to_image(read_raw(path, options), options, path.string());
+}
+
+Volume read_label(const fs::path& path, const ReadOptions& options) {
+  return to_label(read_raw(path, options), path.string());
+}
+
+VolumeHeader read_volume_header(const fs::path& path, const ReadOptions& options) {
+  check_is_file(path);
+  switch (format_of(path)) {
+    case Format::kNifti:
+      return read_nifti_header(path, options);
+    case Format::kTextHeader:
+      return read_stored_volume_header(path, options);
+    case Format::kDicom:
+      return read_dicom_header(path, options);
+    case Format::kNone:
+      break;
+  }
+  refuse_format(path);
+}
+
+void write_volume(const fs::path& path, const Volume& volume, const std::string& writer) {
+  const std::string extension = volume_extension(path);
+  if (extension == ".nii" || extension == ".nii.gz") return write_nifti(path, volume, writer);
+  if (extension == ".nrrd" || extension == ".mha") return write_itk(path, volume, writer);
+  throw UsageError("cannot write: " + path.string() +
+                   ": unknown format, expected .nii.gz, .nii, .nrrd or .mha");
+}
+
+bool is_volume_file(const fs::path& path) {
+  std::error_code error;
+  if (fs::is_directory(path, error)) return is_dicom_folder(path);
+  return has_volume_extension(path) && fs::is_regular_file(path, error);
+}
+
+}  // namespace lamp

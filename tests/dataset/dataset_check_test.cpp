@@ -1,0 +1,341 @@
+// One pass over a folder in which every kind of fault is planted must find them all and accuse
+// nothing else.
+#include "lamp/dataset/dataset_check.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <cerrno>
+#include <filesystem>
+#include <fstream>
+#include <limits>
+#include <string>
+
+#include "lamp/base/files.h"
+#include "lamp/base/log.h"
+#include "support/temporary_folder.h"
+
+namespace lamp {
+namespace {
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+
+class DatasetCheckTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    set_log_level(LogLevel::kError);
+    for (const char* name : {"imagesTr", "labelsTr"}) fs::create_directories(folder_ / name);
+  }
+
+  static Volume image() {
+    return {.geometry = {.size = {8, 7, 6}, .spacing_mm = {1, 1, 2}},
+            .voxels = torch::randn({1, 6, 7, 8})};
+  }
+  static Volume label() {
+    Volume result = image();
+    result.voxels = torch::zeros({1, 6, 7, 8}, torch::kUInt8);
+    result.voxels[0][2][2] = 1;
+    result.voxels[0][3][3] = 2;
+    return result;
+  }
+  fs::path image_file(const std::string& name) const {
+    return folder_ / "imagesTr" / (name + ".nii.gz");
+  }
+  fs::path label_file(const std::string& name) const {
+    return folder_ / "labelsTr" / (name + ".nii.gz");
+  }
+
+  // Adds a case to the data set; `more` continues its entry.
+  void add(const std::string& name, const Volume& image, const Volume& label,
+           const std::string& more = "") {
+    write_volume(image_file(name), image);
+    write_volume(label_file(name), label);
+    entries_ += (entries_.empty() ? "" : ",") +
+                (R"({"image": "imagesTr/)" + name + R"(.nii.gz", "label": "labelsTr/)" + name +
+                 R"(.nii.gz")" + more + "}");
+  }
+  void write_json(const std::string& more = "") const {
+    std::ofstream(folder_ / "dataset.json")
+        << R"({"modality": {"0": "CT"}, "labels": {"0": "background", "1": "liver", "2": "cancer"}, "training": [)"
+        << entries_ << "]" << more << "}";
+  }
+  // The fault of `file` whose "what" holds `what`; an empty one if there is none.
+  static DatasetFault find(const CheckReport& report, const fs::path& file,
+                           const std::string& what) {
+    for (const DatasetFault& fault : report.faults)
+      if (fs::path(fault.file).filename() == file.filename() &&
+          fault.what.find(what) != std::string::npos)
+        return fault;
+    return {};
+  }
+
+  const testing::TemporaryFolder temporary_;
+  const fs::path folder_ = temporary_.path();
+  std::string entries_;
+};
+
+TEST_F(DatasetCheckTest, FindsEveryPlantedFaultInOnePass) {
+  add("good", image(), label());
+  add("no_image", image(), label());
+  fs::remove(image_file("no_image"));
+  add("no_label", image(), label());
+  fs::remove(label_file("no_label"));
+  add("cut", image(), label());
+  fs::resize_file(image_file("cut"), fs::file_size(image_file("cut")) / 2);
+  add("cut_label", image(), label());
+  fs::resize_file(label_file("cut_label"), fs::file_size(label_file("cut_label")) / 2);
+  Volume moved = label();
+  moved.geometry.origin_mm[2] = 0.1;  // 0.05 voxels
+  add("moved", image(), moved);
+  Volume smaller = label();
+  smaller.geometry.size[2] = 5;
+  smaller.voxels = smaller.voxels.narrow(1, 0, 5).contiguous();
+  add("smaller", image(), smaller);
+  Volume unknown = label();
+  unknown.voxels[0][0][0][0] = 9;
+  add("unknown", image(), unknown);
+  Volume empty = label();
+  empty.voxels.zero_();
+  add("empty", image(), empty);
+  Volume nan = image();
+  nan.voxels[0][0][0][0] = std::numeric_limits<float>::quiet_NaN();
+  nan.voxels[0][0][0][1] = std::numeric_limits<float>::infinity();
+  add("nan", nan, label());
+  Volume two = image();
+  two.voxels = torch::zeros({2, 6, 7, 8});
+  add("two", two, label());
+  add("not_annotated", image(), label(), R"(, "annotated": [1])");
+  add("undeclared", image(), label(), R"(, "annotated": [1, 2, 5])");
+  entries_ +=
+      R"(, {"image": "imagesTr/good.nii.gz", "label": "labelsTr/good.nii.gz"}, {"imag": "x.nii.gz"})";
+  write_json();
+
+  const CheckReport report = check_dataset(folder_);
+  EXPECT_FALSE(report.ok());
+  EXPECT_EQ(find(report, image_file("no_image"), "missing").found, "nothing");
+  EXPECT_EQ(find(report, label_file("no_label"), "missing").found, "nothing");
+  EXPECT_NE(find(report, image_file("cut"), "").found, "");
+  EXPECT_NE(find(report, label_file("cut_label"), "").found, "");
+  EXPECT_THAT(find(report, label_file("moved"), "place").found, HasSubstr("0.050 voxels"));
+  EXPECT_THAT(find(report, label_file("smaller"), "size").found, HasSubstr("8x7x5"));
+  EXPECT_EQ(find(report, label_file("unknown"), "unknown label values").found, "9 (1 voxels)");
+  EXPECT_THAT(report.notes, ::testing::Contains(HasSubstr("empty has no foreground")));
+  EXPECT_THAT(find(report, image_file("nan"), "NaN").found, HasSubstr("2 of 336"));
+  EXPECT_EQ(find(report, image_file("two"), "channels").found, "2");
+  EXPECT_THAT(find(report, label_file("not_annotated"), "not annotated").found,
+              HasSubstr("8 voxels of cancer"));
+  EXPECT_NE(find(report, "dataset.json", "not declared").found, "");
+  EXPECT_NE(find(report, "dataset.json", "twice").found, "");
+  EXPECT_NE(find(report, "dataset.json", "without \"image\"").found, "");
+  EXPECT_EQ(report.faults.size(), 13U) << describe(report);
+  for (const DatasetFault& fault : report.faults)
+    EXPECT_TRUE(!fault.file.empty() && !fault.what.empty() && !fault.expected.empty() &&
+                !fault.fix.empty())
+        << fault.what;
+}
+
+TEST_F(DatasetCheckTest, AcceptsASoundDataSetAndCountsItsLabels) {
+  add("a", image(), label());
+  add("b", image(), label());
+  Volume nudged = label();
+  nudged.geometry.origin_mm[0] = 0.005;  // half of what is allowed
+  add("c", image(), nudged);
+  write_json();
+  const CheckReport report = check_dataset(folder_);
+  EXPECT_TRUE(report.ok()) << describe(report);
+  EXPECT_TRUE(report.notes.empty());
+  ASSERT_EQ(report.cases.size(), 3U);
+  EXPECT_EQ(report.cases[0].name, "a");  // in the order of the file, whichever thread came first
+  EXPECT_EQ(report.cases[0].label_voxels.at(1), 8);
+  const Json json = to_json(report);
+  EXPECT_EQ(json["ok"], true);
+  EXPECT_EQ(json["cases"], 3);
+  EXPECT_EQ(json["labels"]["2"], "cancer");
+  EXPECT_TRUE(json["faults"].empty());
+  EXPECT_THAT(describe(report), HasSubstr("cancer: annotated in 3 of 3 label maps, present in 3"));
+}
+
+TEST_F(DatasetCheckTest, NotesWhatIsOddButNoFault) {
+  Volume no_cancer = label();
+  no_cancer.voxels[0][3][3] = 0;
+  add("a", image(), no_cancer);
+  write_volume(image_file("stray"), image());
+  write_volume(folder_ / "imagesTr" / "._a.nii.gz", image());
+  write_json();
+  const CheckReport report = check_dataset(folder_);
+  EXPECT_TRUE(report.ok()) << describe(report);
+  EXPECT_THAT(report.notes,
+              ::testing::UnorderedElementsAre(HasSubstr("no cancer"), HasSubstr("stray.nii.gz")));
+}
+
+TEST_F(DatasetCheckTest, NegativesAreNoFaultButASetOfThemAloneIs) {
+  Volume empty = label();
+  empty.voxels.zero_();
+  add("a", image(), label());
+  add("b", image(), empty);
+  write_json();
+  CheckReport report = check_dataset(folder_);
+  EXPECT_TRUE(report.ok()) << describe(report);
+  EXPECT_THAT(report.notes, ::testing::ElementsAre("b has no foreground (a negative case)"));
+  write_volume(label_file("a"), empty);
+  report = check_dataset(folder_);
+  ASSERT_EQ(report.faults.size(), 1U);
+  EXPECT_EQ(report.faults[0].what, "no foreground");
+  EXPECT_EQ(report.faults[0].found, "only background in 2 label maps");
+}
+
+TEST_F(DatasetCheckTest, SaysWhichAxisOfALabelRunsTheOtherWay) {
+  Volume flipped = label();  // 8 voxels along x
+  flipped.geometry.direction[0] = -1;
+  flipped.geometry.origin_mm[0] = 7;
+  add("flipped", image(), flipped);
+  Volume exchanged = label();
+  exchanged.geometry.direction = {0, 1, 0, 1, 0, 0, 0, 0, 1};
+  add("exchanged", image(), exchanged);
+  Volume turned = label();  // by 5 degrees about z
+  turned.geometry.direction = {
+      0.99619469809, -0.08715574275, 0, 0.08715574275, 0.99619469809, 0, 0, 0, 1};
+  add("turned", image(), turned);
+  Volume coarse = label();
+  coarse.geometry.spacing_mm = {1, 1, 3};
+  add("coarse", image(), coarse);
+  write_json();
+  const CheckReport report = check_dataset(folder_);
+  EXPECT_EQ(report.faults.size(), 4U);
+  const auto found = [&](const char* name) {
+    return find(report, label_file(name), "place").found;
+  };
+  EXPECT_THAT(found("flipped"), HasSubstr("a corner 7.000 voxels (7.000 mm) away: its axis x runs "
+                                          "the other way (flipped)"));
+  EXPECT_THAT(found("flipped"), HasSubstr("7 mm away"));
+  EXPECT_THAT(found("exchanged"), HasSubstr("its axes x, y, z run along y, x, z of the other's"));
+  EXPECT_THAT(found("turned"), HasSubstr("turned by 5.0 degrees"));
+  EXPECT_THAT(found("coarse"), HasSubstr("voxels of 1, 1, 3 mm instead of 1, 1, 2"));
+}
+
+TEST_F(DatasetCheckTest, CallsAnExchangedImageAndLabelThat) {
+  Volume whole = image();  // as a CT, in whole numbers
+  whole.voxels = torch::arange(336, torch::kInt16).view({1, 6, 7, 8}) * 3 - 500;
+  for (const bool fractions : {true, false}) {
+    entries_.clear();
+    add("a", label(), fractions ? image() : whole);
+    write_json();
+    const CheckReport report = check_dataset(folder_);
+    ASSERT_EQ(report.faults.size(), 1U) << describe(report);
+    EXPECT_EQ(report.faults[0].what, "a label that looks like an image");
+    EXPECT_THAT(report.faults[0].found, HasSubstr("336 distinct values from "));
+    EXPECT_THAT(report.faults[0].fix, HasSubstr("exchanged with " + image_file("a").string()));
+    EXPECT_THAT(report.faults[0].fix, HasSubstr("holds only label values"));
+  }
+}
+
+TEST_F(DatasetCheckTest, HugeLabelValuesAreNamed) {
+  Volume huge = label();
+  huge.voxels = huge.voxels.to(torch::kInt32);
+  huge.voxels[0][0][0][0] = 2000000000;
+  huge.voxels[0][0][0][1] = -7;
+  add("a", image(), huge);
+  write_json();
+  const CheckReport report = check_dataset(folder_);
+  EXPECT_EQ(find(report, label_file("a"), "unknown label values").found,
+            "-7 (1 voxels), 2000000000 (1 voxels)");
+}
+
+TEST_F(DatasetCheckTest, ShowsSizesOfRealFilesOrARangeForEachAxis) {
+  add("a", image(), label());
+  write_json();
+  EXPECT_THAT(describe(check_dataset(folder_)), HasSubstr("sizes     8 x 7 x 6 voxels\n"));
+  Volume tall = image();
+  tall.geometry.size = {4, 5, 9};
+  tall.voxels = torch::randn({1, 9, 5, 4});
+  Volume tall_label = tall;
+  tall_label.voxels = torch::ones({1, 9, 5, 4}, torch::kUInt8);
+  add("b", tall, tall_label);
+  write_json();
+  EXPECT_THAT(describe(check_dataset(folder_)),
+              HasSubstr("sizes     x 4 to 8, y 5 to 7, z 6 to 9 voxels; the middle one 8 x 7 x 6"));
+}
+
+TEST_F(DatasetCheckTest, CountsInWords) {
+  add("a", image(), label());
+  write_json();
+  EXPECT_THAT(describe(check_dataset(folder_)), HasSubstr("cases     1 training case\n"));
+  write_volume(image_file("b"), image());
+  EXPECT_THAT(describe(check_images({folder_ / "imagesTr"})), HasSubstr("cases     2 images\n"));
+  std::ofstream(folder_ / "dataset.json") << "{";
+  EXPECT_THAT(describe(check_dataset(folder_)), HasSubstr("result    1 fault\n"));
+}
+
+TEST_F(DatasetCheckTest, SaysWhyAFileCannotBeLookedAt) {
+  add("link", image(), label());
+  fs::remove(image_file("link"));
+  fs::create_symlink("nowhere.nii.gz", image_file("link"));
+  add("loop", image(), label());
+  fs::remove(image_file("loop"));
+  fs::create_symlink("loop.nii.gz", image_file("loop"));
+  write_json();
+  const CheckReport report = check_dataset(folder_);
+  EXPECT_EQ(find(report, image_file("link"), "broken link").found, "a link to nowhere.nii.gz");
+  EXPECT_THAT(find(report, image_file("loop"), "cannot read").fix, HasSubstr("the link"));
+  const DatasetFault denied = to_fault(InputError("cannot read", "x", cannot_read_detail(EACCES)));
+  EXPECT_THAT(denied.fix, HasSubstr("the right to read it"));
+  EXPECT_THAT(denied.fix, ::testing::Not(HasSubstr("repair")));
+}
+
+TEST_F(DatasetCheckTest, CasesThatDifferInChannelsAreFoundWhereTheListNamesNone) {
+  add("a", image(), label());
+  add("b", image(), label());
+  Volume two = image();
+  two.voxels = torch::randn({2, 6, 7, 8});
+  add("c", two, label());
+  std::ofstream(folder_ / "dataset.json")
+      << R"({"labels": {"0": "background", "1": "a", "2": "b"}, "training": [)" << entries_ << "]}";
+  const CheckReport report = check_dataset(folder_);
+  ASSERT_EQ(report.faults.size(), 1U);
+  EXPECT_EQ(find(report, image_file("c"), "a wrong number of channels").found, "2");
+}
+
+TEST_F(DatasetCheckTest, LabelsOfTestCasesAreCheckedToo) {
+  add("a", image(), label());
+  for (const char* part : {"imagesTs", "labelsTs"}) fs::create_directories(folder_ / part);
+  write_volume(folder_ / "imagesTs" / "t.nii.gz", image());
+  Volume unknown = label();
+  unknown.voxels[0][0][0][0] = 9;
+  write_volume(folder_ / "labelsTs" / "t.nii.gz", unknown);
+  write_json(R"(, "test": ["imagesTs/t.nii.gz"])");
+  const CheckReport report = check_dataset(folder_);
+  EXPECT_EQ(find(report, folder_ / "labelsTs" / "t.nii.gz", "unknown").found, "9 (1 voxels)");
+  EXPECT_TRUE(check_dataset(folder_, {.with_tests = false}).ok());
+}
+
+TEST_F(DatasetCheckTest, FindsAWrongNumberOfTrainingCases) {
+  add("a", image(), label());
+  write_json(R"(, "numTraining": 4)");
+  const CheckReport report = check_dataset(folder_);
+  ASSERT_EQ(report.faults.size(), 1U);
+  EXPECT_EQ(report.faults[0].found, "1");
+}
+
+TEST_F(DatasetCheckTest, ReportsADamagedDatasetJsonAsAFault) {
+  std::ofstream(folder_ / "dataset.json") << "{";
+  const CheckReport report = check_dataset(folder_);
+  ASSERT_EQ(report.faults.size(), 1U);
+  EXPECT_THAT(report.faults[0].file, HasSubstr("dataset.json"));
+  EXPECT_FALSE(check_dataset(folder_ / "nowhere").ok());
+}
+
+TEST_F(DatasetCheckTest, ChecksSingleImagesAndFoldersOfThem) {
+  write_volume(image_file("a"), image());
+  write_volume(image_file("b"), image());
+  std::ofstream(image_file("broken")) << "no image";
+  const CheckReport report = check_images({folder_ / "imagesTr", folder_ / "nowhere.nii.gz"});
+  EXPECT_EQ(report.cases.size(), 4U);
+  EXPECT_EQ(report.faults.size(), 2U) << describe(report);
+  EXPECT_TRUE(check_images({image_file("a")}).ok());
+  EXPECT_FALSE(looks_like_dataset(folder_ / "labelsTr"));
+  EXPECT_TRUE(looks_like_dataset(folder_));
+}
+
+}  // namespace
+}  // namespace lamp
