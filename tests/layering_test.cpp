@@ -35,7 +35,8 @@ const std::map<std::string, Modules> kTable = {
     {"evaluation", {"dataset", "objective"}},
     {"report", {"pipeline"}},
     {"inference", {"profile", "nets", "cases"}},
-    {"training", {"inference", "augment", "objective"}},
+    {"execution", {"inference", "objective"}},
+    {"training", {"execution", "augment"}},
     {"experiment", {"training", "evaluation", "report", "convert", "phantoms"}},
 };
 

@@ -87,7 +87,7 @@ TEST_F(PreparePddcaTest, AStructureOnAnotherGridIsAFaultThatNamesItsFile) {
   EXPECT_THAT(report.faults[0].found, HasSubstr("12x10x9 voxels"));
   EXPECT_THAT(report.faults[0].expected, HasSubstr("11x10x9 voxels"));
   EXPECT_EQ(report.faults[1].file, structure("moved", 2).string());
-  EXPECT_THAT(report.faults[1].found, HasSubstr("voxels away"));
+  EXPECT_THAT(report.faults[1].found, HasSubstr("mm) away"));
   EXPECT_EQ(read_dataset(folder_ / "out").training.size(), 2U);
 }
 

@@ -92,11 +92,11 @@ PipelineSetup random_shared_setup(Random& random, const NetworkCosts& costs, Sch
   const int stages =
       2 + static_cast<int>(random.below(std::min<std::int64_t>(3, std::ssize(costs.layers) - 1)));
   PipelineSetup setup = made_up_setup(kind, stages, 1 + static_cast<int>(random.below(4)));
-  const int lanes = 1 + static_cast<int>(random.below(4));
+  const int at_once = 1 + static_cast<int>(random.below(4));
   for (PlanDevice& device : setup.devices) {
     if (random.below(4) == 0) continue;
     device.name = "shared";
-    device.lanes = lanes;
+    device.stages_at_once = at_once;
   }
   const auto roomy =
       evaluate_partition(costs, setup, partition_by_costs(seconds_of(costs), setup.stages()));
@@ -306,22 +306,22 @@ TEST(BalanceTest, AnUpperBoundLeavesOnlyWhatIsFaster) {
   EXPECT_DOUBLE_EQ(balance(costs, setup, {.upper_bound_s = best * 1.001})->step_s, best);
 }
 
-TEST(CrowdedDeviceTest, TakesAsLongAsItsWorkWhereStagesHaveNoLaneOfTheirOwn) {
+TEST(CrowdedDeviceTest, StagesTakeTurnsWhereNotAllWorkSideBySide) {
   NetworkCosts costs;
   costs.layers.assign(3, {.name = "l", .forward_s = 1, .backward_s = 2});
   PipelineSetup setup = made_up_setup(ScheduleKind::kGPipe, 3, 4);
   const Partition partition = {{0, 1}, {1, 2}, {2, 3}};
   const std::vector<RecomputeRule> never(3, RecomputeRule::kNever);
   const Schedule schedule = make_schedule(ScheduleKind::kGPipe, 3, 4);
-  const auto run = [&](int lanes) {
-    for (PlanDevice& device : setup.devices) device = {.name = "gpu", .lanes = lanes};
+  const auto run = [&](int at_once) {
+    for (PlanDevice& device : setup.devices) device = {.name = "gpu", .stages_at_once = at_once};
     return simulate(setup, schedule, pipeline_costs(costs, setup, partition, never));
   };
   EXPECT_DOUBLE_EQ(run(3).makespan, 3 * (4 + 2));
-  // One lane: all work, one after another. Two: only the 6 s in which all three are at work grow.
+  // All work, one after another.
   const Simulation one = run(1);
   EXPECT_DOUBLE_EQ(one.makespan, 3 * 4 * 3);
-  EXPECT_DOUBLE_EQ(run(2).makespan, 18 + 6 * 0.5);
+  EXPECT_DOUBLE_EQ(run(2).makespan, 3 * 4 * 3);
   double end = 0;
   for (const TimelineEntry& entry : one.timeline) end = std::max(end, entry.end);
   EXPECT_DOUBLE_EQ(end, one.makespan);

@@ -5,19 +5,21 @@
 #include <torch/torch.h>
 
 #include <csignal>
+#include <filesystem>
+#include <string>
 
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
 #include "lamp/base/interrupt.h"
 #include "lamp/base/log.h"
-#include "lamp/nets/net_factory.h"
-#include "lamp/training/execution.h"
 #include "lamp/training/trainer.h"
 #include "support/ball_dataset.h"
 #include "support/temporary_folder.h"
 
 namespace lamp {
 namespace {
+
+using ::testing::HasSubstr;
 
 class PipelinedTrainingTest : public ::testing::Test {
  protected:
@@ -71,9 +73,11 @@ TEST_F(PipelinedTrainingTest, WhatTwoStagesSavedResumesOnAnotherNumber) {
 TEST_F(PipelinedTrainingTest, ThePlanNamesStagesAndLayers) {
   run("run", config("cpu,cpu"));
   const Json plan = parse_json(read_file(folder_ / "run/plan.json"), "plan.json");
-  ASSERT_EQ(plan["stages"].size(), 2U);
-  EXPECT_EQ(plan["stages"][0]["first"], 0);
-  EXPECT_EQ(plan["stages"][1]["first"].get<int>(), plan["stages"][0]["last"].get<int>() + 1);
+  ASSERT_EQ(plan.size(), 2U);  // stages of the curriculum
+  const Json& stages = plan[0]["stages"];
+  ASSERT_EQ(stages.size(), 2U);
+  EXPECT_EQ(stages[0]["first"], 0);
+  EXPECT_EQ(stages[1]["first"].get<int>(), stages[0]["last"].get<int>() + 1);
 }
 
 TEST_F(PipelinedTrainingTest, EveryStageOfTheCurriculumIsCutForItsOwnPatches) {
@@ -85,9 +89,69 @@ TEST_F(PipelinedTrainingTest, EveryStageOfTheCurriculumIsCutForItsOwnPatches) {
   for (Json& stage : json["curriculum"]) stage["batch"] = 2;
   run("run", json);
   const Json plan = parse_json(read_file(folder_ / "run/plan.json"), "plan.json");
-  EXPECT_EQ(plan["curriculum_stage"], 2);
-  EXPECT_EQ(plan["microbatch"], Json({1, 1, 8, 16, 16}));
-  EXPECT_EQ(plan["microbatches"], 2);
+  ASSERT_EQ(plan.size(), 2U);
+  EXPECT_EQ(plan[0]["input"], Json({8, 8, 8}));
+  EXPECT_EQ(plan[1]["input"], Json({16, 16, 8}));
+  EXPECT_EQ(plan[1]["curriculum_stage"], 2);
+  EXPECT_EQ(plan[1]["microbatches"], 2);
+}
+
+Json read_plan_of(const std::filesystem::path& run) {
+  return parse_json(read_file(run / "plan.json"), "plan.json");
+}
+
+// As a machine on which layers take other times would have cut it.
+TEST_F(PipelinedTrainingTest, AResumeRunsWhatThePlanSaysWithTheBitsOfARunNeverStopped) {
+  Json json = config("cpu,cpu");
+  json["execution"] = {{"device", "cpu,cpu"}};  // all left open
+  run("whole", json);
+  set_caught_signal(SIGINT);
+  EXPECT_THROW(run("pieces", json), Interrupted);
+  set_caught_signal(0);
+  Json plan = read_plan_of(folder_ / "pieces");
+  for (Json& stage : plan) {
+    const int layers = stage["partition"][0].get<int>() + stage["partition"][1].get<int>();
+    stage["partition"] = {2, layers - 2};
+    stage["schedule"] = "naive";
+    stage["recompute"] = {"always", "never"};
+  }
+  write_file(folder_ / "pieces/plan.json", dump_json(plan));
+  run("pieces", json, true);
+  const Json after = read_plan_of(folder_ / "pieces");
+  for (const Json& stage : after) {
+    EXPECT_EQ(stage["partition"][0], 2);
+    EXPECT_EQ(stage["schedule"], "naive");
+  }
+  EXPECT_EQ(read_plan_of(folder_ / "whole")[0]["microbatches"], after[0]["microbatches"]);
+  EXPECT_EQ(weights("pieces"), weights("whole"));
+}
+
+TEST_F(PipelinedTrainingTest, AGivenPlanIsRunAsItIsAndAnothersIsRefusedByItsField) {
+  Json json = config("cpu,cpu");
+  json["execution"] = {{"device", "cpu,cpu"}, {"costs", "shapes"}};
+  run("planned", json);
+  Json plan = read_plan_of(folder_ / "planned");
+  for (Json& stage : plan) stage["schedule"] = "naive";
+  write_file(folder_ / "given.json", dump_json(plan));
+  json.erase("execution");
+  const auto given = [&](const std::string& name, const Json& configuration) {
+    train({.dataset = folder_ / "data",
+           .config = configuration,
+           .run = folder_ / name,
+           .plan = folder_ / "given.json"});
+  };
+  given("again", json);
+  EXPECT_EQ(read_plan_of(folder_ / "again"), plan);
+  EXPECT_EQ(weights("again"), weights("planned"));
+  json["net"]["width"] = json["net"]["width"].get<int>() + 1;
+  try {
+    given("other", json);
+    FAIL();
+  } catch (const UsageError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("net.width"));
+    EXPECT_THAT(error.what(), HasSubstr("given.json"));
+  }
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "other"));
 }
 
 TEST_F(PipelinedTrainingTest, RefusesWhatCannotBeRight) {
@@ -102,22 +166,6 @@ TEST_F(PipelinedTrainingTest, RefusesWhatCannotBeRight) {
   std::string many = "cpu";
   for (int i = 0; i < 99; ++i) many += ",cpu";
   EXPECT_THROW(run("d", config(many)), UsageError);
-}
-
-TEST(ExecutionTest, MicroBatchesLeaveBatchNormMoreThanOneValue) {
-  const Network network = make_network({.name = "unet", .width = 4, .depth = 2, .classes = 2});
-  const std::int64_t stride = network.stride_multiple;
-  const torch::Tensor smallest = torch::zeros({8, 1, stride, stride, stride});
-  const torch::Tensor larger = torch::zeros({8, 1, stride, stride, 2 * stride});
-  ExecutionConfig config{.microbatches = 8};
-  const std::vector<c10::Device> two = {{c10::kCUDA, 0}, {c10::kCUDA, 1}};
-  EXPECT_EQ(choose_microbatches(config, network, smallest, two, true), 4);
-  EXPECT_EQ(choose_microbatches(config, network, larger, two, true), 8);
-  EXPECT_EQ(choose_microbatches(config, network, larger, two, false), 1);
-  EXPECT_EQ(choose_microbatches({}, network, larger, {c10::kCPU}, true), 1);
-  EXPECT_EQ(choose_microbatches({}, network, larger, two, true), 4);
-  EXPECT_EQ(choose_microbatches({}, network, larger, {c10::kCPU, c10::kCPU}, true), 1)
-      << "stages of one device take turns at it";
 }
 
 }  // namespace

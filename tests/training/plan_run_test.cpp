@@ -1,6 +1,4 @@
 // Measured and worked-out costs agree on bytes, and a plan's prediction with the run.
-#include "lamp/training/plan_run.h"
-
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
@@ -8,10 +6,12 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/base/log.h"
+#include "lamp/execution/plan_choices.h"
+#include "lamp/execution/plan_costs.h"
 #include "lamp/nets/net_factory.h"
 #include "lamp/profile/measured_costs.h"
 #include "lamp/profile/shape_costs.h"
-#include "lamp/training/plan_costs.h"
+#include "lamp/training/bench.h"
 
 namespace lamp {
 namespace {
@@ -114,9 +114,10 @@ TEST_P(PlanRunTest, ThePredictedPeakIsTheMeasuredOne) {
     const bool is_cut = std::string(setting.devices) != "cpu";
     options.execution.partition = is_cut ? "counts" : "auto";
     options.execution.partition_counts = {links / 2, links - links / 2};
-    const Plan plan = plan_network(options);
+    const NetworkPlan chosen = choose_plan(options);
+    const Plan& plan = chosen.plan;
     ASSERT_TRUE(plan.fits);
-    const auto peak = static_cast<double>(measure_plan(options, plan, 1).peak_bytes[0]);
+    const auto peak = static_cast<double>(measure_plan(chosen, 1).peak_bytes[0]);
     EXPECT_NEAR(static_cast<double>(plan.balance.peak_bytes[0]) / peak, 1, tolerance)
         << setting.devices << " " << setting.schedule << " " << setting.recompute;
   }
@@ -130,8 +131,9 @@ TEST(PlanRunOptionsTest, TheLossesPeakIsTheMeasuredOne) {
   options.net.classes = 10;
   options.batch = 8;
   options.execution.microbatches = 1;
-  const Plan plan = plan_network(options);
-  const auto peak = static_cast<double>(measure_plan(options, plan, 1).peak_bytes[0]);
+  const NetworkPlan chosen = choose_plan(options);
+  const Plan& plan = chosen.plan;
+  const auto peak = static_cast<double>(measure_plan(chosen, 1).peak_bytes[0]);
   EXPECT_NEAR(static_cast<double>(plan.balance.peak_bytes[0]) / peak, 1, 0.001);
 }
 
@@ -164,12 +166,11 @@ TEST(PlanRunOptionsTest, ThePlansSettingsAreRunAsTheyAre) {
   options.execution.device = "cpu,cpu";
   options.execution.schedule = "auto";
   options.batch = 4;
-  const Plan plan = plan_network(options);
-  const ExecutionConfig execution = resolved(options.execution, plan);
-  const ExecutionConfig again = parse_execution_config(to_json(execution));
-  EXPECT_EQ(again.partition_counts, execution.partition_counts);
-  EXPECT_EQ(again.recompute_stages, execution.recompute_stages);
-  const Json measured = measure_plan(options, plan, 1).report;
+  const NetworkPlan chosen = choose_plan(options);
+  const Plan& plan = chosen.plan;
+  const ResolvedExecution again = parse_resolved_execution(to_json(chosen), "the plan's own text");
+  EXPECT_EQ(to_json(again), to_json(chosen.execution));
+  const Json measured = measure_plan(chosen, 1).report;
   EXPECT_EQ(measured["microbatches"], plan.setup.microbatches);
   EXPECT_EQ(measured["schedule"], to_string(plan.setup.schedule));
   for (std::size_t j = 0; j < 2; ++j)

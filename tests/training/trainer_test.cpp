@@ -14,7 +14,7 @@
 #include "lamp/base/interrupt.h"
 #include "lamp/base/log.h"
 #include "lamp/base/safetensors.h"
-#include "lamp/training/numeric_guard.h"
+#include "lamp/execution/numeric_guard.h"
 #include "lamp/training/run_state.h"
 #include "support/ball_dataset.h"
 #include "support/temporary_folder.h"

@@ -98,4 +98,14 @@ T ObjectReader::get(const std::string& key, const T& fallback) {
   }
 }
 
+// A number above zero, or of zero and more. Throws UsageError that names the key.
+template <typename T>
+T positive(ObjectReader& reader, const std::string& key, T fallback, bool zero_allowed = false) {
+  const T value = reader.get<T>(key, fallback);
+  if (!(value > 0) && !(zero_allowed && value == 0))
+    throw_wrong_type(reader.where(key), reader.at(key),
+                     zero_allowed ? "zero or more" : "more than zero");
+  return value;
+}
+
 }  // namespace lamp

@@ -1,10 +1,13 @@
 // `lamp bench step|segment`: one measurement, printed as JSON. `lamp bench input` has a file of its
 // own.
+#include <ATen/Parallel.h>
+
 #include <iostream>
 #include <memory>
 #include <optional>
 #include <string>
 
+#include "lamp/base/errors.h"
 #include "lamp/cli/commands.h"
 #include "lamp/cli/network_options.h"
 #include "lamp/inference/patch_choice.h"
@@ -17,7 +20,8 @@ namespace {
 struct BenchCommand {
   NetOptions net;
   ExecutionOptions execution;
-  std::string input = "64,64,64";
+  std::string input;
+  std::optional<std::int64_t> batch;
   std::string patch = "whole";
   double overlap = 0.5;
   std::string blend = "gaussian";
@@ -25,12 +29,24 @@ struct BenchCommand {
 
   BenchOptions resolved(const GlobalOptions& globals) const {
     BenchOptions result = options;
-    Json config = {{"classes", 10}};
+    // What is not given is the plan's, if there is one.
+    std::optional<ResolvedExecution> plan;
+    if (!options.plan.empty()) plan = read_plan(options.plan);
+    Json config = plan ? to_json(plan->net) : Json{{"classes", 10}};
     config.update(to_json(net));
     result.net = parse_net_config(config);
-    result.input = parse_size(input, "--input");
+    if (!input.empty())
+      result.input = parse_size(input, "--input");
+    else if (plan)
+      result.input = plan->input;
+    result.batch = batch.value_or(plan ? plan->batch : 1);
     result.seed = globals.seed_or_zero();
-    result.execution = parse_execution_config(to_json(execution));
+    Json run = Json::object();
+    if (plan)
+      run = {{"device", plan->device()}, {"precision", plan->precision}, {"layout", plan->layout}};
+    run.update(to_json(execution));
+    result.execution = parse_execution_config(run);
+    if (plan && result.execution.device == plan->device()) at::set_num_threads(plan->threads);
     const PatchRequest window = parse_patch(patch);
     if (window.kind == PatchRequest::kFixed)
       result.window =
@@ -41,7 +57,8 @@ struct BenchCommand {
 
 void add_common_options(CLI::App* command, BenchCommand& bench) {
   add_options(*command, bench.net);
-  command->add_option("--input", bench.input, "size of the volume or patch: X,Y,Z");
+  command->add_option("--input", bench.input,
+                      "size of the volume or patch: X,Y,Z; default 64,64,64");
   command->add_option("--device", bench.execution.device,
                       "auto, cpu, cuda:0; step: several as pipeline stages, cpu,cpu");
   command->add_option("--rounds", bench.options.rounds, "counted rounds after a warm-up")
@@ -57,9 +74,11 @@ void add_bench_command(CLI::App& app, const GlobalOptions& globals) {
   auto bench = std::make_shared<BenchCommand>();
   CLI::App* step = command->add_subcommand("step", "seconds and peak bytes of an optimizer step");
   add_common_options(step, *bench);
-  step->add_option("--batch", bench->options.batch, "samples in the mini-batch")
+  step->add_option("--batch", bench->batch, "samples in the mini-batch; default 1")
       ->check(CLI::Range(1, 4096));
   add_options(*step, bench->execution);
+  step->add_option("--plan", bench->options.plan, "run exactly what lamp plan -o wrote here")
+      ->check(CLI::ExistingFile);
   step->callback([bench, &globals] { print_json(bench_step(bench->resolved(globals))); });
   CLI::App* segment =
       command->add_subcommand("segment", "seconds and peak bytes of the logits of one volume");
@@ -68,6 +87,10 @@ void add_bench_command(CLI::App& app, const GlobalOptions& globals) {
   segment->add_option("--layout", bench->execution.layout,
                       "auto (measured), channels_last or contiguous");
   segment->add_option("--patch", bench->patch, "whole, or the window X,Y,Z");
+  segment
+      ->add_option("--plan", bench->options.plan,
+                   "network, device, precision, layout and threads of what lamp plan -o wrote")
+      ->check(CLI::ExistingFile);
   segment->add_option("--overlap", bench->overlap, "of windows, from 0 to below 1");
   segment->add_option("--blend", bench->blend, "gaussian or constant");
   segment->callback([bench, &globals] { print_json(bench_segment(bench->resolved(globals))); });

@@ -1,18 +1,34 @@
 // Words from the command line into JSON.
 #include "lamp/cli/network_options.h"
 
+#include <utility>
+
 #include "lamp/base/errors.h"
 #include "lamp/inference/patch_choice.h"
 
 namespace lamp {
 namespace {
 
+// The words of "[always,never]", which are not JSON's.
+Json words_of(const std::string& text) {
+  Json words = Json::array();
+  std::string word;
+  for (const char c : text.substr(1)) {
+    if (c != ',' && c != ']') {
+      word += c;
+    } else if (!word.empty()) {
+      words.push_back(std::exchange(word, ""));
+    }
+  }
+  return words;
+}
+
 // A number or a list where it reads as one, else the word itself.
 Json value_of(const std::string& text) {
   try {
     return parse_json(text, "the command line");
   } catch (const InputError&) {
-    return text;
+    return text.starts_with('[') && text.ends_with(']') ? words_of(text) : Json(text);
   }
 }
 
@@ -43,10 +59,14 @@ void add_options(CLI::App& command, ExecutionOptions& options) {
       "order of the network's tensors: auto (measured), channels_last or contiguous");
   command.add_option("--schedule", options.schedule, "auto, naive, gpipe, 1f1b or zero-bubble");
   command.add_option("--microbatches", options.microbatches, "auto, or parts of the mini-batch");
-  command.add_option("--recompute", options.recompute, "auto, never, always or except_last");
+  command.add_option(
+      "--recompute", options.recompute,
+      "auto, never, always, except_last, or one a stage of a given cut: [always,never]");
   command.add_option("--partition", options.partition,
-                     "auto, layers a stage such as [5,7,9], or to cut by time, layers, parameters "
+                     "auto, layers a stage such as [20,14], or to cut by time, layers, parameters "
                      "or activations");
+  command.add_option("--costs", options.costs,
+                     "where auto gets its seconds: measured, or shapes: the same everywhere");
 }
 
 Json to_json(const ExecutionOptions& options) {
@@ -61,6 +81,7 @@ Json to_json(const ExecutionOptions& options) {
   set("microbatches", options.microbatches);
   set("recompute", options.recompute);
   set("partition", options.partition);
+  set("costs", options.costs);
   return json;
 }
 

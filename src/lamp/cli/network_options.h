@@ -22,7 +22,7 @@ Json to_json(const NetOptions& options);
 
 // Empty = not given.
 struct ExecutionOptions {
-  std::string device, precision, layout, schedule, microbatches, recompute, partition;
+  std::string device, precision, layout, schedule, microbatches, recompute, partition, costs;
 };
 // All but the device, whose help depends on the command.
 void add_options(CLI::App& command, ExecutionOptions& options);

@@ -14,6 +14,7 @@
 #include "lamp/cli/plan_text.h"
 #include "lamp/nets/net_factory.h"
 #include "lamp/report/timeline.h"
+#include "lamp/training/bench.h"
 #include "lamp/training/curriculum_plan.h"
 #include "lamp/training/run_folder.h"
 
@@ -138,7 +139,6 @@ Wish resolve(const PlanLine& options, const GlobalOptions& globals) {
   Json net = Json::object(), execution = Json::object();
   if (!is_given) {
     net["classes"] = 10;
-    execution["schedule"] = "auto";
   }
   plan.net = parse_net_config(merged(config, "net", net, to_json(options.net)));
   set_input(options, curriculum, plan);
@@ -204,9 +204,7 @@ void write_files(const PlanLine& options, const NetworkPlan& chosen, const Json&
 // The largest stage's plan, and of a curriculum all of them.
 Json to_json(const Wish& wish, const std::vector<StagePlan>& stages) {
   const NetworkPlan& chosen = *largest_stage(stages).chosen;
-  Json json = to_json(chosen.plan);
-  json["input"] = chosen.options.input;
-  json["precision"] = chosen.options.execution.precision;
+  Json json = to_json(chosen);
   if (!wish.curriculum || (stages.size() == 1 && !wish.dataset)) return json;
   json["curriculum"] = to_json(stages);
   if (const auto total = total_seconds(stages)) json["total_s"] = *total;
@@ -222,7 +220,7 @@ void run_plan(const PlanLine& options, const GlobalOptions& globals) {
   Json json = to_json(wish, stages);
   std::optional<MeasuredStep> measured;
   if (options.measure && plan.fits) {
-    measured = measure_plan(chosen.options, plan, options.rounds.value_or(kRounds));
+    measured = measure_plan(chosen, options.rounds.value_or(kRounds));
     json["measured"] = to_json(*measured);
   }
   if (globals.json) {

@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "lamp/training/bench.h"
 #include "lamp/training/curriculum_plan.h"
 
 namespace lamp {

@@ -25,6 +25,7 @@ struct TrainLine {
   ExecutionOptions execution;
   std::vector<std::string> settings;
   std::optional<int> fold;
+  std::string plan;
   bool resume = false;
 };
 
@@ -32,6 +33,7 @@ void run_train(const TrainLine& options, const GlobalOptions& globals) {
   TrainRequest request{.dataset = options.dataset,
                        .settings = options.settings,
                        .run = options.run,
+                       .plan = options.plan,
                        .resume = options.resume};
   const Json execution = to_json(options.execution);
   for (const auto& [key, value] : execution.items())
@@ -75,6 +77,8 @@ void add_train_command(CLI::App& app, const GlobalOptions& globals) {
   command->add_option("--device", options->execution.device,
                       "auto, cpu, cuda:0, or several as pipeline stages: cpu,cpu");
   add_options(*command, options->execution);
+  command->add_option("--plan", options->plan, "run exactly what lamp plan -o wrote here")
+      ->check(CLI::ExistingFile);
   command->add_flag("--resume", options->resume, "go on with the run in the run folder");
   add_outside_option(*command);
   command->callback([options, &globals] { run_train(*options, globals); });

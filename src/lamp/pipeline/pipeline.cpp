@@ -129,20 +129,12 @@ void Pipeline::check_chain() const {
   }
 }
 
-// CPU stages of which never two have work at the same time.
+// CPU stages of which never two have work at the same time, or more stages than work side by side.
 bool Pipeline::take_turns(const Schedule& schedule) const {
+  if (is_crowded(options_.devices, all_threads_)) return true;
   const auto on_cpu = [](c10::Device device) { return device.is_cpu(); };
   return (schedule.microbatches == 1 || schedule.kind == ScheduleKind::kNaive) &&
          std::all_of(options_.devices.begin(), options_.devices.end(), on_cpu);
-}
-
-int Pipeline::threads_of_stage(const Schedule& schedule) const {
-  if (options_.threads_per_stage > 0) return options_.threads_per_stage;
-  const auto cpu_stages =
-      static_cast<int>(std::count_if(options_.devices.begin(), options_.devices.end(),
-                                     [](c10::Device device) { return device.is_cpu(); }));
-  if (cpu_stages == 0 || take_turns(schedule)) return all_threads_;
-  return std::max(1, all_threads_ / cpu_stages);
 }
 
 void Pipeline::fail(StepState& state, const Stage& stage, const Action& action) {
@@ -174,7 +166,9 @@ void Pipeline::run_actions(const std::vector<StageAction>& actions, StepState& s
 }
 
 void Pipeline::run_stages(StepState& state, const Schedule& schedule) {
-  const int threads = threads_of_stage(schedule);
+  const int threads = options_.threads_per_stage > 0
+                          ? options_.threads_per_stage
+                          : stage_threads(options_.devices, all_threads_);
   failure_ = {};
   for (const auto& stage : stages_) {
     stage_account(stage->index()).reset_peak();

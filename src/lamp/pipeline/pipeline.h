@@ -29,6 +29,7 @@
 #include "lamp/pipeline/recompute.h"
 #include "lamp/pipeline/schedule.h"
 #include "lamp/pipeline/stage.h"
+#include "lamp/pipeline/stage_threads.h"
 #include "lamp/pipeline/transfer.h"
 #include "lamp/pipeline/worker.h"
 #include "lamp/sequence/sequence.h"
@@ -43,8 +44,7 @@ struct PipelineOptions {
   std::vector<RecomputeRule> recompute;  // one a stage; empty = never
   // Running statistics of DeferrableBatchNorm3d as if the batch had not been split.
   bool deferred_batch_norm = false;
-  // CPU threads of each CPU stage; 0 = this process's threads shared out, or all of them where
-  // stages never work at the same time (one micro-batch, or schedule naive).
+  // CPU threads of each CPU stage; 0 = stage_threads().
   int threads_per_stage = 0;
   std::uint64_t seed = 0;  // of dropout masks
 };
@@ -109,7 +109,6 @@ class Pipeline {
   bool take_turns(const Schedule& schedule) const;
   void fail(StepState& state, const Stage& stage, const Action& action);
   [[noreturn]] void rethrow() const;
-  int threads_of_stage(const Schedule& schedule) const;
 
   std::shared_ptr<Sequence> chain_;
   PipelineOptions options_;

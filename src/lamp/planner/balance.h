@@ -52,6 +52,10 @@ std::optional<Balance> evaluate_partition(const NetworkCosts& costs, const Pipel
                                           const Partition& partition,
                                           const std::optional<RecomputeRule>& recompute = {});
 
+// And under given rules, one a stage, whether it fits or not.
+Balance evaluate_rules(const NetworkCosts& costs, const PipelineSetup& setup,
+                       const Partition& partition, const std::vector<RecomputeRule>& rules);
+
 // Two times that differ by less count as equal, as sums in another order do.
 constexpr double kTimeTolerance = 1e-9;
 

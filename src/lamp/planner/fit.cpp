@@ -27,8 +27,12 @@ Fit least_fit(Candidates& candidates) {
   for (const Candidate& candidate : all) {
     if (++seen > kSurelySeen && request.clock->is_too_late()) break;
     const PipelineSetup setup = candidates.setup(candidate);
-    Balance cut = least_memory_balance(candidates.costs(candidate), setup, request.recompute,
-                                       candidates.cut(candidate));
+    const auto fixed = candidates.cut(candidate);
+    Balance cut =
+        request.recompute_stages.empty()
+            ? least_memory_balance(candidates.costs(candidate), setup, request.recompute, fixed)
+            : evaluate_rules(candidates.costs(candidate), setup, fixed.value(),
+                             request.recompute_stages);
     const std::int64_t over = setup.over_bytes(cut.peak_bytes);
     if (over >= least_over) continue;
     least_over = over;

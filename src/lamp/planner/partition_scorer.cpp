@@ -128,4 +128,12 @@ std::optional<Balance> evaluate_partition(const NetworkCosts& costs, const Pipel
   return result;
 }
 
+Balance evaluate_rules(const NetworkCosts& costs, const PipelineSetup& setup,
+                       const Partition& partition, const std::vector<RecomputeRule>& rules) {
+  Balance result = PartitionScorer(costs, setup, {}).figures(partition, rules);
+  result.lower_bound_s = result.step_s;
+  result.simulations = 1;
+  return result;
+}
+
 }  // namespace lamp

@@ -48,6 +48,9 @@ class PartitionScorer {
   Score score(const Partition& partition, const std::vector<RecomputeRule>& recompute,
               double longest_s) const;
 
+  // Whether it fits or not.
+  Balance figures(const Partition& partition, const std::vector<RecomputeRule>& recompute) const;
+
  private:
   using Rules = std::vector<RecomputeRule>;
   bool fits(const Partition& partition, const Rules& recompute) const {
@@ -57,7 +60,6 @@ class PartitionScorer {
   std::optional<Balance> best_of(const Partition& partition, const std::vector<Rules>& choices,
                                  double longest_s) const;
   std::optional<Rules> relieved(const Partition& partition, Rules recompute) const;
-  Balance figures(const Partition& partition, const Rules& recompute) const;
 
   const NetworkCosts& costs_;
   const PipelineSetup& setup_;

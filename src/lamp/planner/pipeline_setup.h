@@ -18,8 +18,8 @@ namespace lamp {
 struct PlanDevice {
   std::string name;
   std::int64_t memory_bytes = std::numeric_limits<std::int64_t>::max();
-  // Stages that are at work on it at the same time without slowing each other down.
-  int lanes = std::numeric_limits<int>::max();
+  // Stages of it that work side by side, each with cores of its own; more take turns.
+  int stages_at_once = std::numeric_limits<int>::max();
 };
 
 struct PipelineSetup {
@@ -38,10 +38,10 @@ struct PipelineSetup {
   bool shares_device(std::size_t a, std::size_t b) const {
     return devices[a].name == devices[b].name;
   }
-  // Whether one device runs all stages and never two have work at the same time, so that they take
-  // turns at it (pipeline.h).
+  // Whether only one stage works at a time: some device is crowded, or one device runs all stages
+  // and never two have work at the same time (pipeline.h).
   bool takes_turns() const;
-  // Whether some device has more stages than lanes.
+  // Whether some device has more stages than work on it side by side.
   bool is_crowded() const;
   // One a name, in order of appearance, and which of them each stage lies on.
   std::vector<PlanDevice> distinct_devices() const;
@@ -56,8 +56,8 @@ PipelineCosts pipeline_costs(const NetworkCosts& costs, const PipelineSetup& set
                              const Partition& partition,
                              const std::vector<RecomputeRule>& recompute);
 
-// A step under these costs, as stages of this setup run it: while more are at work on a device than
-// it has lanes, everything takes as many times longer. `schedule` is the setup's own.
+// A step under these costs, as stages of this setup run it: side by side or in turn. `schedule` is
+// the setup's own.
 Simulation simulate(const PipelineSetup& setup, const Schedule& schedule,
                     const PipelineCosts& costs, bool with_timeline = true);
 

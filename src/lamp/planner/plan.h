@@ -47,7 +47,10 @@ struct PlanRequest {
   // What the user has fixed.
   std::optional<ScheduleKind> schedule;
   std::optional<int> microbatches;
-  std::optional<RecomputeRule> recompute;
+  bool microbatches_are_steady = false;  // chosen by microbatch_choice.h, not by the user
+  bool seconds_are_measured = true;      // or said of devices that are not here; else only compared
+  std::optional<RecomputeRule> recompute;       // of every stage
+  std::vector<RecomputeRule> recompute_stages;  // or of each; needs `partition`
   std::optional<Partition> partition;
   // Instead: a cut into stages of equal sums of this, whatever its time, as others cut.
   std::function<double(const LayerCosts&)> cut_by;

@@ -116,10 +116,10 @@ PipelineSetup Candidates::setup(const Candidate& candidate) const {
   return setup;
 }
 
-// The most stages of one device that may be at work together.
+// Stages that a device's cores are shared out among, whatever the schedule.
 int Candidates::sharing(const Candidate& candidate) const {
-  if (candidate.microbatches == 1 || candidate.schedule == ScheduleKind::kNaive) return 1;
   const PipelineSetup chosen = setup(candidate);
+  if (chosen.is_crowded()) return 1;  // they take turns
   std::ptrdiff_t most = 1;
   for (const PlanDevice& device : chosen.devices)
     most = std::max(
@@ -158,8 +158,17 @@ std::optional<Balance> Candidates::best_cut(const Candidate& candidate, double u
     options.enough = [&] { return request_.clock->is_late(); };
     return balance(network, chosen, options);
   }
-  const auto given = evaluate_partition(network, chosen, *fixed, request_.recompute);
+  const auto given = evaluate(candidate, *fixed);
   return given && given->step_s < upper_bound_s ? given : std::nullopt;
+}
+
+std::optional<Balance> Candidates::evaluate(const Candidate& candidate, const Partition& cut) {
+  const NetworkCosts& network = costs(candidate);
+  const PipelineSetup chosen = setup(candidate);
+  if (request_.recompute_stages.empty())
+    return evaluate_partition(network, chosen, cut, request_.recompute);
+  Balance given = evaluate_rules(network, chosen, cut, request_.recompute_stages);
+  return chosen.over_bytes(given.peak_bytes) <= 0 ? std::optional(given) : std::nullopt;
 }
 
 // Devices update what they hold at the same time.

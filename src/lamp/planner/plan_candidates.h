@@ -37,6 +37,8 @@ class Candidates {
   std::optional<Balance> best_cut(const Candidate& candidate, double upper_bound_s);
   // The one that the request fixes; nothing where it is to be found.
   std::optional<Partition> cut(const Candidate& candidate);
+  // Of a cut, under the request's rules of recomputation; nothing if it does not fit.
+  std::optional<Balance> evaluate(const Candidate& candidate, const Partition& cut);
   double update_s(const Candidate& candidate);
   const PlanRequest& request() const { return request_; }
 

@@ -42,6 +42,7 @@ double work_s(const LayerCosts& layer) { return layer.forward_s + layer.backward
 std::string devices_reason(const Plan& plan, Candidates& candidates) {
   const PlanRequest& request = candidates.request();
   const std::size_t stages = plan.setup.stages();
+  if (!request.seconds_are_measured) return counted_size(stages, "device");
   std::string text =
       counted_size(stages, "device") + ": " + seconds_text(plan.step_s()) + " a step";
   const auto compare = [&](std::size_t other, const std::string& name) {
@@ -71,6 +72,8 @@ std::string microbatch_reason(const Plan& plan, const PlanRequest& request) {
   if (plan.setup.stages() > 1)
     text += ": stages wait " + percent(plan.simulation.bubble) + " of the time";
   if (!request.loss_is_sum) return text + ": the loss needs the whole batch";
+  if (request.microbatches_are_steady)
+    return plan.setup.stages() == 1 ? text : text + ", the fewest that are about as fast as any";
   if (request.microbatches && m < *request.microbatches)
     return text + ": the batch has no more samples than that";
   if (request.microbatches) return text + ", as asked";

@@ -11,14 +11,16 @@
 #include "lamp/base/errors.h"
 #include "lamp/base/log.h"
 #include "lamp/base/text.h"
+#include "lamp/execution/plan_choices.h"
 #include "lamp/nets/precision.h"
 #include "lamp/training/curriculum_plan.h"
-#include "lamp/training/plan_choices.h"
 
 namespace lamp {
 namespace {
 
 using Size = std::array<std::int64_t, 3>;
+
+}  // namespace
 
 Size largest_patch(const TrainConfig& config, const StageConfig& stage, const Size& most) {
   PlanOptions options = plan_options_of(config, stage, most);
@@ -31,6 +33,8 @@ Size largest_patch(const TrainConfig& config, const StageConfig& stage, const Si
                    size_text(options.input, "x") + " in batches of " + std::to_string(stage.batch) +
                    " fit; use a smaller batch, a narrower network or more devices");
 }
+
+namespace {
 
 // The patch that stage i of the run has had so far, if it had one.
 std::optional<Size> earlier_patch(const Json& earlier, std::size_t i) {

@@ -15,17 +15,14 @@
 #include "lamp/base/errors.h"
 #include "lamp/base/interrupt.h"
 #include "lamp/base/memory_counter.h"
+#include "lamp/execution/loss_scaler.h"
+#include "lamp/execution/training_step.h"
 #include "lamp/inference/predictor.h"
 #include "lamp/nets/inference_form.h"
 #include "lamp/nets/net_factory.h"
 #include "lamp/nets/precision.h"
 #include "lamp/objective/losses.h"
-#include "lamp/training/execution.h"
 #include "lamp/training/fit_check.h"
-#include "lamp/training/loss_scaler.h"
-#include "lamp/training/numeric_guard.h"
-#include "lamp/training/optimizer.h"
-#include "lamp/training/run_state.h"
 
 namespace lamp {
 namespace {
@@ -87,105 +84,36 @@ Json step_description(const BenchOptions& options) {
           {"threads", at::get_num_threads()}, {"precision", options.execution.precision}};
 }
 
-struct Figures {
-  double loss = 0;
-  double gradient_norm = 0;
-  StepResult step;
-};
+// How the step runs; one name of a rule where all stages follow the same.
+Json plan_description(const ResolvedExecution& plan) {
+  Json json = to_json(plan);
+  const Json& rules = json["recompute"];
+  const bool same = std::count(rules.begin(), rules.end(), rules.front()) == std::ssize(rules);
+  return {{"net", plan.net.name},
+          {"width", plan.net.width},
+          {"classes", plan.net.classes},
+          {"input", plan.input},
+          {"batch", plan.batch},
+          {"device", plan.device()},
+          {"threads", plan.threads},
+          {"precision", plan.precision},
+          {"layout", plan.layout},
+          {"stages", plan.stages()},
+          {"partition", json["stages"]},
+          {"schedule", json["schedule"]},
+          {"microbatches", plan.microbatches},
+          {"recompute", same ? rules.front() : rules},
+          {"reasons", plan.reasons}};
+}
 
-// A network cut into stages, with what a training step needs beside it.
-class StepBench {
- public:
-  StepBench(const BenchOptions& options, BenchSetting& setting)
-      : setting_(setting),
-        devices_(parse_devices(options.execution.device)),
-        precision_(parse_precision(options.execution.precision, devices_.front().type())),
-        scaler_(precision_ == Precision::kFp16) {
-    setting.network.chain->to(devices_.front());
-    layout_ = training_layout(options.execution, options.net);
-    if (layout_ == Layout::kChannelsLast) setting.network.use_channels_last();
-    setting.network.chain->train();
-    prepared_ = setting.network.prepare(setting.image);
-    microbatches_ = choose_microbatches(options.execution, setting.network, prepared_, devices_,
-                                        /*loss_is_sum=*/true);
-    const auto parts = split_batch(prepared_.size(0), microbatches_);
-    pipeline_ = make_pipeline(setting.network, options.execution,
-                              {.devices = devices_,
-                               .sample = prepared_.narrow(0, 0, parts.front().count),
-                               .microbatches = microbatches_,
-                               .optimizer_factor = optimizer_state_factor(options.optimizer)},
-                              options.seed);
-    labels_ = setting.labels.to(devices_.back());
-    loss_ = make_loss({}, torch::ones({options.net.classes}, devices_.back()));
-    parameters_ = named_parameters(setting.network);
-    optimizer_ = make_optimizer(options.optimizer, parameters_);
-  }
-
-  Figures round() {
-    optimizer_->zero_grad(/*set_to_none=*/true);
-    Figures figures;
-    const double scale = scaler_.scale();
-    {
-      const PrecisionScope scope(precision_, devices_.front());
-      figures.step = pipeline_->step(
-          prepared_,
-          [&](const torch::Tensor& output, const MicroBatch& part) {
-            const torch::Tensor logits = setting_.network.crop(output, setting_.image);
-            return (*loss_)(logits, labels_.narrow(0, part.first, part.count),
-                            torch::ones({logits.size(0), logits.size(1)}, logits.device()));
-          },
-          {.step = rounds_++,
-           .gradient_scale = scale,
-           .microbatches = static_cast<int>(microbatches_)});
-    }
-    figures.loss = figures.step.loss;
-    const double norm = gradient_norm(parameters_);
-    figures.gradient_norm = norm / scale;
-    if (scaler_.unscale(parameters_, norm)) optimizer_->step();
-    return figures;
-  }
-  void wait() const {
-    for (const c10::Device device : devices_) wait_for(device);
-  }
-  std::vector<c10::Device> distinct_devices() const {
-    std::vector<c10::Device> distinct;
-    for (const c10::Device device : devices_)
-      if (std::find(distinct.begin(), distinct.end(), device) == distinct.end())
-        distinct.push_back(device);
-    return distinct;
-  }
-  Json description() const {
-    return {{"layout", to_string(layout_)},
-            {"stages", devices_.size()},
-            {"partition", describe(*pipeline_, {})["stages"]},
-            {"schedule", to_string(pipeline_->options().schedule)},
-            {"microbatches", microbatches_},
-            {"recompute", rules()}};
-  }
-
- private:
-  // One name where all stages follow the same rule.
-  Json rules() const {
-    const auto& rules = pipeline_->options().recompute;
-    Json names = Json::array();
-    for (const RecomputeRule rule : rules) names.push_back(to_string(rule));
-    const bool same = std::count(rules.begin(), rules.end(), rules.front()) == std::ssize(rules);
-    return same ? names.front() : names;
-  }
-
-  BenchSetting& setting_;
-  std::vector<c10::Device> devices_;
-  Precision precision_;
-  Layout layout_ = Layout::kChannelsLast;
-  LossScaler scaler_;
-  torch::Tensor prepared_, labels_;
-  std::int64_t microbatches_ = 1;
-  std::int64_t rounds_ = 0;
-  std::unique_ptr<Pipeline> pipeline_;
-  std::unique_ptr<Loss> loss_;
-  NamedParameters parameters_;
-  std::unique_ptr<torch::optim::Optimizer> optimizer_;
-};
+// Each once, in order of appearance.
+std::vector<c10::Device> distinct_devices(const ResolvedExecution& plan) {
+  std::vector<c10::Device> distinct;
+  for (const c10::Device device : plan.torch_devices())
+    if (std::find(distinct.begin(), distinct.end(), device) == distinct.end())
+      distinct.push_back(device);
+  return distinct;
+}
 
 std::size_t median_index(const std::vector<double>& values) {
   std::vector<std::size_t> order(values.size());
@@ -213,47 +141,81 @@ std::int64_t weight_bytes(const Sequence& chain) {
   return bytes;
 }
 
-}  // namespace
+PlanOptions plan_options_of(const BenchOptions& options) {
+  return {.net = options.net,
+          .input = options.input,
+          .batch = options.batch,
+          .execution = options.execution,
+          .optimizer = options.optimizer,
+          .device_memory_bytes = options.execution.memory_bytes,
+          .seed = options.seed};
+}
 
-MeasuredStep measure_step(const BenchOptions& wished) {
-  BenchOptions options = wished;
-  const auto devices = parse_devices(options.execution.device);
-  options.execution.precision = chosen_precision(options.execution.precision, devices.front());
-  check_step_fits(options);
-  BenchSetting setting = prepare(options, devices.front());
-  StepBench bench(options, setting);
-  Json report = step_description(options);
-  report.update(bench.description());
+MeasuredStep measure_step(const ResolvedExecution& plan, const OptimizerConfig& optimizer,
+                          int rounds, std::uint64_t seed) {
+  const auto devices = distinct_devices(plan);
+  BenchSetting setting = prepare(
+      {.net = plan.net, .input = plan.input, .batch = plan.batch, .seed = seed}, devices.front());
+  const auto loss = make_loss({}, torch::ones({plan.net.classes}, plan.torch_devices().back()));
+  LossScaler scaler(plan.precision == "fp16");
+  TrainingStep step(setting.network, *loss, plan, optimizer, scaler, seed);
+  const StepBatch batch{.image = setting.image,
+                        .label = setting.labels,
+                        .flags = torch::ones({plan.batch, plan.net.classes})};
   std::vector<double> seconds;
   std::vector<std::vector<TimelineEntry>> timelines;
-  Figures figures;
-  for (int round = 0; round <= options.rounds; ++round) {
+  StepOutcome outcome;
+  for (int round = 0; round <= rounds; ++round) {
     if (round == 1)  // without the kernel checks of the warm-up
-      for (const c10::Device device : bench.distinct_devices()) reset_peak_bytes(device);
+      for (const c10::Device device : devices) reset_peak_bytes(device);
     const double took = seconds_of(setting.device, [&] {
-      figures = bench.round();
-      bench.wait();
+      outcome = step.run(batch, round);
+      for (const c10::Device device : devices) wait_for(device);
     });
     if (round == 0) continue;
     seconds.push_back(took);
-    timelines.push_back(std::move(figures.step.timeline));
+    timelines.push_back(std::move(outcome.pipeline.timeline));
   }
   MeasuredStep measured;
   const std::size_t median = median_index(seconds);
   measured.median_s = seconds[median];
   measured.timeline = std::move(timelines[median]);
-  for (const c10::Device device : bench.distinct_devices())
-    measured.peak_bytes.push_back(peak_bytes(device));
+  for (const c10::Device device : devices) measured.peak_bytes.push_back(peak_bytes(device));
+  Json report = plan_description(plan);
   report["seconds"] = seconds;
-  report["loss"] = figures.loss;
-  report["gradient_norm"] = figures.gradient_norm;
+  report["loss"] = outcome.loss;
+  report["gradient_norm"] = outcome.gradient_norm;
   report["peak_bytes"] = measured.peak_bytes;
-  report["peak_in_flight"] = figures.step.peak_in_flight;
-  report["boundary_bytes"] = figures.step.boundary_bytes;
-  report["skip_bytes"] = figures.step.skip_bytes;
+  report["peak_in_flight"] = outcome.pipeline.peak_in_flight;
+  report["boundary_bytes"] = outcome.pipeline.boundary_bytes;
+  report["skip_bytes"] = outcome.pipeline.skip_bytes;
   report["timeline"] = to_json(measured.timeline);
   measured.report = std::move(report);
   return measured;
+}
+
+}  // namespace
+
+ResolvedExecution decide_step(const BenchOptions& options) {
+  const PlanOptions work = plan_options_of(options);
+  if (options.plan.empty()) {
+    check_step_fits(options);
+    return choose_plan(work, Seconds::kWhereTheyDecide).execution;
+  }
+  ResolvedExecution plan = read_plan(options.plan);
+  const std::string field = differing_field(plan, work.work());
+  if (!field.empty()) throw UsageError("--plan " + options.plan + ": " + field);
+  return plan;
+}
+
+MeasuredStep measure_step(const BenchOptions& options) {
+  return measure_step(decide_step(options), options.optimizer, options.rounds, options.seed);
+}
+
+MeasuredStep measure_plan(const NetworkPlan& chosen, int rounds) {
+  if (chosen.options.absent_devices)
+    throw UsageError("--measure: these devices are not here; leave it out, or plan for --device");
+  return measure_step(chosen.execution, chosen.options.optimizer, rounds, chosen.options.seed);
 }
 
 Json bench_step(const BenchOptions& options) { return measure_step(options).report; }

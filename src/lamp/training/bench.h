@@ -5,16 +5,16 @@
 
 #include <array>
 #include <cstdint>
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "lamp/base/json.h"
+#include "lamp/execution/plan_choices.h"
 #include "lamp/inference/sliding_window.h"
 #include "lamp/nets/network.h"
 #include "lamp/pipeline/timeline.h"
-#include "lamp/training/execution.h"
-#include "lamp/training/train_config.h"
 
 namespace lamp {
 
@@ -26,6 +26,7 @@ struct BenchOptions {
   ExecutionConfig execution;  // segment: one device, and of the others precision and layout
   int rounds = 3;             // counted, after one warm-up
   std::uint64_t seed = 0;
+  std::string plan;                     // step only: of `lamp plan -o`, to be run as it is
   std::optional<WindowOptions> window;  // segment only; none = the whole volume at once
 };
 
@@ -36,10 +37,15 @@ struct MeasuredStep {
   std::vector<TimelineEntry> timeline;   // of the round that took the median
 };
 
+// How the step runs: as the given plan says, else as the planner decides. Throws DoesNotFit for
+// what cannot work, UsageError that names the field in which a given plan is another's.
+ResolvedExecution decide_step(const BenchOptions& options);
 // A round is one optimizer step on noise with random labels; loss and gradient norm are the last
 // round's.
 MeasuredStep measure_step(const BenchOptions& options);
-// Its report.
+// A plan's measured counterpart.
+MeasuredStep measure_plan(const NetworkPlan& chosen, int rounds);
+// measure_step()'s report.
 Json bench_step(const BenchOptions& options);
 // A round is the logits of one volume. The folded network (inference_form.h) and the one it was
 // made from take turns; "seconds" and "peak_bytes" are the folded one's, "unfolded" holds the

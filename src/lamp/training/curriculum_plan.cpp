@@ -19,17 +19,6 @@ namespace {
 
 using Size = std::array<std::int64_t, 3>;
 
-std::int64_t microbatches_of(const PlanOptions& options, const std::vector<c10::Device>& devices) {
-  const std::int64_t stride = stride_multiple(options.net);
-  const Network network{.config = options.net, .stride_multiple = stride};
-  std::vector<std::int64_t> sizes = {options.batch, options.net.in_channels};
-  for (std::size_t axis = 3; axis-- > 0;)
-    sizes.push_back((options.input[axis] + stride - 1) / stride * stride);
-  return choose_microbatches(options.execution, network,
-                             torch::empty(sizes, torch::TensorOptions().device(c10::kMeta)),
-                             devices, options.loss_is_sum);
-}
-
 }  // namespace
 
 Size network_size(const Case& entry, const DataConfig& data) {
@@ -48,6 +37,7 @@ Size largest_size(const std::vector<Case>& cases, const DataConfig& data, std::s
   return largest;
 }
 
+// What shapes alone can judge: rules that differ from stage to stage need a given cut.
 PlanOptions as_a_run(PlanOptions options) {
   ExecutionConfig& execution = options.execution;
   const auto devices = parse_devices(execution.device);
@@ -58,11 +48,10 @@ PlanOptions as_a_run(PlanOptions options) {
     free_bytes = std::min(free_bytes, device_memory(execution, device));
   }
   if (!options.device_memory_bytes) options.device_memory_bytes = free_bytes;
-  if (execution.schedule == "auto") execution.schedule = "gpipe";
-  if (execution.partition != "counts") execution.partition = "auto";
-  if (execution.recompute == "stages") execution.recompute = "auto";
-  if (devices.size() == 1) execution.recompute = "never";
-  execution.microbatches = microbatches_of(options, devices);
+  if (execution.partition != "counts") {
+    execution.partition = "auto";
+    if (execution.recompute == "stages") execution.recompute = "auto";
+  }
   return options;
 }
 
@@ -120,13 +109,18 @@ DataSizes sizes_of(const TrainConfig& config, const Dataset& given) {
   return sizes;
 }
 
-// False where the size of the stage's input is not known.
-bool set_input(PlanOptions& options, const StageConfig& stage,
+// False where the size of the stage's input is not known. An "auto" patch is what a run would take.
+bool set_input(PlanOptions& options, const TrainConfig& config, const StageConfig& stage,
                const std::optional<DataSizes>& sizes) {
   if (stage.patch) {
     options.input = *stage.patch;
   } else if (!sizes) {
     return false;
+  } else if (stage.is_auto_patch && !options.absent_devices) {
+    TrainConfig as_planned = config;
+    as_planned.execution = options.execution;
+    as_planned.execution.memory_bytes = options.device_memory_bytes;
+    options.input = largest_patch(as_planned, stage, sizes->median);
   } else {
     options.input = stage.is_auto_patch ? sizes->median : sizes->largest;
     options.largest_input = stage.is_auto_patch;
@@ -165,7 +159,7 @@ std::vector<StagePlan> plan_curriculum(const PlanOptions& base, const TrainConfi
     options.optimizer = stage.config.optimizer;
     if (!batch_for_all) options.batch = stage.config.batch;
     if (sizes) stage.steps_per_epoch = (sizes->cases + options.batch - 1) / options.batch;
-    if (set_input(options, stage.config, sizes)) {
+    if (set_input(options, config, stage.config, sizes)) {
       if (config.curriculum.size() > 1)
         log_info("planning stage " + std::to_string(i + 1) + " of " +
                  std::to_string(config.curriculum.size()) + ": " + size_text(options.input, "x") +
@@ -194,9 +188,7 @@ Json to_json(const std::vector<StagePlan>& stages) {
                 {"epochs", stage.config.epochs},
                 {"planned", stage.chosen.has_value()}};
     if (stage.chosen) {
-      row["input"] = stage.chosen->options.input;
-      row["precision"] = stage.chosen->options.execution.precision;
-      Json plan = to_json(stage.chosen->plan);
+      Json plan = to_json(*stage.chosen);
       plan.erase("layers");
       plan.erase("skips");
       row.update(plan);

@@ -9,7 +9,8 @@
 #include <vector>
 
 #include "lamp/dataset/datalist.h"
-#include "lamp/training/plan_choices.h"
+#include "lamp/execution/plan_choices.h"
+#include "lamp/training/train_config.h"
 
 namespace lamp {
 
@@ -19,11 +20,10 @@ std::array<std::int64_t, 3> network_size(const Case& entry, const DataConfig& da
 std::array<std::int64_t, 3> largest_size(const std::vector<Case>& cases, const DataConfig& data,
                                          std::size_t* which = nullptr);
 
-// The options with everything that a run of them would not choose itself fixed: devices by name,
-// schedule, micro-batches; a single stage computes nothing again. device_memory_bytes becomes the
-// least of what is free, where it was open.
+// The options with their devices by name and, where it was open, device_memory_bytes the least of
+// what is free.
 PlanOptions as_a_run(PlanOptions options);
-// Of one stage on an input of x, y, z voxels. Rules that differ from stage to stage count as auto.
+// Of one stage on an input of x, y, z voxels.
 PlanOptions plan_options_of(const TrainConfig& config, const StageConfig& stage,
                             const std::array<std::int64_t, 3>& size);
 

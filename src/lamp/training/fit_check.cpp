@@ -16,6 +16,9 @@
 #include "lamp/base/host_memory.h"
 #include "lamp/base/log.h"
 #include "lamp/base/text.h"
+#include "lamp/execution/optimizer.h"
+#include "lamp/execution/plan_choices.h"
+#include "lamp/execution/plan_costs.h"
 #include "lamp/inference/memory_estimate.h"
 #include "lamp/nets/net_factory.h"
 #include "lamp/nets/precision.h"
@@ -23,9 +26,6 @@
 #include "lamp/planner/forward_pass.h"
 #include "lamp/training/case_split.h"
 #include "lamp/training/curriculum_plan.h"
-#include "lamp/training/optimizer.h"
-#include "lamp/training/plan_choices.h"
-#include "lamp/training/plan_costs.h"
 
 namespace lamp {
 namespace {

@@ -10,23 +10,25 @@
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
 #include "lamp/base/log.h"
+#include "lamp/execution/execution_config.h"
 #include "lamp/nets/model_file.h"
 #include "lamp/nets/net_factory.h"
 #include "lamp/training/auto_settings.h"
 #include "lamp/training/batch_source.h"
 #include "lamp/training/data_check.h"
 #include "lamp/training/data_fingerprint.h"
-#include "lamp/training/execution.h"
 #include "lamp/training/fit_check.h"
 #include "lamp/training/nnunet_folds.h"
 #include "lamp/training/resume_rules.h"
 #include "lamp/training/run_place.h"
+#include "lamp/training/run_plan.h"
 
 namespace lamp {
 namespace fs = std::filesystem;
 namespace {
 
 constexpr const char* kSplitFile = "split.json";
+constexpr const char* kPlanFile = "plan.json";
 
 void check_windows(const TrainConfig& config) {
   const Network shape{.config = config.net, .stride_multiple = stride_multiple(config.net)};
@@ -77,6 +79,7 @@ class Opening {
   void check_data();
   void name_every_fault() const;
   void split_cases_and_check_state();
+  void decide_plan();
   void write();
 
  private:
@@ -148,6 +151,7 @@ Json Opening::given_configuration() const {
 
 void Opening::read_configuration() {
   given_ = given_configuration();
+  if (!request_.plan.empty()) adopt_plan(given_, request_.plan);
   folder_.config = parse_train_config(given_);
   std::vector<DatasetFault> faults;
   folder_.dataset = read_dataset(dataset_path(), &faults);
@@ -176,8 +180,6 @@ void Opening::check_configuration() {
   check_class_weights(config);
   if (!is_finished()) check_fits(config, folder_.dataset);
   keep_layout(config, position_ ? &*position_ : nullptr);
-  check_cut(*make_network(config.net).chain, config.execution,
-            parse_devices(config.execution.device).size());
   if (position_) keep_finished_optimizers(config, given_, *position_);
   if (position_) changes_ = check_resume(run(), *position_, config);
 }
@@ -218,6 +220,16 @@ void Opening::split_cases_and_check_state() {
   folder_.state->check(position_->before.net, stage.optimizer);
 }
 
+// Before the first batch, since sizes are known; a run that goes on keeps what it had.
+void Opening::decide_plan() {
+  if (is_finished()) return;
+  std::error_code error;
+  const bool has_own = position_ && fs::exists(run() / kPlanFile, error);
+  folder_.plan = resolve_curriculum(
+      folder_.config, folder_.dataset, folder_.split,
+      {.given = request_.plan, .earlier = has_own ? run() / kPlanFile : fs::path()});
+}
+
 // A splits_final.json that has changed would have the network trained on what it is judged by.
 void Opening::check_split() const {
   std::error_code error;
@@ -242,6 +254,7 @@ void Opening::write() {
   write_file(run() / kSplitFile, dump_json(to_json(folder_.split, folder_.dataset)) + "\n");
   if (!folder_.split.folds.is_null())
     write_file(run() / kFoldsFile, dump_json(folder_.split.folds) + "\n");
+  if (!folder_.plan.empty()) write_file(run() / kPlanFile, dump_json(to_json(folder_.plan)) + "\n");
   if (!position_) save_config(folder_);
   if (is_finished())
     folder_.notes = {"nothing is left to train in " + run().string() +
@@ -291,6 +304,7 @@ RunFolder open_run_folder(const TrainRequest& request) {
     throw;
   }
   opening.split_cases_and_check_state();
+  opening.decide_plan();
   opening.write();
   return folder;
 }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "lamp/cases/case_store.h"
+#include "lamp/execution/resolved_execution.h"
 #include "lamp/training/case_split.h"
 #include "lamp/training/run_lock.h"
 #include "lamp/training/run_state.h"
@@ -24,16 +25,17 @@ struct RunFolder {
   TrainConfig config;  // net.in_channels and net.classes follow from the data set
   Dataset dataset;     // held-out cases are among its training cases, as `split` says
   CaseSplit split;
-  std::unique_ptr<SavedState> state;  // to go on from; none at the start of a run
-  std::unique_ptr<RunLock> lock;      // nobody else's for as long as this lives
-  std::vector<std::string> notes;     // to be said once the run's log is open
+  std::vector<ResolvedExecution> plan;  // of each stage of the curriculum; none if all is done
+  std::unique_ptr<SavedState> state;    // to go on from; none at the start of a run
+  std::unique_ptr<RunLock> lock;        // nobody else's for as long as this lives
+  std::vector<std::string> notes;       // to be said once the run's log is open
 };
 
 // Reads configuration and data set and refuses what cannot work, leaving the folder as it was: a
 // folder that is no run, one that another process trains in, a run that is there without resume, a
 // resume on other data or with settings that a run keeps, a damaged state, faults of the data. Then
-// writes run.json, data_fingerprint.json, split.json and, of a new run, config.json. A resumed
-// run's config.json is written by save_config, once it is true.
+// writes run.json, plan.json, data_fingerprint.json, split.json and, of a new run, config.json. A
+// resumed run's config.json is written by save_config, once it is true.
 RunFolder open_run_folder(const TrainRequest& request);
 
 // config.json, if it would say anything new: to be called before a state is saved that was reached

@@ -95,13 +95,6 @@ std::map<std::string, torch::Tensor> state_of(const Network& network) {
 
 }  // namespace
 
-NamedParameters named_parameters(const Network& network) {
-  NamedParameters parameters;
-  for (const auto& item : network.chain->named_parameters())
-    parameters.emplace_back(item.key(), item.value());
-  return parameters;
-}
-
 std::filesystem::path state_file(const std::filesystem::path& run) {
   return run / "state" / "state.safetensors";
 }

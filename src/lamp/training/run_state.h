@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "lamp/execution/optimizer.h"
 #include "lamp/nets/network.h"
-#include "lamp/training/optimizer.h"
 #include "lamp/training/train_config.h"
 
 namespace lamp {
@@ -63,7 +63,5 @@ class SavedState {
   std::map<std::string, torch::Tensor> optimizer_;
   torch::Tensor random_;
 };
-
-NamedParameters named_parameters(const Network& network);
 
 }  // namespace lamp

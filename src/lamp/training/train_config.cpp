@@ -14,15 +14,6 @@ namespace {
 constexpr int kMostLoaderThreads = 1024;
 constexpr std::int64_t kMostCounted = 1'000'000'000;  // products of two stay whole numbers
 
-template <typename T>
-T positive(ObjectReader& reader, const std::string& key, T fallback, bool zero_allowed = false) {
-  const T value = reader.get<T>(key, fallback);
-  if (!(value > 0) && !(zero_allowed && value == 0))
-    throw_wrong_type(reader.where(key), reader.at(key),
-                     zero_allowed ? "zero or more" : "more than zero");
-  return value;
-}
-
 std::optional<std::array<std::int64_t, 3>> parse_patch(ObjectReader& reader) {
   const Json& patch = reader.at("patch");
   if (patch.is_null() || patch == "whole" || patch == "auto") return std::nullopt;
@@ -112,25 +103,6 @@ LoaderConfig parse_loader(const Json& json) {
 }
 
 }  // namespace
-
-OptimizerConfig parse_optimizer_config(const Json& json, const std::string& where) {
-  ObjectReader reader(json, where);
-  OptimizerConfig config;
-  config.name = reader.choice("name", config.name, {"rmsprop", "sgd", "adamw"});
-  config.lr = positive(reader, "lr", config.lr);
-  config.momentum = positive(reader, "momentum", config.name == "sgd" ? 0.9 : 0.0, true);
-  config.weight_decay = positive(reader, "weight_decay", config.name == "adamw" ? 0.01 : 0.0, true);
-  config.schedule = reader.choice("schedule", config.schedule, {"constant", "cosine"});
-  config.clip_norm = positive(reader, "clip_norm", config.clip_norm, true);
-  reader.finish();
-  return config;
-}
-
-Json to_json(const OptimizerConfig& config) {
-  return {{"name", config.name},         {"lr", config.lr},
-          {"momentum", config.momentum}, {"weight_decay", config.weight_decay},
-          {"schedule", config.schedule}, {"clip_norm", config.clip_norm}};
-}
 
 std::string StageConfig::describe() const {
   std::string text = is_auto_patch && !patch ? "the largest patch that fits" : "whole volumes";

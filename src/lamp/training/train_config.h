@@ -11,20 +11,12 @@
 #include "lamp/augment/augment_config.h"
 #include "lamp/base/json.h"
 #include "lamp/cases/preprocess.h"
+#include "lamp/execution/execution_config.h"
+#include "lamp/execution/optimizer.h"
 #include "lamp/nets/network.h"
 #include "lamp/objective/losses.h"
-#include "lamp/training/execution.h"
 
 namespace lamp {
-
-struct OptimizerConfig {
-  std::string name = "rmsprop";  // rmsprop | sgd | adamw
-  double lr = 1e-3;
-  double momentum = 0;  // sgd's default is 0.9, the paper's fine-tuning setting
-  double weight_decay = 0;
-  std::string schedule = "constant";  // constant | cosine: to zero over each stage
-  double clip_norm = 0;               // gradients are scaled down to this L2 norm; 0 = never
-};
 
 // One stage of the curriculum (the paper's section 3): small patches in large batches first, whole
 // volumes last.
@@ -70,10 +62,6 @@ struct TrainConfig {
       60;  // "checkpoint": {"every_seconds"}: the most work that a kill -9 can cost
   std::uint64_t seed = 0;
 };
-
-// The "optimizer" object, with its name's defaults. Throws UsageError.
-OptimizerConfig parse_optimizer_config(const Json& json, const std::string& where = "optimizer");
-Json to_json(const OptimizerConfig& config);
 
 // Throws UsageError for unknown keys (naming the nearest), wrong types and values that cannot work.
 TrainConfig parse_train_config(const Json& json);

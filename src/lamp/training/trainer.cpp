@@ -3,31 +3,24 @@
 
 #include <torch/torch.h>
 
-#include <cmath>
 #include <memory>
 #include <new>
 #include <utility>
 
-#include "lamp/base/device.h"
 #include "lamp/base/errors.h"
-#include "lamp/base/files.h"
 #include "lamp/base/interrupt.h"
 #include "lamp/base/log.h"
 #include "lamp/base/out_of_memory.h"
 #include "lamp/base/progress.h"
 #include "lamp/base/stopwatch.h"
 #include "lamp/base/text.h"
+#include "lamp/execution/training_step.h"
 #include "lamp/nets/model_file.h"
 #include "lamp/nets/net_factory.h"
-#include "lamp/nets/precision.h"
-#include "lamp/pipeline/microbatch.h"
 #include "lamp/training/batch_plan.h"
 #include "lamp/training/batch_source.h"
 #include "lamp/training/best_model.h"
 #include "lamp/training/data_survey.h"
-#include "lamp/training/execution.h"
-#include "lamp/training/loss_scaler.h"
-#include "lamp/training/numeric_guard.h"
 #include "lamp/training/run_folder.h"
 #include "lamp/training/run_log.h"
 #include "lamp/training/run_state.h"
@@ -47,17 +40,14 @@ class Trainer {
   [[noreturn]] void refuse_size() const;
   bool go_to_open_stage();
   void run_stage();
-  void start_optimizer(bool inside_stage);
+  void start_step(bool inside_stage);
   void run_epochs(const BatchPlan& plan, Prefetcher<Batch>& batches);
   // One optimizer step; returns the loss.
   double step(const Batch& batch);
-  StepResult run_pipeline(const Batch& batch);
   // A number of its own for each step of the run: it keys dropout masks.
   std::int64_t step_key() const {
     return cursor_.epochs_done * (std::int64_t{1} << 32) + cursor_.step;
   }
-  void start_pipeline(const torch::Tensor& prepared, std::int64_t microbatches);
-  torch::Tensor predict_whole(const torch::Tensor& image);
   void end_epoch(const BatchPlan& plan);
   void validate_into(EpochRow& row);
   void save(bool weights);
@@ -69,17 +59,14 @@ class Trainer {
   }
 
   RunFolder folder_;
-  std::vector<c10::Device> devices_;  // one a pipeline stage
-  const CaseSplit& split_;            // folder_'s
+  const CaseSplit& split_;  // folder_'s
   CaseStore store_;
   Json intensities_;  // of the training cases
   Network network_;
-  NamedParameters parameters_;
-  std::unique_ptr<Pipeline> pipeline_;  // from the first batch on
-  Precision precision_;
+  torch::Tensor class_weights_;  // [C]
   LossScaler scaler_;
-  std::unique_ptr<Loss> loss_;
-  std::unique_ptr<torch::optim::Optimizer> optimizer_;
+  std::unique_ptr<Loss> loss_;          // on the last device of the stage's plan
+  std::unique_ptr<TrainingStep> step_;  // of a stage of the curriculum
   Cursor cursor_;
   std::unique_ptr<RunLog> log_;
   std::unique_ptr<BestModel> best_;
@@ -91,12 +78,10 @@ class Trainer {
 
 Trainer::Trainer(RunFolder folder)
     : folder_(std::move(folder)),
-      devices_(parse_devices(config().execution.device)),
       split_(folder_.split),
       store_(folder_.dataset, config().data, store_options(config().loader)),
       network_(make_network(config().net)),
-      precision_(parse_precision(config().execution.precision, devices_.front().type())),
-      scaler_(precision_ == Precision::kFp16) {
+      scaler_(config().execution.precision == "fp16") {
   intensities_ = survey_training_data(folder_.path, store_, split_.training, config());
   network_.initialise(config().seed);
   torch::manual_seed(
@@ -105,12 +90,7 @@ Trainer::Trainer(RunFolder folder)
     folder_.state->restore(network_);
     cursor_ = folder_.state->cursor();
   }
-  network_.chain->to(devices_.front());
-  if (training_layout(config().execution, config().net) == Layout::kChannelsLast)
-    network_.use_channels_last();
-  parameters_ = named_parameters(network_);
-  loss_ = make_loss(config().loss,
-                    class_weights(config(), store_, split_.training).to(devices_.back()));
+  class_weights_ = class_weights(config(), store_, split_.training);
   log_ = std::make_unique<RunLog>(folder_.path / "metrics.csv", folder_.dataset.labels,
                                   cursor_.epochs_done);
   best_ = std::make_unique<BestModel>(folder_.path, cursor_.best_dice, cursor_.epochs_done);
@@ -135,8 +115,8 @@ std::string Trainer::place() const {
 
 TrainSummary Trainer::run() {
   log_info("training on " +
-           (devices_.size() == 1 ? devices_.front().str() : config().execution.device) + ": " +
-           std::to_string(split_.training.size()) + " cases, " +
+           (folder_.plan.empty() ? config().execution.device : folder_.plan.front().device()) +
+           ": " + std::to_string(split_.training.size()) + " cases, " +
            std::to_string(split_.validation.size()) + " held out for validation");
   if (!split_.validation.empty())
     log_info("held out (" + split_.origin + "): " + held_out_text(split_, folder_.dataset));
@@ -181,9 +161,7 @@ void Trainer::run_stage() {
                        split_.training, Augmenter(config().augment, folder_.dataset.labels));
   const std::int64_t steps = stage().epochs * plan.steps_per_epoch();
   const std::int64_t done = cursor_.epoch * plan.steps_per_epoch() + cursor_.step;
-  pipeline_.reset();  // larger patches may need another cut and more recomputation
-  network_.chain->to(devices_.front());
-  start_optimizer(done > 0);
+  start_step(done > 0);
   log_info("stage " + std::to_string(cursor_.stage + 1) + " of " +
            std::to_string(config().curriculum.size()) + ": " + stage().describe() + ", " +
            std::to_string(stage().epochs) + " epochs" +
@@ -196,18 +174,24 @@ void Trainer::run_stage() {
   progress_.reset();
 }
 
-// The same optimizer keeps what it remembers from one stage to the next: RMSProp's first steps
-// without a history are ten times too long.
-void Trainer::start_optimizer(bool inside_stage) {
+// Cut as the stage's plan says: larger patches may need another cut and more recomputation. The
+// same optimizer keeps what it remembers from one stage to the next: RMSProp's first steps without
+// a history are ten times too long.
+void Trainer::start_step(bool inside_stage) {
   const auto& stages = config().curriculum;
   const bool same =
       cursor_.stage > 0 &&
       stages[static_cast<std::size_t>(cursor_.stage - 1)].optimizer.name == stage().optimizer.name;
-  const auto before = optimizer_ && same ? optimizer_state(*optimizer_, parameters_)
-                                         : std::map<std::string, torch::Tensor>();
-  optimizer_ = make_optimizer(stage().optimizer, parameters_);
-  restore_optimizer(*optimizer_, parameters_, before);
-  if (folder_.state && (inside_stage || same)) folder_.state->restore(*optimizer_, parameters_);
+  const auto before = step_ && same ? optimizer_state(step_->optimizer(), step_->parameters())
+                                    : std::map<std::string, torch::Tensor>();
+  step_.reset();
+  const ResolvedExecution& plan = folder_.plan.at(static_cast<std::size_t>(cursor_.stage));
+  loss_ = make_loss(config().loss, class_weights_.to(plan.torch_devices().back()));
+  step_ = std::make_unique<TrainingStep>(network_, *loss_, plan, stage().optimizer, scaler_,
+                                         config().seed);
+  restore_optimizer(step_->optimizer(), step_->parameters(), before);
+  if (folder_.state && (inside_stage || same))
+    folder_.state->restore(step_->optimizer(), step_->parameters());
   folder_.state.reset();  // only the first stage goes on from it
 }
 
@@ -215,8 +199,8 @@ void Trainer::run_epochs(const BatchPlan& plan, Prefetcher<Batch>& batches) {
   epoch_start_ = {};
   while (auto batch = batches.next()) {
     const std::int64_t at = cursor_.epoch * plan.steps_per_epoch() + cursor_.step;
-    set_learning_rate(
-        *optimizer_, learning_rate(stage().optimizer, at, stage().epochs * plan.steps_per_epoch()));
+    set_learning_rate(step_->optimizer(), learning_rate(stage().optimizer, at,
+                                                        stage().epochs * plan.steps_per_epoch()));
     last_loss_ = step(*batch);
     cursor_.loss_sum += last_loss_;
     ++cursor_.step;
@@ -226,75 +210,19 @@ void Trainer::run_epochs(const BatchPlan& plan, Prefetcher<Batch>& batches) {
   }
 }
 
-// Cut once a stage, by its first batch: how it is cut changes no result.
-void Trainer::start_pipeline(const torch::Tensor& prepared, std::int64_t microbatches) {
-  const torch::Tensor sample =
-      prepared.narrow(0, 0, split_batch(prepared.size(0), microbatches).front().count);
-  pipeline_ = make_pipeline(network_, config().execution,
-                            {.devices = devices_,
-                             .sample = sample,
-                             .microbatches = microbatches,
-                             .optimizer_factor = optimizer_state_factor(stage().optimizer)},
-                            config().seed);
-  Json plan = describe(*pipeline_, config().execution);
-  plan["curriculum_stage"] = cursor_.stage + 1;
-  plan["microbatches"] = microbatches;
-  plan["microbatch"] = sample.sizes().vec();  // N, C, D, H, W of the largest
-  write_file(folder_.path / "plan.json", dump_json(plan) + "\n");
-}
-
-torch::Tensor Trainer::predict_whole(const torch::Tensor& image) {
-  const torch::Tensor input = network_.prepare(image.to(devices_.front()));
-  return network_.crop(pipeline_->predict({input})[0], image);
-}
-
-StepResult Trainer::run_pipeline(const Batch& batch) {
-  const torch::Tensor image = batch.image.to(devices_.front());
-  const torch::Tensor prepared = network_.prepare(image);
-  const std::int64_t microbatches = choose_microbatches(config().execution, network_, prepared,
-                                                        devices_, loss_->sum_over_samples());
-  if (!pipeline_) start_pipeline(prepared, microbatches);
-  const torch::Tensor flags =
-      annotation_flags(batch.annotated, static_cast<int>(config().net.classes)).to(devices_.back());
-  const torch::Tensor labels = batch.label.to(devices_.back());
-  const LossFunction loss = [&](const torch::Tensor& output, const MicroBatch& part) {
-    return (*loss_)(network_.crop(output, image), labels.narrow(0, part.first, part.count),
-                    flags.narrow(0, part.first, part.count));
-  };
-  const PrecisionScope scope(precision_, devices_.front());
-  return pipeline_->step(prepared, loss,
-                         {.step = step_key(),
-                          .gradient_scale = scaler_.scale(),
-                          .microbatches = static_cast<int>(microbatches)});
-}
-
 double Trainer::step(const Batch& batch) {
-  network_.chain->train();
-  optimizer_->zero_grad(/*set_to_none=*/true);
-  const double value = run_pipeline(batch).loss;
-  const std::string advice =
-      "; the last saved state is untouched: lower the learning rate of what is left and go on with "
-      "--resume --set optimizer.lr=" +
-      shortest(stage().optimizer.lr / 10);
-  if (!std::isfinite(value)) {
-    throw Error("training stopped: the loss is " + shortest(value) + " at " + place() +
-                ", first in " + first_non_finite_layer(network_, batch.image) + advice);
+  const StepBatch given{
+      .image = batch.image,
+      .label = batch.label,
+      .flags = annotation_flags(batch.annotated, static_cast<int>(config().net.classes))};
+  try {
+    return step_->run(given, step_key()).loss;
+  } catch (const NotFinite& fault) {
+    throw Error("training stopped at " + place() + ": " + fault.what() +
+                "; the last saved state is untouched: lower the learning rate of what is left and "
+                "go on with --resume --set optimizer.lr=" +
+                shortest(stage().optimizer.lr / 10));
   }
-  const double scale = scaler_.scale();
-  double norm = gradient_norm(parameters_);
-  if (!scaler_.unscale(parameters_, norm)) {
-    if (precision_ == Precision::kFp16 && !scaler_.exhausted())
-      return value;  // an overflow of the scaled gradients
-    throw Error("training stopped: a gradient is not finite at " + place() + ", first in " +
-                first_non_finite_gradient(parameters_) + advice);
-  }
-  norm /= scale;
-  if (const double limit = stage().optimizer.clip_norm; limit > 0 && norm > limit) {
-    for (auto& [name, parameter] : parameters_)
-      if (parameter.grad().defined()) parameter.mutable_grad().mul_(limit / norm);
-  }
-  optimizer_->step();
-  return value;
 }
 
 void Trainer::end_epoch(const BatchPlan& plan) {
@@ -302,7 +230,7 @@ void Trainer::end_epoch(const BatchPlan& plan) {
                .stage = cursor_.stage + 1,
                .loss = cursor_.loss_sum / static_cast<double>(plan.steps_per_epoch()),
                .learning_rate = static_cast<torch::optim::OptimizerOptions&>(
-                                    optimizer_->param_groups()[0].options())
+                                    step_->optimizer().param_groups()[0].options())
                                     .get_lr()};
   const bool last = cursor_.epoch + 1 == stage().epochs;
   if (!split_.validation.empty() && (last || row.epoch % config().validation.every_epochs == 0))
@@ -322,7 +250,7 @@ void Trainer::end_epoch(const BatchPlan& plan) {
 void Trainer::validate_into(EpochRow& row) {
   const Validation validation =
       validate(network_, store_, split_.validation,
-               [this](const torch::Tensor& image) { return predict_whole(image); });
+               [this](const torch::Tensor& image) { return step_->predict(image); });
   row.dice = validation.dice;
   row.dice_mean = validation.dice_mean();
   progress_->clear();
@@ -339,7 +267,7 @@ void Trainer::save(bool weights) {
     best_->keep_latest(model(), cursor_.epochs_done);
     cursor_.best_dice = best_->dice();
   }
-  save_state(folder_.path, network_, *optimizer_, cursor_);
+  save_state(folder_.path, network_, step_->optimizer(), cursor_);
   last_save_ = {};
 }
 

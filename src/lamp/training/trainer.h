@@ -16,12 +16,13 @@ struct TrainRequest {
   std::optional<Json> config;         // none = the run's own, where there is one
   std::vector<std::string> settings;  // "optimizer.lr=1e-4": on top of the configuration
   std::filesystem::path run;          // the run folder (contract: "Run folder RUN")
+  std::filesystem::path plan;         // of `lamp plan -o`, to be run as it is; may be empty
   bool resume = false;
 };
 
 struct TrainSummary {
   std::int64_t epochs = 0;
-  double loss = 0;        // of the last epoch
+  double loss = 0;        // of the last step
   double best_dice = -1;  // -1 = never validated
   std::filesystem::path best;
 };

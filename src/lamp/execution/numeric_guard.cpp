@@ -1,5 +1,5 @@
 // One reduction a step in the normal case; the search runs only after a failure.
-#include "lamp/training/numeric_guard.h"
+#include "lamp/execution/numeric_guard.h"
 
 #include <torch/torch.h>
 

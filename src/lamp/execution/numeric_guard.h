@@ -5,8 +5,8 @@
 
 #include <string>
 
+#include "lamp/execution/optimizer.h"
 #include "lamp/nets/network.h"
-#include "lamp/training/optimizer.h"
 
 namespace lamp {
 

@@ -11,11 +11,28 @@
 #include <utility>
 #include <vector>
 
-#include "lamp/training/train_config.h"
+#include "lamp/base/json.h"
+#include "lamp/nets/network.h"
 
 namespace lamp {
 
+struct OptimizerConfig {
+  std::string name = "rmsprop";  // rmsprop | sgd | adamw
+  double lr = 1e-3;
+  double momentum = 0;  // sgd's default is 0.9, the paper's fine-tuning setting
+  double weight_decay = 0;
+  std::string schedule = "constant";  // constant | cosine: to zero over each stage
+  double clip_norm = 0;               // gradients are scaled down to this L2 norm; 0 = never
+};
+
+// The "optimizer" object, with its name's defaults. Throws UsageError.
+OptimizerConfig parse_optimizer_config(const Json& json, const std::string& where = "optimizer");
+Json to_json(const OptimizerConfig& config);
+
 using NamedParameters = std::vector<std::pair<std::string, torch::Tensor>>;
+
+// In the chain's order, by their PyTorch names.
+NamedParameters named_parameters(const Network& network);
 
 std::unique_ptr<torch::optim::Optimizer> make_optimizer(const OptimizerConfig& config,
                                                         const NamedParameters& parameters);

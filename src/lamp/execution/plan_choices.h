@@ -1,5 +1,5 @@
-// The parts of a plan that change what a network computes and so are left to the user unless asked
-// for: the precision, and the size of the input.
+// A plan with every part decided: precision and layout, which change what a network computes, the
+// size of the input where it is asked for, and then how it is cut and run.
 #pragma once
 
 #include <c10/core/Device.h>
@@ -8,22 +8,25 @@
 #include <cstdint>
 #include <functional>
 
-#include "lamp/training/plan_run.h"
+#include "lamp/execution/plan_request.h"
 
 namespace lamp {
 
 struct NetworkPlan {
-  PlanOptions options;  // with the input and the precision that were chosen
+  PlanOptions options;  // with the input, the precision and the layout that were chosen
   Plan plan;            // its reasons name them
+  ResolvedExecution execution;
 };
 
-// plan_network() for what the options leave open:
-//  - execution.precision "auto": fp32 or bf16, as measured, where the device multiplies bf16
-//  itself;
-//    fp32 unless bf16 is faster by more than noise or alone fits.
+// plan_network() for what the options leave open, and before it
+//  - precision "auto": bf16 where the device multiplies it itself, else fp32;
+//  - layout "auto": the measured one (layout_choice.h), the usual one where costs come from shapes;
 //  - largest_input: the largest that fits.
 // Throws UsageError for options that contradict each other.
-NetworkPlan choose_plan(const PlanOptions& wish);
+NetworkPlan choose_plan(const PlanOptions& wish, Seconds seconds = Seconds::kMeasured);
+
+// The fields of both: what lamp plan prints and a run reads.
+Json to_json(const NetworkPlan& chosen);
 
 // Of a device's memory, what a training step may take by shapes alone. The rest is for kernels'
 // workspaces, which shapes do not know, and on the host for the prepared cases, which take up to a

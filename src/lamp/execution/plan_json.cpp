@@ -1,7 +1,7 @@
 // A plan for programs to read.
 #include <algorithm>
 
-#include "lamp/training/plan_run.h"
+#include "lamp/execution/plan_choices.h"
 
 namespace lamp {
 namespace {
@@ -77,6 +77,13 @@ Json to_json(const Plan& plan) {
           {"utilisation", plan.simulation.utilisation},
           {"fits", plan.fits},
           {"reasons", plan.reasons}};
+}
+
+// The plan's own words where both have one: stages with their seconds and bytes.
+Json to_json(const NetworkPlan& chosen) {
+  Json json = to_json(chosen.execution);
+  json.update(to_json(chosen.plan));
+  return json;
 }
 
 }  // namespace lamp

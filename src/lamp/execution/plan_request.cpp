@@ -1,5 +1,5 @@
 // From options to a request, from a plan to settings.
-#include "lamp/training/plan_run.h"
+#include "lamp/execution/plan_request.h"
 
 #include <ATen/Parallel.h>
 
@@ -12,10 +12,11 @@
 #include "lamp/base/interrupt.h"
 #include "lamp/base/log.h"
 #include "lamp/base/text.h"
+#include "lamp/execution/optimizer.h"
+#include "lamp/execution/plan_costs.h"
 #include "lamp/inference/memory_estimate.h"
 #include "lamp/nets/net_factory.h"
-#include "lamp/training/optimizer.h"
-#include "lamp/training/plan_costs.h"
+#include "lamp/planner/microbatch_choice.h"
 
 namespace lamp {
 namespace {
@@ -34,8 +35,22 @@ std::vector<PlanDevice> devices_of(const PlanOptions& options) {
     devices.push_back(
         {device.str(),
          options.device_memory_bytes ? *options.device_memory_bytes : available_bytes(device),
-         device.is_cpu() ? at::get_num_threads() : 1});
+         device.is_cpu() ? at::get_num_threads() : 1});  // stages side by side
   return devices;
+}
+
+// As the user asks, as far as the batch bears it.
+int given_microbatches(const PlanOptions& options, std::int64_t stride) {
+  const std::int64_t wanted = options.execution.microbatches;
+  const std::int64_t most =
+      options.loss_is_sum ? most_microbatches(options.batch, options.input, stride) : 1;
+  if (wanted > most)
+    log_warning_once("execution.microbatches: " + std::to_string(wanted) + " are too many for " +
+                     (options.loss_is_sum
+                          ? "batches of " + std::to_string(options.batch) + " and batch norm"
+                          : "a loss that needs the whole batch") +
+                     ": using " + std::to_string(most));
+  return static_cast<int>(std::min<std::int64_t>({wanted, most, std::numeric_limits<int>::max()}));
 }
 
 // Inputs that would need less, the largest first.
@@ -110,11 +125,17 @@ PlanRequest request_of(const PlanOptions& options, const std::shared_ptr<Network
   request.loss_is_sum = options.loss_is_sum;
   if (execution.schedule != "auto") request.schedule = parse_schedule_kind(execution.schedule);
   if (execution.microbatches > 0)
-    request.microbatches = static_cast<int>(
-        std::min<std::int64_t>(execution.microbatches, std::numeric_limits<int>::max()));
-  if (execution.recompute == "stages")
-    throw UsageError("plan: --recompute takes auto or one rule for all stages");
-  if (execution.recompute != "auto") request.recompute = parse_recompute_rule(execution.recompute);
+    request.microbatches = given_microbatches(options, network.stride_multiple);
+  if (execution.recompute == "stages") {
+    if (execution.partition != "counts" ||
+        execution.recompute_stages.size() != execution.partition_counts.size())
+      throw UsageError(
+          "execution.recompute: a rule for each stage needs a cut into as many stages: set "
+          "execution.partition to the numbers of layers, or recompute to one rule or auto");
+    request.recompute_stages = execution.recompute_stages;
+  } else if (execution.recompute != "auto") {
+    request.recompute = parse_recompute_rule(execution.recompute);
+  }
   request.can_add_devices = !on_host || options.absent_devices;
   if (execution.partition == "counts")
     request.partition = partition_by_counts(execution.partition_counts, network.chain->size());
@@ -136,43 +157,57 @@ std::shared_ptr<SearchClock> search_clock() {
   });
 }
 
+// One stage runs as it does, whatever it takes; so does a step of which all is given.
+bool hangs_on_seconds(const PlanRequest& request) {
+  if (request.devices.size() == 1) return false;
+  const bool rules = request.recompute || !request.recompute_stages.empty();
+  return !(request.partition && request.schedule && rules);
+}
+
 }  // namespace
 
-Plan plan_network(const PlanOptions& options) {
+std::int64_t most_microbatches(std::int64_t samples, const std::array<std::int64_t, 3>& input,
+                               std::int64_t stride) {
+  const bool one_value =
+      std::all_of(input.begin(), input.end(), [&](std::int64_t side) { return side <= stride; });
+  return one_value ? std::max<std::int64_t>(samples / 2, 1) : samples;
+}
+
+Plan plan_network(const PlanOptions& options, Seconds seconds) {
   const auto shapes = shapes_of(options);
   check_plan_options(options, shapes->stride_multiple);
   PlanRequest request = request_of(options, shapes);
-  request.update_s_per_byte = update_s_per_byte(options);
   request.clock = search_clock();
-  return make_plan(request, options.absent_devices ? shape_costs_of(options, shapes)
-                                                   : measured_costs_of(options));
+  const CostProvider by_shapes = shape_costs_of(options, shapes);
+  const bool measured = !options.absent_devices && options.execution.costs == "measured" &&
+                        (seconds == Seconds::kMeasured || hangs_on_seconds(request));
+  const CostProvider costs = measured ? measured_costs_of(options) : by_shapes;
+  request.update_s_per_byte = update_s_per_byte(options, measured);
+  request.seconds_are_measured = measured || options.absent_devices;
+  if (options.absent_devices || request.microbatches) return make_plan(request, costs);
+  request.microbatches = steady_microbatches(request, by_shapes);
+  request.microbatches_are_steady = true;
+  Plan plan = make_plan(request, costs);
+  if (plan.fits) return plan;
+  request.microbatches.reset();  // more of them may fit
+  request.microbatches_are_steady = false;
+  return make_plan(request, costs);
 }
 
-ExecutionConfig resolved(ExecutionConfig execution, const Plan& plan) {
-  execution.partition = "counts";
-  execution.partition_counts.clear();
-  for (const StageRange& range : plan.balance.partition)
-    execution.partition_counts.push_back(static_cast<std::int64_t>(range.last - range.first));
-  execution.microbatches = plan.setup.microbatches;
-  execution.schedule = to_string(plan.setup.schedule);
-  execution.recompute = "stages";
-  execution.recompute_stages = plan.balance.recompute;
-  execution.device.clear();
-  for (const PlanDevice& device : plan.setup.devices)
-    execution.device += (execution.device.empty() ? "" : ",") + device.name;
-  return execution;
-}
-
-MeasuredStep measure_plan(const PlanOptions& options, const Plan& plan, int rounds) {
-  if (options.absent_devices)
-    throw UsageError("--measure: these devices are not here; leave it out, or plan for --device");
-  return measure_step({.net = options.net,
-                       .input = options.input,
-                       .batch = options.batch,
-                       .optimizer = options.optimizer,
-                       .execution = resolved(options.execution, plan),
-                       .rounds = rounds,
-                       .seed = options.seed});
+ResolvedExecution resolved(const PlanOptions& options, const Plan& plan) {
+  ResolvedExecution result{.net = options.net,
+                           .input = options.input,
+                           .batch = options.batch,
+                           .partition = plan.balance.partition,
+                           .precision = options.execution.precision,
+                           .layout = options.execution.layout,
+                           .schedule = plan.setup.schedule,
+                           .microbatches = plan.setup.microbatches,
+                           .recompute = plan.balance.recompute,
+                           .threads = at::get_num_threads(),
+                           .reasons = plan.reasons};
+  for (const PlanDevice& device : plan.setup.devices) result.devices.push_back(device.name);
+  return result;
 }
 
 }  // namespace lamp

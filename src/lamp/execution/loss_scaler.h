@@ -3,7 +3,7 @@
 // (Micikevicius et al. 2018).
 #pragma once
 
-#include "lamp/training/optimizer.h"
+#include "lamp/execution/optimizer.h"
 
 namespace lamp {
 

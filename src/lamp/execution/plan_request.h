@@ -1,5 +1,5 @@
-// `lamp plan`, and what "auto" in a configuration means: a network, an input and devices turned
-// into numbers, a plan made of them, and the plan turned into the settings of a run.
+// What "auto" in a configuration means: a network, an input and devices turned into numbers, a plan
+// made of them, and the plan turned into what a run obeys. Every command decides here.
 #pragma once
 
 #include <array>
@@ -9,11 +9,11 @@
 #include <string>
 
 #include "lamp/base/json.h"
+#include "lamp/execution/execution_config.h"
+#include "lamp/execution/optimizer.h"
+#include "lamp/execution/resolved_execution.h"
 #include "lamp/nets/network.h"
 #include "lamp/planner/plan.h"
-#include "lamp/training/bench.h"
-#include "lamp/training/execution.h"
-#include "lamp/training/train_config.h"
 
 namespace lamp {
 
@@ -34,6 +34,10 @@ struct PlanOptions {
   std::optional<double> flops_per_s;                // of absent devices
   std::optional<double> bytes_per_s;                // between devices
   std::uint64_t seed = 0;
+
+  PlannedWork work() const {
+    return {.net = net, .input = input, .batch = batch, .execution = execution};
+  }
 };
 
 // Throws UsageError for an input that is smaller than the network's stride and for options that
@@ -44,15 +48,22 @@ void check_plan_options(const PlanOptions& options, std::int64_t stride);
 // shapes_of().
 PlanRequest request_of(const PlanOptions& options, const std::shared_ptr<Network>& shapes);
 
-// Measures the network's layers on the first device, or works them out for absent ones; then
-// make_plan(). Throws UsageError for options that contradict each other.
-Plan plan_network(const PlanOptions& options);
+// Whose seconds a plan tells: always measured ones, for people who want to know how long it takes;
+// or measured only where the decision hangs on them, for a run that is to begin.
+enum class Seconds { kMeasured, kWhereTheyDecide };
 
-// The configuration with everything that was "auto" as the plan has it.
-ExecutionConfig resolved(ExecutionConfig execution, const Plan& plan);
+// The micro-batches first, from shapes (microbatch_choice.h), since bits depend on their number;
+// then make_plan() with the layers measured on the first device, or worked out from shapes. Throws
+// UsageError for options that contradict each other.
+Plan plan_network(const PlanOptions& options, Seconds seconds = Seconds::kMeasured);
 
-// The plan's measured counterpart.
-MeasuredStep measure_plan(const PlanOptions& options, const Plan& plan, int rounds);
+// What a run of the plan obeys. options.execution's precision and layout must be decided.
+ResolvedExecution resolved(const PlanOptions& options, const Plan& plan);
+
+// Micro-batches of a prepared batch that may be smaller than the plan's: at most one for each
+// sample, and none that would leave batch norm a single value.
+std::int64_t most_microbatches(std::int64_t samples, const std::array<std::int64_t, 3>& input,
+                               std::int64_t stride);
 
 // The contract's fields.
 Json to_json(const Plan& plan);

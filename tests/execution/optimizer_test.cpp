@@ -1,4 +1,4 @@
-#include "lamp/training/optimizer.h"
+#include "lamp/execution/optimizer.h"
 
 #include <gtest/gtest.h>
 #include <torch/torch.h>

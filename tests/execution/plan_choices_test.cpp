@@ -1,5 +1,5 @@
 // Precision and input where they are left open, and what a memory limit means for a real run.
-#include "lamp/training/plan_choices.h"
+#include "lamp/execution/plan_choices.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -12,6 +12,7 @@
 #include "lamp/base/log.h"
 #include "lamp/base/random.h"
 #include "lamp/nets/precision.h"
+#include "lamp/training/bench.h"
 
 namespace lamp {
 namespace {
@@ -36,23 +37,18 @@ PlanOptions absent(std::int64_t memory_bytes) {
   return options;
 }
 
-TEST(PlanChoicesTest, TheFasterPrecisionIsTakenWhereBf16IsTheDevicesOwn) {
+TEST(PlanChoicesTest, PrecisionAutoIsWhatTheDeviceMultipliesItself) {
   PlanOptions options = small_unet();
   options.execution.precision = "auto";
   const NetworkPlan chosen = choose_plan(options);
   ASSERT_TRUE(chosen.plan.fits);
-  const std::string precision = chosen.options.execution.precision;
-  EXPECT_THAT(chosen.plan.reasons, Contains(HasSubstr("precision " + precision)));
-  if (!bf16_support(c10::kCPU).is_fast) {
-    EXPECT_EQ(precision, "fp32");
-  } else {
-    EXPECT_THAT(
-        chosen.plan.reasons,
-        Contains(HasSubstr(precision == "bf16" ? "fp32 would take" : "but bf16 would take")));
-  }
+  const Bf16Support support = bf16_support(c10::kCPU);
+  const std::string precision = support.is_fast ? "bf16" : "fp32";
+  EXPECT_EQ(chosen.execution.precision, precision);
+  EXPECT_THAT(chosen.plan.reasons, Contains("precision " + precision + ": " + support.why));
 }
 
-TEST(PlanChoicesTest, ComparingPrecisionsNeedsADeviceToMeasure) {
+TEST(PlanChoicesTest, PrecisionAutoNeedsADeviceToAsk) {
   PlanOptions options = absent(std::int64_t{1} << 30);
   options.execution.precision = "auto";
   EXPECT_THROW(choose_plan(options), UsageError);
@@ -114,8 +110,9 @@ TEST(PlanLimitTest, WhatFitsKeepsToItsLimitAndWhatDoesNotExceedsIt) {
     const std::int64_t limit =
         (std::int64_t{1} << 20) + static_cast<std::int64_t>(random.below(4 << 20));
     options.device_memory_bytes = limit;
-    const Plan plan = plan_network(options);
-    const std::int64_t peak = measure_plan(options, plan, 2).peak_bytes[0];
+    const NetworkPlan chosen = choose_plan(options);
+    const Plan& plan = chosen.plan;
+    const std::int64_t peak = measure_plan(chosen, 2).peak_bytes[0];
     const std::string setting = options.execution.device + " M " +
                                 std::to_string(plan.setup.microbatches) + " " +
                                 to_string(plan.setup.schedule) + " limit " + std::to_string(limit) +

@@ -1,5 +1,5 @@
 // Powers of two only, so that scaling itself never rounds.
-#include "lamp/training/loss_scaler.h"
+#include "lamp/execution/loss_scaler.h"
 
 #include <torch/torch.h>
 

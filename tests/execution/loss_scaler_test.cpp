@@ -1,4 +1,4 @@
-#include "lamp/training/loss_scaler.h"
+#include "lamp/execution/loss_scaler.h"
 
 #include <gtest/gtest.h>
 #include <torch/torch.h>

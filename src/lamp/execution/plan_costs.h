@@ -4,9 +4,9 @@
 
 #include <memory>
 
+#include "lamp/execution/plan_request.h"
 #include "lamp/nets/network.h"
 #include "lamp/planner/plan.h"
-#include "lamp/training/plan_run.h"
 
 namespace lamp {
 
@@ -20,6 +20,7 @@ std::shared_ptr<Network> shapes_of(const PlanOptions& options);
 CostProvider shape_costs_of(const PlanOptions& options, std::shared_ptr<Network> network);
 
 // The optimizer's step and the gradients' norm, for each byte of parameters.
-double update_s_per_byte(const PlanOptions& options);
+// Measured, or worked out from shapes.
+double update_s_per_byte(const PlanOptions& options, bool measured);
 
 }  // namespace lamp

@@ -1,5 +1,5 @@
 // One list of slots for each optimizer serves both saving and restoring.
-#include "lamp/training/optimizer.h"
+#include "lamp/execution/optimizer.h"
 
 #include <torch/optim.h>
 
@@ -75,6 +75,32 @@ void start_momentum(torch::optim::Optimizer& optimizer, const torch::Tensor& par
 }
 
 }  // namespace
+
+OptimizerConfig parse_optimizer_config(const Json& json, const std::string& where) {
+  ObjectReader reader(json, where);
+  OptimizerConfig config;
+  config.name = reader.choice("name", config.name, {"rmsprop", "sgd", "adamw"});
+  config.lr = positive(reader, "lr", config.lr);
+  config.momentum = positive(reader, "momentum", config.name == "sgd" ? 0.9 : 0.0, true);
+  config.weight_decay = positive(reader, "weight_decay", config.name == "adamw" ? 0.01 : 0.0, true);
+  config.schedule = reader.choice("schedule", config.schedule, {"constant", "cosine"});
+  config.clip_norm = positive(reader, "clip_norm", config.clip_norm, true);
+  reader.finish();
+  return config;
+}
+
+Json to_json(const OptimizerConfig& config) {
+  return {{"name", config.name},         {"lr", config.lr},
+          {"momentum", config.momentum}, {"weight_decay", config.weight_decay},
+          {"schedule", config.schedule}, {"clip_norm", config.clip_norm}};
+}
+
+NamedParameters named_parameters(const Network& network) {
+  NamedParameters parameters;
+  for (const auto& item : network.chain->named_parameters())
+    parameters.emplace_back(item.key(), item.value());
+  return parameters;
+}
 
 std::unique_ptr<torch::optim::Optimizer> make_optimizer(const OptimizerConfig& config,
                                                         const NamedParameters& parameters) {

@@ -1,5 +1,5 @@
 // Networks with random weights on random input: speed and memory do not depend on values.
-#include "lamp/training/plan_costs.h"
+#include "lamp/execution/plan_costs.h"
 
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Parallel.h>
@@ -19,15 +19,14 @@
 #include "lamp/base/out_of_memory.h"
 #include "lamp/base/progress.h"
 #include "lamp/base/text.h"
+#include "lamp/execution/numeric_guard.h"
+#include "lamp/execution/optimizer.h"
 #include "lamp/inference/memory_estimate.h"
 #include "lamp/nets/net_factory.h"
 #include "lamp/nets/precision.h"
 #include "lamp/objective/losses.h"
 #include "lamp/profile/measured_costs.h"
 #include "lamp/profile/shape_costs.h"
-#include "lamp/training/numeric_guard.h"
-#include "lamp/training/optimizer.h"
-#include "lamp/training/run_state.h"
 
 namespace lamp {
 namespace {
@@ -172,8 +171,8 @@ CostProvider shape_costs_of(const PlanOptions& options, std::shared_ptr<Network>
   };
 }
 
-double update_s_per_byte(const PlanOptions& options) {
-  if (options.absent_devices) return kUpdateMoves / speed_of(options).memory_bytes_per_s;
+double update_s_per_byte(const PlanOptions& options, bool measured) {
+  if (!measured) return kUpdateMoves / speed_of(options).memory_bytes_per_s;
   const c10::Device device = parse_devices(options.execution.device).front();
   const Network network = network_on(options, device);
   const NamedParameters parameters = named_parameters(network);

@@ -1,0 +1,248 @@
+// To text and back, and a comparison field by field.
+#include "lamp/execution/resolved_execution.h"
+
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
+#include "lamp/base/device.h"
+#include "lamp/base/errors.h"
+#include "lamp/base/files.h"
+#include "lamp/base/text.h"
+#include "lamp/nets/net_factory.h"
+
+namespace lamp {
+namespace {
+
+constexpr std::int64_t kMostThreads = 1 << 16;
+constexpr std::int64_t kMostSamples = 1'000'000'000;
+
+std::vector<std::int64_t> layer_counts(const Partition& partition) {
+  std::vector<std::int64_t> counts;
+  for (const StageRange& range : partition)
+    counts.push_back(static_cast<std::int64_t>(range.last - range.first));
+  return counts;
+}
+
+Json names_of(const std::vector<RecomputeRule>& rules) {
+  Json names = Json::array();
+  for (const RecomputeRule rule : rules) names.push_back(to_string(rule));
+  return names;
+}
+
+// Reads one plan; every fault is the file's.
+class PlanReader {
+ public:
+  PlanReader(const Json& json, const std::filesystem::path& file, std::string where)
+      : json_(json), file_(file), where_(std::move(where)) {
+    if (!json.is_object()) refuse("", "an object, as lamp plan -o writes it");
+  }
+
+  std::string text(const char* key) const {
+    const Json& value = at(key);
+    if (!value.is_string()) refuse(key, "a text");
+    return value.get<std::string>();
+  }
+  std::int64_t number(const Json& value, const char* key, std::int64_t most) const {
+    if (!value.is_number_integer() || value.get<std::int64_t>() < 1 ||
+        value.get<std::int64_t>() > most)
+      refuse(key, "whole numbers from 1 to " + std::to_string(most));
+    return value.get<std::int64_t>();
+  }
+  std::int64_t number(const char* key, std::int64_t most) const {
+    return number(at(key), key, most);
+  }
+  std::vector<std::int64_t> numbers(const char* key, std::int64_t most) const {
+    const Json& list = at(key);
+    if (!list.is_array() || list.empty()) refuse(key, "a list of whole numbers");
+    std::vector<std::int64_t> values;
+    for (const Json& value : list) values.push_back(number(value, key, most));
+    return values;
+  }
+  const Json& at(const char* key) const {
+    const auto found = json_.find(key);
+    if (found == json_.end()) refuse(key, "it to be there");
+    return *found;
+  }
+  [[noreturn]] void refuse(const std::string& key, const std::string& expected) const {
+    throw InputError("no usable plan", file_.string(),
+                     where_ + (key.empty() ? "found something else" : key) + ": expected " +
+                         expected + "; write it again with lamp plan -o");
+  }
+
+ private:
+  const Json& json_;
+  const std::filesystem::path& file_;
+  std::string where_;
+};
+
+std::vector<std::string> split_names(const std::string& text) {
+  std::vector<std::string> names;
+  std::size_t start = 0;
+  for (std::size_t end = 0; end != std::string::npos; start = end + 1) {
+    end = text.find(',', start);
+    names.push_back(text.substr(start, end == std::string::npos ? end : end - start));
+  }
+  return names;
+}
+
+std::string shown(const Json& value) {
+  return value.is_string() ? value.get<std::string>() : value.dump();
+}
+
+std::string difference(const std::string& field, const Json& plan, const Json& here) {
+  return plan == here ? "" : field + ": " + shown(plan) + " in the plan, " + shown(here) + " here";
+}
+
+// Whether the configuration fixes a field otherwise.
+std::string contradiction(const ResolvedExecution& plan, const ExecutionConfig& config) {
+  if (config.device != "auto") {
+    std::string names;
+    for (const c10::Device device : parse_devices(config.device))
+      names += (names.empty() ? "" : ",") + device.str();
+    if (auto text = difference("device", plan.device(), names); !text.empty()) return text;
+  }
+  const Json wish = to_json(config), decided = to_json(plan);
+  for (const char* field : {"precision", "layout", "schedule"})
+    if (wish[field] != "auto")
+      if (auto text = difference(field, decided[field], wish[field]); !text.empty()) return text;
+  if (config.microbatches > 0 && std::min(config.microbatches, plan.batch) != plan.microbatches)
+    return difference("microbatches", plan.microbatches, config.microbatches);
+  if (config.partition == "counts")
+    if (auto text = difference("partition", decided["partition"], wish["partition"]); !text.empty())
+      return text;
+  if (config.recompute == "stages")
+    return difference("recompute", decided["recompute"], wish["recompute"]);
+  if (config.recompute != "auto") {
+    const std::vector same(plan.stages(), parse_recompute_rule(config.recompute));
+    return difference("recompute", decided["recompute"], names_of(same));
+  }
+  return "";
+}
+
+}  // namespace
+
+std::string ResolvedExecution::device() const {
+  std::string text;
+  for (const std::string& name : devices) text += (text.empty() ? "" : ",") + name;
+  return text;
+}
+
+std::vector<c10::Device> ResolvedExecution::torch_devices() const {
+  return parse_devices(device());
+}
+
+std::string ResolvedExecution::describe() const {
+  std::string text = precision + ", " + layout + ", ";
+  if (stages() == 1) {
+    text += "one stage on " + devices.front();
+  } else {
+    text += std::to_string(stages()) + " stages of ";
+    const auto counts = layer_counts(partition);
+    for (std::size_t j = 0; j < counts.size(); ++j)
+      text += (j == 0 ? "" : j + 1 == counts.size() ? " and " : ", ") + std::to_string(counts[j]);
+    text += " layers on " + device() + ", " + to_string(schedule);
+  }
+  text += ", " + counted(microbatches, "micro-batch");
+  const bool computes_again = std::any_of(recompute.begin(), recompute.end(),
+                                          [](auto rule) { return rule != RecomputeRule::kNever; });
+  if (computes_again) text += ", recompute " + names_of(recompute).dump();
+  return text;
+}
+
+Json to_json(const ResolvedExecution& execution) {
+  Json stages = Json::array();
+  for (std::size_t j = 0; j < execution.stages(); ++j)
+    stages.push_back({{"device", execution.devices[j]},
+                      {"first", execution.partition[j].first},
+                      {"last", execution.partition[j].last - 1}});
+  return {{"net", to_json(execution.net)},
+          {"input", execution.input},
+          {"batch", execution.batch},
+          {"device", execution.device()},
+          {"threads", execution.threads},
+          {"precision", execution.precision},
+          {"layout", execution.layout},
+          {"partition", layer_counts(execution.partition)},
+          {"stages", std::move(stages)},
+          {"schedule", to_string(execution.schedule)},
+          {"microbatches", execution.microbatches},
+          {"recompute", names_of(execution.recompute)},
+          {"reasons", execution.reasons}};
+}
+
+ResolvedExecution parse_resolved_execution(const Json& json, const std::filesystem::path& file,
+                                           const std::string& where) {
+  const PlanReader reader(json, file, where);
+  ResolvedExecution plan;
+  try {
+    plan.net = parse_net_config(reader.at("net"));
+    plan.schedule = parse_schedule_kind(reader.text("schedule"));
+    for (const Json& rule : reader.at("recompute"))
+      plan.recompute.push_back(parse_recompute_rule(shown(rule)));
+  } catch (const UsageError& error) {
+    throw InputError("no usable plan", file.string(), where + error.what());
+  }
+  const auto input = reader.numbers("input", kMostSamples);
+  if (input.size() != 3) reader.refuse("input", "three whole numbers");
+  std::copy(input.begin(), input.end(), plan.input.begin());
+  plan.batch = reader.number("batch", kMostSamples);
+  plan.microbatches = reader.number("microbatches", plan.batch);
+  plan.threads = static_cast<int>(reader.number("threads", kMostThreads));
+  plan.devices = split_names(reader.text("device"));
+  plan.precision = reader.text("precision");
+  plan.layout = reader.text("layout");
+  const auto counts = reader.numbers("partition", kMostSamples);
+  const auto links = static_cast<std::int64_t>(make_network(plan.net).chain->size());
+  if (counts.size() != plan.devices.size() ||
+      std::accumulate(counts.begin(), counts.end(), std::int64_t{0}) != links)
+    reader.refuse("partition", "the layers of each of " + std::to_string(plan.devices.size()) +
+                                   " stages, " + std::to_string(links) + " in all");
+  plan.partition = partition_by_counts(counts, static_cast<std::size_t>(links));
+  if (plan.recompute.size() != plan.devices.size())
+    reader.refuse("recompute", "a rule for each stage");
+  if (plan.precision != "fp32" && plan.precision != "bf16" && plan.precision != "fp16")
+    reader.refuse("precision", "fp32, bf16 or fp16");
+  if (plan.layout != "channels_last" && plan.layout != "contiguous")
+    reader.refuse("layout", "channels_last or contiguous");
+  if (const auto reasons = json.find("reasons"); reasons != json.end() && reasons->is_array())
+    for (const Json& reason : *reasons) plan.reasons.push_back(shown(reason));
+  return plan;
+}
+
+std::vector<Json> read_plans(const std::filesystem::path& file) {
+  const Json json = read_json(file);
+  if (json.is_array() && !json.empty()) return {json.begin(), json.end()};
+  if (!json.is_object())
+    throw InputError("no usable plan", file.string(),
+                     "found no plan in it, expected what lamp plan -o writes");
+  const auto curriculum = json.find("curriculum");
+  if (curriculum == json.end() || !curriculum->is_array() || curriculum->empty()) return {json};
+  std::vector<Json> plans;
+  for (const Json& row : *curriculum)
+    plans.push_back(row.is_object() && row.value("planned", Json(true)) == false ? Json() : row);
+  return plans;
+}
+
+ResolvedExecution read_plan(const std::filesystem::path& file) {
+  for (const Json& plan : read_plans(file))
+    if (plan.is_object()) return parse_resolved_execution(plan, file);
+  throw InputError("no usable plan", file.string(), "no stage in it was planned");
+}
+
+std::string differing_net(const ResolvedExecution& plan, const NetConfig& net) {
+  const Json planned = to_json(plan.net), here = to_json(net);
+  for (const auto& [key, value] : here.items())
+    if (auto text = difference("net." + key, planned.value(key, Json()), value); !text.empty())
+      return text;
+  return "";
+}
+
+std::string differing_field(const ResolvedExecution& plan, const PlannedWork& work) {
+  if (auto text = differing_net(plan, work.net); !text.empty()) return text;
+  if (auto text = difference("input", plan.input, work.input); !text.empty()) return text;
+  if (auto text = difference("batch", plan.batch, work.batch); !text.empty()) return text;
+  return contradiction(plan, work.execution);
+}
+
+}  // namespace lamp

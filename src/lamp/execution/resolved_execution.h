@@ -1,0 +1,71 @@
+// How a network runs on one input size, with everything decided: what the planner chose and what a
+// step obeys. The same text is the plan.json of a run (a list, one for each stage of its
+// curriculum) and part of what `lamp plan -o` writes, so that a plan can be carried to a run.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "lamp/base/json.h"
+#include "lamp/execution/execution_config.h"
+#include "lamp/nets/network.h"
+#include "lamp/pipeline/pipeline.h"
+
+namespace lamp {
+
+struct ResolvedExecution {
+  // What it was decided for.
+  NetConfig net;
+  std::array<std::int64_t, 3> input{};  // x, y, z, at most
+  std::int64_t batch = 1;
+  // What was decided.
+  std::vector<std::string> devices;      // one a stage
+  Partition partition;                   // [K]
+  std::string precision = "fp32";        // fp32 | bf16 | fp16
+  std::string layout = "channels_last";  // channels_last | contiguous
+  ScheduleKind schedule = ScheduleKind::kGPipe;
+  std::int64_t microbatches = 1;
+  std::vector<RecomputeRule> recompute;  // [K]
+  int threads = 1;                       // of the process, shared out among stages on the CPU
+  std::vector<std::string> reasons;      // why, in whole sentences
+
+  std::size_t stages() const { return devices.size(); }
+  std::string device() const;  // "cpu,cpu"
+  std::vector<c10::Device> torch_devices() const;
+  // "2 stages of 9 and 25 layers on cpu, cpu, 1f1b, 4 micro-batches, recompute never".
+  std::string describe() const;
+};
+
+// "net", "input", "batch", "device", "threads", "precision", "layout", "partition" [layers of each
+// stage], "stages" [{"device", "first", "last"}], "schedule", "microbatches", "recompute",
+// "reasons".
+Json to_json(const ResolvedExecution& execution);
+// Of such an object, which may hold more; `where` is its place for messages. Throws InputError that
+// names `file`.
+ResolvedExecution parse_resolved_execution(const Json& json, const std::filesystem::path& file,
+                                           const std::string& where = "");
+
+// The plans in a file: of `lamp plan -o` one, or one for each stage of a curriculum; of a run's
+// plan.json the list. Null for a stage that was not planned. Throws InputError.
+std::vector<Json> read_plans(const std::filesystem::path& file);
+
+// The first plan in a file, for work that has one.
+ResolvedExecution read_plan(const std::filesystem::path& file);
+
+// "net.width: 32 in the plan, 64 here": the first field in which a plan is not one for this
+// network, input and batch, or contradicts what the configuration fixes; empty if there is none.
+// "auto" contradicts nothing.
+struct PlannedWork {
+  const NetConfig& net;
+  std::array<std::int64_t, 3> input;
+  std::int64_t batch;
+  const ExecutionConfig& execution;
+};
+std::string differing_field(const ResolvedExecution& plan, const PlannedWork& work);
+// Of the network alone.
+std::string differing_net(const ResolvedExecution& plan, const NetConfig& net);
+
+}  // namespace lamp

@@ -1,0 +1,93 @@
+// The order of things in a step.
+#include "lamp/execution/training_step.h"
+
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <vector>
+
+#include "lamp/base/text.h"
+#include "lamp/execution/numeric_guard.h"
+#include "lamp/execution/plan_request.h"
+
+namespace lamp {
+
+TrainingStep::TrainingStep(Network& network, const Loss& loss, const ResolvedExecution& execution,
+                           const OptimizerConfig& optimizer, LossScaler& scaler, std::uint64_t seed)
+    : network_(network),
+      loss_(loss),
+      execution_(execution),
+      config_(optimizer),
+      scaler_(scaler),
+      devices_(execution.torch_devices()),
+      precision_(parse_precision(execution.precision, devices_.front().type())) {
+  if (at::get_num_threads() != execution.threads) at::set_num_threads(execution.threads);
+  network_.chain->to(devices_.front());
+  if (execution.layout == to_string(Layout::kChannelsLast)) network_.use_channels_last();
+  pipeline_ = std::make_unique<Pipeline>(
+      network_.chain, PipelineOptions{.devices = devices_,
+                                      .partition = execution.partition,
+                                      .schedule = execution.schedule,
+                                      .microbatches = static_cast<int>(execution.microbatches),
+                                      .recompute = execution.recompute,
+                                      .seed = seed});
+  parameters_ = named_parameters(network_);
+  optimizer_ = make_optimizer(config_, parameters_);
+}
+
+StepResult TrainingStep::run_pipeline(const StepBatch& batch, std::int64_t key) {
+  const torch::Tensor prepared = network_.prepare(batch.image.to(devices_.front()));
+  const torch::Tensor flags = batch.flags.to(devices_.back());
+  const torch::Tensor labels = batch.label.to(devices_.back());
+  const LossFunction loss = [&](const torch::Tensor& output, const MicroBatch& part) {
+    return loss_(network_.crop(output, batch.image), labels.narrow(0, part.first, part.count),
+                 flags.narrow(0, part.first, part.count));
+  };
+  const std::int64_t most =
+      most_microbatches(prepared.size(0), {prepared.size(4), prepared.size(3), prepared.size(2)},
+                        network_.stride_multiple);
+  const PrecisionScope scope(precision_, devices_.front());
+  return pipeline_->step(
+      prepared, loss,
+      {.step = key,
+       .gradient_scale = scaler_.scale(),
+       .microbatches = static_cast<int>(std::min(execution_.microbatches, most))});
+}
+
+void TrainingStep::clip(double norm) {
+  const double limit = config_.clip_norm;
+  if (limit <= 0 || norm <= limit) return;
+  for (auto& [name, parameter] : parameters_)
+    if (parameter.grad().defined()) parameter.mutable_grad().mul_(limit / norm);
+}
+
+StepOutcome TrainingStep::run(const StepBatch& batch, std::int64_t key) {
+  network_.chain->train();
+  optimizer_->zero_grad(/*set_to_none=*/true);
+  StepOutcome outcome;
+  outcome.pipeline = run_pipeline(batch, key);
+  outcome.loss = outcome.pipeline.loss;
+  if (!std::isfinite(outcome.loss))
+    throw NotFinite("the loss is " + shortest(outcome.loss) + ", first in " +
+                    first_non_finite_layer(network_, batch.image));
+  const double scale = scaler_.scale();
+  const double norm = gradient_norm(parameters_);
+  outcome.gradient_norm = norm / scale;
+  outcome.taken = scaler_.unscale(parameters_, norm);
+  if (!outcome.taken) {
+    if (precision_ == Precision::kFp16 && !scaler_.exhausted()) return outcome;
+    throw NotFinite("a gradient is not finite, first in " + first_non_finite_gradient(parameters_));
+  }
+  clip(outcome.gradient_norm);
+  optimizer_->step();
+  return outcome;
+}
+
+torch::Tensor TrainingStep::predict(const torch::Tensor& image) {
+  const torch::Tensor input = network_.prepare(image.to(devices_.front()));
+  return network_.crop(pipeline_->predict({input})[0], image);
+}
+
+}  // namespace lamp

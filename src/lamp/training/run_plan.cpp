@@ -1,0 +1,185 @@
+// Stage by stage.
+#include "lamp/training/run_plan.h"
+
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <optional>
+#include <string>
+
+#include "lamp/base/errors.h"
+#include "lamp/base/files.h"
+#include "lamp/base/log.h"
+#include "lamp/base/text.h"
+#include "lamp/execution/plan_choices.h"
+#include "lamp/training/curriculum_plan.h"
+
+namespace lamp {
+namespace {
+
+namespace fs = std::filesystem;
+
+// The stages of a curriculum, each with what a plan is made for.
+class RunPlanner {
+ public:
+  RunPlanner(const TrainConfig& config, const Dataset& dataset, const CaseSplit& split,
+             const PlanSources& sources)
+      : config_(config), dataset_(dataset), split_(split), sources_(sources) {
+    if (!sources.given.empty()) given_ = given_plans();
+    if (!sources.earlier.empty()) earlier_ = earlier_plans();
+  }
+
+  ResolvedExecution stage(std::size_t index) {
+    PlanOptions options = options_of(index);
+    if (!given_.empty())
+      if (auto plan = given_plan(index, options)) return *plan;
+    if (auto plan = earlier_plan(index, options)) return *plan;
+    const NetworkPlan chosen = choose_plan(options, Seconds::kWhereTheyDecide);
+    if (!chosen.plan.fits)
+      log_warning(name(index) + " may not fit: " +
+                  (chosen.plan.reasons.empty() ? "" : chosen.plan.reasons.front()));
+    return chosen.execution;
+  }
+
+  std::string name(std::size_t index) const {
+    return "stage " + std::to_string(index + 1) + " of " +
+           std::to_string(config_.curriculum.size());
+  }
+
+ private:
+  std::vector<Json> given_plans() const {
+    std::vector<Json> plans = read_plans(sources_.given);
+    if (plans.size() == 1) plans.resize(config_.curriculum.size(), plans.front());
+    if (plans.size() != config_.curriculum.size())
+      throw UsageError("--plan " + sources_.given.string() + ": found " +
+                       counted(std::ssize(plans), "plan") + " for a curriculum of " +
+                       counted(std::ssize(config_.curriculum), "stage") + again());
+    return plans;
+  }
+
+  // Runs of an earlier lamp kept the plan of their last stage alone.
+  std::vector<Json> earlier_plans() const {
+    const Json json = read_json(sources_.earlier);
+    if (json.is_array()) return {json.begin(), json.end()};
+    const auto stage = json.is_object() ? json.value("curriculum_stage", Json()) : Json();
+    if (!stage.is_number_integer() || stage < 1 || stage > std::ssize(config_.curriculum))
+      return {};
+    std::vector<Json> plans(stage.get<std::size_t>());
+    plans.back() = json;
+    return plans;
+  }
+
+  PlanOptions options_of(std::size_t index) {
+    const StageConfig& stage = config_.curriculum[index];
+    return {.net = config_.net,
+            .input = stage.patch ? *stage.patch : largest_volume(),
+            .batch = stage.batch,
+            .execution = config_.execution,
+            .optimizer = stage.optimizer,
+            .loss_is_sum = config_.loss.dice != "batch",
+            .device_memory_bytes = config_.execution.memory_bytes,
+            .seed = config_.seed};
+  }
+
+  std::array<std::int64_t, 3> largest_volume() {
+    if (largest_) return *largest_;
+    std::vector<Case> training;
+    for (const std::size_t index : split_.training) training.push_back(dataset_.training[index]);
+    largest_ = largest_size(training, config_.data);
+    return *largest_;
+  }
+
+  std::string again() const {
+    return "; plan for this run: lamp plan -c CONFIG -d DATASET -o " + sources_.given.string();
+  }
+
+  // Nothing for a stage that the file leaves open.
+  std::optional<ResolvedExecution> given_plan(std::size_t index, const PlanOptions& options) const {
+    if (given_[index].is_null()) return std::nullopt;
+    ResolvedExecution plan = parse_resolved_execution(given_[index], sources_.given);
+    const std::string where = "--plan " + sources_.given.string() + ": " + name(index) + ": ";
+    if (const std::string field = differing_field(plan, options.work()); !field.empty())
+      throw UsageError(where + field + again());
+    if (!options.loss_is_sum && plan.microbatches > 1)
+      throw UsageError(where + "microbatches: " + std::to_string(plan.microbatches) +
+                       " in the plan, 1 here, since the loss needs the whole batch" + again());
+    if (const Json before = earlier_microbatches(index);
+        !before.is_null() && before != plan.microbatches)
+      throw UsageError(where + "microbatches: " + std::to_string(plan.microbatches) +
+                       " in the plan, " + before.dump() +
+                       " in the run so far, whose result depends on them; go on without --plan");
+    plan.torch_devices();  // throws if they are not here
+    return plan;
+  }
+
+  // Null where the run has had none.
+  Json earlier_microbatches(std::size_t index) const {
+    if (index >= earlier_.size() || !earlier_[index].is_object()) return {};
+    const Json count = earlier_[index].value("microbatches", Json());
+    return count.is_number_integer() && count >= 1 ? count : Json();
+  }
+
+  std::optional<ResolvedExecution> earlier_plan(std::size_t index, PlanOptions& options) const {
+    if (index >= earlier_.size() || !earlier_[index].is_object()) return std::nullopt;
+    const Json& json = earlier_[index];
+    if (json.contains("threads")) {
+      ResolvedExecution plan = parse_resolved_execution(json, sources_.earlier);
+      if (differing_field(plan, options.work()).empty()) return plan;
+    }
+    const Json count = earlier_microbatches(index);
+    if (options.execution.microbatches == 0 && !count.is_null() &&
+        json.value("batch", Json(options.batch)) == options.batch)
+      options.execution.microbatches = count.get<std::int64_t>();
+    return std::nullopt;
+  }
+
+  const TrainConfig& config_;
+  const Dataset& dataset_;
+  const CaseSplit& split_;
+  const PlanSources& sources_;
+  std::vector<Json> given_, earlier_;  // by stage; null where there is none
+  std::optional<std::array<std::int64_t, 3>> largest_;
+};
+
+}  // namespace
+
+std::vector<ResolvedExecution> resolve_curriculum(const TrainConfig& config, const Dataset& dataset,
+                                                  const CaseSplit& split,
+                                                  const PlanSources& sources) {
+  RunPlanner planner(config, dataset, split, sources);
+  std::vector<ResolvedExecution> plan;
+  for (std::size_t i = 0; i < config.curriculum.size(); ++i) {
+    plan.push_back(planner.stage(i));
+    const auto& reasons = plan.back().reasons;  // the rest is in plan.json
+    std::string why;
+    for (std::size_t r = 0; r < std::min<std::size_t>(reasons.size(), 2); ++r)
+      why += (r == 0 ? " (" : "; ") + reasons[r];
+    log_info(planner.name(i) + " runs as " + plan.back().describe() + why +
+             (why.empty() ? "" : ")"));
+  }
+  return plan;
+}
+
+void adopt_plan(Json& config, const std::filesystem::path& file) {
+  for (const Json& plan : read_plans(file)) {
+    if (!plan.is_object()) continue;
+    Json& execution = config["execution"];
+    if (execution.is_null()) execution = Json::object();
+    if (!execution.is_object()) return;  // told by the configuration's own parser
+    for (const char* field : {"device", "precision", "layout"})
+      if (!execution.contains(field) && plan.contains(field)) execution[field] = plan[field];
+    return;
+  }
+}
+
+Json to_json(const std::vector<ResolvedExecution>& plan) {
+  Json rows = Json::array();
+  for (std::size_t i = 0; i < plan.size(); ++i) {
+    Json row = {{"curriculum_stage", i + 1}};
+    row.update(to_json(plan[i]));
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+}  // namespace lamp
