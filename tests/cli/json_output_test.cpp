@@ -1,4 +1,4 @@
-// What scripts read from the program: the JSON on stdout has the fields that the contract promises.
+// What scripts read from the program: the JSON on stdout has the fields of docs/commands.md.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

@@ -97,7 +97,7 @@ TEST_F(NiftiOrientationTest, AnotherWordIsAUsageError) {
     EXPECT_THAT(run_lamp(std::string(command) + " --help").out, HasSubstr("--orientation"));
 }
 
-// What no memory holds has the contract's code, and is no damage where it may be none.
+// What no memory holds has the right exit code, and is no damage where it may be none.
 TEST_F(NiftiOrientationTest, AFileOfNoRealSizeCostsNothing) {
   std::string bytes = bytes_of_file(straight());
   for (int axis = 1; axis <= 3; ++axis)

@@ -1,5 +1,5 @@
 // Every option that names an output, against every kind of thing that may stand there: one line,
-// the contract's code, and not a byte of the user's changed; the same call again succeeds.
+// the right exit code, and not a byte of the user's changed; the same call again succeeds.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

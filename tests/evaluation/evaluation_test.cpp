@@ -136,7 +136,7 @@ TEST(EvaluationTest, AnotherGridIsToldByAxesPlaceAndDistance) {
                                                     "axis x runs the other way (flipped)"));
   EXPECT_THAT(result.failures[1].message,
               HasSubstr("a corner 0.500 voxels (1.500 mm) away: its first voxel lies at 0, 0, 1.5 "
-                        "mm instead of 0, 0, 0 mm"));
+                        "mm instead of 0, 0, 0, 1.5 mm away"));
 }
 
 TEST(EvaluationTest, ASingleCaseOrAllCasesFailingIsInvalidInput) {

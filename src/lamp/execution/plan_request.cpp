@@ -39,18 +39,16 @@ std::vector<PlanDevice> devices_of(const PlanOptions& options) {
   return devices;
 }
 
-// As the user asks, as far as the batch bears it.
+// As the user asks, as far as batch norm bears it; the planner knows samples and the loss.
 int given_microbatches(const PlanOptions& options, std::int64_t stride) {
   const std::int64_t wanted = options.execution.microbatches;
-  const std::int64_t most =
-      options.loss_is_sum ? most_microbatches(options.batch, options.input, stride) : 1;
-  if (wanted > most)
-    log_warning_once("execution.microbatches: " + std::to_string(wanted) + " are too many for " +
-                     (options.loss_is_sum
-                          ? "batches of " + std::to_string(options.batch) + " and batch norm"
-                          : "a loss that needs the whole batch") +
-                     ": using " + std::to_string(most));
-  return static_cast<int>(std::min<std::int64_t>({wanted, most, std::numeric_limits<int>::max()}));
+  const std::int64_t most = most_microbatches(options.batch, options.input, stride);
+  if (most == options.batch || wanted <= most)
+    return static_cast<int>(std::min<std::int64_t>(wanted, std::numeric_limits<int>::max()));
+  log_warning_once("execution.microbatches: " + std::to_string(wanted) +
+                   " are too many for batches of " + std::to_string(options.batch) +
+                   " and batch norm: using " + std::to_string(most));
+  return static_cast<int>(most);
 }
 
 // Inputs that would need less, the largest first.
@@ -165,13 +163,6 @@ bool hangs_on_seconds(const PlanRequest& request) {
 }
 
 }  // namespace
-
-std::int64_t most_microbatches(std::int64_t samples, const std::array<std::int64_t, 3>& input,
-                               std::int64_t stride) {
-  const bool one_value =
-      std::all_of(input.begin(), input.end(), [&](std::int64_t side) { return side <= stride; });
-  return one_value ? std::max<std::int64_t>(samples / 2, 1) : samples;
-}
 
 Plan plan_network(const PlanOptions& options, Seconds seconds) {
   const auto shapes = shapes_of(options);

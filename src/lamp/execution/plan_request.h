@@ -36,7 +36,11 @@ struct PlanOptions {
   std::uint64_t seed = 0;
 
   PlannedWork work() const {
-    return {.net = net, .input = input, .batch = batch, .execution = execution};
+    return {.net = net,
+            .input = input,
+            .batch = batch,
+            .execution = execution,
+            .loss_is_sum = loss_is_sum};
   }
 };
 
@@ -60,12 +64,7 @@ Plan plan_network(const PlanOptions& options, Seconds seconds = Seconds::kMeasur
 // What a run of the plan obeys. options.execution's precision and layout must be decided.
 ResolvedExecution resolved(const PlanOptions& options, const Plan& plan);
 
-// Micro-batches of a prepared batch that may be smaller than the plan's: at most one for each
-// sample, and none that would leave batch norm a single value.
-std::int64_t most_microbatches(std::int64_t samples, const std::array<std::int64_t, 3>& input,
-                               std::int64_t stride);
-
-// The contract's fields.
+// As docs/commands.md has it.
 Json to_json(const Plan& plan);
 
 }  // namespace lamp

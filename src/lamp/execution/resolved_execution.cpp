@@ -95,7 +95,8 @@ std::string difference(const std::string& field, const Json& plan, const Json& h
 }
 
 // Whether the configuration fixes a field otherwise.
-std::string contradiction(const ResolvedExecution& plan, const ExecutionConfig& config) {
+std::string contradiction(const ResolvedExecution& plan, const PlannedWork& work) {
+  const ExecutionConfig& config = work.execution;
   if (config.device != "auto") {
     std::string names;
     for (const c10::Device device : parse_devices(config.device))
@@ -106,8 +107,11 @@ std::string contradiction(const ResolvedExecution& plan, const ExecutionConfig& 
   for (const char* field : {"precision", "layout", "schedule"})
     if (wish[field] != "auto")
       if (auto text = difference(field, decided[field], wish[field]); !text.empty()) return text;
-  if (config.microbatches > 0 && std::min(config.microbatches, plan.batch) != plan.microbatches)
+  const std::int64_t most =
+      work.loss_is_sum ? most_microbatches(plan.batch, plan.input, stride_multiple(plan.net)) : 1;
+  if (config.microbatches > 0 && std::min(config.microbatches, most) != plan.microbatches)
     return difference("microbatches", plan.microbatches, config.microbatches);
+  if (plan.microbatches > most) return difference("microbatches", plan.microbatches, most);
   if (config.partition == "counts")
     if (auto text = difference("partition", decided["partition"], wish["partition"]); !text.empty())
       return text;
@@ -121,6 +125,13 @@ std::string contradiction(const ResolvedExecution& plan, const ExecutionConfig& 
 }
 
 }  // namespace
+
+std::int64_t most_microbatches(std::int64_t samples, const std::array<std::int64_t, 3>& input,
+                               std::int64_t stride) {
+  const bool one_value =
+      std::all_of(input.begin(), input.end(), [&](std::int64_t side) { return side <= stride; });
+  return one_value ? std::max<std::int64_t>(samples / 2, 1) : samples;
+}
 
 std::string ResolvedExecution::device() const {
   std::string text;
@@ -242,7 +253,7 @@ std::string differing_field(const ResolvedExecution& plan, const PlannedWork& wo
   if (auto text = differing_net(plan, work.net); !text.empty()) return text;
   if (auto text = difference("input", plan.input, work.input); !text.empty()) return text;
   if (auto text = difference("batch", plan.batch, work.batch); !text.empty()) return text;
-  return contradiction(plan, work.execution);
+  return contradiction(plan, work);
 }
 
 }  // namespace lamp

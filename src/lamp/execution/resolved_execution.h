@@ -55,15 +55,22 @@ std::vector<Json> read_plans(const std::filesystem::path& file);
 // The first plan in a file, for work that has one.
 ResolvedExecution read_plan(const std::filesystem::path& file);
 
-// "net.width: 32 in the plan, 64 here": the first field in which a plan is not one for this
-// network, input and batch, or contradicts what the configuration fixes; empty if there is none.
-// "auto" contradicts nothing.
+// Micro-batches of a prepared batch that may be smaller than the plan's: at most one for each
+// sample, and none that would leave batch norm a single value.
+std::int64_t most_microbatches(std::int64_t samples, const std::array<std::int64_t, 3>& input,
+                               std::int64_t stride);
+
+// What a plan is held against.
 struct PlannedWork {
   const NetConfig& net;
   std::array<std::int64_t, 3> input;
   std::int64_t batch;
   const ExecutionConfig& execution;
+  bool loss_is_sum = true;  // over samples
 };
+// "net.width: 32 in the plan, 64 here": the first field in which a plan is not one for this
+// network, input and batch, or contradicts what the configuration fixes; empty if there is none.
+// "auto" contradicts nothing.
 std::string differing_field(const ResolvedExecution& plan, const PlannedWork& work);
 // Of the network alone.
 std::string differing_net(const ResolvedExecution& plan, const NetConfig& net);

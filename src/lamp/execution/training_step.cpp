@@ -10,7 +10,6 @@
 
 #include "lamp/base/text.h"
 #include "lamp/execution/numeric_guard.h"
-#include "lamp/execution/plan_request.h"
 
 namespace lamp {
 

@@ -8,7 +8,7 @@
 // not hold them without recomputation, so that their rules are guessed: then `proven` is false and
 // `lower_bound_s` says how much could be missing at most.
 //
-// Source: engine.md, section 6. No torch here.
+// Source: docs/engine.md, "The planner". No torch here.
 #pragma once
 
 #include <cstdint>

@@ -10,7 +10,7 @@
 //   weight halves  of a schedule that puts them off: inputs and output gradients of those links
 //   on top         the workspace of the link at work, the gradients on their way
 //
-// No torch here. Source: engine.md, section 5; docs/engine.md.
+// No torch here. Source: docs/engine.md, "The planner".
 #pragma once
 
 #include <cstdint>

@@ -31,7 +31,7 @@ struct BenchOptions {
 };
 
 struct MeasuredStep {
-  Json report;                           // the contract's fields, bytes sent and the timeline
+  Json report;                           // as `lamp bench step` prints it (docs/commands.md)
   double median_s = 0;                   // of the rounds
   std::vector<std::int64_t> peak_bytes;  // by distinct device
   std::vector<TimelineEntry> timeline;   // of the round that took the median

@@ -20,7 +20,7 @@ struct InputBenchOptions {
   std::optional<double> step_seconds;  // none = one training step of this network is measured
 };
 
-// The contract's fields: "volumes_per_second" are read and prepared, "patches_per_second" cut and
+// In docs/commands.md: "volumes_per_second" are read and prepared, "patches_per_second" cut and
 // augmented from prepared ones, both on the loader's threads, and "peak_bytes" of tensors. Beside
 // them "cold" (every case prepared, into an empty cache of its own that is removed afterwards),
 // "warm" (every case from that cache, in a new store), "rounds" and "device": the share of the time

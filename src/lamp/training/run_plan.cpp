@@ -100,9 +100,6 @@ class RunPlanner {
     const std::string where = "--plan " + sources_.given.string() + ": " + name(index) + ": ";
     if (const std::string field = differing_field(plan, options.work()); !field.empty())
       throw UsageError(where + field + again());
-    if (!options.loss_is_sum && plan.microbatches > 1)
-      throw UsageError(where + "microbatches: " + std::to_string(plan.microbatches) +
-                       " in the plan, 1 here, since the loss needs the whole batch" + again());
     if (const Json before = earlier_microbatches(index);
         !before.is_null() && before != plan.microbatches)
       throw UsageError(where + "microbatches: " + std::to_string(plan.microbatches) +

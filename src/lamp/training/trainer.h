@@ -15,7 +15,7 @@ struct TrainRequest {
   std::filesystem::path dataset;      // folder or dataset.json; may be empty with resume
   std::optional<Json> config;         // none = the run's own, where there is one
   std::vector<std::string> settings;  // "optimizer.lr=1e-4": on top of the configuration
-  std::filesystem::path run;          // the run folder (contract: "Run folder RUN")
+  std::filesystem::path run;          // the run folder (docs/formats.md)
   std::filesystem::path plan;         // of `lamp plan -o`, to be run as it is; may be empty
   bool resume = false;
 };

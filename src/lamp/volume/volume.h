@@ -34,7 +34,7 @@ struct Geometry {
 // measured in voxels of `a` (each axis by its own spacing); infinity if the sizes differ.
 double corner_distance_voxels(const Geometry& a, const Geometry& b);
 
-// Grids further apart than this are different grids (contract: image and label must agree to 0.01
+// Grids further apart than this are different grids (image and label must agree to 0.01
 // voxel).
 inline constexpr double kSameGridVoxels = 0.01;
 
