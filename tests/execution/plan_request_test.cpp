@@ -66,14 +66,17 @@ TEST(SteadyMicrobatchesTest, SeveralDevicesSplitAsFarAsItPays) {
   EXPECT_EQ(choose_plan(whole).execution.microbatches, 1);
 }
 
-TEST(SteadyMicrobatchesTest, OneDeviceSplitsWhatDoesNotFitOtherwise) {
+TEST(SteadyMicrobatchesTest, OneDeviceSplitsOnlyWhenAsked) {
   at::set_num_threads(4);
   PlanOptions options = wish_of("cpu", 8);
   const std::int64_t roomy = choose_plan(options).plan.balance.largest_peak_bytes;
   options.device_memory_bytes = roomy * 3 / 4;
-  const NetworkPlan chosen = choose_plan(options);
-  EXPECT_TRUE(chosen.plan.fits);
-  EXPECT_GT(chosen.execution.microbatches, 1);
+  const NetworkPlan refused = choose_plan(options);
+  EXPECT_FALSE(refused.plan.fits);
+  EXPECT_EQ(refused.execution.microbatches, 1);
+  EXPECT_THAT(refused.plan.reasons.back(), HasSubstr("--microbatches "));
+  options.execution.microbatches = 4;
+  EXPECT_TRUE(choose_plan(options).plan.fits);
 }
 
 TEST(GivenRulesTest, OneForEachStageOfAGivenCut) {

@@ -105,17 +105,21 @@ TEST_F(PipelinedTrainingTest, AResumeRunsWhatThePlanSaysWithTheBitsOfARunNeverSt
   Json json = config("cpu,cpu");
   json["execution"] = {{"device", "cpu,cpu"}};  // all left open
   run("whole", json);
-  set_caught_signal(SIGINT);
-  EXPECT_THROW(run("pieces", json), Interrupted);
-  set_caught_signal(0);
-  Json plan = read_plan_of(folder_ / "pieces");
+  Json plan = read_plan_of(folder_ / "whole");
   for (Json& stage : plan) {
     const int layers = stage["partition"][0].get<int>() + stage["partition"][1].get<int>();
     stage["partition"] = {2, layers - 2};
     stage["schedule"] = "naive";
     stage["recompute"] = {"always", "never"};
   }
-  write_file(folder_ / "pieces/plan.json", dump_json(plan));
+  write_file(folder_ / "given.json", dump_json(plan));
+  set_caught_signal(SIGINT);
+  EXPECT_THROW(train({.dataset = folder_ / "data",
+                      .config = json,
+                      .run = folder_ / "pieces",
+                      .plan = folder_ / "given.json"}),
+               Interrupted);
+  set_caught_signal(0);
   run("pieces", json, true);
   const Json after = read_plan_of(folder_ / "pieces");
   for (const Json& stage : after) {

@@ -31,7 +31,7 @@ struct ExecutionConfig {
   // activations: equally many, or equally many bytes; or the layers of each stage: [5, 7, 9].
   std::string partition = "auto";
   std::vector<std::int64_t> partition_counts;
-  std::int64_t microbatches = 0;  // 0 = auto: the fewest that are about as fast as any, and fit
+  std::int64_t microbatches = 0;  // 0 = auto: 1 on one device, else the fewest about as fast as any
   std::string schedule = "auto";  // auto | naive | gpipe | 1f1b | zero-bubble
   // auto (the least that fits) | never | always | except_last, or one of the latter for each stage.
   std::string recompute = "auto";

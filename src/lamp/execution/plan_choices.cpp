@@ -35,10 +35,8 @@ bool shorten(Size& size, std::int64_t stride) {
   return true;
 }
 
-// On one device an input is not made larger by splitting the batch.
 bool may_fit(const PlanOptions& options, const std::shared_ptr<Network>& shapes, double share) {
   PlanRequest request = request_of(options, shapes);
-  if (request.devices.size() == 1 && !request.microbatches) request.microbatches = 1;
   for (PlanDevice& device : request.devices)
     device.memory_bytes =
         static_cast<std::int64_t>(share * static_cast<double>(device.memory_bytes));

@@ -122,8 +122,12 @@ PlanRequest request_of(const PlanOptions& options, const std::shared_ptr<Network
   request.label_bytes = voxels;
   request.loss_is_sum = options.loss_is_sum;
   if (execution.schedule != "auto") request.schedule = parse_schedule_kind(execution.schedule);
-  if (execution.microbatches > 0)
+  if (execution.microbatches > 0) {
     request.microbatches = given_microbatches(options, network.stride_multiple);
+  } else if (!options.absent_devices && request.devices.size() == 1) {
+    request.microbatches = 1;  // batch norm sees the batch as it is, unless the user splits it
+    request.microbatches_are_steady = true;
+  }
   if (execution.recompute == "stages") {
     if (execution.partition != "counts" ||
         execution.recompute_stages.size() != execution.partition_counts.size())
@@ -168,7 +172,7 @@ Plan plan_network(const PlanOptions& options, Seconds seconds) {
   const auto shapes = shapes_of(options);
   check_plan_options(options, shapes->stride_multiple);
   PlanRequest request = request_of(options, shapes);
-  request.clock = search_clock();
+  if (request.devices.size() > 1) request.clock = search_clock();  // else nothing is searched for
   const CostProvider by_shapes = shape_costs_of(options, shapes);
   const bool measured = !options.absent_devices && options.execution.costs == "measured" &&
                         (seconds == Seconds::kMeasured || hangs_on_seconds(request));

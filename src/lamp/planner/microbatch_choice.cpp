@@ -37,7 +37,6 @@ int steady_microbatches(const PlanRequest& request, const CostProvider& costs) {
     if (!is_new) known->second = std::min(known->second, *seconds);
   }
   if (fastest_s.empty()) return least_fit(candidates).candidate.microbatches;
-  if (request.devices.size() == 1) return fastest_s.begin()->first;
   const auto best = std::min_element(fastest_s.begin(), fastest_s.end(),
                                      [](auto& a, auto& b) { return a.second < b.second; });
   const double enough = best->second * (1 + kWorthOfMicrobatches);

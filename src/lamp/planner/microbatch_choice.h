@@ -12,8 +12,7 @@ namespace lamp {
 constexpr double kWorthOfMicrobatches = 0.03;
 
 // The fewest that fit and, cut into stages that take equally long by `costs`, are about as fast as
-// the fastest number. On one device: the fewest that fit. Where none does, those of the cut that
-// needs least.
+// the fastest number. Where none fits, those of the cut that needs least.
 int steady_microbatches(const PlanRequest& request, const CostProvider& costs);
 
 }  // namespace lamp

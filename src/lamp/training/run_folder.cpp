@@ -222,12 +222,17 @@ void Opening::split_cases_and_check_state() {
 
 // Before the first batch, since sizes are known; a run that goes on keeps what it had.
 void Opening::decide_plan() {
-  if (is_finished()) return;
   std::error_code error;
   const bool has_own = position_ && fs::exists(run() / kPlanFile, error);
-  folder_.plan = resolve_curriculum(
+  auto plan = resolve_curriculum(
       folder_.config, folder_.dataset, folder_.split,
       {.given = request_.plan, .earlier = has_own ? run() / kPlanFile : fs::path()});
+  if (is_finished()) return;  // it was only to be possible
+  folder_.plan = std::move(plan);
+  for (std::size_t i = 0; i < folder_.plan.size(); ++i)
+    folder_.notes.push_back("stage " + std::to_string(i + 1) + " of " +
+                            std::to_string(folder_.plan.size()) + " runs as " +
+                            told(folder_.plan[i]));
 }
 
 // A splits_final.json that has changed would have the network trained on what it is judged by.

@@ -145,16 +145,15 @@ std::vector<ResolvedExecution> resolve_curriculum(const TrainConfig& config, con
                                                   const PlanSources& sources) {
   RunPlanner planner(config, dataset, split, sources);
   std::vector<ResolvedExecution> plan;
-  for (std::size_t i = 0; i < config.curriculum.size(); ++i) {
-    plan.push_back(planner.stage(i));
-    const auto& reasons = plan.back().reasons;  // the rest is in plan.json
-    std::string why;
-    for (std::size_t r = 0; r < std::min<std::size_t>(reasons.size(), 2); ++r)
-      why += (r == 0 ? " (" : "; ") + reasons[r];
-    log_info(planner.name(i) + " runs as " + plan.back().describe() + why +
-             (why.empty() ? "" : ")"));
-  }
+  for (std::size_t i = 0; i < config.curriculum.size(); ++i) plan.push_back(planner.stage(i));
   return plan;
+}
+
+std::string told(const ResolvedExecution& plan) {
+  std::string why;  // the rest is in plan.json
+  for (std::size_t r = 0; r < std::min<std::size_t>(plan.reasons.size(), 2); ++r)
+    why += (r == 0 ? " (" : "; ") + plan.reasons[r];
+  return plan.describe() + why + (why.empty() ? "" : ")");
 }
 
 void adopt_plan(Json& config, const std::filesystem::path& file) {

@@ -21,12 +21,14 @@ struct PlanSources {
 
 // One for each stage, in order; `dataset` and `split` as the run has them. A plan that is given is
 // taken as it is; else what the run had, for stages that are as they were (of others the number of
-// micro-batches stays, as results depend on it); else the planner decides. Says in a line what each
-// stage runs as. Throws UsageError that names the differing field of a given plan, InputError for a
-// file that is none.
+// micro-batches stays, as results depend on it); else the planner decides. Throws UsageError that
+// names the differing field of a given plan, InputError for a file that is none.
 std::vector<ResolvedExecution> resolve_curriculum(const TrainConfig& config, const Dataset& dataset,
                                                   const CaseSplit& split,
                                                   const PlanSources& sources);
+
+// In one line what a stage runs as, and the first reasons.
+std::string told(const ResolvedExecution& plan);
 
 // Fields of "execution" that the configuration leaves to its defaults and that hold for a whole
 // run (device, precision, layout) as the plan in the file has them.
