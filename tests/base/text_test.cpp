@@ -95,5 +95,11 @@ TEST(TextTest, WritesControlCharactersOut) {
   EXPECT_EQ(printable("Müller, 日本"), "Müller, 日本");
 }
 
+TEST(TextTest, TheMessageOfAnErrorIsOneLineWhateverItQuotes) {
+  const InputError error("cannot read", "a\nb.nii", "found \"\x1b[2J\"");
+  EXPECT_STREQ(error.what(), "cannot read: a\\nb.nii: found \"\\x1b[2J\"");
+  EXPECT_EQ(error.file(), "a\nb.nii");
+}
+
 }  // namespace
 }  // namespace lamp

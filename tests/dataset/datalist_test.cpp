@@ -298,6 +298,13 @@ TEST_F(CaseVolumesTest, RefusesALabelWithUndeclaredValuesOrOnAnotherGrid) {
   EXPECT_THROW(read_case_label(entry, dataset), InputError);
 }
 
+TEST(DatasetFaultTest, IsTakenFromAMessageAlsoOfAFileWithALineBreakInItsName) {
+  const DatasetFault fault = to_fault(InputError("cannot read", "a\nb", "found x; do y"));
+  EXPECT_EQ(fault.what, "cannot read");
+  EXPECT_EQ(fault.found, "x");
+  EXPECT_EQ(fault.fix, "do y");
+}
+
 TEST(CountValuesTest, CountsEveryValueOnce) {
   const torch::Tensor label = torch::tensor({0, 0, 3, 3, 0, -2, 3}, torch::kInt16);
   EXPECT_EQ(count_values(label), (std::map<std::int64_t, std::int64_t>{{-2, 1}, {0, 3}, {3, 3}}));

@@ -6,6 +6,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "lamp/base/text.h"
+
 namespace lamp {
 
 // Exit codes of the program (a promise: scripts rely on them).
@@ -19,11 +21,13 @@ enum ExitCode : int {
   kExitInterrupted = 128,  // plus the signal's number: 130 or 143
 };
 
-// Something failed while running (full disk, a NaN loss, a device that went away).
+// Something failed while running (full disk, a NaN loss, a device that went away). Control
+// characters are written out here, once for all: messages quote names and keys of files from
+// strangers, and stay one line all the same.
 class Error : public std::runtime_error {
  public:
   explicit Error(const std::string& message, int exit_code = kExitRuntime)
-      : std::runtime_error(message), exit_code_(exit_code) {}
+      : std::runtime_error(printable(message)), exit_code_(exit_code) {}
   int exit_code() const { return exit_code_; }
 
  private:

@@ -16,7 +16,7 @@ InputError to_error(const DatasetFault& fault) {
 
 DatasetFault to_fault(const InputError& error) {
   const std::string text = error.what();
-  const std::string file = ": " + error.file() + ": ";
+  const std::string file = ": " + printable(error.file()) + ": ";  // as in the message
   const auto at = text.find(file);
   if (at == std::string::npos)
     return {error.file(), "unreadable", text, "a sound file", "replace the file"};

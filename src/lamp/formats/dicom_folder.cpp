@@ -25,7 +25,7 @@ constexpr std::size_t kMostNamed = 5;
 
 // The part of a message behind the file's name.
 std::string detail_of(const InputError& error) {
-  const std::string text = error.what(), before = error.file() + ": ";
+  const std::string text = error.what(), before = printable(error.file()) + ": ";
   const std::size_t at = text.find(before);
   return at == std::string::npos ? text : text.substr(at + before.size());
 }

@@ -26,7 +26,7 @@ RegularFile open_data(const StoredData& data, const fs::path& path) {
     return RegularFile(data.file);
   } catch (const InputError& error) {
     if (data.file == path) throw;
-    const std::string known = "cannot read: " + data.file.string() + ": ";
+    const std::string known = "cannot read: " + printable(data.file.string()) + ": ";
     cannot_read(path, "the file of its voxels, " + data.file.string() +
                           ", cannot be read: " + std::string(error.what()).substr(known.size()));
   }

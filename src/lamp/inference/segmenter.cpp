@@ -66,8 +66,9 @@ SegmentFailure describe_failure(const InputCase& input, const std::exception_ptr
       failure.message.find("--patch") == std::string::npos &&
       failure.message.find("does not fit") == std::string::npos)
     failure.message += "; use --patch auto or a smaller --patch";
-  if (failure.message.find(input.channels.front().string()) == std::string::npos)
-    failure.message = input.channels.front().string() + ": " + failure.message;
+  const std::string file = printable(input.channels.front().string());  // as messages name it
+  if (failure.message.find(file) == std::string::npos)
+    failure.message = file + ": " + failure.message;
   return failure;
 }
 

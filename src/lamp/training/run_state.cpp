@@ -170,7 +170,7 @@ SavedState::SavedState(const std::filesystem::path& run) : file_(state_file(run)
     content = read_safetensors(file_);
   } catch (const InputError& error) {
     std::string detail = error.what();
-    const std::string prefix = ": " + file_.string() + ": ";
+    const std::string prefix = ": " + printable(file_.string()) + ": ";
     if (const auto at = detail.find(prefix); at != std::string::npos)
       detail = detail.substr(at + prefix.size());
     throw InputError("cannot resume", file_.string(),
