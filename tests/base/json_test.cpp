@@ -45,6 +45,13 @@ TEST(JsonTest, RefusesWhatIsNotWhole) {
     EXPECT_NE(refusal<InputError>([&] { parse_json(text, "f"); }), "accepted") << text;
 }
 
+TEST(JsonTest, AMessageDoesNotQuoteALongTextInFull) {
+  const std::string unclosed = "{\"" + std::string(1 << 20, 'x');
+  const std::string message = refusal<InputError>([&] { parse_json(unclosed, "f"); });
+  EXPECT_THAT(message, HasSubstr("missing closing quote"));
+  EXPECT_LT(message.size(), 400U);
+}
+
 TEST(JsonTest, AKeyGivenTwiceIsAnErrorWithBothLines) {
   const auto message = [](const std::string& text) {
     return refusal<InputError>([&] { parse_json(text, "set.json"); });
@@ -108,6 +115,11 @@ TEST(JsonTest, PrintsNonFiniteNumbersAsPythonDoes) {
   const double infinity = std::numeric_limits<double>::infinity();
   EXPECT_EQ(dump_json({{"a", std::nan("")}, {"b", {infinity, -infinity, 0.5}}}, -1),
             R"({"a": NaN, "b": [Infinity, -Infinity, 0.5]})");
+}
+
+TEST(JsonTest, PrintsWholeNumbersToTheirLimits) {
+  const std::string numbers = "[-9223372036854775808, -1, 0, 18446744073709551615]";
+  EXPECT_EQ(dump_json(parse_json(numbers, "f"), -1), numbers);
 }
 
 TEST(JsonTest, PrintsWhatItsOwnParserReads) {

@@ -37,6 +37,10 @@ void dump_into(std::string& out, const Json& value, int indent, int depth) {
     }
     newline(depth);
     out += value.is_object() ? '}' : ']';
+  } else if (value.is_number_unsigned()) {  // the library takes 1 KiB to print a number
+    out += std::to_string(value.get<std::uint64_t>());
+  } else if (value.is_number_integer()) {
+    out += std::to_string(value.get<std::int64_t>());
   } else {
     out += value.dump(-1, ' ', false, Json::error_handler_t::replace);
   }

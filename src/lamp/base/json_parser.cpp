@@ -142,10 +142,14 @@ void refuse_other_encodings(std::string_view text, const std::string& file) {
                      "editors call that an encoding)");
 }
 
-// Without the library's own name and number in front.
+// Without the library's own name and number in front, and without most of a long text that it
+// quotes.
 std::string detail_of(std::string fault) {
+  constexpr std::size_t kFirst = 200, kLast = 60;
   if (const auto end = fault.find("] "); fault.starts_with('[') && end != std::string::npos)
     fault = fault.substr(end + 2);
+  if (fault.size() > kFirst + kLast)
+    fault = fault.substr(0, kFirst) + " ... " + fault.substr(fault.size() - kLast);
   return printable(fault);
 }
 
