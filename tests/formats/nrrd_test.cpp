@@ -129,6 +129,15 @@ TEST_F(NrrdTest, WithoutASpaceSpacingsMinimaAndMaximaCount) {
   expect_image_refused(nrrd(limits.with("spacings", "2 3 8")), "minimum, maximum and size make 4");
 }
 
+TEST_F(NrrdTest, RefusesAGridBeyondAnythingThatWasEverScanned) {
+  for (const char* step : {"(1e308,0,0)", "(1e7,0,0)", "(1e-7,0,0)", "(1e-320,0,0)"})
+    expect_image_refused(
+        nrrd(nrrd_fields().with("space directions", std::string(step) + " (0,3,0) (0,0,4)")),
+        "along x, expected 1e-06 to 1e+06 mm");
+  expect_image_refused(nrrd(nrrd_fields().with("space origin", "(0,-1e300,0)")),
+                       "origin -1e+300 along y, expected at most 1e+09 mm");
+}
+
 TEST_F(NrrdTest, RefusesASpacingThatIsNoLength) {
   const auto bare =
       nrrd_fields().without("space").without("space directions").without("space origin");

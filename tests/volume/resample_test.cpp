@@ -126,6 +126,15 @@ TEST(ResampleTest, ASpacingKeepsTheOuterEdges) {
   EXPECT_EQ(corner_distance_voxels(grid, with_spacing(grid, grid.spacing_mm)), 0);
 }
 
+TEST(ResampleTest, MoreVoxelsThanAnyMemoryHoldsAreRefused) {
+  Geometry grid{.size = {100, 100, 100}, .spacing_mm = {1e6, 1, 1}};
+  EXPECT_THROW(with_spacing(grid, {1e-6, 1, 1}), DoesNotFit);
+  EXPECT_THROW(with_spacing(grid, {1e-2, 1e-2, 1e-3}), DoesNotFit);
+  grid.spacing_mm[2] = 1e-6;
+  grid.direction[2] = 0.9;  // its third axis runs along the first
+  EXPECT_THROW(orthonormal_cover(grid), DoesNotFit);
+}
+
 Geometry sheared_grid() {
   Geometry grid = oblique({20, 18, 12}, {1, 1.5, 3});
   Matrix3 shear = {1, 0, std::sin(0.25), 0, 1, 0, 0, 0, std::cos(0.25)};

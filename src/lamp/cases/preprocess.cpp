@@ -7,19 +7,19 @@
 #include <utility>
 
 #include "lamp/base/errors.h"
+#include "lamp/volume/grid_check.h"
 #include "lamp/volume/resample.h"
 
 namespace lamp {
 namespace {
 
-// Beyond these nothing that was ever scanned lies: mm a voxel, and values that float32 holds with
-// room to compute.
-constexpr double kLeastSpacing = 1e-6, kMostSpacing = 1e6, kMostValue = 1e30;
+constexpr double kMostValue = 1e30;  // which float32 holds with room to compute
 
 bool usable(const Json& number, bool positive) {
   if (!number.is_number()) return false;
   const auto value = number.get<double>();  // comparisons are false for NaN
-  return positive ? value >= kLeastSpacing && value <= kMostSpacing : std::abs(value) <= kMostValue;
+  return positive ? value >= kLeastSpacingMm && value <= kMostSpacingMm
+                  : std::abs(value) <= kMostValue;
 }
 
 template <std::size_t N>

@@ -27,10 +27,22 @@ void check_numbers(const Geometry& grid, const std::string& file) {
                        "voxel spacing " + six_digits(grid.spacing_mm[axis]) + " along " + name +
                            ", expected a positive number of mm; correct the header");
     }
+    if (grid.spacing_mm[axis] < kLeastSpacingMm || grid.spacing_mm[axis] > kMostSpacingMm) {
+      throw InputError("cannot read", file,
+                       "voxel spacing " + six_digits(grid.spacing_mm[axis]) + " along " + name +
+                           ", expected " + six_digits(kLeastSpacingMm) + " to " +
+                           six_digits(kMostSpacingMm) + " mm; correct the header");
+    }
     if (!std::isfinite(grid.origin_mm[axis])) {
       throw InputError("cannot read", file,
                        "origin " + six_digits(grid.origin_mm[axis]) + " along " + name +
                            ", expected a finite number; correct the header's affine");
+    }
+    if (std::abs(grid.origin_mm[axis]) > kFarthestOriginMm) {
+      throw InputError("cannot read", file,
+                       "origin " + six_digits(grid.origin_mm[axis]) + " along " + name +
+                           ", expected at most " + six_digits(kFarthestOriginMm) +
+                           " mm from 0; correct the header");
     }
   }
 }

@@ -12,7 +12,9 @@
 #include <vector>
 
 #include "lamp/base/beyond_scan.h"
+#include "lamp/base/errors.h"
 #include "lamp/base/log.h"
+#include "lamp/base/text.h"
 #include "lamp/volume/grid_sampler.h"
 #include "lamp/volume/matrix3.h"
 
@@ -22,6 +24,18 @@ namespace {
 constexpr std::int64_t kSlabVoxels = 1 << 20;
 // Masks that differ by less are equal: their sums are rounded in float32.
 constexpr float kTie = 1e-5F;
+
+// Whole numbers of voxels of a grid made from another, by numbers that a file's header has given.
+std::array<std::int64_t, 3> made_size(const Vector3& voxels, const Geometry& from) {
+  constexpr double kMostVoxels = 1e15;                  // more than any memory holds
+  if (voxels[0] * voxels[1] * voxels[2] < kMostVoxels)  // false for NaN
+    return {static_cast<std::int64_t>(voxels[0]), static_cast<std::int64_t>(voxels[1]),
+            static_cast<std::int64_t>(voxels[2])};
+  throw DoesNotFit("resampling " + from.describe() + " would make " + six_digits(voxels[0]) + "x" +
+                   six_digits(voxels[1]) + "x" + six_digits(voxels[2]) +
+                   " voxels, more than any memory holds; ask for larger voxels "
+                   "(data.spacing_mm) or correct the file's spacing");
+}
 
 // The best label so far of each voxel in a part of the output, [D, H, W] with rows in one piece.
 struct Contest {
@@ -119,14 +133,15 @@ void check_shape(const torch::Tensor& voxels, const Geometry& grid) {
 Geometry with_spacing(const Geometry& grid, std::array<double, 3> spacing_mm) {
   Geometry result = grid;
   Vector3 first;  // the new first voxel's centre as an index of the old grid
+  Vector3 extent, voxels;
   for (int a = 0; a < 3; ++a) {
     TORCH_CHECK(spacing_mm[a] > 0, "spacing ", spacing_mm[a], " mm, expected a positive number");
-    const double extent = static_cast<double>(grid.size[a]) * grid.spacing_mm[a];
-    const double size = std::max(1.0, std::round(extent / spacing_mm[a]));
-    TORCH_CHECK(size < 1e9, "spacing ", spacing_mm[a], " mm gives ", size,
-                " voxels along one axis");
-    result.size[a] = static_cast<std::int64_t>(size);
-    if (result.size[a] != grid.size[a]) result.spacing_mm[a] = extent / size;
+    extent[a] = static_cast<double>(grid.size[a]) * grid.spacing_mm[a];
+    voxels[a] = std::max(1.0, std::round(extent[a] / spacing_mm[a]));
+  }
+  result.size = made_size(voxels, grid);
+  for (int a = 0; a < 3; ++a) {
+    if (result.size[a] != grid.size[a]) result.spacing_mm[a] = extent[a] / voxels[a];
     first[a] = (result.spacing_mm[a] / grid.spacing_mm[a] - 1) / 2;
   }
   result.origin_mm = grid.point(first);
@@ -151,12 +166,12 @@ Geometry orthonormal_cover(const Geometry& grid) {
       high[a] = std::max(high[a], along[a]);
     }
   }
-  Vector3 first;  // in the cover's axes, mm
+  Vector3 voxels, first;  // first: in the cover's axes, mm
   for (int a = 0; a < 3; ++a) {
-    const double voxels = std::ceil((high[a] - low[a]) / grid.spacing_mm[a] - 1e-6);
-    cover.size[a] = static_cast<std::int64_t>(voxels);
-    first[a] = (low[a] + high[a] - (voxels - 1) * grid.spacing_mm[a]) / 2;
+    voxels[a] = std::ceil((high[a] - low[a]) / grid.spacing_mm[a] - 1e-6);
+    first[a] = (low[a] + high[a] - (voxels[a] - 1) * grid.spacing_mm[a]) / 2;
   }
+  cover.size = made_size(voxels, grid);
   cover.origin_mm = product(cover.direction, first);
   return cover;
 }

@@ -21,7 +21,8 @@ enum class Interpolation {
 
 // The grid of about `spacing_mm` with the same extent from outer voxel edge to outer voxel edge.
 // Sizes are rounded (to 1 at least), so the spacing of the result is extent / size: the asked one
-// where it divides the extent.
+// where it divides the extent. Throws DoesNotFit for more voxels than any memory holds, as the next
+// one does.
 Geometry with_spacing(const Geometry& grid, std::array<double, 3> spacing_mm);
 
 // The smallest grid of the same spacing that is orthonormal, nearest in direction, and covers every
