@@ -143,29 +143,6 @@ TEST_F(DicomValuesTest, NoTypeOfAnyElementEndsTheProcess) {
   EXPECT_GE(refused, tried - 100);
 }
 
-// A slice whose voxels are the one JPEG lossless image of ISO 10918-1 that another program wrote
-// for the values -300, -200, ..., 800.
-std::string jpeg_slice(testing::DicomSlice slice, const std::string& stream) {
-  slice.more[0x7FE00010] = {};
-  const auto number = [](std::uint32_t value) {
-    return std::string(reinterpret_cast<const char*>(&value), 4);
-  };
-  const std::string item = number(0xE000FFFE), end = number(0xE0DDFFFE);
-  return testing::dicom_bytes(slice, "1.2.840.10008.1.2.4.70") + number(0x00107FE0) + "OB" +
-         std::string(2, '\0') + number(0xFFFFFFFF) + item + number(0) + item +
-         number(static_cast<std::uint32_t>(stream.size())) + stream + end + number(0);
-}
-
-std::string jpeg_stream() {
-  const std::string hex =
-      "ffd8ffc3000b100003000401011100ffc40016000101010000000000000000000000000007090fffda00080101"
-      "00010000dfb51919192c8323232590646464ffd900";
-  std::string bytes;
-  for (std::size_t i = 0; i < hex.size(); i += 2)
-    bytes += static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16));
-  return bytes;
-}
-
 TEST_F(DicomValuesTest, CompressedVoxelsAreDecodedAndScaled) {
   testing::DicomSlice slice = this->slice(0);
   slice.slope = "0.5";
@@ -174,7 +151,7 @@ TEST_F(DicomValuesTest, CompressedVoxelsAreDecodedAndScaled) {
   for (int k = 0; k < 2; ++k) {
     slice.number = k + 1;
     slice.position_mm[2] = k;
-    written(file(k), jpeg_slice(slice, jpeg_stream()));
+    written(file(k), testing::jpeg_slice(slice, testing::jpeg_stream()));
   }
   const torch::Tensor voxels = read_image(folder_).voxels[0][1].flatten();
   EXPECT_TRUE(torch::equal(voxels, torch::arange(12, torch::kFloat32) * 50 - 140));
@@ -182,10 +159,10 @@ TEST_F(DicomValuesTest, CompressedVoxelsAreDecodedAndScaled) {
 
 TEST_F(DicomValuesTest, ADamagedCompressedSliceNeverEndsTheProcess) {
   const testing::DicomSlice good = slice(0), other = slice(1);
-  written(file(0), jpeg_slice(good, jpeg_stream()));
+  written(file(0), testing::jpeg_slice(good, testing::jpeg_stream()));
   Random random{5};
   for (int round = 0; round < 300; ++round) {
-    std::string bytes = jpeg_slice(other, jpeg_stream());
+    std::string bytes = testing::jpeg_slice(other, testing::jpeg_stream());
     for (int flips = 0; flips < 1 + round % 3; ++flips) {
       const auto bit = random.below(static_cast<std::int64_t>(bytes.size() - 140) * 8);
       char& byte = bytes[140 + bit / 8];

@@ -150,6 +150,29 @@ inline std::string dicom_bytes(const DicomSlice& slice,
   return std::string(128, '\0') + "DICM" + rest;
 }
 
+// A slice whose voxels are the one JPEG lossless image of ISO 10918-1 that another program wrote
+// for the values -300, -200, ..., 800.
+inline std::string jpeg_slice(DicomSlice slice, const std::string& stream) {
+  slice.more[0x7FE00010] = {};
+  const auto number = [](std::uint32_t value) {
+    return std::string(reinterpret_cast<const char*>(&value), 4);
+  };
+  const std::string item = number(0xE000FFFE), end = number(0xE0DDFFFE);
+  return dicom_bytes(slice, "1.2.840.10008.1.2.4.70") + number(0x00107FE0) + "OB" +
+         std::string(2, '\0') + number(0xFFFFFFFF) + item + number(0) + item +
+         number(static_cast<std::uint32_t>(stream.size())) + stream + end + number(0);
+}
+
+inline std::string jpeg_stream() {
+  const std::string hex =
+      "ffd8ffc3000b100003000401011100ffc40016000101010000000000000000000000000007090fffda00080101"
+      "00010000dfb51919192c8323232590646464ffd900";
+  std::string bytes;
+  for (std::size_t i = 0; i < hex.size(); i += 2)
+    bytes += static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16));
+  return bytes;
+}
+
 inline void write_dicom(const std::filesystem::path& path, const DicomSlice& slice) {
   // Not synced to the disk: the tests write many.
   std::ofstream(path, std::ios::binary) << dicom_bytes(slice);
