@@ -144,6 +144,15 @@ TEST(ObjectReaderTest, NamesTheNearestKnownKeyForAnUnknownOne) {
               AllOf(HasSubstr("optimizer.learning_rat:"), HasSubstr("\"learning_rate\"")));
 }
 
+TEST(ObjectReaderTest, ALongKeyOrValueIsNeitherComparedNorShownInFull) {
+  const std::string text(std::size_t{8} << 20, 'w');
+  const Json key = {{text, 1}}, value = {{"name", text}};
+  ObjectReader keys(key, "net"), values(value, "net");
+  keys.at("width");
+  EXPECT_LT(refusal<UsageError>([&] { keys.finish(); }).size(), 400U);
+  EXPECT_LT(refusal<UsageError>([&] { values.choice("name", "a", {"a", "b"}); }).size(), 400U);
+}
+
 TEST(ObjectReaderTest, KnowsTheWordsOfOtherPrograms) {
   const auto advice = [](const char* where, const Json& json,
                          const std::vector<std::string>& known) {

@@ -146,6 +146,17 @@ TEST_F(SafeTensorsTest, RefusesHeadersThatAreNoObjects) {
   EXPECT_NE(refusal_of(deep, 0), "accepted");
 }
 
+TEST_F(SafeTensorsTest, AMessageIsShortAndOneLineWhateverTheNames) {
+  const std::string name = "a\\nb" + std::string(1 << 20, 'x');
+  for (const std::string& header :
+       {R"({")" + name + R"(": {}})", R"({"__metadata__": {")" + name + R"(": 4}})",
+        R"({"a": {"dtype": ")" + name + R"(", "shape": [], "data_offsets": [0, 4]}})"}) {
+    const std::string message = refusal_of(header, 4);
+    EXPECT_LT(message.size(), 400U);
+    EXPECT_EQ(message.find('\n'), std::string::npos);
+  }
+}
+
 TEST_F(SafeTensorsTest, RefusesOffsetsThatDoNotFit) {
   const auto one = [&](const std::string& dtype, const std::string& shape,
                        const std::string& offsets) {

@@ -95,6 +95,13 @@ TEST(TextTest, WritesControlCharactersOut) {
   EXPECT_EQ(printable("Müller, 日本"), "Müller, 日本");
 }
 
+TEST(TextTest, ShortensLongTextsBetweenCharacters) {
+  EXPECT_EQ(shortened("abc", 3), "abc");
+  EXPECT_EQ(shortened("abcd", 3), "abc...");
+  EXPECT_EQ(shortened("aé", 2), "a...");
+  EXPECT_EQ(shortened(std::string(1000, 'x')).size(), 83U);
+}
+
 TEST(TextTest, TheMessageOfAnErrorIsOneLineWhateverItQuotes) {
   const InputError error("cannot read", "a\nb.nii", "found \"\x1b[2J\"");
   EXPECT_STREQ(error.what(), "cannot read: a\\nb.nii: found \"\\x1b[2J\"");

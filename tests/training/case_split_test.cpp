@@ -125,6 +125,12 @@ TEST(NnunetFoldsTest, AreThoseThatNnunetMakes) {
   }
 }
 
+TEST(NnunetFoldsTest, OfADataSetWithoutCasesAreRefused) {
+  const testing::TemporaryFolder folder;
+  std::ofstream(folder / "splits_final.json") << R"([{"train": ["a"], "val": ["b"]}])";
+  EXPECT_THROW(read_folds(folder / "splits_final.json", {}), InputError);
+}
+
 TEST(NnunetFoldsTest, FiveFoldsNeedFiveCasesAndHaveFiveNumbers) {
   const testing::TemporaryFolder folder;
   Dataset small = named_cases(folder / "data", 4);

@@ -46,6 +46,8 @@ void dump_into(std::string& out, const Json& value, int indent, int depth) {
   }
 }
 
+constexpr std::size_t kLongestWord = 64;  // comparing takes time as the product of both lengths
+
 std::size_t edit_distance(const std::string& a, const std::string& b) {
   std::vector<std::size_t> row(b.size() + 1);
   std::iota(row.begin(), row.end(), std::size_t{0});
@@ -111,14 +113,14 @@ std::string ObjectReader::choice(const std::string& key, const std::string& fall
   if (std::find(choices.begin(), choices.end(), value) != choices.end()) return value;
   std::string list;
   for (const auto& choice : choices) list += (list.empty() ? "" : ", ") + choice;
-  throw UsageError("configuration: " + where(key) + ": found \"" + value + "\", expected one of " +
-                   list);
+  throw UsageError("configuration: " + where(key) + ": found \"" + shortened(value) +
+                   "\", expected one of " + list);
 }
 
 void ObjectReader::finish() const {
   for (const auto& [key, value] : object_.items()) {
     if (std::find(known_.begin(), known_.end(), key) != known_.end()) continue;
-    throw UsageError("configuration: " + printable(where(key)) + ": unknown key; " +
+    throw UsageError("configuration: " + shortened(where(key)) + ": unknown key; " +
                      advice(key, where_, known_));
   }
 }
@@ -129,7 +131,8 @@ void throw_wrong_type(const std::string& where, const Json& found, const std::st
   throw UsageError("configuration: " + where + ": found " + shown + ", expected " + expected);
 }
 
-std::string nearest(const std::string& word, const std::vector<std::string>& candidates) {
+std::string nearest(const std::string& text, const std::vector<std::string>& candidates) {
+  const std::string word = text.substr(0, kLongestWord);
   const auto best =
       std::min_element(candidates.begin(), candidates.end(), [&](const auto& a, const auto& b) {
         return edit_distance(word, a) < edit_distance(word, b);
@@ -138,6 +141,7 @@ std::string nearest(const std::string& word, const std::vector<std::string>& can
 }
 
 std::string close_match(const std::string& word, const std::vector<std::string>& candidates) {
+  if (word.size() > kLongestWord) return "";
   const std::string best = nearest(word, candidates);
   const std::size_t most = word.size() < 4 ? 1 : word.size() < 8 ? 2 : 3;
   if (!best.empty() && edit_distance(word, best) <= std::min(most, best.size() - 1)) return best;

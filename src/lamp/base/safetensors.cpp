@@ -134,7 +134,7 @@ TensorFileHeader read_header(std::ifstream& in, const std::filesystem::path& fil
     refuse_tensors(file,
                    "its header is no JSON object; expected a model that lamp train has written");
   TensorFileHeader header{parse_json(text, file.string()), sizeof prefix + length,
-                size - sizeof prefix - length};
+                          size - sizeof prefix - length};
   if (!header.json.is_object()) refuse_tensors(file, "its header is no JSON object");
   return header;
 }
@@ -146,7 +146,8 @@ std::map<std::string, std::string> metadata_of(const TensorFileHeader& header,
   if (found == header.json.end()) return metadata;
   if (!found->is_object()) refuse_tensors(file, "__metadata__ is no object");
   for (const auto& [key, value] : found->items()) {
-    if (!value.is_string()) refuse_tensors(file, "__metadata__." + key + " is no string");
+    if (!value.is_string())
+      refuse_tensors(file, "__metadata__." + shortened(key) + " is no string");
     metadata[key] = value.get<std::string>();
   }
   return metadata;
@@ -163,7 +164,8 @@ struct Entry {
 std::uint64_t whole_number(const Json& value, const std::string& name,
                            const std::filesystem::path& file) {
   if (!value.is_number_unsigned())
-    refuse_tensors(file, "tensor " + name + ": found " + value.dump() + " as a size or offset");
+    refuse_tensors(file, "tensor " + shortened(name) + ": found " + shortened(value.dump()) +
+                             " as a size or offset");
   return value.get<std::uint64_t>();
 }
 
@@ -171,15 +173,17 @@ Entry parse_entry(const std::string& name, const Json& json, const std::filesyst
   Entry entry{.name = name};
   if (!json.is_object() || !json.contains("dtype") || !json.contains("shape") ||
       !json.contains("data_offsets"))
-    refuse_tensors(file, "tensor " + name + " lacks dtype, shape or data_offsets");
+    refuse_tensors(file, "tensor " + shortened(name) + " lacks dtype, shape or data_offsets");
   const Json& shape = json["shape"];
   const Json& offsets = json["data_offsets"];
   if (!json["dtype"].is_string() || !shape.is_array() || !offsets.is_array() || offsets.size() != 2)
-    refuse_tensors(file, "tensor " + name + ": dtype, shape or data_offsets has the wrong type");
+    refuse_tensors(
+        file, "tensor " + shortened(name) + ": dtype, shape or data_offsets has the wrong type");
   const auto dtype = std::find_if(dtypes().begin(), dtypes().end(),
                                   [&](const auto& pair) { return pair.first == json["dtype"]; });
   if (dtype == dtypes().end())
-    refuse_tensors(file, "tensor " + name + ": unknown dtype " + json["dtype"].dump());
+    refuse_tensors(
+        file, "tensor " + shortened(name) + ": unknown dtype " + shortened(json["dtype"].dump()));
   entry.dtype = dtype->second;
   entry.begin = whole_number(offsets[0], name, file);
   entry.end = whole_number(offsets[1], name, file);
@@ -194,10 +198,12 @@ Entry parse_entry(const std::string& name, const Json& json, const std::filesyst
     bytes *= length;
     entry.shape.push_back(static_cast<std::int64_t>(length));
   }
-  if (absurd) refuse_tensors(file, "tensor " + name + ": shape " + shape.dump() + " is absurd");
-  if (entry.end < entry.begin || entry.end - entry.begin != bytes)
+  if (absurd)
     refuse_tensors(
-        file, "tensor " + name + ": shape " + shape.dump() + " does not take the bytes it claims");
+        file, "tensor " + shortened(name) + ": shape " + shortened(shape.dump()) + " is absurd");
+  if (entry.end < entry.begin || entry.end - entry.begin != bytes)
+    refuse_tensors(file, "tensor " + shortened(name) + ": shape " + shortened(shape.dump()) +
+                             " does not take the bytes it claims");
   return entry;
 }
 
@@ -231,7 +237,7 @@ SafeTensors read_safetensors(const std::filesystem::path& file) {
   std::uint64_t next = 0;
   for (const Entry& entry : entries) {
     if (entry.begin != next)
-      refuse_tensors(file, "tensor " + entry.name + " overlaps another or leaves a gap");
+      refuse_tensors(file, "tensor " + shortened(entry.name) + " overlaps another or leaves a gap");
     next = entry.end;
   }
   if (next != header.data_bytes) {
@@ -244,7 +250,7 @@ SafeTensors read_safetensors(const std::filesystem::path& file) {
     in.seekg(static_cast<std::streamoff>(header.data_start + entry.begin));
     const auto count = static_cast<std::streamsize>(entry.end - entry.begin);
     if (count > 0 && !in.read(static_cast<char*>(tensor.data_ptr()), count))
-      refuse_tensors(file, "cut short in tensor " + entry.name);
+      refuse_tensors(file, "cut short in tensor " + shortened(entry.name));
     content.tensors[entry.name] = std::move(tensor);
   }
   verify_checksum(content, file);

@@ -151,6 +151,12 @@ std::string clock_text(double seconds) {
   return buffer;
 }
 
+std::string shortened(const std::string& text, std::size_t most) {
+  if (text.size() <= most) return text;
+  while (most > 0 && (static_cast<unsigned char>(text[most]) & 0xc0) == 0x80) --most;
+  return text.substr(0, most) + "...";
+}
+
 std::string printable(const std::string& text) {
   std::string shown;
   for (const char c : text) {

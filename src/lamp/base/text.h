@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -40,6 +41,10 @@ std::string clock_text(double seconds);
 
 // ASCII letters in lower case; other bytes as they are.
 std::string lower(std::string_view text);
+
+// A text that may be of any length, as messages quote it: no more than its first `most` bytes and
+// "...", no character of UTF-8 cut in two.
+std::string shortened(const std::string& text, std::size_t most = 80);
 
 // The text with control characters written out ("\\n", "\\x1b"), so that a file's name can neither
 // break a message into lines nor command the terminal.

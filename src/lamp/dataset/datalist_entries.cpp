@@ -40,7 +40,7 @@ std::vector<std::string> keys_of(const Json& object) {
   return keys;
 }
 
-std::string in_quotes(const std::string& text) { return "\"" + text + "\""; }
+std::string in_quotes(const std::string& text) { return "\"" + shortened(text, 200) + "\""; }
 
 std::string brief(const Json& value) {
   std::string text = printable(value.dump(-1, ' ', false, Json::error_handler_t::replace));

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "lamp/base/errors.h"
+#include "lamp/base/text.h"
 #include "lamp/nets/anatomynet.h"
 #include "lamp/nets/net_factory.h"
 
@@ -49,7 +50,7 @@ void refuse_if_any(const fs::path& file, const std::string& what,
   if (names.empty()) return;
   std::string list;
   for (std::size_t i = 0; i < std::min<std::size_t>(3, names.size()); ++i)
-    list += (i == 0 ? "" : ", ") + names[i];
+    list += (i == 0 ? "" : ", ") + shortened(names[i], 200);
   if (names.size() > 3) list += " and " + std::to_string(names.size() - 3) + " more";
   refuse(file, what + ": " + list);
 }
@@ -107,7 +108,8 @@ Json config_of(const SafeTensors& content, const fs::path& file) {
            "which network they belong to");
   }
   if (value("version") != kVersion)
-    refuse(file, "found format version \"" + value("version") + "\", this program reads version 1");
+    refuse(file, "found format version \"" + shortened(value("version")) +
+                     "\", this program reads version 1");
   Json config = parse_json(value("config"), file.string());
   for (const char* key : {"net", "labels", "data"}) {
     if (!config.is_object() || !config.contains(key) || !config[key].is_object())

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "lamp/base/errors.h"
+#include "lamp/base/text.h"
 
 namespace lamp {
 namespace fs = std::filesystem;
@@ -52,12 +53,13 @@ void check_names(const Fold& fold, const std::set<std::string>& known, const fs:
   for (const auto* list : {&fold.training, &fold.validation}) {
     for (const std::string& name : *list) {
       if (!known.contains(name))
-        refuse_folds(file, where + ": found case \"" + name +
-                               "\", expected cases of the data set, such as \"" + *known.begin() +
-                               "\"; correct the file or remove it");
+        refuse_folds(file, where + ": found case \"" + shortened(name) +
+                               "\", expected cases of the data set" +
+                               (known.empty() ? "" : ", such as \"" + *known.begin() + "\"") +
+                               "; correct the file or remove it");
       if (!seen.insert(name).second)
         refuse_folds(file,
-                     where + ": found case \"" + name +
+                     where + ": found case \"" + shortened(name) +
                          "\" twice, expected every case once, either in \"train\" or in \"val\"");
     }
   }
