@@ -185,6 +185,11 @@ TEST_F(DatalistTest, RefusesMalformedEntriesAndSaysWhichOne) {
               HasSubstr("annotated"));
   EXPECT_THAT(refusal(decathlon(R"({"image": "a", "label": "b", "annotated": 1})")),
               HasSubstr("annotated"));
+  // It would teach nothing; read as "all annotated" it would teach background.
+  EXPECT_THAT(refusal(decathlon(R"({"image": "a", "label": "b", "annotated": []})")),
+              HasSubstr("nothing was annotated"));
+  EXPECT_THAT(refusal(decathlon(R"({"image": "a", "label": "b", "annotated": [0]})")),
+              HasSubstr("nothing was annotated"));
   EXPECT_THAT(refusal(decathlon(good + "," + good)), HasSubstr("twice"));
 }
 
@@ -215,6 +220,16 @@ TEST_F(DatalistTest, RefusesAnNnunetCaseWithoutAllChannels) {
   } catch (const InputError& error) {
     EXPECT_THAT(error.what(), HasSubstr("channels 1 of case a"));
   }
+}
+
+TEST(FaultTest, PartsOfAMessageWithAListInIt) {
+  const DatasetFault fault = to_fault(
+      InputError("cannot read", "ct", "found 2 series (1: head; 2: chest), expected one; choose"));
+  EXPECT_EQ(fault.found, "2 series (1: head; 2: chest)");
+  EXPECT_EQ(fault.expected, "one");
+  EXPECT_EQ(fault.fix, "choose");
+  EXPECT_THAT(to_fault(InputError("cannot read", "ct", "Permission denied")).fix,
+              HasSubstr("chmod"));
 }
 
 TEST_F(DatalistTest, CollectsFaultsOfEntriesAndKeepsTheOthers) {

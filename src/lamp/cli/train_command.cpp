@@ -34,7 +34,8 @@ void run_train(const TrainLine& options, const GlobalOptions& globals) {
                        .settings = options.settings,
                        .run = options.run,
                        .plan = options.plan,
-                       .resume = options.resume};
+                       .resume = options.resume,
+                       .threads = globals.threads};
   const Json execution = to_json(options.execution);
   for (const auto& [key, value] : execution.items())
     request.settings.push_back("execution." + key + "=" + value.dump());

@@ -22,14 +22,19 @@ DatasetFault to_fault(const InputError& error) {
     return {error.file(), "unreadable", text, "a sound file", "replace the file"};
   DatasetFault fault{error.file(), text.substr(0, at), text.substr(at + file.size()),
                      "a sound file", "replace or repair the file"};
-  if (const auto fix = fault.found.find("; "); fix != std::string::npos) {
+  // What is expected comes first: what was found may be a list with semicolons of its own.
+  const auto expected = fault.found.find(", expected ");
+  const auto fix = fault.found.find("; ", expected == std::string::npos ? 0 : expected);
+  if (fix != std::string::npos) {
     fault.fix = fault.found.substr(fix + 2);
     fault.found.resize(fix);
   }
-  if (const auto expected = fault.found.find(", expected "); expected != std::string::npos) {
+  if (expected != std::string::npos) {
     fault.expected = fault.found.substr(expected + 11);
     fault.found.resize(expected);
   }
+  if (fault.found.find("ermission denied") != std::string::npos)
+    fault.fix = "ask for the right to read it (chmod)";
   if (fault.found.starts_with("found ")) fault.found.erase(0, 6);
   return fault;
 }
@@ -160,6 +165,9 @@ bool EntryParser::details(const Json& entry, Case& result) const {
           "a list of ids from 1 to " + std::to_string(labels.empty() ? 0 : labels.rbegin()->first));
     break;  // the case itself can still be checked
   }
+  if (ids.empty() && listed.is_array() && where.starts_with("training"))
+    fault("a training case of which nothing was annotated", "\"annotated\": " + brief(listed),
+          "the labels that were drawn in this case, or no such key where all were");
   result.annotated.emplace(ids.begin(), ids.end());
   return true;
 }

@@ -27,7 +27,10 @@ std::optional<double> sketched_s(Candidates& candidates, const Candidate& candid
 
 }  // namespace
 
-int steady_microbatches(const PlanRequest& request, const CostProvider& costs) {
+int steady_microbatches(const PlanRequest& wish, const CostProvider& costs) {
+  PlanRequest request = wish;
+  if (!request.schedule)
+    request.schedule = ScheduleKind::k1F1B;  // as fast as gpipe, in less memory
   Candidates candidates(request, costs);
   std::map<int, double> fastest_s;  // by number
   for (const Candidate& candidate : candidates.all()) {

@@ -107,6 +107,16 @@ NetworkCosts halved(NetworkCosts costs) {
   return costs;
 }
 
+// Of what is left open the settings that hold least: one micro-batch after another, as many as the
+// planner would take.
+void hold_little(PlanRequest& request) {
+  if (request.devices.size() == 1) return;
+  if (!request.schedule) request.schedule = ScheduleKind::kNaive;
+  if (request.microbatches || !request.loss_is_sum) return;
+  request.microbatches = static_cast<int>(
+      std::clamp<std::int64_t>(request.batch / request.least_samples, 1, kMostChosenMicrobatches));
+}
+
 // What a training step holds at the least, by shapes.
 class StepNeed {
  public:
@@ -119,6 +129,7 @@ class StepNeed {
     const CostProvider exact = shape_costs_of(options, shapes_);
     PlanRequest request = request_of(options, shapes_);
     request.alternatives.clear();
+    hold_little(request);
     for (PlanDevice& device : request.devices)
       for (const Memory& memory : memories)
         if (memory.device == device.name) device.memory_bytes = memory.*limit;

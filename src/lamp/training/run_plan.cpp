@@ -105,7 +105,19 @@ class RunPlanner {
       throw UsageError(where + "microbatches: " + std::to_string(plan.microbatches) +
                        " in the plan, " + before.dump() +
                        " in the run so far, whose result depends on them; go on without --plan");
+    if (sources_.threads > 0 && sources_.threads != plan.threads)
+      throw UsageError(where + "threads: " + std::to_string(plan.threads) + " in the plan, " +
+                       std::to_string(sources_.threads) + " here" + again());
     plan.torch_devices();  // throws if they are not here
+    return plan;
+  }
+
+  ResolvedExecution with_threads(ResolvedExecution plan, std::size_t index) const {
+    if (sources_.threads == 0 || sources_.threads == plan.threads) return plan;
+    log_warning(name(index) + " goes on with " + std::to_string(sources_.threads) +
+                " threads instead of " + std::to_string(plan.threads) +
+                ": results may differ in their last bits");
+    plan.threads = sources_.threads;
     return plan;
   }
 
@@ -121,7 +133,8 @@ class RunPlanner {
     const Json& json = earlier_[index];
     if (json.contains("threads")) {
       ResolvedExecution plan = parse_resolved_execution(json, sources_.earlier);
-      if (differing_field(plan, options.work()).empty()) return plan;
+      if (differing_field(plan, options.work()).empty())
+        return with_threads(std::move(plan), index);
     }
     const Json count = earlier_microbatches(index);
     if (options.execution.microbatches == 0 && !count.is_null() &&

@@ -17,6 +17,7 @@ namespace lamp {
 struct PlanSources {
   std::filesystem::path given;    // of `lamp plan -o`; may be empty
   std::filesystem::path earlier;  // plan.json of a run that goes on; may be empty
+  int threads = 0;                // CPU threads that the user asks for; 0 = the plan's
 };
 
 // One for each stage, in order; `dataset` and `split` as the run has them. A plan that is given is

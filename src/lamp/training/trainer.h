@@ -18,6 +18,7 @@ struct TrainRequest {
   std::filesystem::path run;          // the run folder (docs/formats.md)
   std::filesystem::path plan;         // of `lamp plan -o`, to be run as it is; may be empty
   bool resume = false;
+  int threads = 0;  // asked for, CPU threads in all; 0 = a given plan's or the run's own
 };
 
 struct TrainSummary {
