@@ -23,7 +23,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr double kPatienceSeconds = 60;  // for an input that waits instead of working
+constexpr std::chrono::milliseconds kLook{20};
+constexpr int kPatience = 3000;  // looks at an input that waits instead of working
 
 Progress* shared_progress() {
   void* memory =
@@ -32,20 +33,18 @@ Progress* shared_progress() {
   return new (memory) Progress();
 }
 
-// Waits for the worker's end, or ends it when it stands still. Returns its status as waitpid does.
+// Waits for the worker's end, or ends it when it stands still. Looks are counted, not seconds:
+// whoever stops this process for a while stops the worker, too. Returns its status as waitpid does.
 int watch(pid_t worker, const Progress& progress) {
-  using Clock = std::chrono::steady_clock;
   std::int64_t seen = -1;
-  Clock::time_point since = Clock::now();
+  int looks = 0;
   for (int status = 0;;) {
     if (waitpid(worker, &status, WNOHANG) == worker) return status;
-    if (const std::int64_t now = progress.next; now != seen) {
-      seen = now;
-      since = Clock::now();
-    }
-    if (std::chrono::duration<double>(Clock::now() - since).count() > kPatienceSeconds)
-      kill(worker, SIGKILL);
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    const std::int64_t now = progress.next;
+    looks = now == seen ? looks + 1 : 0;
+    seen = now;
+    if (looks > kPatience) kill(worker, SIGKILL);
+    std::this_thread::sleep_for(kLook);
   }
 }
 
