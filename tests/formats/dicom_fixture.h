@@ -18,6 +18,7 @@ class DicomFixture : public ::testing::Test {
   static constexpr int kSlices = 16;
 
   void SetUp() override { set_log_level(LogLevel::kError); }
+  void TearDown() override { set_log_level(LogLevel::kInfo); }  // other tests read warnings
 
   // Slice k of a series along z, 2.5 mm apart, with values 100 k, 100 k + 1, ...
   static DicomSlice slice(int k) {

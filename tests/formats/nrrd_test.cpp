@@ -130,10 +130,16 @@ TEST_F(NrrdTest, WithoutASpaceSpacingsMinimaAndMaximaCount) {
 }
 
 TEST_F(NrrdTest, RefusesAGridBeyondAnythingThatWasEverScanned) {
-  for (const char* step : {"(1e308,0,0)", "(1e7,0,0)", "(1e-7,0,0)", "(1e-320,0,0)"})
+  for (const char* step : {"(1e150,0,0)", "(1e7,0,0)", "(1e-7,0,0)", "(1e-100,0,0)"})
     expect_image_refused(
         nrrd(nrrd_fields().with("space directions", std::string(step) + " (0,3,0) (0,0,4)")),
         "along x, expected 1e-06 to 1e+06 mm");
+  expect_image_refused(nrrd(nrrd_fields()
+                                .without("space")
+                                .without("space directions")
+                                .without("space origin")
+                                .with("spacings", "1e308 3 4")),
+                       "voxel spacing 1e+308 along x");
   expect_image_refused(nrrd(nrrd_fields().with("space origin", "(0,-1e300,0)")),
                        "origin -1e+300 along y, expected at most 1e+09 mm");
 }
