@@ -175,7 +175,15 @@ void Pipeline::run_stages(StepState& state, const Schedule& schedule) {
     stage->begin(state);
   }
   if (workers_.empty() || take_turns(schedule)) {
-    run_actions(one_at_a_time(schedule), state, threads);
+    std::vector<StageAction> actions = one_at_a_time(schedule);
+    // One input through all stages before the next: few packets may wait (kPredictionSlots), and
+    // nobody else would take them.
+    if (!state.training)
+      std::stable_sort(actions.begin(), actions.end(),
+                       [](const StageAction& a, const StageAction& b) {
+                         return a.action.microbatch < b.action.microbatch;
+                       });
+    run_actions(actions, state, threads);
   } else {
     const at::ThreadLocalState caller;
     for (std::size_t j = 0; j < workers_.size(); ++j) {

@@ -74,7 +74,9 @@ std::vector<std::string> foreign_names(const fs::path& run) {
       const auto inside = names_in(run / "state");
       return std::all_of(inside.begin(), inside.end(), is_temporary);
     }
-    return is_temporary(name) && fs::is_regular_file(path, error);
+    if (!is_temporary(name)) return false;
+    const fs::file_type type = fs::symlink_status(path, error).type();
+    return type == fs::file_type::regular || type == fs::file_type::not_found;  // renamed meanwhile
   });
   return names;
 }
