@@ -170,8 +170,7 @@ void OutputList::check_names() const {
     if (const auto [other, is_new] = places.emplace(place, &output); !is_new)
       throw UsageError(output.option + " and " + other->second->option + " name the same file, " +
                        output.file.string() + ": give each its own");
-    if (const auto [other, is_new] = folded_places.emplace(lower(place.string()), &output);
-        !is_new)
+    if (const auto [other, is_new] = folded_places.emplace(lower(place.string()), &output); !is_new)
       log_warning(output.file.string() + " and " + other->second->file.filename().string() +
                   " differ in case only: one replaces the other where the disk ignores case");
   }

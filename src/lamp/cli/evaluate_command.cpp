@@ -24,7 +24,8 @@ void add_evaluate_command(CLI::App& app, const GlobalOptions& globals) {
                       "dataset.json with the labels' names and what was annotated");
   command
       ->add_option("-o,--output", *output,
-                   "summary.json to write, or a folder for it (default: in PRED, or beside it if it is a file)")
+                   "summary.json to write, or a folder for it (default: in PRED, or beside it if "
+                   "it is a file)")
       ->check(names_an_output());
   add_outside_option(*command);
   add_orientation_option(*command, options->nifti_form);

@@ -55,9 +55,7 @@ constexpr std::array<std::pair<const char*, const char*>, 40> kUnread = {{
     {".dcm", "a single DICOM file"},
 }};
 
-std::string lower_name(const fs::path& path) {
-  return lower(path.filename().string());
-}
+std::string lower_name(const fs::path& path) { return lower(path.filename().string()); }
 
 }  // namespace
 

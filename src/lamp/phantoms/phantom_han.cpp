@@ -25,8 +25,8 @@ enum HanLabel {
 
 constexpr double kLeft = 1, kRight = -1;  // x points to the patient's left
 constexpr Vec3 kFieldCentre = {0, 14, -36};
-constexpr double kHanFieldMm = 206;  // in-plane
-constexpr double kHanHeightMm = 168;    // along z
+constexpr double kHanFieldMm = 206;   // in-plane
+constexpr double kHanHeightMm = 168;  // along z
 
 constexpr Material kHanFat = {.hu = -100, .texture_hu = 25, .texture_mm = 9};
 constexpr Material kSoftTissue = {.hu = 42, .texture_hu = 15, .texture_mm = 11};

@@ -224,11 +224,10 @@ void Opening::split_cases_and_check_state() {
 void Opening::decide_plan() {
   std::error_code error;
   const bool has_own = position_ && fs::exists(run() / kPlanFile, error);
-  auto plan = resolve_curriculum(
-      folder_.config, folder_.dataset, folder_.split,
-      {.given = request_.plan,
-       .earlier = has_own ? run() / kPlanFile : fs::path(),
-       .threads = request_.threads});
+  auto plan = resolve_curriculum(folder_.config, folder_.dataset, folder_.split,
+                                 {.given = request_.plan,
+                                  .earlier = has_own ? run() / kPlanFile : fs::path(),
+                                  .threads = request_.threads});
   if (is_finished()) return;  // it was only to be possible
   folder_.plan = std::move(plan);
   for (std::size_t i = 0; i < folder_.plan.size(); ++i)
