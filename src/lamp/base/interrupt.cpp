@@ -3,6 +3,8 @@
 
 #include <atomic>
 #include <csignal>
+#include <cstdint>
+#include <ctime>
 #include <string>
 
 #include "lamp/base/errors.h"
@@ -14,8 +16,21 @@ std::atomic<int> signal_seen{0};
 static_assert(std::atomic<int>::is_always_lock_free,
               "a signal handler may only touch lock-free atomics");
 
+std::atomic<std::int64_t> seen_at_ms{0};
+
+std::int64_t now_ms() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);  // may be called in a signal handler
+  return std::int64_t{1000} * now.tv_sec + now.tv_nsec / 1'000'000;
+}
+
 void remember(int signal) {
-  if (signal_seen.exchange(signal) != 0) {  // asked twice: the user will not wait
+  // timeout(1) and batch systems signal a process and its group: the same word twice at once.
+  constexpr std::int64_t kSameWordMs = 200;
+  const std::int64_t now = now_ms();
+  if (signal_seen.exchange(signal) == 0) {
+    seen_at_ms = now;
+  } else if (now - seen_at_ms >= kSameWordMs) {  // asked twice: the user will not wait
     std::signal(signal, SIG_DFL);
     std::raise(signal);
   }
