@@ -58,13 +58,13 @@ void parse_device_memory(ObjectReader& reader, ExecutionConfig& config) {
   config.memory_bytes = memory.get<std::int64_t>();
 }
 
+}  // namespace
+
 Json rule_names(const std::vector<RecomputeRule>& rules) {
   Json names = Json::array();
   for (const RecomputeRule rule : rules) names.push_back(to_string(rule));
   return names;
 }
-
-}  // namespace
 
 ExecutionConfig parse_execution_config(const Json& json) {
   ObjectReader reader(json, "execution");

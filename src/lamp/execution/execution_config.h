@@ -47,6 +47,8 @@ struct ExecutionConfig {
 // The "execution" object; null gives the defaults. Throws UsageError.
 ExecutionConfig parse_execution_config(const Json& json);
 Json to_json(const ExecutionConfig& config);
+// ["never", "always"].
+Json rule_names(const std::vector<RecomputeRule>& rules);
 
 // What the stages of this `partition` get equally much of: the weight of a layer. Nothing for auto
 // and counts.

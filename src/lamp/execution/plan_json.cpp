@@ -59,8 +59,6 @@ Json devices_json(const Plan& plan) {
 }  // namespace
 
 Json to_json(const Plan& plan) {
-  Json rules = Json::array();
-  for (const RecomputeRule rule : plan.balance.recompute) rules.push_back(to_string(rule));
   return {{"layers", layers_json(plan)},
           {"skips", skips_json(plan.costs)},
           {"loss", {{"step_s", plan.costs.loss_s}, {"bytes", plan.costs.loss_workspace_bytes}}},
@@ -68,7 +66,7 @@ Json to_json(const Plan& plan) {
           {"devices", devices_json(plan)},
           {"schedule", to_string(plan.setup.schedule)},
           {"microbatches", plan.setup.microbatches},
-          {"recompute", rules},
+          {"recompute", rule_names(plan.balance.recompute)},
           {"step_s", plan.step_s()},
           {"update_s", plan.update_s},
           {"lower_bound_s", plan.balance.lower_bound_s + plan.update_s},

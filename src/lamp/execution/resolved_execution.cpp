@@ -24,12 +24,6 @@ std::vector<std::int64_t> layer_counts(const Partition& partition) {
   return counts;
 }
 
-Json names_of(const std::vector<RecomputeRule>& rules) {
-  Json names = Json::array();
-  for (const RecomputeRule rule : rules) names.push_back(to_string(rule));
-  return names;
-}
-
 // Reads one plan; every fault is the file's.
 class PlanReader {
  public:
@@ -119,7 +113,7 @@ std::string contradiction(const ResolvedExecution& plan, const PlannedWork& work
     return difference("recompute", decided["recompute"], wish["recompute"]);
   if (config.recompute != "auto") {
     const std::vector same(plan.stages(), parse_recompute_rule(config.recompute));
-    return difference("recompute", decided["recompute"], names_of(same));
+    return difference("recompute", decided["recompute"], rule_names(same));
   }
   return "";
 }
@@ -157,7 +151,7 @@ std::string ResolvedExecution::describe() const {
   text += ", " + counted(microbatches, "micro-batch");
   const bool computes_again = std::any_of(recompute.begin(), recompute.end(),
                                           [](auto rule) { return rule != RecomputeRule::kNever; });
-  if (computes_again) text += ", recompute " + names_of(recompute).dump();
+  if (computes_again) text += ", recompute " + rule_names(recompute).dump();
   return text;
 }
 
@@ -178,7 +172,7 @@ Json to_json(const ResolvedExecution& execution) {
           {"stages", std::move(stages)},
           {"schedule", to_string(execution.schedule)},
           {"microbatches", execution.microbatches},
-          {"recompute", names_of(execution.recompute)},
+          {"recompute", rule_names(execution.recompute)},
           {"reasons", execution.reasons}};
 }
 
