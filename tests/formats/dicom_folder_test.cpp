@@ -4,7 +4,7 @@
 
 #include <gmock/gmock.h>
 #include <sys/stat.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <functional>
 

@@ -2,7 +2,7 @@
 #include "lamp/formats/dicom_stack.h"
 
 #include <gmock/gmock.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <cmath>
 
@@ -105,6 +105,18 @@ TEST_F(DicomStackTest, PhasesAreCalledSo) {
       expect_image_refused(folder_, "2 images at each of 10 places, told apart by " + said[e]);
     }
   }
+}
+
+TEST_F(DicomStackTest, WeightingsOfADiffusionSeriesAreCalledSo) {
+  for (int k = 0; k < 20; ++k) {
+    testing::DicomSlice next = slice(k / 2);
+    next.number = k + 1;
+    const double b_value = k % 2 ? 1000 : 0;  // s/mm^2
+    next.more[0x00189087] = {"FD", {reinterpret_cast<const char*>(&b_value), sizeof b_value}};
+    write(next);
+  }
+  expect_image_refused(folder_,
+                       "2 images at each of 10 places, told apart by DiffusionBValue 0, 1000");
 }
 
 TEST_F(DicomStackTest, SeveralImagesAPlaceWithoutAReasonAreCounted) {

@@ -1,10 +1,12 @@
 // Voxels are stored values with their rescale, whatever else the header says, and no header aborts
 // the process.
 #include <gmock/gmock.h>
-#include <torch/torch.h>
+#include <sys/resource.h>
+#include <torch/types.h>
 
 #include "formats/dicom_fixture.h"
 #include "lamp/base/files.h"
+#include "lamp/base/host_memory.h"
 #include "lamp/formats/dicom_pixels.h"
 
 namespace lamp {
@@ -155,6 +157,24 @@ TEST_F(DicomValuesTest, CompressedVoxelsAreDecodedAndScaled) {
   }
   const torch::Tensor voxels = read_image(folder_).voxels[0][1].flatten();
   EXPECT_TRUE(torch::equal(voxels, torch::arange(12, torch::kFloat32) * 50 - 140));
+}
+
+// JPEG-LS whose own header claims 30000 x 30000 voxels behind Rows and Columns of 3 and 4.
+TEST_F(DicomValuesTest, ACompressedSliceTakesNoMoreMemoryThanItsHeaderClaims) {
+#ifdef __SANITIZE_ADDRESS__
+  GTEST_SKIP() << "the address sanitizer's own memory counts as well";
+#endif
+  const std::string stream(
+      "\xff\xd8\xff\xf7\0\x0b\x10\x75\x30\x75\x30\x01\x01\x11\0"
+      "\xff\xda\0\x08\x01\x01\0\0\0\0",
+      25);
+  for (int k = 0; k < 2; ++k)
+    written(file(k), testing::jpeg_slice(slice(k), stream + std::string(5000, '\0') + "\xff\xd9",
+                                         "1.2.840.10008.1.2.4.80"));
+  testing::expect_image_refused(folder_, "its compressed voxels cannot be decoded");
+  rusage decoder{};
+  getrusage(RUSAGE_CHILDREN, &decoder);
+  EXPECT_LT(std::int64_t{decoder.ru_maxrss} * 1024, peak_resident_bytes() + (600 << 20));
 }
 
 TEST_F(DicomValuesTest, ADamagedCompressedSliceNeverEndsTheProcess) {

@@ -152,14 +152,15 @@ inline std::string dicom_bytes(const DicomSlice& slice,
 
 // A slice whose voxels are the one JPEG lossless image of ISO 10918-1 that another program wrote
 // for the values -300, -200, ..., 800.
-inline std::string jpeg_slice(DicomSlice slice, const std::string& stream) {
+inline std::string jpeg_slice(DicomSlice slice, const std::string& stream,
+                              const std::string& syntax = "1.2.840.10008.1.2.4.70") {
   slice.more[0x7FE00010] = {};
   const auto number = [](std::uint32_t value) {
     return std::string(reinterpret_cast<const char*>(&value), 4);
   };
   const std::string item = number(0xE000FFFE), end = number(0xE0DDFFFE);
-  return dicom_bytes(slice, "1.2.840.10008.1.2.4.70") + number(0x00107FE0) + "OB" +
-         std::string(2, '\0') + number(0xFFFFFFFF) + item + number(0) + item +
+  return dicom_bytes(slice, syntax) + number(0x00107FE0) + "OB" + std::string(2, '\0') +
+         number(0xFFFFFFFF) + item + number(0) + item +
          number(static_cast<std::uint32_t>(stream.size())) + stream + end + number(0);
 }
 

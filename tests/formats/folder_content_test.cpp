@@ -3,7 +3,7 @@
 
 #include <gmock/gmock.h>
 #include <sys/stat.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include "formats/dicom_fixture.h"
 #include "lamp/dataset/dataset_check.h"

@@ -57,6 +57,18 @@ class HeaderFirstTest : public NiftiSamples {
 constexpr std::int64_t kSide = 12000;  // 12000^3 bytes: more than any machine's memory
 constexpr std::int64_t kCube = kSide * kSide * kSide;
 
+TEST_F(HeaderFirstTest, ReadingKeepsBelowWhatItIsGiven) {
+  write_volume(folder_ / "a.nii.gz", sample());  // 24 x 20 x 16 of int16: 6 bytes a voxel to read
+  constexpr std::int64_t kNeeded = 6 * 24 * 20 * 16;
+  EXPECT_NO_THROW(read_image(folder_ / "a.nii.gz", {.memory_bytes = kNeeded}));
+  try {
+    read_image(folder_ / "a.nii.gz", {.memory_bytes = kNeeded - 1});
+    ADD_FAILURE() << "was read";
+  } catch (const DoesNotFit& error) {
+    EXPECT_THAT(error.what(), AllOf(HasSubstr("a.nii.gz"), HasSubstr("give more")));
+  }
+}
+
 TEST_F(HeaderFirstTest, ACubeLargerThanTheMemoryIsNotRead) {
   std::string nifti = bytes_of_file(straight());
   for (int axis = 1; axis <= 3; ++axis)
@@ -126,14 +138,15 @@ TEST_F(HeaderFirstTest, TheMemoryNamedIsWhatReadingTakes) {
   const RawVolume header{.geometry = {.size = {1 << 14, 1 << 13, 1 << 13}},
                          .type = VoxelType::kInt16};
   try {
-    check_fits_memory(header, 0, "file");
+    check_fits_memory(header, 0, {}, "file");
     ADD_FAILURE() << "6 TiB fit";
   } catch (const DoesNotFit& error) {
     EXPECT_THAT(error.what(), HasSubstr("6.0 TiB"));
   }
-  EXPECT_NO_THROW(check_fits_memory({.geometry = {.size = {10, 10, 10}}}, 0, "file"));
-  EXPECT_THROW(check_fits_memory({.geometry = {.size = {10, 10, 10}}}, std::int64_t{1} << 50, "f"),
-               DoesNotFit);
+  EXPECT_NO_THROW(check_fits_memory({.geometry = {.size = {10, 10, 10}}}, 0, {}, "file"));
+  EXPECT_THROW(
+      check_fits_memory({.geometry = {.size = {10, 10, 10}}}, std::int64_t{1} << 50, {}, "f"),
+      DoesNotFit);
 }
 
 // In every name that a reader could be given, and behind both kinds of detached header.

@@ -59,7 +59,7 @@ TEST_F(NiftiDamageTest, RefusesBytesBehindTheVoxels) {
   for (const std::size_t zeros : {1, 511, 512, 100000})
     EXPECT_NO_THROW(read_image(file(packed + std::string(zeros, '\0'), "b.nii.gz")));
   expect_image_refused(file(packed + std::string(511, '\0') + "x", "b.nii.gz"), "bytes behind");
-  expect_image_refused(file(packed + std::string(8, '\0') + packed, "b.nii.gz"), "bytes behind");
+  expect_image_refused(file(packed + std::string(8, '\0') + packed, "b.nii.gz"), "more bytes");
   expect_image_refused(file(gzip(plain + std::string(4, 'x'), 1), "b.nii.gz"), "behind its last");
   expect_image_refused(file(gzip(plain + std::string(4000, 'x'), 1), "b.nii.gz"), "more bytes");
 }

@@ -2,7 +2,8 @@
 // decides, else the model, else it is refused; the report says which.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include "formats/nifti_samples.h"
 #include "lamp/inference/segmenter.h"

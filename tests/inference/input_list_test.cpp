@@ -3,7 +3,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <fstream>
 
@@ -158,7 +158,7 @@ TEST_F(InputListTest, ReadsChannelsFromOneFileOrSeveral) {
 TEST_F(InputListTest, ChannelsMustMatchTheNetworkAndShareAGrid) {
   write("p_0000.nii.gz");
   const auto one = expand_inputs({path()}, 2);
-  EXPECT_THAT(refusal<UsageError>([&] { read_case(one[0], 2, {}); }),
+  EXPECT_THAT(refusal<InputError>([&] { read_case(one[0], 2, {}); }),
               HasSubstr("found 1, expected 2"));
   write("p_0001.nii.gz", 1, 5);
   const auto moved = expand_inputs({path()}, 2);

@@ -2,7 +2,7 @@
 #include "lamp/inference/memory_estimate.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include "lamp/base/host_memory.h"
 #include "lamp/base/memory_counter.h"

@@ -1,7 +1,8 @@
 // What a segmentation may write over: its own earlier results, and nothing else.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <csignal>
 #include <fstream>
@@ -147,6 +148,20 @@ TEST_F(SegmenterOutputTest, AFailedCaseLeavesNoOlderMapInItsPlace) {
   ASSERT_EQ(report.failures.size(), 1U);
   EXPECT_TRUE(report.failures[0].removed_older);
   EXPECT_EQ(read_json(out_ / "segment.json")["failed"][0]["removed_older"], true);
+}
+
+TEST_F(SegmenterOutputTest, ProbabilitiesOfAnEarlierCallDoNotStayBesideANewMap) {
+  const std::vector<std::string> inputs = {image("in/a.nii.gz", 1), image("in/b.nii.gz", 2),
+                                           image("in/b_prob.nii.gz", 3)};
+  segment({inputs[0], inputs[1]}, {.save_probabilities = true});
+  fs::remove(out_ / "b_prob.nii.gz");
+  segment({inputs[2]});  // a case of that name
+  fs::resize_file(inputs[1], fs::file_size(inputs[1]) / 2);
+  segment({inputs[0], inputs[1]});
+  EXPECT_TRUE(fs::exists(out_ / "a.nii.gz"));
+  EXPECT_FALSE(fs::exists(out_ / "a_prob.nii.gz"));
+  EXPECT_FALSE(fs::exists(out_ / "b.nii.gz"));
+  EXPECT_TRUE(fs::exists(out_ / "b_prob.nii.gz")) << "the label map of another case";
 }
 
 TEST_F(SegmenterOutputTest, ASignalLeavesARecordOfWhatWasNotDone) {

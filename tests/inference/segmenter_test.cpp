@@ -3,7 +3,8 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <cmath>
 #include <csignal>
@@ -330,8 +331,8 @@ TEST_F(SegmenterTest, AutoKeepsBelowTheMemoryAndSaysSo) {
   EXPECT_EQ(exit_code(segment(model, {input}, {.memory_bytes = 1 << 20})), 5);
 }
 
-TEST_F(SegmenterTest, AModelForOtherChannelsIsTheWrongOne) {
-  EXPECT_EQ(exit_code(segment(small_model(kKeep, 1, 2), {image("a.nii.gz")})), 2);
+TEST_F(SegmenterTest, AnImageOfOtherChannelsIsTheWrongOne) {
+  EXPECT_EQ(exit_code(segment(small_model(kKeep, 1, 2), {image("a.nii.gz")})), 3);
 }
 
 TEST_F(SegmenterTest, AnInputIsNeverReplaced) {

@@ -1,4 +1,4 @@
-// Seconds since it was made.
+// Seconds since it was made, or since the last lap.
 #pragma once
 
 #include <chrono>
@@ -9,6 +9,11 @@ class Stopwatch {
  public:
   double seconds() const {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  }
+  double lap() {
+    const double elapsed = seconds();
+    start_ = std::chrono::steady_clock::now();
+    return elapsed;
   }
 
  private:

@@ -7,16 +7,19 @@
 #include <gdcmImageReader.h>
 #include <gdcmTrace.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
 #include <cstdint>
 #include <cstring>
 #include <exception>
+#include <fstream>
 #include <sstream>
 #include <string>
 
@@ -96,6 +99,14 @@ std::string decoded(const std::string& composed, std::size_t expected_bytes) {
   return image.GetBuffer(bytes.data()) ? bytes : "";
 }
 
+// Of this process; 0 if the system does not say.
+std::size_t data_bytes() {
+  std::ifstream statm("/proc/self/statm");  // pages: all, resident, shared, code, 0, data
+  std::size_t pages = 0;
+  for (int field = 0; field < 6; ++field) statm >> pages;
+  return statm ? pages * static_cast<std::size_t>(sysconf(_SC_PAGESIZE)) : 0;
+}
+
 bool wait_for(int socket, short event) {
   pollfd state{.fd = socket, .events = event, .revents = 0};
   int ready = 0;
@@ -127,6 +138,20 @@ bool receive_all(int socket, char* bytes, std::size_t count, bool patiently) {
   return true;
 }
 
+// A damaged stream may claim any size, which a codec believes: it gets what the slice can need, and
+// fails beyond. (Counted are the heap and anonymous maps, the parent's included.)
+void limit_memory(std::size_t composed_bytes, std::size_t expected_bytes) {
+#ifndef __SANITIZE_ADDRESS__  // whose own memory counts as well
+  constexpr std::size_t kCodec = std::size_t{256} << 20;
+  const std::size_t mine = data_bytes();
+  rlimit limit{};
+  if (mine == 0 || getrlimit(RLIMIT_DATA, &limit) != 0) return;
+  limit.rlim_cur =
+      std::min<rlim_t>(limit.rlim_max, mine + kCodec + 4 * composed_bytes + 32 * expected_bytes);
+  setrlimit(RLIMIT_DATA, &limit);
+#endif
+}
+
 using Sizes = std::array<std::uint64_t, 2>;  // of a composed file, and of its voxels
 
 std::string_view bytes_of(const Sizes& sizes) {
@@ -148,6 +173,7 @@ std::string_view bytes_of(const Sizes& sizes) {
     try {
       std::string composed(sizes[0], '\0');
       if (!receive_all(socket, composed.data(), composed.size(), true)) break;
+      limit_memory(sizes[0], sizes[1]);
       bytes = decoded(composed, sizes[1]);
     } catch (const std::exception&) {  // an answer without bytes says it
     }

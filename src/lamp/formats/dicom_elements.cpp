@@ -149,6 +149,13 @@ std::optional<int> DicomElements::word(std::uint32_t tag) const {
   return number;
 }
 
+std::optional<double> DicomElements::real(std::uint32_t tag) const {
+  if (!has(tag) || value(tag).size() != sizeof(double)) return std::nullopt;
+  double number = 0;
+  std::memcpy(&number, value(tag).data(), sizeof number);
+  return number;
+}
+
 std::vector<double> DicomElements::numbers(std::uint32_t tag) const {
   const std::string all = text(tag);
   if (all.find_first_not_of("0123456789+-.eE \\") != std::string::npos) return {};

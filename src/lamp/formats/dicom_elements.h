@@ -34,6 +34,7 @@ enum DicomTag : std::uint32_t {
   kSpacingBetweenSlices = 0x00180088,
   kTriggerTime = 0x00181060,
   kConvolutionKernel = 0x00181210,
+  kDiffusionBValue = 0x00189087,
   kSeriesInstance = 0x0020000E,
   kSeriesNumber = 0x00200011,
   kAcquisitionNumber = 0x00200012,
@@ -83,6 +84,8 @@ class DicomElements {
   std::string text(std::uint32_t tag) const;
   // Of an element with one unsigned number of 16 bits.
   std::optional<int> word(std::uint32_t tag) const;
+  // Of an element with one binary number of 64 bits (FD).
+  std::optional<double> real(std::uint32_t tag) const;
   // Decimal strings; empty if there are none or one is no finite number.
   std::vector<double> numbers(std::uint32_t tag) const;
 

@@ -28,6 +28,7 @@ std::pair<std::vector<DicomSlice>, Geometry> read_stack(const fs::path& folder,
 RawVolume read_dicom(const fs::path& folder, const ReadOptions& options) {
   const auto [slices, grid] = read_stack(folder, options);
   RawVolume raw{.geometry = grid, .type = VoxelType::kFloat32};
+  check_fits_memory(raw, 0, options, folder.string());
   DicomCodec codec;
   for (const DicomSlice& slice : slices)
     raw.bytes += read_dicom_pixels(slice.file, slice.plane, codec);

@@ -162,6 +162,8 @@ void read_phase(const DicomElements& elements, DicomSlice& slice) {
        {kContentTime, "ContentTime"}}};
   for (const auto& [tag, name] : kTells)
     slice.phase.emplace_back(name, ascii_text(elements.text(tag)));
+  const std::optional<double> b_value = elements.real(kDiffusionBValue);
+  slice.phase.emplace_back("DiffusionBValue", b_value ? shortest(*b_value) : "");
 }
 
 void read_numbers(const DicomElements& elements, DicomSlice& slice) {

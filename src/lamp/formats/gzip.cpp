@@ -32,8 +32,9 @@ libdeflate_result decompress_one(libdeflate_decompressor* with, const Decompress
   return run(with, job.bytes.data(), job.bytes.size(), job.out, job.capacity, used, made);
 }
 
-bool all_zeros(std::string_view bytes) {
-  return std::all_of(bytes.begin(), bytes.end(), [](char c) { return c == 0; });
+std::string_view behind_zeros(std::string_view bytes) {
+  bytes.remove_prefix(std::min(bytes.find_first_not_of('\0'), bytes.size()));
+  return bytes;
 }
 
 }  // namespace
@@ -61,11 +62,11 @@ std::size_t decompress(const Decompression& job, const std::string& file) {
                            ? "its compressed data are damaged or cut short; get the file again"
                            : "bytes behind its compressed data; get the file again");
     }
-    rest.bytes.remove_prefix(used);
+    rest.bytes = behind_zeros(rest.bytes.substr(used));
     rest.out += made;
     rest.capacity -= made;
   } while (is_gzip(rest.bytes) && job.format == Compression::kGzip);
-  if (!all_zeros(rest.bytes)) {
+  if (!rest.bytes.empty()) {
     throw InputError("cannot read", file, "bytes behind its compressed data; get the file again");
   }
   return job.capacity - rest.capacity;
@@ -87,7 +88,7 @@ std::string gzip_start(std::string_view bytes, std::size_t count) {
     if (result == LIBDEFLATE_INSUFFICIENT_SPACE) filled = kRoom;
     if (result != LIBDEFLATE_SUCCESS) break;
     filled += made;
-    bytes.remove_prefix(used);
+    bytes = behind_zeros(bytes.substr(used));
   }
   start.resize(std::min(filled, count));
   return start;

@@ -20,9 +20,9 @@ std::int64_t most_expanded(std::int64_t packed);
 bool is_gzip(std::string_view bytes);
 
 // Decompresses all of `bytes` (for gzip: every member) into `out` and checks checksums and lengths;
-// returns the number of bytes written. Zeros behind the end are padding, as for gzip(1). Throws
-// InputError, naming `file`, for a damaged or cut stream, for other bytes behind its end, and for
-// one that holds more than `capacity`.
+// returns the number of bytes written. Zeros behind a member are padding, as for gzip(1) and
+// Python. Throws InputError, naming `file`, for a damaged or cut stream, for other bytes behind its
+// end, and for one that holds more than `capacity`.
 struct Decompression {
   Compression format = Compression::kGzip;
   std::string_view bytes;

@@ -137,7 +137,7 @@ RawVolume read_nifti(const fs::path& path, const ReadOptions& options) {
   const RegularFile in(path);
   const HeaderOfFile found = read_header(in, file);
   RawVolume raw = with_header(found.header, options, file);
-  check_fits_memory(raw, found.compressed ? in.size() : 0, file);
+  check_fits_memory(raw, found.compressed ? in.size() : 0, options, file);
   raw.bytes = read_bytes(in, found, file);
   const NiftiHeader header = parse_nifti_header(raw.bytes, file);  // with every extension
   check_file_size(header, static_cast<std::int64_t>(raw.bytes.size()), file);

@@ -1,7 +1,7 @@
 // Checks the header's claims against the file's length, then brings the values to C order.
 #include "lamp/formats/npy.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <algorithm>
 #include <bit>
@@ -157,7 +157,8 @@ NpyArray read_npy(const fs::path& path) {
   const NpyHeader header = parse_npy_header(source.start(kNpyStartBytes), file);
   const Stored stored = stored_type(header, file);
   check_length(header, stored, file_bytes, file);
-  check_fits_memory(claimed_volume(header, stored), header.fortran_order ? source.size() : 0, file);
+  check_fits_memory(claimed_volume(header, stored), header.fortran_order ? source.size() : 0, {},
+                    file);
   NpyArray array{.bytes = std::string(file_bytes, '\0')};
   source.read(0, file_bytes, array.bytes.data());
   array.shape = header.shape;

@@ -143,21 +143,23 @@ std::int64_t bytes_of(VoxelType type) {
 }
 
 void check_fits_memory(const RawVolume& header, std::int64_t packed_bytes,
-                       const std::string& file) {
+                       const ReadOptions& options, const std::string& file) {
   const auto values = static_cast<double>(header.value_count());  // its bytes may pass 2^63
   const double stored = values * static_cast<double>(bytes_of(header.type));
   const bool copied = header.interleaved && header.channels > 1;
   const double tensor = values * sizeof(float) * (copied ? 2 : 1);
   const double needed = stored + std::max(static_cast<double>(packed_bytes), tensor);
   const std::int64_t available = available_memory_bytes();
-  if (needed <= static_cast<double>(available)) return;
+  const bool limited = options.memory_bytes && *options.memory_bytes < available;
+  const std::int64_t most = limited ? *options.memory_bytes : available;
+  if (needed <= static_cast<double>(most)) return;
   throw DoesNotFit(
       "does not fit: " + file + ": its header claims " + header.geometry.describe() +
       (header.channels > 1 ? " and " + std::to_string(header.channels) + " channels" : "") +
       ", which take " + need_bytes_text(static_cast<std::int64_t>(std::min(needed, 9e18))) +
-      " to read, but " + bytes_text(available) +
-      " are available; free memory, or crop or resample the image (if it is not that "
-      "large, its header is damaged)");
+      " to read, but " + bytes_text(most) +
+      (limited ? " of the given memory are left; give more" : " are available; free memory") +
+      ", or crop or resample the image (if it is not that large, its header is damaged)");
 }
 
 Volume to_image(const RawVolume& raw, const ReadOptions& options, const std::string& file) {

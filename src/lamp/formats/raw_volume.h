@@ -43,8 +43,10 @@ struct RawVolume {
 };
 
 // Throws DoesNotFit, with both numbers, if reading what the header claims would take more memory
-// than there is: asked before any is taken. `packed_bytes` are those of a compressed file, 0 else.
-void check_fits_memory(const RawVolume& header, std::int64_t packed_bytes, const std::string& file);
+// than there is or `options` allow: asked before any is taken. `packed_bytes` are those of a
+// compressed file, 0 else.
+void check_fits_memory(const RawVolume& header, std::int64_t packed_bytes,
+                       const ReadOptions& options, const std::string& file);
 
 // [C, D, H, W] float32. Throws InputError that names the first NaN or infinite voxel if `options`
 // refuse them.

@@ -29,7 +29,7 @@ RawVolume read_stored_volume(const std::filesystem::path& path, const ReadOption
   RawVolume& volume = stored.volume;
   check_grid(volume.geometry, options, path.string());
   const bool packed = stored.data.encoding != Encoding::kRaw;
-  check_fits_memory(volume, packed ? found : 0, path.string());
+  check_fits_memory(volume, packed ? found : 0, options, path.string());
   volume.bytes = read_stored_data(stored.data, path);
   return std::move(volume);
 }

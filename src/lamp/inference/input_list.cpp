@@ -1,7 +1,7 @@
 // Expanding, grouping, reading.
 #include "lamp/inference/input_list.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <algorithm>
 #include <iterator>
@@ -150,9 +150,9 @@ void check_numbers(const InputCase& input, std::int64_t in_channels) {
   if (in_channels > 1 && input.channels.size() > 1)
     advice += ", in files " + input.name + "_0000 to " + input.name + "_" +
               (in_channels > 10 ? "00" : "000") + std::to_string(in_channels - 1);
-  throw UsageError("wrong number of channels: " + input.channels.front().string() + ": found " +
-                   std::to_string(found) + ", " + advice +
-                   " as the network takes; use a model that was trained on such images");
+  throw InputError("wrong number of channels", input.channels.front().string(),
+                   "found " + std::to_string(found) + ", " + advice +
+                       " as the network takes; use a model that was trained on such images");
 }
 
 }  // namespace

@@ -35,8 +35,7 @@ std::vector<InputCase> expand_inputs(const std::vector<std::string>& inputs,
                                      const std::string& dicom_series = "");
 
 // The case's image, its channels stacked in order. Throws InputError if the files' grids differ or
-// a channel's number is missing, doubled or unknown, UsageError if the number of channels is not
-// the network's.
+// a channel's number is missing, doubled or unknown, or their number is not the network's.
 Volume read_case(const InputCase& input, std::int64_t in_channels, const ReadOptions& options);
 
 }  // namespace lamp

@@ -1,7 +1,8 @@
 // Placing the networks, counting what a case needs, and the passes themselves.
 #include "lamp/inference/scorer.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <algorithm>
 
@@ -199,6 +200,11 @@ PatchChoice Scorer::choose(const PreparedImage& image) const {
                                     .taken_bytes = taken_bytes_});
   choice.alone = alone;
   return choice;
+}
+
+std::optional<std::int64_t> Scorer::memory_left() const {
+  if (!options_.memory_bytes || !devices_.front().is_cpu()) return std::nullopt;
+  return limit_bytes_;
 }
 
 torch::Tensor Scorer::logits(const Predictor& predictor, const torch::Tensor& image,

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -52,6 +53,8 @@ class Scorer {
   // How the image will be taken. Throws DoesNotFit.
   PatchChoice choose(const PreparedImage& image) const;
   Scores score(const PreparedImage& image, const PatchChoice& patch) const;
+  // What the user's limit leaves to the cases; none where the host's memory has no limit.
+  std::optional<std::int64_t> memory_left() const;
   const std::vector<c10::Device>& devices() const { return devices_; }
   Layout layout() const { return layout_; }  // of the first model
   const Mirroring& mirroring() const { return mirroring_; }

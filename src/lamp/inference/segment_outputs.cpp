@@ -10,6 +10,7 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/base/text.h"
+#include "lamp/formats/volume_io.h"
 #include "lamp/formats/volume_mark.h"
 
 namespace lamp {
@@ -74,7 +75,8 @@ std::string format_to_write(const fs::path& output, bool is_file, const std::str
   return named;
 }
 
-void refuse_shared_names(const SegmentOutputs& outputs, const std::vector<InputCase>& cases) {
+void refuse_shared_names(const SegmentOutputs& outputs, const std::vector<InputCase>& cases,
+                         bool saved) {
   std::map<fs::path, std::string> owners;
   const auto claim = [&](const fs::path& file, const std::string& owner) {
     const auto [other, is_new] = owners.emplace(file, owner);
@@ -84,20 +86,34 @@ void refuse_shared_names(const SegmentOutputs& outputs, const std::vector<InputC
   };
   for (std::size_t i = 0; i < cases.size(); ++i)
     claim(outputs.labels[i], "the label map of " + cases[i].describe());
-  for (std::size_t i = 0; i < outputs.probabilities.size(); ++i)
+  for (std::size_t i = 0; saved && i < cases.size(); ++i)
     claim(outputs.probabilities[i], "the probabilities of " + cases[i].describe());
 }
 
-void add_files(SegmentOutputs& outputs, const std::vector<InputCase>& cases) {
-  for (const auto* volumes : {&outputs.labels, &outputs.probabilities})
-    for (const fs::path& file : *volumes)
+void add_files(SegmentOutputs& outputs, const std::vector<InputCase>& cases, bool saved) {
+  const auto add = [&](const std::vector<fs::path>& volumes) {
+    for (const fs::path& file : volumes)
       outputs.files.add({"-o", file, own_volume(kSegmentWriter)});
+  };
+  add(outputs.labels);
+  if (saved) add(outputs.probabilities);
   if (!outputs.report.empty()) outputs.files.add({"-o", outputs.report, own_json(kSegmentWriter)});
   for (const InputCase& input : cases)
     for (const fs::path& file : input.channels) outputs.files.protect(file);
 }
 
 }  // namespace
+
+bool remove_older_probabilities(const fs::path& file) {
+  std::error_code error;
+  if (!fs::is_regular_file(fs::symlink_status(file, error)) || !own_volume(kSegmentWriter)(file))
+    return false;
+  try {
+    return read_volume_header(file).channels > 1 && fs::remove(file, error);
+  } catch (const Error&) {  // it cannot be told what it is
+    return false;
+  }
+}
 
 void refuse_folder_of_inputs(const fs::path& output, const std::vector<std::string>& inputs) {
   std::error_code error;
@@ -133,12 +149,11 @@ SegmentOutputs plan_outputs(const fs::path& output, const SegmentOptions& option
       ending = name.substr(stem.size());
     }
     outputs.labels.push_back(folder / (stem + ending));
-    if (options.save_probabilities)
-      outputs.probabilities.push_back(folder / (stem + "_prob" + ending));
+    outputs.probabilities.push_back(folder / (stem + "_prob" + ending));
   }
   if (!is_file) outputs.report = folder / "segment.json";
-  refuse_shared_names(outputs, cases);
-  add_files(outputs, cases);
+  refuse_shared_names(outputs, cases, options.save_probabilities);
+  add_files(outputs, cases, options.save_probabilities);
   return outputs;
 }
 

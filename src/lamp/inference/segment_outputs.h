@@ -17,7 +17,7 @@ inline constexpr const char* kSegmentWriter = "lamp segment";
 
 struct SegmentOutputs {
   std::vector<std::filesystem::path> labels;         // one for each case
-  std::vector<std::filesystem::path> probabilities;  // likewise; empty if they are not saved
+  std::vector<std::filesystem::path> probabilities;  // likewise, also where they are not saved
   std::filesystem::path report;                      // segment.json; empty for a single file
   OutputList files;                                  // all of these, not yet checked
 };
@@ -28,6 +28,11 @@ struct SegmentOutputs {
 // name.
 SegmentOutputs plan_outputs(const std::filesystem::path& output, const SegmentOptions& options,
                             const std::vector<InputCase>& cases);
+
+// Removes probabilities that an earlier call left beside a label map which is new now, or gone: the
+// two would not agree. A label map of a case that happens to have this name stays. Returns whether
+// there were any.
+bool remove_older_probabilities(const std::filesystem::path& file);
 
 // Throws UsageError if the label maps would go into a folder of images that is an input: the next
 // call would take them for images.

@@ -2,11 +2,11 @@
 // written. Over several, one more than there are stages, each with a thread of its own.
 #include "lamp/inference/segmenter.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <future>
 #include <mutex>
 #include <optional>
@@ -19,6 +19,7 @@
 #include "lamp/base/log.h"
 #include "lamp/base/out_of_memory.h"
 #include "lamp/base/progress.h"
+#include "lamp/base/stopwatch.h"
 #include "lamp/base/text.h"
 #include "lamp/cases/intensity_check.h"
 #include "lamp/inference/input_list.h"
@@ -28,20 +29,6 @@ namespace lamp {
 namespace {
 
 namespace fs = std::filesystem;
-
-class Stopwatch {
- public:
-  // Seconds since the last call.
-  double lap() {
-    const auto now = std::chrono::steady_clock::now();
-    const double seconds = std::chrono::duration<double>(now - start_).count();
-    start_ = now;
-    return seconds;
-  }
-
- private:
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-};
 
 SegmentFailure describe_failure(const InputCase& input, const std::exception_ptr& error) {
   SegmentFailure failure{input.name, input.describe(), "", kExitRuntime};
@@ -80,13 +67,11 @@ struct LoadedCase {
 
 // Warns where the values are not like those that the model was trained on.
 LoadedCase load_case(const InputCase& input, const Model& model, const DataConfig& config,
-                     const std::string& dicom_series) {
+                     const ReadOptions& reading) {
   const torch::InferenceMode no_gradients;
   LoadedCase loaded;
   Stopwatch watch;
   const std::int64_t in_channels = model.network.config.in_channels;
-  ReadOptions reading = config.read_options();
-  reading.dicom_series = dicom_series;
   Volume volume = read_case(input, in_channels, reading);
   loaded.seconds.load = watch.lap();
   loaded.image = place_image(volume, config);
@@ -119,7 +104,6 @@ class SegmentJob {
         config_(data_config_of(models.front(), request.options)),
         cases_(expand_inputs(request.inputs, model_.network.config.in_channels, &left_out_,
                              request.dicom_series)),
-        dicom_series_(request.dicom_series),
         outputs_(plan_outputs(request.output, options_, cases_)),
         keep_largest_(labels_to_clean(options_.cleanup, model_.labels)),
         results_(cases_.size()),
@@ -128,6 +112,9 @@ class SegmentJob {
     for (const SegmentModel& model : models) outputs_.files.protect(model.file);
     outputs_.files.check();
     scorer_.emplace(models, options_, cases_.size() > 1, request.make_predictor);
+    reading_ = config_.read_options();
+    reading_.dicom_series = request.dicom_series;
+    reading_.memory_bytes = scorer_->memory_left();
     outputs_.files.make_folders();
     for (const SegmentModel& model : models) report_.models.push_back(model.file);
     report_.ignored = std::move(left_out_);
@@ -173,11 +160,7 @@ class SegmentJob {
       if (options_.memory_bytes)
         release_free_memory();  // else gaps in the heap add up from case to case
       reset_peak_resident_bytes();
-      Stopwatch watch;
-      Scores scores = scorer_->score(loaded.image, result.patch);
-      result.seconds.network = watch.lap();
-      result.peak_bytes = scores.device_peak_bytes;
-      loaded.image.voxels.reset();
+      Scores scores = score_case(loaded, result);
       start_export(i, std::move(result), std::move(scores), std::move(loaded.image.path));
     } catch (...) {
       fail_case(i);
@@ -209,20 +192,26 @@ class SegmentJob {
 
   void stream_case(std::size_t i) {
     try {
-      LoadedCase loaded = load_case(cases_[i], model_, config_, dicom_series_);
+      LoadedCase loaded = load_case(cases_[i], model_, config_, reading_);
       CaseResult result = begin_result(i, loaded);
       std::shared_lock among_others(alone_mutex_, std::defer_lock);
       std::unique_lock alone(alone_mutex_, std::defer_lock);
       result.patch.alone ? alone.lock() : among_others.lock();
-      Stopwatch watch;
-      Scores scores = scorer_->score(loaded.image, result.patch);
-      result.seconds.network = watch.lap();
-      result.peak_bytes = scores.device_peak_bytes;
-      loaded.image.voxels.reset();
+      Scores scores = score_case(loaded, result);
       finish_case(i, result, scores, loaded.image.path, peak_resident_bytes());
     } catch (...) {
       fail_case(i);
     }
+  }
+
+  // The image is gone afterwards.
+  Scores score_case(LoadedCase& loaded, CaseResult& result) const {
+    const Stopwatch watch;
+    Scores scores = scorer_->score(loaded.image, result.patch);
+    result.seconds.network = watch.seconds();
+    result.peak_bytes = scores.device_peak_bytes;
+    loaded.image.voxels.reset();
+    return scores;
   }
 
   CaseResult begin_result(std::size_t i, const LoadedCase& loaded) const {
@@ -237,9 +226,8 @@ class SegmentJob {
 
   void start_loading(std::size_t i) {
     if (i >= cases_.size()) return;
-    loading_ = std::async(std::launch::async, [this, i] {
-      return load_case(cases_[i], model_, config_, dicom_series_);
-    });
+    loading_ = std::async(std::launch::async,
+                          [this, i] { return load_case(cases_[i], model_, config_, reading_); });
   }
 
   // Waits for the case before, so that one is written at a time.
@@ -281,6 +269,9 @@ class SegmentJob {
                    probabilities_on_input_grid(scores.logits, path, classes));
     }
     write_output(outputs_.labels[i], labels);
+    if (!options_.save_probabilities && remove_older_probabilities(outputs_.probabilities[i]))
+      log_info(outputs_.probabilities[i].string() +
+               ": the probabilities of an earlier call are removed");
     result.seconds.export_ = watch.lap();
   }
 
@@ -294,6 +285,7 @@ class SegmentJob {
     // What an earlier call left here, or this one half done, would pass for a result.
     failure.removed_older = outputs_.files.remove_older(outputs_.labels[i]);
     if (options_.save_probabilities) outputs_.files.remove_older(outputs_.probabilities[i]);
+    remove_older_probabilities(outputs_.probabilities[i]);
     if (failure.removed_older) failure.message += "; the label map of an earlier call is removed";
     failures_[i] = std::move(failure);
   }
@@ -355,7 +347,7 @@ class SegmentJob {
   const DataConfig config_;
   std::vector<LeftOut> left_out_;  // beside the cases, found with them
   const std::vector<InputCase> cases_;
-  const std::string dicom_series_;
+  ReadOptions reading_;
   SegmentOutputs outputs_;  // checked once, not changed afterwards
   const std::set<int> keep_largest_;
   std::optional<Scorer> scorer_;

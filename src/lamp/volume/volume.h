@@ -53,6 +53,7 @@ struct ReadOptions {
   // Which of several DICOM series in a folder: a SeriesInstanceUID, or the number in the list that
   // the refusal shows.
   std::string dicom_series = {};
+  std::optional<std::int64_t> memory_bytes = {};  // that reading may take; none = what is available
 };
 
 // What a file says before its voxels are read.
