@@ -36,6 +36,20 @@ TEST(MemoryModelTest, HoldsAsManyMicroBatchesAsTheScheduleHasInFlight) {
   }
 }
 
+// 5 samples in 4 micro-batches: one of two, three of one, of costs that are those of two.
+TEST(MemoryModelTest, SmallerMicroBatchesHoldLess) {
+  NetworkCosts costs = saving_links(1);
+  costs.samples = 2;
+  costs.input_bytes = 60;
+  costs.layers[0].parameter_bytes = 100;
+  PipelineSetup setup = made_up_setup(ScheduleKind::kGPipe, 1, 4);
+  setup.batch = 5;
+  setup.optimizer_factor = 0;
+  const std::int64_t input = 60 + 3 * 30, parameters = 2 * 100;
+  EXPECT_EQ(MemoryModel(costs, setup).stage_peak_bytes(0, {0, 1}, RecomputeRule::kNever),
+            input + parameters + 1000 + 3 * 500);
+}
+
 TEST(MemoryModelTest, RecomputationHoldsInputsAndOneMicroBatch) {
   NetworkCosts costs = saving_links(4);
   for (LayerCosts& layer : costs.layers) layer.output_bytes = 10;

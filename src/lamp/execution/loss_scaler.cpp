@@ -1,7 +1,7 @@
 // Powers of two only, so that scaling itself never rounds.
 #include "lamp/execution/loss_scaler.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <cmath>
 

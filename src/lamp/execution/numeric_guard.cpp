@@ -1,7 +1,8 @@
 // One reduction a step in the normal case; the search runs only after a failure.
 #include "lamp/execution/numeric_guard.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <cmath>
 #include <map>

@@ -52,7 +52,7 @@ std::string largest_reason(const PlanOptions& options, const Size& most) {
 Plan plan_largest(PlanOptions& options, Seconds seconds) {
   const Size most = options.input;
   const std::int64_t stride = shapes_of(options)->stride_multiple;
-  check_plan_options(options, stride);
+  check_plan_options(options);
   options.input = largest_input(options, options.absent_devices ? 1 : kShareWithoutWorkspaces);
   Plan plan = plan_network(options, seconds);
   while (!plan.fits && shorten(options.input, stride)) plan = plan_network(options, seconds);

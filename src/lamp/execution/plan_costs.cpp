@@ -3,7 +3,7 @@
 
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Parallel.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <algorithm>
 #include <chrono>
@@ -32,9 +32,11 @@ namespace lamp {
 namespace {
 
 constexpr double kAbsentFlopsPerS = 20e12;
-constexpr double kFlopsPerByte = 20;          // of devices that are not here: arithmetic to memory
-constexpr std::int64_t kMeasuringRounds = 5;  // warm-up, two counted, two of weight gradients
-constexpr double kUpdateMoves = 8;            // reads and writes of an optimizer's step and a norm
+constexpr double kFlopsPerByte = 20;  // of devices that are not here: arithmetic to memory
+constexpr int kWholeSteps = 3;
+// Warm-up, two counted, two of weight gradients, whole steps with their warm-up.
+constexpr std::int64_t kMeasuringRounds = 5 + kWholeSteps + 1;
+constexpr double kUpdateMoves = 8;  // reads and writes of an optimizer's step and a norm
 
 // Threads for as long as it lives.
 class Threads {
@@ -67,7 +69,8 @@ std::vector<std::int64_t> image_sizes(const PlanOptions& options, std::int64_t s
   return {samples, options.net.in_channels, options.input[2], options.input[1], options.input[0]};
 }
 
-NetworkCosts measure(const PlanOptions& options, const Network& network, std::int64_t samples) {
+NetworkCosts measure(const PlanOptions& options, const Network& network, std::int64_t samples,
+                     int whole_steps) {
   const c10::Device device = network.chain->parameters().front().device();
   const auto generator = at::make_generator<at::CPUGeneratorImpl>(options.seed);
   const torch::Tensor image = torch::randn(image_sizes(options, samples), generator).to(device);
@@ -88,10 +91,21 @@ NetworkCosts measure(const PlanOptions& options, const Network& network, std::in
         const torch::Tensor logits = network.crop(output, image);
         return (*loss)(logits, labels, torch::ones({logits.size(0), logits.size(1)}, device));
       },
-      {.on_link = [&] {
-        throw_if_interrupted("nothing was written");
-        progress.advance("layers");
-      }});
+      {.whole_steps = whole_steps, .on_link = [&] {
+         throw_if_interrupted("nothing was written");
+         progress.advance("layers");
+       }});
+}
+
+// What a whole step of one micro-batch holds, without workspaces of kernels.
+std::int64_t step_bytes(const NetworkCosts& costs) {
+  std::int64_t bytes = costs.input_bytes + costs.loss_workspace_bytes;
+  std::int64_t largest = 0;
+  for (const LayerCosts& layer : costs.layers) {
+    bytes += 2 * layer.parameter_bytes + layer.saved_bytes;
+    largest = std::max(largest, layer.output_bytes);
+  }
+  return bytes + 3 * largest;
 }
 
 // What the device holds at most while one link after the other is measured, without workspaces.
@@ -127,10 +141,13 @@ class Profile {
  private:
   NetworkCosts find(const CostQuery& query) const {
     NetworkCosts shapes = shapes_({.samples = query.samples});
-    if (measuring_bytes(shapes) > available_bytes(device_)) return shapes;
+    const std::int64_t available = available_bytes(device_);
+    if (measuring_bytes(shapes) > available) return shapes;
+    const bool fits = static_cast<double>(step_bytes(shapes)) <
+                      kShareWithoutWorkspaces * static_cast<double>(available);
     try {
       const Threads threads(at::get_num_threads() / query.sharing);
-      return measure(options_, network_, query.samples);
+      return measure(options_, network_, query.samples, fits ? kWholeSteps : 0);
     } catch (const std::bad_alloc&) {
       return shapes;
     } catch (const c10::Error& error) {

@@ -69,14 +69,11 @@ std::vector<Alternative> smaller_inputs(const PlanOptions& options,
 
 }  // namespace
 
-void check_plan_options(const PlanOptions& options, std::int64_t stride) {
+void check_plan_options(const PlanOptions& options) {
   for (const std::int64_t side : options.input)
-    if (side < stride)
-      throw UsageError("--input: found " + size_text(options.input) + ", but " + options.net.name +
-                       " of depth " + std::to_string(options.net.depth) + " halves its input to " +
-                       std::to_string(stride) +
-                       " voxels a side or more; use a larger input or a "
-                       "smaller --depth");
+    if (side < 1)
+      throw UsageError("--input: found " + size_text(options.input) +
+                       ", expected 1 voxel or more a side");
   if (options.batch < 1)
     throw UsageError("--batch: found " + std::to_string(options.batch) + ", expected 1 or more");
   if (!options.absent_devices) {
@@ -170,7 +167,7 @@ bool hangs_on_seconds(const PlanRequest& request) {
 
 Plan plan_network(const PlanOptions& options, Seconds seconds) {
   const auto shapes = shapes_of(options);
-  check_plan_options(options, shapes->stride_multiple);
+  check_plan_options(options);
   PlanRequest request = request_of(options, shapes);
   if (request.devices.size() > 1) request.clock = search_clock();  // else nothing is searched for
   const CostProvider by_shapes = shape_costs_of(options, shapes);

@@ -44,9 +44,9 @@ struct PlanOptions {
   }
 };
 
-// Throws UsageError for an input that is smaller than the network's stride and for options that
-// contradict each other.
-void check_plan_options(const PlanOptions& options, std::int64_t stride);
+// Throws UsageError for options that contradict each other. An input may be smaller than the
+// network's stride: a step pads it.
+void check_plan_options(const PlanOptions& options);
 
 // What the options ask of the planner, apart from the time of the optimizer's step. shapes: of
 // shapes_of().

@@ -2,6 +2,7 @@
 #include "lamp/planner/memory_model.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <utility>
 
@@ -153,25 +154,57 @@ std::int64_t MemoryModel::resident(std::size_t stage, const MicroBatchBytes& byt
   const auto state = static_cast<std::int64_t>(static_cast<double>(bytes.parameters) *
                                                (1 + setup_.optimizer_factor));
   std::int64_t batch = 0;
-  if (stage == 0) batch += setup_.first_device_bytes + setup_.microbatches * costs_.input_bytes;
+  if (stage == 0) {
+    const auto larger = static_cast<int>(setup_.batch % setup_.microbatches);
+    const double whole =
+        larger * share(0) + (setup_.microbatches - larger) * share(setup_.microbatches - 1);
+    batch += setup_.first_device_bytes +
+             static_cast<std::int64_t>(std::ceil(whole * static_cast<double>(costs_.input_bytes)));
+  }
   if (stage + 1 == setup_.stages()) batch += setup_.last_device_bytes;
   return state + 2 * bytes.buffers + batch;
 }
 
+double MemoryModel::share(int microbatch) const {
+  if (setup_.batch == 0) return 1;
+  const std::int64_t size = setup_.batch / setup_.microbatches +
+                            (microbatch < setup_.batch % setup_.microbatches ? 1 : 0);
+  return std::min(1.0, static_cast<double>(size) / static_cast<double>(costs_.samples));
+}
+
+// Activations shrink with the samples, parameters' gradients do not: of a backward's peak they are
+// all of the parameters at most, so that this is never too little.
+MemoryModel::MicroBatchBytes MemoryModel::of_share(MicroBatchBytes bytes, double share) const {
+  if (share == 1) return bytes;
+  const auto shrink = [share](std::int64_t& part, std::int64_t fixed = 0) {
+    part = fixed + static_cast<std::int64_t>(std::ceil(share * static_cast<double>(part - fixed)));
+  };
+  for (std::int64_t* part : {&bytes.kept, &bytes.saved, &bytes.sent_skips, &bytes.forward,
+                             &bytes.plain_forward, &bytes.deferred})
+    shrink(*part);
+  shrink(bytes.first_backward, bytes.parameters);
+  shrink(bytes.later_backward, bytes.largest_layer);
+  return bytes;
+}
+
 std::vector<MemoryModel::ActionBytes> MemoryModel::replay(std::size_t stage,
-                                                          const MicroBatchBytes& bytes,
+                                                          const MicroBatchBytes& largest,
                                                           RecomputeRule rule) const {
   // Skips of a stage that keeps nothing wait at the sender while later stages catch up.
   const auto waiting = static_cast<std::int64_t>(std::min<std::size_t>(
       setup_.stages() - 1 - stage, static_cast<std::size_t>(setup_.microbatches)));
-  std::int64_t held = resident(stage, bytes);
+  std::int64_t held = resident(stage, largest);
   bool has_gradients = false, has_sent = false;
   std::vector<ActionBytes> result;
-  const std::int64_t full = bytes.kept + bytes.saved;
+  // Micro-batches of at most two sizes.
+  const double least = share(setup_.microbatches - 1);
+  const MicroBatchBytes smaller = of_share(largest, least);
   for (const Action& action : schedule_.actions[stage]) {
+    const MicroBatchBytes& bytes = share(action.microbatch) == 1 ? largest : smaller;
+    const std::int64_t full = bytes.kept + bytes.saved;
     const bool again = recomputes(rule, action.microbatch, setup_.microbatches);
     if (action.kind == ActionKind::kForward) {
-      if (again && !std::exchange(has_sent, true)) held += waiting * bytes.sent_skips;
+      if (again && !std::exchange(has_sent, true)) held += waiting * largest.sent_skips;
       const std::int64_t before = held;
       held += again ? bytes.kept : full;
       result.push_back({std::max(before + (again ? bytes.plain_forward : bytes.forward), held),

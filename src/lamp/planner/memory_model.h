@@ -74,8 +74,11 @@ class MemoryModel {
   void add_backward(const StageRange& links, const std::vector<bool>& here, MicroBatchBytes& bytes,
                     Courses* courses) const;
   std::int64_t input_bytes(std::size_t link) const;  // of the tensor handed to it
+  // Of the largest micro-batch, which the costs are those of, what this one has.
+  double share(int microbatch) const;
+  MicroBatchBytes of_share(MicroBatchBytes bytes, double share) const;
   std::int64_t resident(std::size_t stage, const MicroBatchBytes& bytes) const;
-  std::vector<ActionBytes> replay(std::size_t stage, const MicroBatchBytes& bytes,
+  std::vector<ActionBytes> replay(std::size_t stage, const MicroBatchBytes& largest,
                                   RecomputeRule rule) const;
   std::int64_t update_bytes(std::size_t stage, const MicroBatchBytes& bytes) const;
   std::int64_t shared_peak(std::size_t device, const std::vector<std::size_t>& device_of,

@@ -25,6 +25,8 @@ struct PlanDevice {
 struct PipelineSetup {
   ScheduleKind schedule = ScheduleKind::kGPipe;
   int microbatches = 1;
+  // Samples of a step, dealt out as split_batch() does; 0 = micro-batches all alike.
+  std::int64_t batch = 0;
   std::vector<PlanDevice> devices;  // one a stage; stages of the same name share device and memory
   // Between two devices; stages of one device hand tensors over for nothing.
   double bytes_per_s = std::numeric_limits<double>::infinity();

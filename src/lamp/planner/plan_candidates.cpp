@@ -110,6 +110,7 @@ PipelineSetup Candidates::setup(const Candidate& candidate) const {
   }
   setup.bytes_per_s = request_.bytes_per_s;
   setup.latency_s = request_.latency_s;
+  setup.batch = request_.batch;
   setup.optimizer_factor = request_.optimizer_factor;
   setup.first_device_bytes = request_.batch * request_.sample_bytes;
   setup.last_device_bytes = request_.batch * request_.label_bytes;

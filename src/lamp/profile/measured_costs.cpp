@@ -4,7 +4,10 @@
 
 #include <ATen/autocast_mode.h>
 #include <torch/csrc/autograd/engine.h>
-#include <torch/torch.h>
+#include <torch/autograd.h>
+#include <torch/cuda.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <algorithm>
 #include <chrono>
@@ -13,6 +16,7 @@
 #include <utility>
 
 #include "lamp/base/memory_counter.h"
+#include "lamp/profile/step_seconds.h"
 #include "lamp/profile/tensor_bytes.h"
 #include "lamp/sequence/run_context.h"
 
@@ -79,6 +83,8 @@ class Measurement {
       tensor = run_split(link, std::move(tensor));
     }
   }
+  // In place of those of links alone; of the weights' part its share stays.
+  void take_seconds(const StepSeconds& step);
   NetworkCosts result();
 
  private:
@@ -253,6 +259,17 @@ void Measurement::measure_loss(const OutputLoss& loss, torch::Tensor output) {
   costs_.loss_workspace_bytes = peak_bytes(device_) - before;
 }
 
+void Measurement::take_seconds(const StepSeconds& step) {
+  for (std::size_t link = 0; link < chain_.size(); ++link) {
+    LayerCosts& layer = costs_.layers[link];
+    const double grown = layer.backward_s > 0 ? step.links[link].backward / layer.backward_s : 1;
+    layer.weight_s *= grown;
+    layer.forward_s = step.links[link].forward;
+    layer.backward_s = step.links[link].backward;
+  }
+  costs_.loss_s = step.loss;
+}
+
 NetworkCosts Measurement::result() {
   bool behind = true;  // whether the output is kept by what is behind: the loss, to begin with
   for (std::size_t link = chain_.size(); link-- > 0;) {
@@ -271,6 +288,22 @@ NetworkCosts Measurement::result() {
     if (kept_[link].hands_on)
       costs_.layers[link].drops_output = costs_.layers[link - 1].drops_output;
   return std::move(costs_);
+}
+
+// One where they are slow.
+StepSeconds whole_steps(Sequence& chain, const torch::Tensor& input, const OutputLoss& loss,
+                        const MeasureOptions& options) {
+  RunContext context;
+  const RunScope scope(context);
+  std::vector<StepSeconds> rounds;
+  double took = 0;
+  for (int round = 0; round <= options.whole_steps && took < kSlowRound; ++round) {
+    const auto begin = Clock::now();
+    const StepSeconds seconds = time_step(chain, input, loss, options.on_link);
+    took = std::chrono::duration<double>(Clock::now() - begin).count();
+    if (round > 0 || took >= kSlowRound) rounds.push_back(seconds);
+  }
+  return median_of(rounds);
 }
 
 // All rounds; the chain is afterwards what it was.
@@ -295,6 +328,7 @@ NetworkCosts measure(Sequence& chain, const torch::Tensor& input, const OutputLo
   }
   measurement.weight_round();
   if (!slow) measurement.weight_round();
+  if (options.whole_steps > 0) measurement.take_seconds(whole_steps(chain, input, loss, options));
   const torch::NoGradGuard no_gradients;
   const auto parameters = chain.parameters();
   for (std::size_t i = 0; i < parameters.size(); ++i) parameters[i].mutable_grad() = gradients[i];
@@ -309,16 +343,6 @@ NetworkCosts measure_costs(Sequence& chain, const torch::Tensor& input, const Ou
                            const MeasureOptions& options) {
   if (input.is_cpu()) count_cpu_memory();
   return measure(chain, input, loss, options);
-}
-
-NetworkCosts measure_seconds(Sequence& chain, const torch::Tensor& input,
-                             const MeasureOptions& options) {
-  NetworkCosts costs = measure(chain, input, {}, options);
-  for (LayerCosts& layer : costs.layers) {
-    layer.saved_bytes = layer.handed_bytes = 0;
-    layer.forward_workspace_bytes = layer.backward_workspace_bytes = 0;
-  }
-  return costs;
 }
 
 }  // namespace lamp

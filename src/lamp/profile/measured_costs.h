@@ -1,6 +1,6 @@
-// What every link of a chain costs on the device it lies on, by running each one alone: seconds of
-// both passes, and bytes counted by the allocator. Never holds more than one link's graph, so that
-// a network can be measured that does not fit the device as a whole.
+// What every link of a chain costs on the device it lies on: bytes counted by the allocator, and
+// seconds of both passes. Bytes are taken of each link alone, and seconds too where the graph of
+// the whole does not fit the device; else within whole steps (step_seconds.h).
 #pragma once
 
 #include <torch/types.h>
@@ -16,23 +16,19 @@ namespace lamp {
 using OutputLoss = std::function<torch::Tensor(const torch::Tensor& output)>;
 
 struct MeasureOptions {
-  int rounds = 2;                 // counted, at most: one where it takes longer than kSlowRound
-  std::function<void()> on_link;  // before each link of each round; may throw
+  int rounds = 2;       // of links alone: counted, at most; one where it takes above kSlowRound
+  int whole_steps = 0;  // whose median gives the seconds, after a warm-up; 0: they do not fit
+  std::function<void()> on_link = {};  // before each link of each round; may throw
 };
 
 // Whose noise is small beside them, in seconds.
 constexpr double kSlowRound = 4;
 
-// input [n, ...]: a micro-batch on the chain's device. Seconds are the least of the rounds, after
-// one round of warm-up. Gradients, buffers and training mode are afterwards what they were. Without
-// a loss its costs are 0. Nothing else may allocate on the device meanwhile; not thread-safe for
-// one chain.
+// input [n, ...]: a micro-batch on the chain's device. Seconds are the median of the whole steps,
+// or the least of the rounds, each after a warm-up. Gradients, buffers and training mode are
+// afterwards what they were. Without a loss its costs are 0. Nothing else may allocate on the
+// device meanwhile; not thread-safe for one chain.
 NetworkCosts measure_costs(Sequence& chain, const torch::Tensor& input, const OutputLoss& loss = {},
                            const MeasureOptions& options = {});
-
-// The seconds, and the bytes of parameters, buffers, outputs and skips, but nothing that has to be
-// counted (0): other threads may allocate meanwhile, as a run's loaders do.
-NetworkCosts measure_seconds(Sequence& chain, const torch::Tensor& input,
-                             const MeasureOptions& options = {});
 
 }  // namespace lamp

@@ -1,7 +1,12 @@
 // One recorded pass over meta tensors; what stays referenced is what the graph keeps.
 #include "lamp/profile/shape_costs.h"
 
-#include <torch/torch.h>
+#include <torch/autograd.h>
+#include <torch/nn/modules/batchnorm.h>
+#include <torch/nn/modules/conv.h>
+#include <torch/nn/modules/linear.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <algorithm>
 #include <map>
