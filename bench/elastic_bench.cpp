@@ -5,7 +5,8 @@
 // JSON document with every round and the medians.
 // Usage: elastic_bench [size] [rounds]
 #include <ATen/Parallel.h>
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <algorithm>
 #include <chrono>

@@ -2,7 +2,8 @@
 // recomputation: what each stage's thread had allocated at most, less the gradients of its
 // parameters, which stay. And what skips cost on their way straight to where they are popped,
 // against handing them from stage to stage. Prints JSON; bytes do not depend on the machine's load.
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <algorithm>
 #include <iostream>

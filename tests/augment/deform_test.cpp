@@ -2,7 +2,7 @@
 #include "lamp/augment/deform.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <array>
 #include <cmath>

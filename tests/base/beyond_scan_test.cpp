@@ -2,7 +2,7 @@
 #include "lamp/base/beyond_scan.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <algorithm>
 #include <vector>

@@ -2,7 +2,7 @@
 #include "lamp/base/memory_counter.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <thread>
 

@@ -2,7 +2,8 @@
 #include "lamp/cases/image_code.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <cstring>
 

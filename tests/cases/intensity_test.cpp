@@ -2,7 +2,8 @@
 // phantoms drawn anew, cut and padded are not; scaled, inverted and foreign ones are.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <algorithm>
 #include <cmath>

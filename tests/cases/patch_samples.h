@@ -1,7 +1,7 @@
 // Patches that the tests of augmentation share.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <cstdint>
 

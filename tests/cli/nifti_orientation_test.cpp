@@ -1,7 +1,7 @@
 // --orientation at every command that reads images or label maps of strangers.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include "convert/prepare_samples.h"
 #include "formats/nifti_samples.h"

@@ -1,7 +1,7 @@
 #include "lamp/convert/hidden_annotations.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <algorithm>
 #include <set>

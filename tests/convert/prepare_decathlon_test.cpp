@@ -1,7 +1,7 @@
 // A Decathlon task is split and copied, case by case.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <filesystem>
 #include <set>

@@ -1,7 +1,7 @@
 // The raw PDDCA release: NRRD files whose headers say where their voxels lie.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <algorithm>
 #include <filesystem>

@@ -1,7 +1,7 @@
 // Small data sets in the layouts that `lamp prepare` reads.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <filesystem>
 #include <map>

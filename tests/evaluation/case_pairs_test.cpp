@@ -2,7 +2,7 @@
 #include "lamp/evaluation/case_pairs.h"
 
 #include <gmock/gmock.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <fstream>
 

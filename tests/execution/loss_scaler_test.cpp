@@ -1,7 +1,7 @@
 #include "lamp/execution/loss_scaler.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <limits>
 

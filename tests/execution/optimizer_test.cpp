@@ -1,7 +1,9 @@
 #include "lamp/execution/optimizer.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/optim/optimizer.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include "lamp/base/errors.h"
 

@@ -1,5 +1,5 @@
 // What training reads and leaves behind: configurations, models, states, folds.
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <array>
 #include <cstdint>

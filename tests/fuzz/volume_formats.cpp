@@ -1,6 +1,6 @@
 // Images: NIfTI, NRRD, MetaImage, npy and DICOM, from the files that the tests of formats/ make.
 #include <libdeflate.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <algorithm>
 #include <array>

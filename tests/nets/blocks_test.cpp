@@ -2,7 +2,8 @@
 #include "lamp/nets/blocks.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include "lamp/sequence/run_context.h"
 #include "support/gradient_check.h"

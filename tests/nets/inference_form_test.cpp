@@ -1,7 +1,9 @@
 #include "lamp/nets/inference_form.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/nn/modules/batchnorm.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include "lamp/nets/net_factory.h"
 #include "support/relative_error.h"

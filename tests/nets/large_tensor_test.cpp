@@ -2,7 +2,8 @@
 // Takes up to 10 GiB and some minutes (CTest label `long`); without pieces oneDNN needs hours.
 #include <ATen/CPUGeneratorImpl.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include "lamp/nets/blocks.h"
 #include "lamp/nets/conv_pieces.h"

@@ -1,7 +1,8 @@
 #include "lamp/nets/precision.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include "lamp/base/errors.h"
 #include "lamp/base/log.h"

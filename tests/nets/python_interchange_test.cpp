@@ -1,6 +1,6 @@
 // Model files to and from Python's own safetensors package, which scripts/setup installs.
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <string>
 

@@ -3,7 +3,8 @@
 #include "lamp/nets/seunet.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include "lamp/nets/net_factory.h"
 #include "support/gradient_check.h"

@@ -3,7 +3,9 @@
 #include "lamp/nets/split_conv.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/autograd.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <set>
 

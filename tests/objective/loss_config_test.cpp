@@ -1,7 +1,7 @@
 // What the configuration's "loss" may say.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include "lamp/base/errors.h"
 #include "lamp/objective/losses.h"

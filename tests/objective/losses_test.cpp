@@ -3,7 +3,10 @@
 #include "lamp/objective/losses.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/autograd.h>
+#include <torch/nn/functional.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include "lamp/base/safetensors.h"
 #include "lamp/objective/anatomy_loss.h"

@@ -1,7 +1,9 @@
 // Voxels that no scan showed are absent from every term of the loss: against the formulas written
 // out over lists of the other voxels, and against the loss of the volume that was never padded.
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/autograd.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <cmath>
 #include <limits>

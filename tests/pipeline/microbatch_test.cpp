@@ -1,7 +1,7 @@
 #include "lamp/pipeline/microbatch.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include "lamp/base/log.h"
 

@@ -1,6 +1,7 @@
 // The three networks through the pipeline, against one graph on one device.
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include "lamp/nets/net_factory.h"
 #include "lamp/nets/precision.h"

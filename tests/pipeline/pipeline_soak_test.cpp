@@ -3,7 +3,8 @@
 // LAMP_SOAK_RUNS=10000 makes it long.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <atomic>
 #include <chrono>

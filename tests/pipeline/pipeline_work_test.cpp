@@ -1,7 +1,7 @@
 // That stages really work side by side, in their schedule's order, and hold no more than they need.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <algorithm>
 #include <atomic>

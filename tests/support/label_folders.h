@@ -1,7 +1,7 @@
 // Predictions and references as files: small maps of two blocks, label 1 and label 2.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <filesystem>
 #include <string>

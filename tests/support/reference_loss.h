@@ -2,7 +2,7 @@
 // independent of the library's.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <cstdint>
 #include <vector>

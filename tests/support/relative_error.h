@@ -1,7 +1,7 @@
 // How far a tensor is from the one it should equal, as one number.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <cstdio>
 #include <limits>

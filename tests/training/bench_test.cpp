@@ -1,7 +1,7 @@
 #include "lamp/training/bench.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include "lamp/base/errors.h"
 #include "lamp/base/log.h"

@@ -1,6 +1,6 @@
 // Measured and worked-out costs agree on bytes, and a plan's prediction with the run.
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <cstdlib>
 

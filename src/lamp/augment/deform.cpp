@@ -2,7 +2,8 @@
 // three times the memory of the image.
 #include "lamp/augment/deform.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <algorithm>
 #include <cmath>

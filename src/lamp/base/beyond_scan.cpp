@@ -1,7 +1,7 @@
 // Filling at the high ends only: where a scan begins, the patch and the window begin too.
 #include "lamp/base/beyond_scan.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <algorithm>
 #include <vector>

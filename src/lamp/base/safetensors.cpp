@@ -2,7 +2,7 @@
 #include "lamp/base/safetensors.h"
 
 #include <libdeflate.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <algorithm>
 #include <cerrno>

@@ -1,7 +1,7 @@
 // Least recently used cases go first when the limit is reached.
 #include "lamp/cases/case_store.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <utility>
 

@@ -1,7 +1,7 @@
 // Floats are ordered like integers once their bits are turned, so that counting is one array.
 #include "lamp/cases/intensity_stats.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <algorithm>
 #include <bit>

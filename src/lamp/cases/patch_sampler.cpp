@@ -1,7 +1,7 @@
 // Cutting with torch; the choice of the centre with a keyed generator.
 #include "lamp/cases/patch_sampler.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <algorithm>
 #include <numeric>

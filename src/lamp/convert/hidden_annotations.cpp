@@ -1,7 +1,7 @@
 // One keyed number for each label of each case decides.
 #include "lamp/convert/hidden_annotations.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <algorithm>
 #include <cmath>

@@ -1,6 +1,6 @@
 // Head and neck: a folder for each case with an image and a mask for each structure. AnatomyNet's
 // preprocessed arrays and the raw PDDCA release differ in their files' names and format only.
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <algorithm>
 #include <functional>

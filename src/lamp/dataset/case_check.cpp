@@ -2,7 +2,7 @@
 #include "lamp/dataset/case_check.h"
 
 #include <sys/stat.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <algorithm>
 #include <cerrno>

@@ -1,5 +1,5 @@
 // Reading the volumes of one case, and refusing those that do not belong together.
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include "lamp/dataset/datalist.h"
 #include "lamp/volume/grid_difference.h"

@@ -2,7 +2,7 @@
 #include "lamp/dataset/dataset_check.h"
 
 #include <ATen/Parallel.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <algorithm>
 #include <atomic>

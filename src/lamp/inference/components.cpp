@@ -3,7 +3,7 @@
 #include "lamp/inference/components.h"
 
 #include <ATen/Dispatch.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <array>
 #include <limits>

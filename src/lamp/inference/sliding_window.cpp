@@ -1,7 +1,7 @@
 // Where the windows lie, how much each voxel of a window counts, and the sum over windows.
 #include "lamp/inference/sliding_window.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <algorithm>
 #include <vector>

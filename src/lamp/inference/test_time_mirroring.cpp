@@ -1,7 +1,7 @@
 // Which axes may be mirrored, and the flips that follow.
 #include "lamp/inference/test_time_mirroring.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <algorithm>
 #include <iterator>

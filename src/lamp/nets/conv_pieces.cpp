@@ -7,7 +7,7 @@
 // lie beyond its ends; a result on the dense side is what the strided planes that reach it scatter.
 #include "lamp/nets/conv_pieces.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <algorithm>
 #include <atomic>

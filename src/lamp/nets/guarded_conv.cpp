@@ -2,7 +2,8 @@
 #include "lamp/nets/guarded_conv.h"
 
 #include <ATen/autocast_mode.h>
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include "lamp/nets/conv_kernel.h"
 #include "lamp/nets/conv_pieces.h"

@@ -1,7 +1,8 @@
 // Walks the chain, joins a convolution with the norm and activation behind it, and packs it.
 #include "lamp/nets/inference_form.h"
 
-#include <torch/torch.h>
+#include <torch/nn/modules/batchnorm.h>
+#include <torch/types.h>
 
 #include <utility>
 

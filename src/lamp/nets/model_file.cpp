@@ -2,7 +2,8 @@
 // touched.
 #include "lamp/nets/model_file.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <algorithm>
 #include <charconv>

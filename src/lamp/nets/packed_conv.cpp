@@ -3,7 +3,8 @@
 #include "lamp/nets/packed_conv.h"
 
 #include <ATen/core/dispatch/Dispatcher.h>
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <string_view>
 

@@ -3,7 +3,8 @@
 
 #include <ATen/autocast_mode.h>
 #include <torch/custom_class.h>
-#include <torch/torch.h>
+#include <torch/autograd.h>
+#include <torch/types.h>
 
 #include <utility>
 

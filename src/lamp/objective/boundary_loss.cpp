@@ -1,7 +1,7 @@
 // The distance maps carry no gradient; p is linear in the loss.
 #include "lamp/objective/boundary_loss.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <vector>
 

@@ -1,7 +1,7 @@
 // One gather for the label's logarithm, one for its weight.
 #include "lamp/objective/cross_entropy.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <vector>
 

@@ -3,7 +3,9 @@
 //   dL/dz_c = p_c (b_c - r) + q [c = t],   r = q + sum_c b_c p_c,   q = p_t (a_t + focal'(p_t))
 #include "lamp/objective/lamp_loss.h"
 
-#include <torch/torch.h>
+#include <torch/autograd.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <algorithm>
 #include <array>

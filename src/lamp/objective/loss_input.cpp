@@ -1,7 +1,7 @@
 // One gather where there is something to leave out, and nothing at all where there is not.
 #include "lamp/objective/loss_input.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 namespace lamp {
 

@@ -1,7 +1,7 @@
 // The configuration of the loss, its terms put together, and the weights that go into it.
 #include "lamp/objective/losses.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <algorithm>
 #include <cmath>

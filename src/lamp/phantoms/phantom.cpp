@@ -1,7 +1,7 @@
 // Cases and folders of phantoms; what a case shows is drawn in phantom_{han,liver,twins}.cpp.
 #include "lamp/phantoms/phantom.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <algorithm>
 #include <charconv>

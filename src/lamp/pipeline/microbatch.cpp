@@ -1,7 +1,7 @@
 // The larger parts come first.
 #include "lamp/pipeline/microbatch.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <string>
 

@@ -2,7 +2,7 @@
 // of them.
 #include "lamp/pipeline/partition.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <algorithm>
 #include <numeric>

@@ -1,7 +1,8 @@
 // A thread a stage, a door before each.
 #include "lamp/pipeline/prediction_stream.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <algorithm>
 #include <string>

@@ -1,7 +1,8 @@
 // Statistics come out of torch's own kernel: with momentum 1 it overwrites what it is given.
 #include "lamp/sequence/batch_norm.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <map>
 

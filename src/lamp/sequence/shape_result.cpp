@@ -1,7 +1,8 @@
 // Sizes, and a node of the graph.
 #include "lamp/sequence/shape_result.h"
 
-#include <torch/torch.h>
+#include <torch/autograd.h>
+#include <torch/types.h>
 
 #include "lamp/sequence/run_context.h"
 

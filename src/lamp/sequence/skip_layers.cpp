@@ -1,7 +1,7 @@
 // Stash and pop without parameters of their own.
 #include "lamp/sequence/skip_layers.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <utility>
 

@@ -2,7 +2,8 @@
 #include "lamp/training/bench_input.h"
 
 #include <omp.h>
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 #include <unistd.h>
 
 #include <algorithm>

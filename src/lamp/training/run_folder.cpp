@@ -1,7 +1,7 @@
 // Opening a run folder, new or old.
 #include "lamp/training/run_folder.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <optional>
 #include <utility>

@@ -1,7 +1,9 @@
 // The loop: batch, loss, backward, checks, step, and at the right moments validation and saving.
 #include "lamp/training/trainer.h"
 
-#include <torch/torch.h>
+#include <torch/optim/optimizer.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <memory>
 #include <new>

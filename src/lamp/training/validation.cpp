@@ -1,7 +1,8 @@
 // Whole-volume inference without gradients, one case after another.
 #include "lamp/training/validation.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <algorithm>
 #include <cmath>
