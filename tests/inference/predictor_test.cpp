@@ -7,8 +7,8 @@
 #include <csignal>
 
 #include "lamp/base/errors.h"
-#include "lamp/base/interrupt.h"
 #include "lamp/nets/net_factory.h"
+#include "support/signals.h"
 
 namespace lamp {
 namespace {
@@ -53,10 +53,10 @@ TEST(PrecisionTest, BatchNormsKeepTheirFullPrecision) {
 TEST(PredictorInterruptTest, ASignalStopsAPassBetweenLinks) {
   Network network = random_network("unet");
   place_network(network, {});
-  set_caught_signal(SIGTERM);
+  testing::send_signal(SIGTERM);
   EXPECT_THROW(make_predictor(network, kCpu, torch::kFloat32)(torch::rand({1, 1, 8, 8, 8})),
                Interrupted);
-  set_caught_signal(0);
+  testing::forget_signals();
 }
 
 }  // namespace

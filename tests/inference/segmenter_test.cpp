@@ -11,8 +11,8 @@
 #include <limits>
 
 #include "lamp/base/errors.h"
-#include "lamp/base/interrupt.h"
 #include "lamp/nets/net_factory.h"
+#include "support/signals.h"
 #include "support/temporary_folder.h"
 
 namespace lamp {
@@ -418,12 +418,12 @@ TEST_F(SegmenterTest, ASignalStopsAndFinishedCasesStay) {
   request.make_predictor = [&](const Network& network, c10::Device device,
                                c10::ScalarType dtype) -> Predictor {
     return [&calls, plain = make_predictor(network, device, dtype)](const torch::Tensor& x) {
-      if (++calls == 2) set_caught_signal(SIGINT);
+      if (++calls == 2) testing::send_signal(SIGINT);
       return plain(x);
     };
   };
   EXPECT_THROW(segment_all({small_model(kKeep)}, request), Interrupted);
-  set_caught_signal(0);
+  testing::forget_signals();
   EXPECT_TRUE(fs::exists(out_ / "a.nii.gz"));
   EXPECT_FALSE(fs::exists(out_ / "b.nii.gz"));
 }

@@ -12,11 +12,11 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
-#include "lamp/base/interrupt.h"
 #include "lamp/base/log.h"
 #include "lamp/training/trainer.h"
 #include "support/ball_dataset.h"
 #include "support/folder_contents.h"
+#include "support/signals.h"
 #include "support/temporary_folder.h"
 
 namespace lamp {
@@ -37,7 +37,7 @@ TrainConfig three_stages() {
                    {"patch": "whole", "batch": 1, "epochs": 2}],
     "validation": {"every_epochs": 1, "fraction": 0.2, "fold": 1},
     "loader": {"cache": "off", "memory": "1GiB", "cache_limit": "1GiB"},
-    "execution": {"device": "cpu", "memory": "4GiB"}})",
+    "execution": {"device": "cpu", "memory": "4GiB", "deferred_batch_norm": true, "costs": "shapes"}})",
                                        "test"));
 }
 
@@ -74,7 +74,9 @@ Json changed(const std::string& key, const Json& value) {
       {"execution.microbatches", 2},
       {"execution.schedule", "1f1b"},
       {"execution.recompute", "always"},
-      {"execution.memory", std::int64_t{1} << 30}};
+      {"execution.deferred_batch_norm", false},
+      {"execution.memory", std::int64_t{1} << 30},
+      {"execution.costs", "measured"}};
   if (const auto found = others.find(key); found != others.end()) return found->second;
   const std::string last = key.substr(key.rfind('.') + 1);
   if (last == "name") return "adamw";
@@ -107,7 +109,9 @@ bool may_change(const std::string& key) {
                                                "execution.microbatches",
                                                "execution.schedule",
                                                "execution.recompute",
+                                               "execution.deferred_batch_norm",
                                                "execution.memory",
+                                               "execution.costs",
                                                "optimizer.name",
                                                "optimizer.lr",
                                                "optimizer.momentum",
@@ -293,7 +297,7 @@ class RefusedResumeTest : public ::testing::Test {
  protected:
   RefusedResumeTest() {
     set_log_level(LogLevel::kWarning);
-    set_caught_signal(0);
+    testing::forget_signals();
     testing::write_ball_dataset(folder_ / "data", 5);
     Json config = testing::ball_config();
     config["optimizer"] = {{"name", "adamw"}, {"lr", 0.005}};
@@ -301,7 +305,7 @@ class RefusedResumeTest : public ::testing::Test {
     close_log_file();
   }
   ~RefusedResumeTest() override {
-    set_caught_signal(0);
+    testing::forget_signals();
     close_log_file();
   }
 

@@ -11,12 +11,12 @@
 #include "lamp/base/csv.h"
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
-#include "lamp/base/interrupt.h"
 #include "lamp/base/log.h"
 #include "lamp/base/safetensors.h"
 #include "lamp/execution/numeric_guard.h"
 #include "lamp/training/run_state.h"
 #include "support/ball_dataset.h"
+#include "support/signals.h"
 #include "support/temporary_folder.h"
 
 namespace lamp {
@@ -30,11 +30,11 @@ class TrainerTest : public ::testing::Test {
  protected:
   TrainerTest() {
     set_log_level(LogLevel::kWarning);
-    set_caught_signal(0);
+    testing::forget_signals();
     testing::write_ball_dataset(folder_ / "data", 5);
   }
   ~TrainerTest() override {
-    set_caught_signal(0);
+    testing::forget_signals();
     close_log_file();
   }
 
@@ -85,7 +85,7 @@ TEST_F(TrainerTest, ARunStoppedAfterEveryStepEndsBitIdentical) {
     const std::string whole = std::string("whole-") + optimizer;
     const std::string pieces = std::string("pieces-") + optimizer;
     run(whole, config);
-    set_caught_signal(SIGTERM);
+    testing::send_signal(SIGTERM);
     int stops = 0;
     for (bool finished = false; !finished; ++stops) {
       try {
@@ -96,7 +96,7 @@ TEST_F(TrainerTest, ARunStoppedAfterEveryStepEndsBitIdentical) {
         ASSERT_LT(stops, 100);
       }
     }
-    set_caught_signal(0);
+    testing::forget_signals();
     EXPECT_GE(stops, 10);
     EXPECT_EQ(bytes(whole + "/last.safetensors"), bytes(pieces + "/last.safetensors"));
     EXPECT_EQ(bytes(whole + "/best.safetensors"), bytes(pieces + "/best.safetensors"));
@@ -141,9 +141,9 @@ TEST_F(TrainerTest, TheCacheOfPreparedCasesChangesNothing) {
 
 TEST_F(TrainerTest, MetricsRowsPastTheSavedStateAreDroppedAtAResume) {
   const Json config = testing::ball_config();
-  set_caught_signal(SIGINT);
+  testing::send_signal(SIGINT);
   EXPECT_THROW(run("run", config), Interrupted);
-  set_caught_signal(0);
+  testing::forget_signals();
   std::ofstream(folder_ / "run" / "metrics.csv", std::ios::app) << "1,1,0.5,0.001,1,,\n2,1,0.4,0.0";
   run("run", config, true);
   std::ifstream metrics(folder_ / "run" / "metrics.csv");
@@ -186,9 +186,9 @@ TEST_F(TrainerTest, AResumedRunKeepsTheLayoutItBeganWith) {
   Json contiguous = config;
   contiguous["execution"]["layout"] = "contiguous";
   run("whole", contiguous);
-  set_caught_signal(SIGINT);
+  testing::send_signal(SIGINT);
   EXPECT_THROW(run("pieces", contiguous, true), Interrupted);
-  set_caught_signal(0);
+  testing::forget_signals();
   run("pieces", config, true);  // "auto" now
   EXPECT_EQ(layout("pieces"), "contiguous");
   EXPECT_EQ(bytes("whole/last.safetensors"), bytes("pieces/last.safetensors"));
@@ -328,9 +328,9 @@ TEST_F(TrainerTest, WhatIsNamedBestIsThereAfterEveryStop) {
   for (const double fraction : {0.0, 0.2}) {
     config["validation"] = {{"every_epochs", 1000}, {"fraction", fraction}};
     const std::string name = "run-" + std::to_string(fraction);
-    set_caught_signal(SIGTERM);
+    testing::send_signal(SIGTERM);
     EXPECT_THROW(run(name, config), Interrupted);
-    set_caught_signal(0);
+    testing::forget_signals();
     EXPECT_TRUE(fs::exists(folder_ / name / "best.safetensors"));
     fs::remove(folder_ / name / "best.safetensors");
     EXPECT_TRUE(fs::exists(run(name, config, true).best));

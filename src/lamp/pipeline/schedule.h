@@ -15,7 +15,6 @@
 //           2  .  .  F0 B0 B0 F1 B1 B1 F2 B2 B2 F3 B3 B3 .  .  .  .
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <string>
 #include <vector>
@@ -35,8 +34,6 @@ struct Action {
 };
 
 enum class ScheduleKind { kNaive, kGPipe, k1F1B, kZeroBubble };
-inline constexpr std::array kEverySchedule = {ScheduleKind::kNaive, ScheduleKind::kGPipe,
-                                              ScheduleKind::k1F1B, ScheduleKind::kZeroBubble};
 
 // "naive", "gpipe", "1f1b", "zero-bubble". Throws UsageError for another name.
 ScheduleKind parse_schedule_kind(const std::string& name);
@@ -83,9 +80,6 @@ void validate(const Schedule& schedule, const BufferLimits& limits = {});
 // The most micro-batches that stage j has sent forward and not yet backward, the column of the
 // table above.
 std::vector<int> peak_in_flight(const Schedule& schedule);
-// The same up to the weight half: micro-batches whose layer inputs are still needed. At most min(M,
-// K) for zero-bubble.
-std::vector<int> peak_weight_inputs(const Schedule& schedule);
 
 // Start and end of every action under given costs, each as early as the schedule allows.
 struct TimedAction {

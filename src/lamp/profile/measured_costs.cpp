@@ -311,14 +311,4 @@ NetworkCosts measure_costs(Sequence& chain, const torch::Tensor& input, const Ou
   return measure(chain, input, loss, options);
 }
 
-NetworkCosts measure_seconds(Sequence& chain, const torch::Tensor& input,
-                             const MeasureOptions& options) {
-  NetworkCosts costs = measure(chain, input, {}, options);
-  for (LayerCosts& layer : costs.layers) {
-    layer.saved_bytes = layer.handed_bytes = 0;
-    layer.forward_workspace_bytes = layer.backward_workspace_bytes = 0;
-  }
-  return costs;
-}
-
 }  // namespace lamp

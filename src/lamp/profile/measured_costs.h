@@ -30,9 +30,4 @@ constexpr double kSlowRound = 4;
 NetworkCosts measure_costs(Sequence& chain, const torch::Tensor& input, const OutputLoss& loss = {},
                            const MeasureOptions& options = {});
 
-// The seconds, and the bytes of parameters, buffers, outputs and skips, but nothing that has to be
-// counted (0): other threads may allocate meanwhile, as a run's loaders do.
-NetworkCosts measure_seconds(Sequence& chain, const torch::Tensor& input,
-                             const MeasureOptions& options = {});
-
 }  // namespace lamp
