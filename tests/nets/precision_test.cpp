@@ -1,15 +1,12 @@
 #include "lamp/nets/precision.h"
 
-#include <ATen/record_function.h>
 #include <gtest/gtest.h>
 #include <torch/torch.h>
-
-#include <memory>
-#include <string>
 
 #include "lamp/base/errors.h"
 #include "lamp/base/log.h"
 #include "lamp/nets/net_factory.h"
+#include "support/operator_counter.h"
 
 namespace lamp {
 namespace {
@@ -75,27 +72,6 @@ TEST(PrecisionTest, PredictionLooksAtTheOutputOnly) {
   EXPECT_TRUE(kernel_agrees(bottleneck));
 }
 
-std::int64_t convolutions_seen = 0;
-
-// While it lives, the convolutions that torch runs on this thread are counted: checks run some.
-class ConvolutionCounter {
- public:
-  ConvolutionCounter()
-      : handle_(at::addThreadLocalCallback(
-            at::RecordFunctionCallback(&see).scopes({at::RecordScope::FUNCTION}))) {}
-  ~ConvolutionCounter() { at::removeCallback(handle_); }
-  ConvolutionCounter(const ConvolutionCounter&) = delete;
-  ConvolutionCounter& operator=(const ConvolutionCounter&) = delete;
-
- private:
-  static std::unique_ptr<at::ObserverContext> see(const at::RecordFunction& call) {
-    convolutions_seen += std::string(call.name()) == "aten::convolution" ? 1 : 0;
-    return nullptr;
-  }
-
-  at::CallbackHandle handle_;
-};
-
 TEST(PrecisionTest, VolumesOfManySizesShareTheirChecksInPrediction) {
   Network network = make_network({.width = 8, .depth = 2, .classes = 3});
   network.initialise(1);
@@ -103,11 +79,12 @@ TEST(PrecisionTest, VolumesOfManySizesShareTheirChecksInPrediction) {
   network.chain->eval();
   const torch::InferenceMode no_gradients;
   const PrecisionScope scope(Precision::kBf16, c10::kCPU);
-  const ConvolutionCounter counter;
+  // A check runs convolutions of its own.
+  const testing::OperatorCounter counter;
   const auto convolutions_of = [&](std::int64_t length) {
-    const std::int64_t before = convolutions_seen;
+    const std::int64_t before = counter.calls_of("aten::convolution");
     network.forward(torch::zeros({1, 1, 64, 64, length}));
-    return convolutions_seen - before;
+    return counter.calls_of("aten::convolution") - before;
   };
   const std::int64_t with_checks = convolutions_of(128), without = convolutions_of(128);
   EXPECT_GT(without, 0);
