@@ -15,6 +15,7 @@
 #include "lamp/nets/net_factory.h"
 #include "lamp/pipeline/pipeline.h"
 #include "lamp/pipeline/schedule.h"
+#include "lamp/pipeline/schedule_timing.h"
 #include "lamp/profile/measured_costs.h"
 
 namespace {

@@ -12,6 +12,8 @@
 #include "convert/prepare_fixture.h"
 #include "convert/prepare_samples.h"
 #include "lamp/convert/prepare.h"
+#include "lamp/convert/prepare_report.h"
+#include "lamp/dataset/case_volumes.h"
 #include "lamp/dataset/dataset_check.h"
 #include "support/signals.h"
 

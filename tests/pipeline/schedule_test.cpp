@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "lamp/base/errors.h"
+#include "lamp/pipeline/schedule_timing.h"
 
 namespace lamp {
 namespace {

@@ -9,6 +9,7 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/base/random.h"
+#include "lamp/pipeline/schedule_timing.h"
 #include "lamp/planner/timetable.h"
 #include "support/every_schedule.h"
 

@@ -8,6 +8,7 @@
 #include "lamp/base/log.h"
 #include "lamp/execution/plan_choices.h"
 #include "lamp/execution/plan_costs.h"
+#include "lamp/execution/plan_json.h"
 #include "lamp/nets/net_factory.h"
 #include "lamp/profile/measured_costs.h"
 #include "lamp/profile/shape_costs.h"

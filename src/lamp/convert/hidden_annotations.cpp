@@ -12,6 +12,7 @@
 #include "lamp/base/json.h"
 #include "lamp/base/random.h"
 #include "lamp/base/safe_path.h"
+#include "lamp/dataset/case_volumes.h"
 #include "lamp/dataset/dataset_paths.h"
 #include "lamp/dataset/decathlon_folder.h"
 #include "lamp/formats/volume_io.h"

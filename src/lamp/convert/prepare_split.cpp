@@ -1,4 +1,6 @@
 // Which cases are kept for testing.
+#include "lamp/convert/prepare_split.h"
+
 #include <algorithm>
 #include <cmath>
 #include <set>
@@ -9,7 +11,6 @@
 #include "lamp/base/json.h"
 #include "lamp/base/log.h"
 #include "lamp/base/random.h"
-#include "lamp/convert/prepare_source.h"
 
 namespace lamp {
 namespace {

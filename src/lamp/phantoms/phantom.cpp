@@ -18,7 +18,9 @@
 #include "lamp/dataset/decathlon_folder.h"
 #include "lamp/formats/volume_io.h"
 #include "lamp/formats/volume_mark.h"
-#include "lamp/phantoms/phantom_scenes.h"
+#include "lamp/phantoms/phantom_han.h"
+#include "lamp/phantoms/phantom_liver.h"
+#include "lamp/phantoms/phantom_twins.h"
 #include "lamp/volume/orientation.h"
 
 namespace lamp {

@@ -18,6 +18,7 @@
 
 #include "lamp/pipeline/recompute.h"
 #include "lamp/pipeline/schedule.h"
+#include "lamp/pipeline/schedule_timing.h"
 #include "lamp/pipeline/timeline.h"
 
 namespace lamp {
