@@ -32,7 +32,7 @@ Json plan_json(const std::string& arguments, int exit_code = 0) {
   return parse_json(result.out, "stdout");
 }
 
-TEST(PlanCommandTest, PrintsTheContractsFields) {
+TEST(PlanCommandTest, PrintsTheDocumentedFields) {
   const Json json = plan_json(kAbsent);
   for (const char* field : {"layers", "stages", "schedule", "microbatches", "recompute", "step_s",
                             "bubble", "utilisation", "fits", "reasons"})
