@@ -1,5 +1,5 @@
 // How a network is to run, as the user wrote it: the configuration's "execution". What it leaves
-// open, "auto", the planner decides (decide.h), once, for every command alike.
+// open, "auto", the planner decides (plan_choices.h), once, for every command alike.
 #pragma once
 
 #include <c10/core/Device.h>
