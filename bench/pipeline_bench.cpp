@@ -15,6 +15,7 @@
 #include "lamp/nets/net_factory.h"
 #include "lamp/pipeline/pipeline.h"
 #include "lamp/pipeline/schedule.h"
+#include "lamp/pipeline/schedule_timing.h"
 #include "lamp/profile/measured_costs.h"
 
 namespace {
@@ -61,7 +62,7 @@ int main() {
   at::set_num_threads(1);
   lamp::Network plain = network(), single = network(), halves = network(), whole = network();
   std::vector<double> costs;
-  for (const auto& layer : lamp::measure_seconds(*halves.chain, batch.narrow(0, 0, 2)).layers)
+  for (const auto& layer : lamp::measure_costs(*halves.chain, batch.narrow(0, 0, 2)).layers)
     costs.push_back(layer.forward_s + layer.backward_s);
   lamp::Pipeline one(single.chain, {});
   lamp::Pipeline split(whole.chain, {.microbatches = kMicroBatches, .threads_per_stage = 1});

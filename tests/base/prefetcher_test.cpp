@@ -49,11 +49,21 @@ TEST(PrefetcherTest, ThrowsWhereTheFailedItemWouldHaveCome) {
   EXPECT_EQ(items.next(), 3);
 }
 
-TEST(PrefetcherTest, CanBeLeftBeforeTheEnd) {
+TEST(PrefetcherTest, LeftBeforeTheEndItBeginsNoMoreAndWaitsForWhatIsBeingMade) {
+  std::atomic<std::int64_t> begun{0}, made{0};
   for (int round = 0; round < 20; ++round) {
-    Prefetcher<int> items({.last = 1000, .threads = 3},
-                          [](std::int64_t i) { return static_cast<int>(i); });
-    items.next();
+    begun = made = 0;
+    {
+      Prefetcher<int> items({.last = 1000, .threads = 3}, [&](std::int64_t i) {
+        ++begun;
+        std::this_thread::sleep_for(std::chrono::milliseconds(2));
+        ++made;
+        return static_cast<int>(i);
+      });
+      EXPECT_EQ(items.next(), 0);
+    }
+    EXPECT_EQ(made.load(), begun.load()) << "an item was still being made";
+    EXPECT_LE(begun.load(), 4) << "the one returned, the next, and two ahead of it";
   }
 }
 

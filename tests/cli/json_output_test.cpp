@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -85,15 +86,24 @@ TEST(JsonOutputTest, BenchInputTellsRatesAndWhetherTheDeviceWaits) {
   std::ofstream(folder / "config.json") << ball_config();
   const std::string input =
       "bench input -d " + quoted(folder / "data") + " -c " + quoted(folder / "config.json");
+  const auto start = std::chrono::steady_clock::now();
   const ProgramResult result =
       run_lamp("--json " + input + " --rounds 2 --set loader.cache=" + quoted(folder / "cache"));
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
   ASSERT_EQ(result.exit_code, 0) << result.err;
   const Json json = parse_json(result.out, "stdout");
-  EXPECT_GT(json["patches_per_second"].get<double>(), 0);
-  EXPECT_GT(json["volumes_per_second"].get<double>(), 0);
-  EXPECT_GT(json["peak_bytes"][0].get<std::int64_t>(), 0);
-  EXPECT_EQ(json["rounds"].size(), 2U);
-  EXPECT_TRUE(json["device"].contains("wait_share"));
+  const auto number = [&](const char* pointer) {
+    return json.at(Json::json_pointer(pointer)).get<double>();
+  };
+  EXPECT_EQ(json["cold"]["prepared"], json["cases"]);
+  EXPECT_EQ(json["warm"]["prepared"], 0);
+  EXPECT_DOUBLE_EQ(number("/volumes_per_second"), number("/cases") / number("/cold/seconds"));
+  ASSERT_EQ(json["rounds"].size(), 2U);
+  EXPECT_DOUBLE_EQ(number("/patches_per_second"), (number("/rounds/0") + number("/rounds/1")) / 2);
+  const double busy = number("/device/busy_seconds"), waited = number("/device/wait_seconds");
+  EXPECT_GE(busy, 0.999 * number("/device/steps") * number("/device/step_seconds"));
+  EXPECT_DOUBLE_EQ(number("/device/wait_share"), waited / (waited + busy));
+  EXPECT_LT(number("/cold/seconds") + number("/warm/seconds") + busy + waited, took.count());
   EXPECT_EQ(run_lamp(input + " --stage 3").exit_code, 2);
   EXPECT_EQ(run_lamp("bench input -c demo -d " + quoted(folder / "none")).exit_code, 3);
 }

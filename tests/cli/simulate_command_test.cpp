@@ -19,7 +19,7 @@ Json simulate_json(const std::string& arguments) {
   return result.exit_code == 0 ? parse_json(result.out, "stdout") : Json();
 }
 
-TEST(SimulateCommandTest, PrintsTheContractsFields) {
+TEST(SimulateCommandTest, PrintsTheDocumentedFields) {
   const Json json = simulate_json("--schedule gpipe --stages 3 --microbatches 4");
   EXPECT_EQ(json["makespan"], 18);
   EXPECT_NEAR(json["bubble"].get<double>(), 2.0 / 6, 1e-12);

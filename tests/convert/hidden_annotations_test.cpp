@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <set>
 
+#include "lamp/dataset/case_volumes.h"
 #include "lamp/phantoms/phantom.h"
 #include "support/temporary_folder.h"
 

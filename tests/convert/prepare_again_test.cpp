@@ -12,7 +12,10 @@
 #include "convert/prepare_fixture.h"
 #include "convert/prepare_samples.h"
 #include "lamp/convert/prepare.h"
+#include "lamp/convert/prepare_report.h"
+#include "lamp/dataset/case_volumes.h"
 #include "lamp/dataset/dataset_check.h"
+#include "support/signals.h"
 
 namespace lamp {
 namespace {
@@ -64,10 +67,10 @@ TEST_F(PrepareTest, AnInterruptedConversionEndsWithTheSameBytes) {
     write_han_case(folder_ / "han" / ("c" + std::to_string(i)), {1, 2}, i);
   prepare_dataset(han("whole"));
   // Stopped at once, and after three cases have been lost again with what a kill leaves behind.
-  set_caught_signal(SIGINT);
+  testing::send_signal(SIGINT);
   EXPECT_THROW(prepare_dataset(han("stopped")), Interrupted);
   EXPECT_FALSE(fs::exists(folder_ / "stopped" / "dataset.json"));
-  set_caught_signal(0);
+  testing::forget_signals();
   prepare_dataset(han("stopped"));
   EXPECT_TRUE(bytes_under(folder_ / "stopped") == bytes_under(folder_ / "whole"));
   fs::remove(folder_ / "stopped" / "dataset.json");

@@ -11,9 +11,9 @@
 #include <vector>
 
 #include "lamp/base/errors.h"
-#include "lamp/base/interrupt.h"
 #include "lamp/base/log.h"
 #include "lamp/convert/prepare.h"
+#include "support/signals.h"
 #include "support/temporary_folder.h"
 
 namespace lamp::testing {
@@ -21,7 +21,7 @@ namespace lamp::testing {
 class PrepareTest : public ::testing::Test {
  protected:
   void SetUp() override { set_log_level(LogLevel::kError); }
-  void TearDown() override { set_caught_signal(0); }
+  void TearDown() override { forget_signals(); }
 
   PrepareOptions han(const std::string& out = "out") const {
     return {.from = "han-npy",

@@ -10,6 +10,7 @@
 #include "convert/prepare_samples.h"
 #include "lamp/base/log.h"
 #include "lamp/convert/prepare.h"
+#include "lamp/dataset/case_volumes.h"
 #include "lamp/dataset/dataset_check.h"
 #include "support/temporary_folder.h"
 

@@ -14,6 +14,9 @@
 
 #include "convert/prepare_fixture.h"
 #include "convert/prepare_samples.h"
+#include "lamp/convert/prepare_report.h"
+#include "lamp/dataset/case_volumes.h"
+#include "lamp/dataset/check_report.h"
 #include "lamp/dataset/dataset_check.h"
 
 namespace lamp {

@@ -12,6 +12,7 @@
 
 #include "lamp/base/log.h"
 #include "lamp/base/random.h"
+#include "lamp/dataset/case_volumes.h"
 #include "support/temporary_folder.h"
 
 namespace lamp {

@@ -14,6 +14,7 @@
 
 #include "lamp/base/files.h"
 #include "lamp/base/log.h"
+#include "lamp/dataset/check_report.h"
 #include "support/temporary_folder.h"
 
 namespace lamp {

@@ -12,6 +12,7 @@
 #include "convert/prepare_samples.h"
 #include "lamp/base/log.h"
 #include "lamp/base/unicode_form.h"
+#include "lamp/dataset/check_report.h"
 #include "lamp/dataset/dataset_check.h"
 #include "support/temporary_folder.h"
 

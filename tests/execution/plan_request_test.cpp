@@ -14,6 +14,7 @@
 #include "lamp/base/random.h"
 #include "lamp/execution/plan_choices.h"
 #include "lamp/execution/plan_costs.h"
+#include "lamp/execution/plan_json.h"
 #include "lamp/nets/net_factory.h"
 #include "lamp/pipeline/stage_threads.h"
 #include "lamp/planner/microbatch_choice.h"

@@ -8,7 +8,7 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
-#include "lamp/base/interrupt.h"
+#include "support/signals.h"
 #include "support/temporary_folder.h"
 #include "support/tree_snapshot.h"
 
@@ -38,7 +38,7 @@ constexpr const char* kTiny = R"({
 class ExperimentTest : public ::testing::Test {
  protected:
   ExperimentTest() { write_file(folder_ / "tiny.json", kTiny); }
-  ~ExperimentTest() override { set_caught_signal(0); }
+  ~ExperimentTest() override { testing::forget_signals(); }
 
   ExperimentRequest request(const std::string& out) const {
     return {.preset = (folder_ / "tiny.json").string(), .folder = folder_ / out, .device = "cpu"};
@@ -162,7 +162,7 @@ TEST_F(ExperimentTest, StoppedAnywhereItEndsWithTheSameDice) {
   for (int stops = 0; !finished && stops < 300; ++stops) {
     std::thread stopper([stops] {
       std::this_thread::sleep_for(std::chrono::milliseconds(60 * (stops + 1)));
-      set_caught_signal(SIGTERM);
+      testing::send_signal(SIGTERM);
     });
     try {
       const Json results = run_experiment(request("stopped"));
@@ -173,7 +173,7 @@ TEST_F(ExperimentTest, StoppedAnywhereItEndsWithTheSameDice) {
     } catch (const Interrupted&) {
     }
     stopper.join();
-    set_caught_signal(0);
+    testing::forget_signals();
   }
   EXPECT_TRUE(finished);
 }

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "lamp/experiment/verdict.h"
+
 namespace lamp {
 namespace {
 

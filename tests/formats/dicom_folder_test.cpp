@@ -10,6 +10,7 @@
 
 #include "formats/dicom_fixture.h"
 #include "lamp/base/files.h"
+#include "lamp/dataset/check_report.h"
 #include "lamp/dataset/dataset_check.h"
 #include "lamp/formats/gzip.h"
 

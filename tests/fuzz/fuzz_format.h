@@ -40,7 +40,8 @@ struct FuzzFormat {
 // What JSON's parser knows, and `more`.
 std::vector<std::string> json_words(std::vector<std::string> more);
 
-std::vector<FuzzFormat> volume_formats();    // images
+std::vector<FuzzFormat> volume_formats();    // images in single files
+std::vector<FuzzFormat> dicom_formats();     // slices, folders
 std::vector<FuzzFormat> list_formats();      // JSON, data sets
 std::vector<FuzzFormat> training_formats();  // configurations, models, states
 

@@ -110,7 +110,7 @@ int run(int argc, char** argv) {
   app.add_option("--keep", options.keep, "Where the inputs of findings go");
   CLI11_PARSE(app, argc, argv);
   std::vector<FuzzFormat> formats;
-  for (const auto& group : {volume_formats(), list_formats(), training_formats()})
+  for (const auto& group : {volume_formats(), dicom_formats(), list_formats(), training_formats()})
     formats.insert(formats.end(), group.begin(), group.end());
   std::int64_t findings = 0;
   for (const FuzzFormat& format : formats)

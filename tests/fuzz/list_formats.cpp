@@ -3,6 +3,7 @@
 
 #include "fuzz/fuzz_format.h"
 #include "lamp/base/json.h"
+#include "lamp/dataset/check_report.h"
 #include "lamp/dataset/dataset_check.h"
 #include "support/ball_dataset.h"
 

@@ -75,13 +75,13 @@ TEST(ForwardMemoryStageTest, StagesTakeWhatTheirLinksTake) {
   EXPECT_LT(memory.stage_bytes(size, {links / 2, links / 2 + 1}, 0), whole - skip);
 }
 
-TEST(MemoryEstimateTest, CountsParametersImageAndLogits) {
+TEST(ForwardMemoryTest, TwiceTheVolumeTakesItsLogitsMoreAndAtMostTwiceAsMuch) {
   Network network = make_network({.width = 4, .depth = 2, .classes = 3});
   network.chain->eval();
-  const std::int64_t small = estimate_inference_bytes(network, {64, 64, 64});
-  const std::int64_t large = estimate_inference_bytes(network, {128, 64, 64});
-  EXPECT_GT(small, parameter_bytes(network) + 64 * 64 * 64 * 4 * (1 + 3));
-  EXPECT_GT(large, small + 64 * 64 * 64 * 4 * (1 + 3));
+  const ForwardMemory memory(network, kHost, torch::kFloat32);
+  const std::int64_t small = memory.bytes({64, 64, 64}), large = memory.bytes({128, 64, 64});
+  EXPECT_GT(small, 64 * 64 * 64 * 4 * 3);
+  EXPECT_GT(large, small + 64 * 64 * 64 * 4 * 3);
   EXPECT_LE(large, 2 * small);
 }
 

@@ -8,11 +8,11 @@
 #include <fstream>
 
 #include "lamp/base/errors.h"
-#include "lamp/base/interrupt.h"
 #include "lamp/formats/volume_mark.h"
 #include "lamp/inference/segment_outputs.h"
 #include "lamp/inference/segmenter.h"
 #include "lamp/nets/net_factory.h"
+#include "support/signals.h"
 #include "support/temporary_folder.h"
 #include "support/tree_snapshot.h"
 
@@ -172,12 +172,12 @@ TEST_F(SegmenterOutputTest, ASignalLeavesARecordOfWhatWasNotDone) {
   request.make_predictor = [&](const Network& network, c10::Device device,
                                c10::ScalarType dtype) -> Predictor {
     return [&calls, plain = make_predictor(network, device, dtype)](const torch::Tensor& x) {
-      if (++calls == 2) set_caught_signal(SIGTERM);
+      if (++calls == 2) testing::send_signal(SIGTERM);
       return plain(x);
     };
   };
   EXPECT_THROW(segment_all({model()}, request), Interrupted);
-  set_caught_signal(0);
+  testing::forget_signals();
   const Json json = read_json(out_ / "segment.json");
   EXPECT_EQ(json["cases"].size(), 1U);
   EXPECT_THAT(json["not_done"].get<std::vector<std::string>>(), ElementsAre(request.inputs[1]));

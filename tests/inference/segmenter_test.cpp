@@ -1,89 +1,17 @@
-// From files to files: geometry, probabilities, failures, protection of what is there.
+// From files to files: geometry, labels, probabilities, and what the report says.
 #include "lamp/inference/segmenter.h"
 
-#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <torch/types.h>
 #include <torch/utils.h>
 
-#include <cmath>
-#include <csignal>
-#include <fstream>
-#include <limits>
-
-#include "lamp/base/errors.h"
-#include "lamp/base/interrupt.h"
-#include "lamp/nets/net_factory.h"
-#include "support/temporary_folder.h"
+#include "inference/segmenter_fixture.h"
 
 namespace lamp {
 namespace {
 
 namespace fs = std::filesystem;
-using lamp::testing::TemporaryFolder;
-using ::testing::HasSubstr;
-
-SegmentModel small_model(const Json& data, std::uint64_t seed = 1, std::int64_t channels = 1) {
-  SegmentModel model{.file = "small.safetensors",
-                     .model = {.network = make_network(
-                                   {.width = 4, .depth = 1, .in_channels = channels, .classes = 3}),
-                               .labels = {{0, "background"}, {1, "liver"}, {2, "tumour"}},
-                               .data = data}};
-  model.model.network.initialise(seed);
-  model.model.network.chain->eval();
-  return model;
-}
-
-const Json kKeep = {{"spacing_mm", "keep"}, {"window", nullptr}};
-const Json kOneMillimetre = {{"spacing_mm", {1, 1, 1}}, {"window", {-1, 1}}};
-
-// Axes turned by 20 degrees, with an axis order and signs that are not LPS.
-Volume oblique_volume(int seed = 0) {
-  torch::manual_seed(seed);
-  Volume volume;
-  volume.geometry.size = {20, 17, 11};
-  volume.geometry.spacing_mm = {0.9, 1.3, 2.5};
-  volume.geometry.origin_mm = {-31.5, 12.25, 700.125};
-  const double c = std::cos(0.35), s = std::sin(0.35);
-  volume.geometry.direction = {0, -c, s, 0, -s, -c, 1, 0, 0};
-  const torch::Tensor coarse = torch::randn({1, 1, 4, 5, 6});
-  volume.voxels = torch::upsample_trilinear3d(coarse, {11, 17, 20}, false)[0].contiguous();
-  return volume;
-}
-
-std::int64_t difference_in_voxels(const std::vector<torch::Tensor>& a,
-                                  const std::vector<torch::Tensor>& b) {
-  std::int64_t differing = a.size() == b.size() ? 0 : -1;
-  for (std::size_t i = 0; i < std::min(a.size(), b.size()); ++i)
-    differing += a[i].ne(b[i]).sum().item<std::int64_t>();
-  return differing;
-}
-
-// Nothing has to be estimated for a window that is given, which saves the tests time.
-const SegmentOptions kWindows{.patch = {.kind = PatchRequest::kFixed, .size = {24, 24, 16}}};
-
-class SegmenterTest : public ::testing::Test {
- protected:
-  SegmentReport segment(const SegmentModel& model, const std::vector<std::string>& inputs,
-                        const SegmentOptions& options = kWindows) {
-    return segment_all({model}, {.inputs = inputs, .output = out_, .options = options});
-  }
-  std::string image(const std::string& name, int seed = 0) {
-    write_volume(folder_ / name, oblique_volume(seed));
-    return (folder_ / name).string();
-  }
-  int exit_code(const SegmentReport& report) {
-    try {
-      report.throw_if_failed();
-    } catch (const Error& error) {
-      return error.exit_code();
-    }
-    return 0;
-  }
-
-  TemporaryFolder folder_;
-  fs::path out_ = folder_ / "out";
-};
+using namespace lamp::testing;  // NOLINT: the test's own support
 
 TEST_F(SegmenterTest, LabelsLieOnTheInputsOwnGrid) {
   const std::string input = image("a.nii.gz");
@@ -184,56 +112,6 @@ TEST_F(SegmenterTest, SavingProbabilitiesDoesNotChangeTheMap) {
   EXPECT_TRUE(torch::equal(read_label(out_ / "a.nii.gz").voxels, without));
 }
 
-// A network that calls the brighter half by the side it lies on: what it says of a mirrored image
-// must be exchanged before it is averaged.
-TEST_F(SegmenterTest, TwinsAreExchangedBeforeMirroredPassesAreAveraged) {
-  Volume volume;
-  volume.geometry.size = {16, 8, 8};
-  volume.voxels = torch::ones({1, 8, 8, 16});
-  write_volume(folder_ / "a.nii.gz", volume);
-  SegmentModel model = small_model(kKeep);
-  model.model.labels = {{0, "background"}, {1, "Lung_L"}, {2, "Lung_R"}};
-  model.model.mirrored_axes = std::vector<int>{0};
-  SegmentRequest request{.inputs = {(folder_ / "a.nii.gz").string()},
-                         .output = out_,
-                         .options = {.patch = parse_patch("16,8,8"),
-                                     .save_probabilities = true,
-                                     .mirror = {.as_trained = true}}};
-  request.make_predictor = [](const Network&, c10::Device, c10::ScalarType) -> Predictor {
-    return [](const torch::Tensor& x) {  // x below 8 is the right lung, above the left one
-      torch::Tensor scores = torch::zeros({1, 3, 8, 8, 16});
-      scores.slice(4, 0, 8).select(1, 2).fill_(5);
-      scores.slice(4, 8, 16).select(1, 1).fill_(5);
-      return scores * x;
-    };
-  };
-  const SegmentReport report = segment_all({model}, request);
-  ASSERT_EQ(exit_code(report), 0);
-  EXPECT_EQ(report.mirroring.axes, (std::vector<int>{0}));
-  const torch::Tensor labels = read_label(out_ / "a.nii.gz").voxels[0];
-  EXPECT_EQ(labels.slice(2, 0, 8).ne(2).sum().item<int>(), 0);
-  EXPECT_EQ(labels.slice(2, 8, 16).ne(1).sum().item<int>(), 0);
-  const double sure = std::exp(5.0) / (std::exp(5.0) + 2);  // as in each of the two passes
-  EXPECT_NEAR(read_image(out_ / "a_prob.nii.gz").voxels[2][4][4][2].item<double>(), sure, 1e-5);
-}
-
-TEST_F(SegmenterTest, AModelWhosePreprocessingMakesNoSenseIsRefusedByName) {
-  const std::string input = image("a.nii.gz");
-  const double inf = std::numeric_limits<double>::infinity();
-  for (const Json& data : {Json{{"spacing_mm", {1, 0, 1}}}, Json{{"spacing_mm", {1e300, 1, 1}}},
-                           Json{{"spacing_mm", {1, 1e-300, 1}}}, Json{{"spacing_mm", {inf, 1, 1}}},
-                           Json{{"spacing_mm", {std::nan(""), 1, 1}}}, Json{{"window", {0, inf}}},
-                           Json{{"window", {std::nan(""), 1}}}, Json{{"window", {1, 1}}},
-                           Json{{"window", {-1e308, 1e308}}}, Json{{"window", {1, 1 + 1e-12}}}}) {
-    try {
-      segment(small_model(data), {input});
-      ADD_FAILURE() << data;
-    } catch (const InputError& error) {
-      EXPECT_THAT(error.what(), HasSubstr("small.safetensors")) << data;
-    }
-  }
-}
-
 TEST_F(SegmenterTest, ReportHoldsWhatWasDone) {
   segment(small_model(kKeep), {image("a.nii.gz")}, {.patch = parse_patch("16,16,8")});
   const Json json = read_json(out_ / "segment.json");
@@ -249,79 +127,6 @@ TEST_F(SegmenterTest, ReportHoldsWhatWasDone) {
   EXPECT_NEAR(found["volume_mm3"]["liver"].get<double>(), voxels * 0.9 * 1.3 * 2.5, 1e-3);
 }
 
-TEST_F(SegmenterTest, OneBrokenFileAmongThreeLeavesTheOthers) {
-  const std::vector<std::string> inputs = {image("a.nii.gz", 1), image("b.nii.gz", 2),
-                                           image("c.nii.gz", 3)};
-  fs::resize_file(inputs[1], fs::file_size(inputs[1]) / 2);
-  const SegmentReport report = segment(small_model(kKeep), inputs);
-  EXPECT_EQ(exit_code(report), 4);
-  EXPECT_TRUE(fs::exists(out_ / "a.nii.gz"));
-  EXPECT_FALSE(fs::exists(out_ / "b.nii.gz"));
-  EXPECT_TRUE(fs::exists(out_ / "c.nii.gz"));
-  EXPECT_THAT(report.failures.at(0).message, HasSubstr("b.nii.gz"));
-  EXPECT_EQ(read_json(out_ / "segment.json")["failed"][0]["exit_code"], 3);
-}
-
-TEST_F(SegmenterTest, ASingleBrokenFileHasItsOwnExitCode) {
-  std::ofstream(folder_ / "a.nii.gz") << "not an image";
-  EXPECT_EQ(exit_code(segment(small_model(kKeep), {(folder_ / "a.nii.gz").string()})), 3);
-  EXPECT_FALSE(fs::exists(out_ / "a.nii.gz"));
-}
-
-TEST_F(SegmenterTest, AFailureInTheNetworkDoesNotStopTheOthers) {
-  const std::vector<std::string> inputs = {image("a.nii.gz", 1), image("b.nii.gz", 2),
-                                           image("c.nii.gz", 3)};
-  int calls = 0;
-  SegmentRequest request{
-      .inputs = inputs, .output = out_, .options = {.patch = parse_patch("64,64,64")}};
-  request.make_predictor = [&](const Network& network, c10::Device device,
-                               c10::ScalarType dtype) -> Predictor {
-    return [&calls, plain = make_predictor(network, device, dtype)](const torch::Tensor& x) {
-      TORCH_CHECK(++calls != 2, "the second case fails");
-      return plain(x);
-    };
-  };
-  const SegmentReport report = segment_all({small_model(kKeep)}, request);
-  EXPECT_EQ(exit_code(report), 4);
-  EXPECT_EQ(report.cases.size(), 2U);
-  EXPECT_THAT(report.failures.at(0).message, HasSubstr("the second case fails"));
-}
-
-// Over two stages the same bytes come out, whole or in windows, several passes or one.
-TEST_F(SegmenterTest, StagesDoNotChangeTheResult) {
-  std::vector<std::string> inputs;
-  for (int i = 0; i < 4; ++i) inputs.push_back(image("case" + std::to_string(i) + ".nii.gz", i));
-  const SegmentModel model = small_model(kOneMillimetre);
-  const SegmentOptions settings[] = {
-      {.patch = {.kind = PatchRequest::kWhole}},
-      {.patch = parse_patch("16,16,16")},
-      {.patch = parse_patch("16,16,16"), .mirror = {.axes = {0, 2}}}};
-  for (SegmentOptions options : settings) {
-    std::vector<torch::Tensor> labels[2];
-    for (const bool staged : {false, true}) {
-      options.device = staged ? "cpu,cpu" : "cpu";
-      const SegmentReport report = segment(model, inputs, options);
-      EXPECT_EQ(exit_code(report), 0);
-      EXPECT_EQ(report.device, options.device);
-      for (const CaseResult& result : report.cases)
-        labels[staged].push_back(read_label(result.output).voxels);
-    }
-    EXPECT_EQ(difference_in_voxels(labels[0], labels[1]), 0);
-  }
-}
-
-TEST_F(SegmenterTest, ABrokenCaseLeavesTheOthersThatStreamBesideIt) {
-  std::vector<std::string> inputs;
-  for (int i = 0; i < 5; ++i) inputs.push_back(image("case" + std::to_string(i) + ".nii.gz", i));
-  fs::resize_file(inputs[2], fs::file_size(inputs[2]) / 2);
-  const SegmentReport report = segment(
-      small_model(kKeep), inputs, {.patch = {.kind = PatchRequest::kWhole}, .device = "cpu,cpu"});
-  EXPECT_EQ(exit_code(report), 4);
-  ASSERT_EQ(report.cases.size(), 4U);
-  EXPECT_EQ(report.cases[2].name, "case3") << "in the order of the inputs";
-  EXPECT_THAT(report.failures.at(0).message, HasSubstr("case2.nii.gz"));
-}
-
 TEST_F(SegmenterTest, AutoKeepsBelowTheMemoryAndSaysSo) {
   const std::string input = image("a.nii.gz");
   const SegmentModel model = small_model(kKeep);
@@ -329,16 +134,6 @@ TEST_F(SegmenterTest, AutoKeepsBelowTheMemoryAndSaysSo) {
   EXPECT_TRUE(whole.cases.at(0).patch.whole);
   ASSERT_TRUE(whole.cases.at(0).patch.bytes.has_value());
   EXPECT_EQ(exit_code(segment(model, {input}, {.memory_bytes = 1 << 20})), 5);
-}
-
-TEST_F(SegmenterTest, AnImageOfOtherChannelsIsTheWrongOne) {
-  EXPECT_EQ(exit_code(segment(small_model(kKeep, 1, 2), {image("a.nii.gz")})), 3);
-}
-
-TEST_F(SegmenterTest, AnInputIsNeverReplaced) {
-  const std::string input = image("a.nii.gz");
-  EXPECT_THROW(segment_all({small_model(kKeep)}, {.inputs = {input}, .output = folder_.path()}),
-               UsageError);
 }
 
 TEST_F(SegmenterTest, OneInputMayNameItsOutputFile) {
@@ -361,82 +156,12 @@ TEST_F(SegmenterTest, LabelValuesAreTheModelsIds) {
   EXPECT_TRUE(mapped.eq(9).eq(plain.eq(2)).all().item<bool>());
 }
 
-TEST_F(SegmenterTest, AnEnsembleOfEqualModelsChangesNothing) {
-  const std::string input = image("a.nii.gz");
-  const SegmentOptions options{.patch = kWindows.patch, .save_probabilities = true};
-  segment(small_model(kKeep), {input}, options);
-  const torch::Tensor one = read_image(out_ / "a_prob.nii.gz").voxels;
-  segment_all({small_model(kKeep), small_model(kKeep)},
-              {.inputs = {input}, .output = out_, .options = options});
-  EXPECT_LT((read_image(out_ / "a_prob.nii.gz").voxels - one).abs().max().item<double>(), 1e-5);
-  segment_all({small_model(kKeep, 2)}, {.inputs = {input}, .output = out_, .options = options});
-  const torch::Tensor other = read_image(out_ / "a_prob.nii.gz").voxels;
-  segment_all({small_model(kKeep), small_model(kKeep, 2)},
-              {.inputs = {input}, .output = out_, .options = options});
-  const torch::Tensor mean = read_image(out_ / "a_prob.nii.gz").voxels;
-  EXPECT_LT((mean - (one + other) / 2).abs().max().item<double>(), 1e-5);
-}
-
-TEST_F(SegmenterTest, ModelsThatDifferInLabelsOrPreprocessingAreNotAveraged) {
-  SegmentModel other = small_model(kKeep);
-  other.model.labels[2] = "cyst";
-  const SegmentRequest request{.inputs = {image("a.nii.gz")}, .output = out_};
-  EXPECT_THROW(segment_all({small_model(kKeep), other}, request), UsageError);
-  EXPECT_THROW(segment_all({small_model(kKeep), small_model(kOneMillimetre)}, request), UsageError);
-}
-
-TEST_F(SegmenterTest, MirroringMakesTheResultOfAMirroredImageTheMirroredResult) {
-  Volume volume = oblique_volume();
-  const Json data = {{"spacing_mm", "keep"}, {"window", nullptr}, {"orientation", "keep"}};
-  const SegmentOptions options{
-      .patch = {.kind = PatchRequest::kWhole}, .save_probabilities = true, .mirror = {.axes = {1}}};
-  volume.geometry.size = {20, 16, 12};  // multiples of the stride: nothing is padded on one side
-  volume.voxels = torch::randn({1, 12, 16, 20});
-  write_volume(folder_ / "a.nii.gz", volume);
-  volume.voxels = volume.voxels.flip({2}).contiguous();
-  write_volume(folder_ / "b.nii.gz", volume);
-  segment(small_model(data), {(folder_ / "a.nii.gz").string(), (folder_ / "b.nii.gz").string()},
-          options);
-  const torch::Tensor a = read_image(out_ / "a_prob.nii.gz").voxels,
-                      b = read_image(out_ / "b_prob.nii.gz").voxels;
-  EXPECT_LT((a - b.flip({2})).abs().max().item<double>(), 1e-5);
-  EXPECT_LT((a.sum(0) - 1).abs().max().item<double>(), 1e-5);
-}
-
 TEST_F(SegmenterTest, CleaningReachesTheLabelMapAndTheVolumes) {
   const std::string input = image("a.nii.gz");
   const SegmentReport report = segment(
       small_model(kKeep), {input}, {.patch = kWindows.patch, .cleanup = {.min_volume_mm3 = 1e9}});
   EXPECT_EQ(read_label(out_ / "a.nii.gz").voxels.max().item<int>(), 0);
   EXPECT_EQ(report.cases.at(0).volume_mm3.at("liver"), 0);
-}
-
-TEST_F(SegmenterTest, ASignalStopsAndFinishedCasesStay) {
-  const std::vector<std::string> inputs = {image("a.nii.gz", 1), image("b.nii.gz", 2)};
-  SegmentRequest request{
-      .inputs = inputs, .output = out_, .options = {.patch = parse_patch("64,64,64")}};
-  int calls = 0;
-  request.make_predictor = [&](const Network& network, c10::Device device,
-                               c10::ScalarType dtype) -> Predictor {
-    return [&calls, plain = make_predictor(network, device, dtype)](const torch::Tensor& x) {
-      if (++calls == 2) set_caught_signal(SIGINT);
-      return plain(x);
-    };
-  };
-  EXPECT_THROW(segment_all({small_model(kKeep)}, request), Interrupted);
-  set_caught_signal(0);
-  EXPECT_TRUE(fs::exists(out_ / "a.nii.gz"));
-  EXPECT_FALSE(fs::exists(out_ / "b.nii.gz"));
-}
-
-TEST_F(SegmenterTest, OptionsThatMakeNoSenseAreUsageErrors) {
-  const std::string input = image("a.nii.gz");
-  EXPECT_THROW(segment(small_model(kKeep), {input}, {.overlap = 1}), UsageError);
-  EXPECT_THROW(segment(small_model(kKeep), {input}, {.format = "png"}), UsageError);
-  EXPECT_THROW(segment(small_model(kKeep), {input}, {.device = "cpu,gpu"}), UsageError);
-  EXPECT_THROW(segment(small_model(kKeep), {input}, {.patch = parse_patch("16,16,2")}), UsageError);
-  EXPECT_THROW(segment(small_model(kKeep), {input}, {.device = "cpu", .precision = "fp16"}),
-               UsageError);
 }
 
 }  // namespace

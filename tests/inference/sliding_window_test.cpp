@@ -10,6 +10,7 @@
 #include "lamp/base/safetensors.h"
 #include "lamp/inference/predictor.h"
 #include "lamp/nets/net_factory.h"
+#include "support/devices.h"
 
 namespace lamp {
 namespace {
@@ -107,13 +108,15 @@ TEST(SlidingWindowTest, AWindowLongerThanTheImageIsAsLongAsTheImage) {
   }
 }
 
+class SlidingWindowDeviceTest : public testing::DeviceTest {};
+
 // One rule for windows and for whole volumes: a window over all of it gives the volume's scores,
 // also where the network's strides ask for more.
-TEST(SlidingWindowTest, AWindowOverTheWholeImageGivesTheWholeImagesScores) {
+TEST_P(SlidingWindowDeviceTest, AWindowOverTheWholeImageGivesTheWholeImagesScores) {
   Network network = make_network({.name = "unet", .width = 4, .depth = 2});
   network.initialise(3);
-  network.chain->eval();
-  const Predictor predictor = make_predictor(network, torch::kCPU, torch::kFloat32);
+  place_network(network, {.device = device(), .layout = Layout::kContiguous});
+  const Predictor predictor = make_predictor(network, device(), torch::kFloat32);
   for (const auto& size : {std::array<std::int64_t, 3>{9, 10, 11}, {1, 5, 12}, {4, 4, 4}}) {
     const torch::Tensor image = torch::randn({1, size[0], size[1], size[2]});
     const torch::Tensor whole = predictor(image.unsqueeze(0))[0];
@@ -121,12 +124,14 @@ TEST(SlidingWindowTest, AWindowOverTheWholeImageGivesTheWholeImagesScores) {
       for (const std::int64_t more : {0, 1, 3, 40}) {
         const torch::Tensor found = sliding_window(
             image, {{size[2] + more, size[1] + more, size[0] + more}, 0.5, blend}, predictor);
-        EXPECT_LT((found - whole).abs().max().item<double>(),
-                  1e-6 * whole.abs().max().item<double>());
+        EXPECT_LT((found.cpu() - whole.cpu()).abs().max().item<double>(),
+                  tolerance(1e-6, 1e-5) * whole.abs().max().item<double>());
       }
     }
   }
 }
+
+LAMP_TEST_ON_DEVICES(SlidingWindowDeviceTest);
 
 TEST(SlidingWindowTest, RefusesAPredictorThatChangesTheSize) {
   EXPECT_THROW(sliding_window(torch::zeros({1, 8, 8, 8}), {{4, 4, 4}, 0.5},

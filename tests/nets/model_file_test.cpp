@@ -79,7 +79,7 @@ TEST_F(ModelFileTest, GivesBackWhatWasSaved) {
       0.25F);
 }
 
-TEST_F(ModelFileTest, BearsTheContractsMetadata) {
+TEST_F(ModelFileTest, BearsTheDocumentedMetadata) {
   save_model(file_, small_model());
   const auto metadata = read_safetensors_metadata(file_);
   EXPECT_EQ(metadata.at("format"), "lamp-model");

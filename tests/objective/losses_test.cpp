@@ -11,6 +11,7 @@
 #include "lamp/base/safetensors.h"
 #include "lamp/objective/anatomy_loss.h"
 #include "lamp/objective/lamp_loss.h"
+#include "support/devices.h"
 #include "support/gradient_check.h"
 #include "support/relative_error.h"
 
@@ -25,9 +26,14 @@ using Tensors = std::map<std::string, torch::Tensor>;
 const std::vector<std::string> kNames = {"lamp",          "anatomynet",         "dice",
                                          "cross_entropy", "dice_cross_entropy", "dice_boundary"};
 
-Tensors reference(const std::string& file) {
-  return read_safetensors(std::string(LAMP_TEST_DATA) + "/" + file).tensors;
-}
+class LossDeviceTest : public testing::DeviceTest {
+ protected:
+  Tensors reference(const std::string& file) const {
+    Tensors tensors = read_safetensors(std::string(LAMP_TEST_DATA) + "/" + file).tensors;
+    for (auto& [name, tensor] : tensors) tensor = tensor.to(device());
+    return tensors;
+  }
+};
 
 std::unique_ptr<Loss> named_loss(const std::string& name, const torch::Tensor& class_weights) {
   return make_loss(parse_loss_config({{"name", name}}), class_weights);
@@ -44,9 +50,15 @@ struct Batch {
     flags = annotation_flags({{}, {1, 3}}, static_cast<int>(classes));
     weights = torch::linspace(0.5, 2, classes);
   }
+  Batch on(c10::Device device) const {
+    Batch moved = *this;
+    for (torch::Tensor* tensor : {&moved.logits, &moved.labels, &moved.flags, &moved.weights})
+      *tensor = tensor->to(device);
+    return moved;
+  }
 };
 
-TEST(LampLossTest, EqualsTheReferenceNumbers) {
+TEST_P(LossDeviceTest, LampEqualsTheReferenceNumbers) {
   Tensors data = reference("loss.safetensors");
   const torch::Tensor logits = data["logits"].requires_grad_();
   const LampTerms terms = lamp_terms(logits, data["label"]);
@@ -59,7 +71,7 @@ TEST(LampLossTest, EqualsTheReferenceNumbers) {
   EXPECT_LT(relative_error(logits.grad(), data["lamp_grad"]), 1e-5);
 }
 
-TEST(LampLossTest, EqualsTheReleasedNetworksLosses) {
+TEST_P(LossDeviceTest, LampEqualsTheReleasedNetworksLosses) {
   for (const std::string file : {"unet_w4_d4.safetensors", "unet_w8_d3.safetensors"}) {
     Tensors data = reference(file);
     const LampTerms terms = lamp_terms(data["logits_train"], data["label"]);
@@ -71,7 +83,7 @@ TEST(LampLossTest, EqualsTheReleasedNetworksLosses) {
   }
 }
 
-TEST(AnatomyLossTest, EqualsTheReferenceNumbers) {
+TEST_P(LossDeviceTest, AnatomyNetsEqualsTheReferenceNumbers) {
   Tensors data = reference("loss.safetensors");
   const torch::Tensor logits = data["logits"].requires_grad_();
   const AnatomyTerms terms =
@@ -95,9 +107,9 @@ TEST(LossTest, GradientsEqualCentralDifferences) {
   }
 }
 
-TEST(LossTest, BatchOfOneSampleAtATimeIsTheMeanWhereTheLossSaysSo) {
+TEST_P(LossDeviceTest, BatchOfOneSampleAtATimeIsTheMeanWhereTheLossSaysSo) {
   for (const std::string& name : kNames) {
-    const Batch batch;
+    const Batch batch = Batch().on(device());
     const auto loss = named_loss(name, batch.weights);
     const double whole = (*loss)(batch.logits, batch.labels, batch.flags).item<double>();
     double mean = 0;
@@ -106,9 +118,11 @@ TEST(LossTest, BatchOfOneSampleAtATimeIsTheMeanWhereTheLossSaysSo) {
                       batch.flags.narrow(0, n, 1))
                   .item<double>() /
               2;
-    EXPECT_EQ(std::abs(whole - mean) < 1e-12, loss->sum_over_samples()) << name;
+    EXPECT_EQ(std::abs(whole - mean) < tolerance(1e-12, 1e-9), loss->sum_over_samples()) << name;
   }
 }
+
+LAMP_TEST_ON_DEVICES(LossDeviceTest);
 
 TEST(LossTest, UnannotatedClassesDoNotPullOnTheLogits) {
   for (const std::string name : {"dice", "lamp", "cross_entropy", "dice_boundary"}) {

@@ -44,6 +44,14 @@ double number(const Json& value) {
                         : std::numeric_limits<double>::quiet_NaN();
 }
 
+// Over the surface's area; NaN if there is none.
+double mean_distance_mm(const SurfaceElements& elements) {
+  double sum = 0;
+  for (std::size_t i = 0; i < elements.distance_mm.size(); ++i)
+    sum += elements.distance_mm[i] * elements.area_mm2[i];
+  return sum / elements.total_area_mm2;
+}
+
 Json reference_numbers() {
   std::string text;
   std::ifstream in(kFolder + "/metrics.json");

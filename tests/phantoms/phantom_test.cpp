@@ -20,9 +20,11 @@
 #include "lamp/base/files.h"
 #include "lamp/base/json.h"
 #include "lamp/base/log.h"
+#include "lamp/dataset/case_volumes.h"
+#include "lamp/dataset/check_report.h"
 #include "lamp/dataset/datalist.h"
 #include "lamp/dataset/dataset_check.h"
-#include "lamp/phantoms/phantom_scenes.h"
+#include "lamp/phantoms/phantom_twins.h"
 #include "lamp/volume/orientation.h"
 #include "support/temporary_folder.h"
 

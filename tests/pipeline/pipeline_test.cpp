@@ -16,6 +16,7 @@
 #include <thread>
 
 #include "lamp/base/errors.h"
+#include "support/devices.h"
 #include "support/random_chain.h"
 
 namespace lamp {
@@ -70,6 +71,7 @@ Outcome run_pipeline(const std::shared_ptr<Sequence>& chain, const PipelineOptio
 
 Outcome run_plain(Sequence& chain, const torch::Tensor& batch, int microbatches,
                   std::uint64_t seed = 0) {
+  chain.to(batch.device());  // from its stages
   const auto before = copy_buffers(chain);
   const PlainResult result = plain_step(chain, batch, microbatches, mean_square, seed, 3);
   Outcome outcome{result.loss, take_gradients(chain), copy_buffers(chain), result.input_gradient};
@@ -84,16 +86,33 @@ void expect_equal(const Outcome& found, const Outcome& expected, double toleranc
   EXPECT_LE(difference({found.input_gradient}, {expected.input_gradient}), tolerance);
 }
 
-TEST(PipelineTest, EqualsThePlainRunForEveryCutScheduleAndRecomputeRule) {
+// On a GPU every other stage is the CPU's, so that tensors travel.
+class PipelineDeviceTest : public DeviceTest {
+ protected:
+  std::shared_ptr<Sequence> chain_of(const ChainOptions& options) const {
+    const auto chain = random_chain(options);
+    chain->to(device());
+    return chain;
+  }
+  torch::Tensor batch_of(std::int64_t samples, std::uint64_t seed) const {
+    return random_batch(samples, seed).detach().to(device()).requires_grad_();
+  }
+  PipelineOptions with_devices(PipelineOptions options) const {
+    for (std::size_t j = 0; j < options.devices.size(); j += 2) options.devices[j] = device();
+    return options;
+  }
+};
+
+TEST_P(PipelineDeviceTest, EqualsThePlainRunForEveryCutScheduleAndRecomputeRule) {
   for (std::uint64_t seed = 0; seed < 4; ++seed) {
-    const auto chain = random_chain({.seed = seed, .dropout = true});
+    const auto chain = chain_of({.seed = seed, .dropout = true});
     for (int microbatches = 1; microbatches <= 8; ++microbatches) {
-      const torch::Tensor batch = random_batch(7, seed);  // which most counts do not divide
+      const torch::Tensor batch = batch_of(7, seed);  // which most counts do not divide
       const Outcome plain = run_plain(*chain, batch, microbatches, 5);
       for (int stages = 1; stages <= 6; ++stages) {
         for (std::size_t pick = 0; pick < 3; ++pick) {
           Random random{seed, static_cast<std::uint64_t>(microbatches * 64 + stages), pick};
-          PipelineOptions options = options_of(random, *chain, stages);
+          PipelineOptions options = with_devices(options_of(random, *chain, stages));
           options.microbatches = microbatches;
           options.seed = 5;
           options.schedule = kSchedules[static_cast<std::size_t>(random.below(4))];
@@ -101,39 +120,39 @@ TEST(PipelineTest, EqualsThePlainRunForEveryCutScheduleAndRecomputeRule) {
             options.recompute.push_back(kRules[static_cast<std::size_t>(random.below(3))]);
           SCOPED_TRACE(c10::str("seed ", seed, " K ", stages, " M ", microbatches, " ",
                                 to_string(options.schedule)));
-          expect_equal(run_pipeline(chain, options, batch), plain, 1e-12);
+          expect_equal(run_pipeline(chain, options, batch), plain, tolerance(1e-12, 1e-9));
         }
       }
     }
   }
 }
 
-TEST(PipelineTest, GradientsAreTheSameBitsForEveryCutAndSchedule) {
-  const auto chain = random_chain({.seed = 11, .layers = 12});
-  const torch::Tensor batch = random_batch(6, 11);
-  PipelineOptions single{.microbatches = 4, .threads_per_stage = 1};
+TEST_P(PipelineDeviceTest, GradientsAreTheSameBitsForEveryCutAndSchedule) {
+  const auto chain = chain_of({.seed = 11, .layers = 12});
+  const torch::Tensor batch = batch_of(6, 11);
+  PipelineOptions single{.devices = {device()}, .microbatches = 4, .threads_per_stage = 1};
   const Outcome expected = run_pipeline(chain, single, batch);
   for (int stages = 2; stages <= 6; ++stages) {
     for (const ScheduleKind kind : kSchedules) {
       Random random{7, static_cast<std::uint64_t>(stages)};
-      PipelineOptions options = options_of(random, *chain, stages);
+      PipelineOptions options = with_devices(options_of(random, *chain, stages));
       options.microbatches = 4;
       options.schedule = kind;
       SCOPED_TRACE(c10::str("K ", stages, " ", to_string(kind)));
-      expect_equal(run_pipeline(chain, options, batch), expected, 0);
+      expect_equal(run_pipeline(chain, options, batch), expected, tolerance(0, 1e-9));
     }
   }
 }
 
-TEST(PipelineTest, WithoutBatchStatisticsItEqualsTheUnsplitBatch) {
-  const auto chain = random_chain({.seed = 3, .norms = false});
-  const torch::Tensor batch = random_batch(9, 3);
+TEST_P(PipelineDeviceTest, WithoutBatchStatisticsItEqualsTheUnsplitBatch) {
+  const auto chain = chain_of({.seed = 3, .norms = false});
+  const torch::Tensor batch = batch_of(9, 3);
   const Outcome whole = run_plain(*chain, batch, 1);
   for (int microbatches = 2; microbatches <= 8; ++microbatches) {
     Random random{3, 3};
-    PipelineOptions options = options_of(random, *chain, 3);
+    PipelineOptions options = with_devices(options_of(random, *chain, 3));
     options.microbatches = microbatches;
-    expect_equal(run_pipeline(chain, options, batch), whole, 1e-12);
+    expect_equal(run_pipeline(chain, options, batch), whole, tolerance(1e-12, 1e-9));
   }
 }
 
@@ -179,24 +198,27 @@ TEST(PipelineTest, InFlightPeaksAreTheSchedulesColumn) {
   }
 }
 
-TEST(PipelineTest, PredictionsKeepTheirOrderAndTheirSizes) {
-  const auto chain = random_chain({.seed = 8, .norms = false});
+TEST_P(PipelineDeviceTest, PredictionsKeepTheirOrderAndTheirSizes) {
+  const auto chain = chain_of({.seed = 8, .norms = false});
   chain->eval();
   std::vector<torch::Tensor> inputs, expected;
   const int threads = at::get_num_threads();
   at::set_num_threads(1);  // as many as each of three stages gets: other numbers, other bits
   for (std::int64_t i = 0; i < 9; ++i) {
-    inputs.push_back(torch::randn({1 + i % 2, kChannels, 2 + i % 3, 3, 2 + i}, torch::kFloat64));
+    inputs.push_back(
+        torch::randn({1 + i % 2, kChannels, 2 + i % 3, 3, 2 + i}, torch::kFloat64).to(device()));
     const torch::NoGradGuard no_gradients;
     expected.push_back(chain->forward(inputs.back()));
   }
   at::set_num_threads(std::min(threads, 3));
   Random random{8, 8};
-  Pipeline pipeline(chain, options_of(random, *chain, 3));
+  Pipeline pipeline(chain, with_devices(options_of(random, *chain, 3)));
   const auto outputs = pipeline.predict(inputs);
-  EXPECT_EQ(difference(outputs, expected), 0);
+  EXPECT_LE(difference(outputs, expected), tolerance(0, 1e-9));
   for (const auto& output : outputs) EXPECT_FALSE(output.requires_grad());
 }
+
+LAMP_TEST_ON_DEVICES(PipelineDeviceTest);
 
 TEST(PipelineTest, FrozenStagesAndUnusedSkipsHaveNoGradient) {
   const auto chain = random_chain({.seed = 9});

@@ -10,8 +10,8 @@
 #include <thread>
 
 #include "lamp/base/errors.h"
-#include "lamp/base/interrupt.h"
 #include "support/random_chain.h"
+#include "support/signals.h"
 
 namespace lamp {
 namespace {
@@ -127,9 +127,9 @@ TEST(PredictionStreamTest, StagesWorkAtTheSameTime) {
 
 TEST(PredictionStreamTest, ASignalEndsWhatIsUnderWay) {
   PredictionStream stream(picky_chain(), cpu_stages({1, 2}, 3));
-  set_caught_signal(SIGINT);
+  testing::send_signal(SIGINT);
   EXPECT_THROW(stream.submit(torch::zeros({1, 2})).get(), Interrupted);
-  set_caught_signal(0);
+  testing::forget_signals();
   EXPECT_EQ(stream.submit(torch::zeros({1, 2})).get()[0][0].item<double>(), 0.5);
 }
 

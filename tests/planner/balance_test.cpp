@@ -9,11 +9,13 @@
 #include "lamp/base/errors.h"
 #include "lamp/planner/memory_model.h"
 #include "lamp/planner/stage_bounds.h"
+#include "support/every_schedule.h"
 #include "support/made_up_costs.h"
 
 namespace lamp {
 namespace {
 
+using testing::kEverySchedule;
 using testing::made_up_setup;
 using testing::random_network_costs;
 using testing::unet_like_costs;
@@ -111,8 +113,7 @@ PipelineSetup random_setup(Random& random, const NetworkCosts& costs, ScheduleKi
   const int stages =
       1 + static_cast<int>(random.below(std::min<std::int64_t>(4, std::ssize(costs.layers))));
   PipelineSetup setup = made_up_setup(kind, stages, 1 + static_cast<int>(random.below(5)));
-  if (random.below(2) == 0) setup.bytes_per_s = 300;
-  setup.latency_s = random.uniform(0, 0.1);
+  setup.bytes_per_s = random.below(2) == 0 ? 300 : random.uniform(300, 3000);
   if (random.below(2) == 0) return setup;
   const auto first =
       evaluate_partition(costs, setup, partition_by_costs(seconds_of(costs), setup.stages()));
@@ -196,7 +197,7 @@ TEST(BalanceTest, BoundsOfStagesNeverExceedTheSimulation) {
         1 + static_cast<int>(random.below(std::min<std::int64_t>(4, std::ssize(costs.layers))));
     PipelineSetup setup = made_up_setup(kEverySchedule[random.below(4)], stages,
                                         1 + static_cast<int>(random.below(6)));
-    setup.latency_s = random.uniform(0, 0.5);
+    setup.bytes_per_s = random.uniform(50, 1000);
     std::vector<double> random_costs;
     for (std::size_t i = 0; i < costs.layers.size(); ++i)
       random_costs.push_back(random.uniform(0, 1));

@@ -6,11 +6,13 @@
 #include <numeric>
 
 #include "lamp/planner/forward_pass.h"
+#include "support/every_schedule.h"
 #include "support/made_up_costs.h"
 
 namespace lamp {
 namespace {
 
+using testing::kEverySchedule;
 using testing::made_up_setup;
 using testing::random_network_costs;
 using testing::unet_like_costs;

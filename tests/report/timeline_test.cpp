@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include "lamp/base/json.h"
+#include "lamp/report/timeline_svg.h"
+#include "lamp/report/timeline_trace.h"
 
 namespace lamp {
 namespace {

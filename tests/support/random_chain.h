@@ -140,14 +140,15 @@ inline void set_buffers(Sequence& chain, const std::vector<torch::Tensor>& value
   for (std::size_t i = 0; i < values.size(); ++i) buffers[i].copy_(values[i]);
 }
 
-// The largest difference of two lists in the same order; an undefined gradient counts as zero.
+// The largest difference of two lists in the same order, wherever their tensors lie; an undefined
+// gradient counts as zero.
 inline double difference(const std::vector<torch::Tensor>& a, const std::vector<torch::Tensor>& b) {
   double largest = a.size() == b.size() ? 0 : 1e300;
   for (std::size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
     if (!a[i].defined() && !b[i].defined()) continue;
     const torch::Tensor left = a[i].defined() ? a[i] : torch::zeros_like(b[i]);
     const torch::Tensor right = b[i].defined() ? b[i] : torch::zeros_like(a[i]);
-    const double worst = (left - right).abs().max().item().toDouble();
+    const double worst = (left.cpu() - right.cpu()).abs().max().item().toDouble();
     largest = std::max(largest, worst == worst ? worst : 1e300);
   }
   return largest;

@@ -17,7 +17,7 @@ BenchOptions small_bench() {
   return options;
 }
 
-TEST(BenchTest, AStepGivesTheContractsFieldsAndTheSameFiguresEachTime) {
+TEST(BenchTest, AStepGivesTheDocumentedFieldsAndTheSameFiguresEachTime) {
   const Json first = bench_step(small_bench());
   for (const char* field :
        {"net", "width", "device", "stages", "schedule", "microbatches", "recompute", "precision",

@@ -12,13 +12,13 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
-#include "lamp/base/interrupt.h"
 #include "lamp/base/log.h"
 #include "lamp/formats/volume_io.h"
 #include "lamp/training/data_fingerprint.h"
 #include "lamp/training/trainer.h"
 #include "support/ball_dataset.h"
 #include "support/folder_contents.h"
+#include "support/signals.h"
 #include "support/temporary_folder.h"
 
 namespace lamp {
@@ -32,7 +32,7 @@ class DataCheckTest : public ::testing::Test {
  protected:
   DataCheckTest() {
     set_log_level(LogLevel::kError);
-    set_caught_signal(0);
+    testing::forget_signals();
     testing::write_ball_dataset(data_, 5);
   }
   ~DataCheckTest() override { close_log_file(); }

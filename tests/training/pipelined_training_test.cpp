@@ -10,10 +10,10 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
-#include "lamp/base/interrupt.h"
 #include "lamp/base/log.h"
 #include "lamp/training/trainer.h"
 #include "support/ball_dataset.h"
+#include "support/signals.h"
 #include "support/temporary_folder.h"
 
 namespace lamp {
@@ -25,12 +25,12 @@ class PipelinedTrainingTest : public ::testing::Test {
  protected:
   PipelinedTrainingTest() {
     set_log_level(LogLevel::kWarning);
-    set_caught_signal(0);
+    testing::forget_signals();
     at::set_num_threads(1);  // one on every stage, whatever their number
     testing::write_ball_dataset(folder_ / "data", 5);
   }
   ~PipelinedTrainingTest() override {
-    set_caught_signal(0);
+    testing::forget_signals();
     close_log_file();
   }
   Json config(const std::string& devices, const std::string& schedule = "gpipe",
@@ -62,10 +62,10 @@ TEST_F(PipelinedTrainingTest, TwoAndThreeStagesGiveTheWeightsOfOneToTheLastBit) 
 
 TEST_F(PipelinedTrainingTest, WhatTwoStagesSavedResumesOnAnotherNumber) {
   run("whole", config("cpu"));
-  set_caught_signal(SIGINT);
+  testing::send_signal(SIGINT);
   EXPECT_THROW(run("pieces", config("cpu,cpu")), Interrupted);
   EXPECT_THROW(run("pieces", config("cpu,cpu,cpu"), true), Interrupted);
-  set_caught_signal(0);
+  testing::forget_signals();
   run("pieces", config("cpu"), true);
   EXPECT_EQ(weights("pieces"), weights("whole"));
 }
@@ -113,13 +113,13 @@ TEST_F(PipelinedTrainingTest, AResumeRunsWhatThePlanSaysWithTheBitsOfARunNeverSt
     stage["recompute"] = {"always", "never"};
   }
   write_file(folder_ / "given.json", dump_json(plan));
-  set_caught_signal(SIGINT);
+  testing::send_signal(SIGINT);
   EXPECT_THROW(train({.dataset = folder_ / "data",
                       .config = json,
                       .run = folder_ / "pieces",
                       .plan = folder_ / "given.json"}),
                Interrupted);
-  set_caught_signal(0);
+  testing::forget_signals();
   run("pieces", json, true);
   const Json after = read_plan_of(folder_ / "pieces");
   for (const Json& stage : after) {

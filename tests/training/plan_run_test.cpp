@@ -8,6 +8,7 @@
 #include "lamp/base/log.h"
 #include "lamp/execution/plan_choices.h"
 #include "lamp/execution/plan_costs.h"
+#include "lamp/execution/plan_json.h"
 #include "lamp/nets/net_factory.h"
 #include "lamp/profile/measured_costs.h"
 #include "lamp/profile/shape_costs.h"
@@ -137,7 +138,7 @@ TEST(PlanRunOptionsTest, TheLossesPeakIsTheMeasuredOne) {
   EXPECT_NEAR(static_cast<double>(plan.balance.peak_bytes[0]) / peak, 1, 0.001);
 }
 
-TEST(MeasuredSecondsTest, CountsNothingAndLeavesTheChainAsItWas) {
+TEST(MeasuredCostsTest, LeaveTheChainAsItWas) {
   at::set_num_threads(1);
   Network network = make_network(small_plan("unet").net);
   network.initialise(1);
@@ -145,13 +146,12 @@ TEST(MeasuredSecondsTest, CountsNothingAndLeavesTheChainAsItWas) {
   std::vector<torch::Tensor> before;
   for (const torch::Tensor& buffer : network.chain->buffers()) before.push_back(buffer.clone());
   const NetworkCosts costs =
-      measure_seconds(*network.chain, network.prepare(torch::randn({2, 1, 16, 16, 16})));
+      measure_costs(*network.chain, network.prepare(torch::randn({2, 1, 16, 16, 16})));
   ASSERT_EQ(costs.layers.size(), network.chain->size());
   double seconds = 0;
   for (const LayerCosts& layer : costs.layers) {
     seconds += layer.forward_s + layer.backward_s;
     EXPECT_GT(layer.output_bytes, 0) << layer.name;
-    EXPECT_EQ(layer.saved_bytes, 0) << layer.name;
   }
   EXPECT_GT(seconds, 0);
   const auto after = network.chain->buffers();

@@ -9,11 +9,11 @@
 #include <functional>
 
 #include "lamp/base/errors.h"
-#include "lamp/base/interrupt.h"
 #include "lamp/base/log.h"
 #include "lamp/training/trainer.h"
 #include "support/ball_dataset.h"
 #include "support/folder_contents.h"
+#include "support/signals.h"
 #include "support/temporary_folder.h"
 
 namespace lamp {
@@ -27,11 +27,11 @@ class RunPlaceTest : public ::testing::Test {
  protected:
   RunPlaceTest() {
     set_log_level(LogLevel::kWarning);
-    set_caught_signal(0);
+    testing::forget_signals();
     testing::write_ball_dataset(folder_ / "data", 5);
   }
   ~RunPlaceTest() override {
-    set_caught_signal(0);
+    testing::forget_signals();
     close_log_file();
   }
 
@@ -160,10 +160,10 @@ TEST_F(RunPlaceTest, ARunIsKnownByItsMarkAndItsDataSetIsNeverTouched) {
 // The layout before run.json: the fingerprint lay in dataset.json.
 TEST_F(RunPlaceTest, ARunOfTheOldLayoutGoesOn) {
   const Json config = testing::ball_config();
-  set_caught_signal(SIGTERM);
+  testing::send_signal(SIGTERM);
   EXPECT_THROW(train({.dataset = folder_ / "data", .config = config, .run = folder_ / "run"}),
                Interrupted);
-  set_caught_signal(0);
+  testing::forget_signals();
   Json old = {{"path", fs::absolute(folder_ / "data").string()},
               {"labels", {{"0", "background"}, {"1", "ball"}}},
               {"training", Json::array()}};

@@ -11,12 +11,12 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
-#include "lamp/base/interrupt.h"
 #include "lamp/base/log.h"
 #include "lamp/base/safetensors.h"
 #include "lamp/training/trainer.h"
 #include "support/ball_dataset.h"
 #include "support/folder_contents.h"
+#include "support/signals.h"
 #include "support/temporary_folder.h"
 
 namespace lamp {
@@ -30,7 +30,7 @@ class RunStateTest : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
     set_log_level(LogLevel::kWarning);
-    set_caught_signal(0);
+    testing::forget_signals();
     folder_ = new testing::TemporaryFolder;
     testing::write_ball_dataset(*folder_ / "data", 5);
     train(

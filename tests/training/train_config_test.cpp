@@ -31,7 +31,7 @@ TEST(TrainConfigTest, EveryPresetParsesAndSurvivesARoundTrip) {
   EXPECT_THAT(preset_names(), ::testing::IsSupersetOf({"demo", "han", "liver"}));
 }
 
-TEST(TrainConfigTest, AcceptsTheContractsExample) {
+TEST(TrainConfigTest, AcceptsADocumentedConfiguration) {
   const Json json = parse_json(R"({
     "net": {"name": "unet", "width": 32, "depth": 4},  // a comment
     "data": {"spacing_mm": [1, 1, 1], "window": [-21, 89], "orientation": "LPS"},

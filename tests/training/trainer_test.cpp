@@ -1,59 +1,24 @@
+// A run from its first step to its last, and what it refuses.
 #include "lamp/training/trainer.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
-#include <cmath>
-#include <csignal>
+#include <filesystem>
 #include <fstream>
 
-#include "lamp/base/csv.h"
-#include "lamp/base/errors.h"
-#include "lamp/base/files.h"
-#include "lamp/base/interrupt.h"
-#include "lamp/base/log.h"
 #include "lamp/base/safetensors.h"
 #include "lamp/execution/numeric_guard.h"
-#include "lamp/training/run_state.h"
-#include "support/ball_dataset.h"
-#include "support/temporary_folder.h"
+#include "training/trainer_fixture.h"
 
 namespace lamp {
 namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
+using testing::TrainerTest;
 namespace fs = std::filesystem;
-
-class TrainerTest : public ::testing::Test {
- protected:
-  TrainerTest() {
-    set_log_level(LogLevel::kWarning);
-    set_caught_signal(0);
-    testing::write_ball_dataset(folder_ / "data", 5);
-  }
-  ~TrainerTest() override {
-    set_caught_signal(0);
-    close_log_file();
-  }
-
-  TrainSummary run(const std::string& name, const Json& config, bool resume = false) {
-    return train(
-        {.dataset = folder_ / "data", .config = config, .run = folder_ / name, .resume = resume});
-  }
-  std::string message_of(const std::string& name, const Json& config, bool resume = false) {
-    try {
-      run(name, config, resume);
-    } catch (const Error& error) {
-      return error.what();
-    }
-    return "no error";
-  }
-  std::string bytes(const std::string& file) { return read_file(folder_ / file); }
-
-  testing::TemporaryFolder folder_;
-};
 
 TEST_F(TrainerTest, LearnsAndLeavesACompleteRunFolder) {
   Json config = testing::ball_config();
@@ -73,38 +38,6 @@ TEST_F(TrainerTest, LearnsAndLeavesACompleteRunFolder) {
   int rows = 0;
   for (std::string line; std::getline(metrics, line);) ++rows;
   EXPECT_EQ(rows, 16);
-}
-
-// Stops after every single step, goes on with --resume, and must end with the bytes of the run that
-// never stopped.
-TEST_F(TrainerTest, ARunStoppedAfterEveryStepEndsBitIdentical) {
-  for (const char* optimizer : {"rmsprop", "adamw"}) {
-    Json config = testing::ball_config();
-    config["optimizer"]["name"] = optimizer;
-    config["curriculum"][1]["optimizer"] = {{"schedule", "cosine"}};
-    const std::string whole = std::string("whole-") + optimizer;
-    const std::string pieces = std::string("pieces-") + optimizer;
-    run(whole, config);
-    set_caught_signal(SIGTERM);
-    int stops = 0;
-    for (bool finished = false; !finished; ++stops) {
-      try {
-        run(pieces, config, true);
-        finished = true;
-      } catch (const Interrupted& stop) {
-        EXPECT_EQ(stop.exit_code(), 143);
-        ASSERT_LT(stops, 100);
-      }
-    }
-    set_caught_signal(0);
-    EXPECT_GE(stops, 10);
-    EXPECT_EQ(bytes(whole + "/last.safetensors"), bytes(pieces + "/last.safetensors"));
-    EXPECT_EQ(bytes(whole + "/best.safetensors"), bytes(pieces + "/best.safetensors"));
-    const auto a = read_safetensors(state_file(folder_ / whole)).tensors;
-    const auto b = read_safetensors(state_file(folder_ / pieces)).tensors;
-    ASSERT_EQ(a.size(), b.size());
-    for (const auto& [name, tensor] : a) EXPECT_TRUE(torch::equal(tensor, b.at(name))) << name;
-  }
 }
 
 TEST_F(TrainerTest, TheNumberOfLoaderThreadsChangesNothing) {
@@ -139,20 +72,6 @@ TEST_F(TrainerTest, TheCacheOfPreparedCasesChangesNothing) {
   EXPECT_EQ(cases, 2 * 5);
 }
 
-TEST_F(TrainerTest, MetricsRowsPastTheSavedStateAreDroppedAtAResume) {
-  const Json config = testing::ball_config();
-  set_caught_signal(SIGINT);
-  EXPECT_THROW(run("run", config), Interrupted);
-  set_caught_signal(0);
-  std::ofstream(folder_ / "run" / "metrics.csv", std::ios::app) << "1,1,0.5,0.001,1,,\n2,1,0.4,0.0";
-  run("run", config, true);
-  std::ifstream metrics(folder_ / "run" / "metrics.csv");
-  std::vector<std::string> epochs;
-  for (std::string line; std::getline(metrics, line);)
-    epochs.push_back(line.substr(0, line.find(',')));
-  EXPECT_EQ(epochs, (std::vector<std::string>{"epoch", "1", "2", "3", "4"}));
-}
-
 TEST_F(TrainerTest, StopsAtANonFiniteLossNamesTheLayerAndKeepsTheLastState) {
   Json config = testing::ball_config();
   run("run", config);
@@ -173,41 +92,6 @@ TEST_F(TrainerTest, NanInAGradientIsFoundAndNamed) {
   const NamedParameters parameters = {{"good", good}, {"bad", bad}};
   EXPECT_FALSE(std::isfinite(gradient_norm(parameters)));
   EXPECT_EQ(first_non_finite_gradient(parameters), "bad");
-}
-
-TEST_F(TrainerTest, AResumedRunKeepsTheLayoutItBeganWith) {
-  const auto layout = [&](const std::string& name) {
-    return read_json(folder_ / name / "config.json")["execution"]["layout"].get<std::string>();
-  };
-  const Json config = testing::ball_config();
-  run("auto", config);
-  EXPECT_NE(layout("auto"), "auto");
-
-  Json contiguous = config;
-  contiguous["execution"]["layout"] = "contiguous";
-  run("whole", contiguous);
-  set_caught_signal(SIGINT);
-  EXPECT_THROW(run("pieces", contiguous, true), Interrupted);
-  set_caught_signal(0);
-  run("pieces", config, true);  // "auto" now
-  EXPECT_EQ(layout("pieces"), "contiguous");
-  EXPECT_EQ(bytes("whole/last.safetensors"), bytes("pieces/last.safetensors"));
-}
-
-TEST_F(TrainerTest, RefusesToTrainOverARunUnlessAskedToResume) {
-  const Json config = testing::ball_config();
-  run("run", config);
-  EXPECT_THAT(message_of("run", config), HasSubstr("--resume"));
-}
-
-TEST_F(TrainerTest, RefusesToResumeWithAnotherNetworkOrDataSet) {
-  Json config = testing::ball_config();
-  run("run", config);
-  Json wider = config;
-  wider["net"]["width"] = 8;
-  EXPECT_THAT(message_of("run", wider, true), HasSubstr("\"net.width\" was 4, now 8"));
-  testing::write_ball_dataset(folder_ / "data", 6);
-  EXPECT_THAT(message_of("run", config, true), HasSubstr("data set has changed"));
 }
 
 TEST_F(TrainerTest, RefusesANetworkOrPatchThatDoesNotFitTheData) {
@@ -231,16 +115,6 @@ TEST_F(TrainerTest, RefusesANetworkOrPatchThatDoesNotFitTheData) {
   for (const char* folder : {"a", "b"}) EXPECT_FALSE(fs::exists(folder_ / folder)) << folder;
 }
 
-TEST_F(TrainerTest, AFinishedRunMayBeResumedAndExtended) {
-  Json config = testing::ball_config();
-  run("run", config);
-  EXPECT_EQ(run("run", config, true).epochs, 4);
-  config["curriculum"].push_back({{"patch", "whole"}, {"epochs", 1}});
-  EXPECT_EQ(run("run", config, true).epochs, 5);
-  config["curriculum"][2]["epochs"] = 3;
-  EXPECT_EQ(run("run", config, true).epochs, 7);
-}
-
 TEST_F(TrainerTest, ABrokenImageIsAnInputErrorThatNamesTheFile) {
   fs::resize_file(folder_ / "data" / "imagesTr" / "ball_2.nii.gz", 200);
   try {
@@ -248,97 +122,6 @@ TEST_F(TrainerTest, ABrokenImageIsAnInputErrorThatNamesTheFile) {
     FAIL();
   } catch (const InputError& error) {
     EXPECT_THAT(error.file(), HasSubstr("ball_2.nii.gz"));
-  }
-}
-
-// The provenance that best.safetensors carries, and the row of metrics.csv of that epoch.
-struct BestOfRun {
-  Json provenance;
-  std::vector<double> dice_means;  // by row; NaN where the cell is empty
-};
-
-BestOfRun best_of(const fs::path& run) {
-  const auto metadata = read_safetensors_metadata(run / "best.safetensors");
-  BestOfRun best{.provenance = Json::parse(metadata.at("config"))["provenance"]};
-  const std::string text = read_file(run / "metrics.csv");
-  const auto records = csv_records(text);
-  for (std::size_t i = 1; i < records.size(); ++i) {
-    const std::string cell = csv_fields(records[i]).at(5);
-    best.dice_means.push_back(cell.empty() ? std::nan("") : std::stod(cell));
-  }
-  return best;
-}
-
-// Two data sets of negatives: one without any foreground, one whose held-out cases have none.
-TEST_F(TrainerTest, HeldOutCasesWithoutForegroundAreScoredByWhatIsFoundInThem) {
-  Json dataset = read_json(folder_ / "data" / "dataset.json");
-  for (int i : {3, 4}) {
-    const std::string name = "labelsTr/ball_" + std::to_string(i) + ".nii.gz";
-    Volume label = read_label(folder_ / "data" / name);
-    label.voxels.zero_();
-    write_volume(folder_ / "data" / name, label);
-    dataset["validation"].push_back(dataset["training"][3]);
-    dataset["training"].erase(3);
-  }
-  std::ofstream(folder_ / "data" / "dataset.json") << dataset.dump();
-  Json config = testing::ball_config();
-  config["curriculum"][1]["epochs"] = 6;
-  const TrainSummary summary = run("run", config);
-  const BestOfRun best = best_of(folder_ / "run");
-  ASSERT_EQ(best.dice_means.size(), 8U);
-  double most = -1;
-  for (const double mean : best.dice_means) {
-    EXPECT_TRUE(mean == 0 || mean == 1) << mean << ": found something, or rightly nothing";
-    most = std::max(most, mean);
-  }
-  EXPECT_EQ(summary.best_dice, most);
-  EXPECT_EQ(best.provenance["validation_dice"].get<double>(), most);
-  const auto epoch = best.provenance["epoch"].get<std::size_t>();
-  EXPECT_EQ(best.dice_means.at(epoch - 1), most);
-  if (most == 1) {
-    for (std::size_t later = epoch; later < 8; ++later)
-      EXPECT_LT(best.dice_means[later], 1) << "the latest of equals";
-  }
-}
-
-TEST_F(TrainerTest, WithoutAnnotatedHeldOutCasesTheBestIsTheLatest) {
-  Json dataset = read_json(folder_ / "data" / "dataset.json");
-  dataset["labels"]["2"] = "never seen";
-  dataset["validation"].push_back(dataset["training"][4]);
-  dataset["validation"][0]["annotated"] = {2};
-  dataset["training"].erase(4);
-  Volume label = read_label(folder_ / "data" / "labelsTr" / "ball_4.nii.gz");
-  label.voxels.zero_();
-  write_volume(folder_ / "data" / "labelsTr" / "ball_4.nii.gz", label);
-  std::ofstream(folder_ / "data" / "dataset.json") << dataset.dump();
-  run("scored", testing::ball_config());  // label 2: not there, and perhaps found
-  EXPECT_GE(best_of(folder_ / "scored").provenance["validation_dice"].get<double>(), 0);
-
-  Json config = testing::ball_config();
-  config["validation"]["fraction"] = 0;
-  testing::write_ball_dataset(folder_ / "data", 5);
-  const TrainSummary summary = run("off", config);
-  EXPECT_EQ(summary.best_dice, -1);
-  EXPECT_EQ(best_of(folder_ / "off").provenance["epoch"], 4);
-  EXPECT_TRUE(best_of(folder_ / "off").provenance["validation_dice"].is_null());
-}
-
-TEST_F(TrainerTest, WhatIsNamedBestIsThereAfterEveryStop) {
-  Json config = testing::ball_config();
-  for (const double fraction : {0.0, 0.2}) {
-    config["validation"] = {{"every_epochs", 1000}, {"fraction", fraction}};
-    const std::string name = "run-" + std::to_string(fraction);
-    set_caught_signal(SIGTERM);
-    EXPECT_THROW(run(name, config), Interrupted);
-    set_caught_signal(0);
-    EXPECT_TRUE(fs::exists(folder_ / name / "best.safetensors"));
-    fs::remove(folder_ / name / "best.safetensors");
-    EXPECT_TRUE(fs::exists(run(name, config, true).best));
-    fs::remove(folder_ / name / "best.safetensors");
-    const TrainSummary again = run(name, config, true);  // nothing is left to train
-    EXPECT_TRUE(fs::exists(again.best));
-    EXPECT_EQ(again.best_dice, -1) << "the best one is lost, the latest stands in for it";
-    EXPECT_EQ(run(name, config, true).best_dice, -1);
   }
 }
 

@@ -10,12 +10,19 @@
 namespace lamp {
 namespace {
 
+std::vector<double> dice_of_case(const torch::Tensor& predicted, const torch::Tensor& reference,
+                                 int classes, const std::vector<int>& annotated) {
+  ValidationCounter counter(classes);
+  counter.add(predicted, reference, annotated);
+  return counter.result().dice;
+}
+
 TEST(ValidationTest, DiceIsThatOfTheHardLabels) {
   const torch::Tensor reference =
       torch::tensor({0, 1, 1, 2, 2, 2, 0, 0}, torch::kUInt8).reshape({2, 2, 2});
   const torch::Tensor predicted =
       torch::tensor({0, 1, 0, 2, 2, 1, 0, 0}, torch::kInt64).reshape({2, 2, 2});
-  const auto dice = dice_per_label(predicted, reference, 4, {});
+  const auto dice = dice_of_case(predicted, reference, 4, {});
   EXPECT_DOUBLE_EQ(dice[0], 2.0 * 1 / (2 + 2));
   EXPECT_DOUBLE_EQ(dice[1], 2.0 * 2 / (3 + 2));
   EXPECT_TRUE(std::isnan(dice[2]));  // in neither map
@@ -27,7 +34,7 @@ TEST(ValidationTest, WhatIsFoundWhereNoScanWasDoesNotCount) {
   for (const auto type : {torch::kInt64, torch::kUInt8}) {
     const torch::Tensor predicted =
         torch::tensor({0, 1, 0, 2, 1, 2, 3, 0}).to(type).reshape({2, 2, 2});
-    const auto dice = dice_per_label(predicted, reference, 4, {});
+    const auto dice = dice_of_case(predicted, reference, 4, {});
     EXPECT_DOUBLE_EQ(dice[0], 2.0 * 1 / (1 + 2));
     EXPECT_DOUBLE_EQ(dice[1], 1);
     EXPECT_TRUE(std::isnan(dice[2])) << "found only where no scan was";
@@ -36,7 +43,7 @@ TEST(ValidationTest, WhatIsFoundWhereNoScanWasDoesNotCount) {
 
 TEST(ValidationTest, UnannotatedLabelsDoNotCount) {
   const torch::Tensor map = torch::tensor({1, 2}, torch::kUInt8).reshape({1, 1, 2});
-  const auto dice = dice_per_label(map, map, 3, {2});
+  const auto dice = dice_of_case(map, map, 3, {2});
   EXPECT_TRUE(std::isnan(dice[0]));
   EXPECT_DOUBLE_EQ(dice[1], 1);
   EXPECT_DOUBLE_EQ(mean_dice(dice), 1);

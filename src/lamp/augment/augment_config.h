@@ -38,7 +38,7 @@ struct AffineConfig {
 };
 
 // A field of white noise (evenly in [-1, 1]) smoothed by a Gaussian and multiplied by the
-// magnitude. The typical displacement is elastic_stddev(sigma, magnitude) in elastic.h: 3.3 voxels
+// magnitude. The typical displacement, by the formula in elastic.h, is 3.3 voxels
 // for 10 and 1200, 0.15 for 50 and 600.
 struct ElasticConfig {
   double probability = 0;

@@ -40,11 +40,6 @@ void weighted_sum(const float* rows, std::int64_t stride, const float* weights, 
 
 }  // namespace
 
-double elastic_stddev(const ElasticOptions& options) {
-  const double squared_kernel = 1 / (2 * std::sqrt(std::numbers::pi) * options.sigma_voxels);
-  return options.magnitude * std::sqrt(std::pow(squared_kernel, 3) / 3);
-}
-
 ElasticField::Axis ElasticField::make_axis(std::int64_t voxels, double sigma) {
   Axis axis;
   const double wanted = std::ceil(static_cast<double>(voxels) * kPointsPerSigma / sigma);

@@ -18,16 +18,14 @@
 
 namespace lamp {
 
+// The standard deviation of a displacement, in voxels along each axis, away from the borders, is
+// magnitude * sqrt(1/3) * (2 sqrt(pi) sigma)^(-3/2). Noise of variance 1/3, times the sum of the
+// squared kernel, which for a Gaussian is 1 / (2 sqrt(pi) sigma) along each axis. The correlation
+// over a distance d is exp(-d^2 / (4 sigma^2)).
 struct ElasticOptions {
   double sigma_voxels = 10;  // 1 or more
   double magnitude = 600;
 };
-
-// The standard deviation of a displacement, in voxels along each axis, away from the borders:
-// magnitude * sqrt(1/3) * (2 sqrt(pi) sigma)^(-3/2). Noise of variance 1/3, times the sum of the
-// squared kernel, which for a Gaussian is 1 / (2 sqrt(pi) sigma) along each axis. The correlation
-// over a distance d is exp(-d^2 / (4 sigma^2)).
-double elastic_stddev(const ElasticOptions& options);
 
 // One drawn field. Reading it is thread-safe, and the values do not depend on the number of
 // threads: no sum is ever split between them.

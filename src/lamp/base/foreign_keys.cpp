@@ -1,10 +1,10 @@
 // The words that users bring along from nnU-Net, MONAI and PyTorch, and where our configuration
 // keeps what they mean.
+#include "lamp/base/foreign_keys.h"
+
 #include <algorithm>
 #include <array>
 #include <utility>
-
-#include "lamp/base/json.h"
 
 namespace lamp {
 namespace {

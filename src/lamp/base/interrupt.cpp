@@ -48,6 +48,8 @@ void remember_hang_up(int) {
 }  // namespace
 
 void watch_signals() {
+  signal_seen = 0;
+  terminal_closed = false;
   std::signal(SIGINT, remember);
   std::signal(SIGTERM, remember);
   std::signal(SIGPIPE, SIG_IGN);
@@ -55,8 +57,6 @@ void watch_signals() {
 }
 
 int caught_signal() { return signal_seen.load(); }
-
-void set_caught_signal(int signal) { signal_seen.store(signal); }
 
 void throw_if_interrupted(const char* what_was_saved) {
   const int signal = caught_signal();

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "lamp/base/errors.h"
+#include "lamp/base/foreign_keys.h"
 #include "lamp/base/text.h"
 
 namespace lamp {

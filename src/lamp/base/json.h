@@ -2,28 +2,14 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
-#include <nlohmann/json.hpp>
 #include <string>
-#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
+#include "lamp/base/json_parser.h"
+
 namespace lamp {
-
-using Json = nlohmann::ordered_json;  // keeps the order of keys, which some dialects give a meaning
-
-// What a document may hold: files come from strangers, and printing, copying and comparing a deeper
-// one would end in a stack overflow.
-inline constexpr std::size_t kDeepestJson = 200;
-inline constexpr std::size_t kMostJsonValues = 5'000'000;
-
-// Parses JSON that may hold // and /* */ comments, in time linear in its length. Throws InputError
-// with the line for what is no JSON, a key given twice in one object (both lines are named), more
-// than kDeepestJson levels or kMostJsonValues values, and for UTF-16.
-Json parse_json(std::string_view text, const std::string& file);
-Json read_json(const std::filesystem::path& file);
 
 // Serialises like Python's json module: bare NaN, Infinity and -Infinity (nlohmann would write
 // null).
@@ -63,10 +49,6 @@ std::string nearest(const std::string& word, const std::vector<std::string>& can
 // The candidate that `word` may have been meant to be: a few edits away, or beginning alike; empty
 // if none is close.
 std::string close_match(const std::string& word, const std::vector<std::string>& candidates);
-
-// Where the configuration keeps what other programs (nnU-Net, MONAI, PyTorch) call `word`, such as
-// "optimizer.lr" for "learning_rate"; empty if it is no such word.
-std::string place_of_foreign_key(const std::string& word);
 
 // UsageError "configuration: <where>: found ..., expected ...".
 [[noreturn]] void throw_wrong_type(const std::string& where, const Json& found,

@@ -1,6 +1,8 @@
 // The parser: nlohmann's lexer and grammar, but a tree of our own making, because the library's
 // ordered objects look for every key among all before it (80,000 keys took 21 s), keep the last of
 // two equal keys without a word, and nest until the stack ends.
+#include "lamp/base/json_parser.h"
+
 #include <cstddef>
 #include <iterator>
 #include <string>
@@ -10,7 +12,6 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
-#include "lamp/base/json.h"
 #include "lamp/base/text.h"
 
 namespace lamp {

@@ -112,6 +112,15 @@ bool settled(const FileState& file, std::int64_t now) {
   return std::max(file.mtime_ns, file.ctime_ns) + kSettledNs < now;
 }
 
+// Every file that is read for each image and, last, for the label: a DICOM folder's, and the voxels
+// that a text header names. Throws InputError for what is not there.
+std::vector<std::vector<fs::path>> source_files(const Case& entry) {
+  std::vector<std::vector<fs::path>> files;
+  for (const fs::path& image : entry.images) files.push_back(files_of(image));
+  files.push_back(files_of(entry.label));
+  return files;
+}
+
 }  // namespace
 
 bool CaseSources::unchanged() const {
@@ -121,13 +130,6 @@ bool CaseSources::unchanged() const {
   } catch (const InputError&) {  // gone
     return false;
   }
-}
-
-std::vector<std::vector<fs::path>> source_files(const Case& entry) {
-  std::vector<std::vector<fs::path>> files;
-  for (const fs::path& image : entry.images) files.push_back(files_of(image));
-  files.push_back(files_of(entry.label));
-  return files;
 }
 
 fs::path stamp_path(const fs::path& folder, const Case& entry) {

@@ -29,10 +29,6 @@ struct CaseSources {
   bool unchanged() const;  // are they still as they were?
 };
 
-// Every file that is read for each image and, last, for the label: a DICOM folder's, and the voxels
-// that a text header names. Throws InputError for what is not there.
-std::vector<std::vector<std::filesystem::path>> source_files(const Case& entry);
-
 // Where the stamp of these files lies.
 std::filesystem::path stamp_path(const std::filesystem::path& folder, const Case& entry);
 

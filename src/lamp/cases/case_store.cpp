@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "lamp/cases/intensity_stats.h"
+#include "lamp/dataset/case_volumes.h"
 
 namespace lamp {
 

@@ -43,7 +43,10 @@ struct BenchCommand {
     result.seed = globals.seed_or_zero();
     Json run = Json::object();
     if (plan)
-      run = {{"device", plan->device()}, {"precision", plan->precision}, {"layout", plan->layout}};
+      run = {{"device", plan->device()},
+             {"precision", plan->precision},
+             {"layout", plan->layout},
+             {"deferred_batch_norm", plan->deferred_batch_norm}};
     run.update(to_json(execution));
     result.execution = parse_execution_config(run);
     if (plan && result.execution.device == plan->device()) at::set_num_threads(plan->threads);

@@ -10,6 +10,7 @@
 #include "lamp/cli/commands.h"
 #include "lamp/cli/dataset_options.h"
 #include "lamp/cli/orientation_option.h"
+#include "lamp/dataset/check_report.h"
 #include "lamp/dataset/dataset_check.h"
 #include "lamp/inference/intensity_survey.h"
 #include "lamp/inference/scorer.h"

@@ -65,6 +65,8 @@ void add_options(CLI::App& command, ExecutionOptions& options) {
   command.add_option("--partition", options.partition,
                      "auto, layers a stage such as [20,14], or to cut by time, layers, parameters "
                      "or activations");
+  command.add_flag("--deferred-batch-norm", options.deferred_batch_norm,
+                   "running statistics of batch norms as if the batch had not been split");
   command.add_option("--costs", options.costs,
                      "where auto gets its seconds: measured, or shapes: the same everywhere");
 }
@@ -81,6 +83,7 @@ Json to_json(const ExecutionOptions& options) {
   set("microbatches", options.microbatches);
   set("recompute", options.recompute);
   set("partition", options.partition);
+  if (options.deferred_batch_norm) json["deferred_batch_norm"] = true;
   set("costs", options.costs);
   return json;
 }

@@ -1,6 +1,8 @@
 #include "lamp/cli/output_options.h"
 
 #include "lamp/base/files.h"
+#include "lamp/report/timeline_svg.h"
+#include "lamp/report/timeline_trace.h"
 
 namespace lamp {
 

@@ -12,6 +12,7 @@
 #include "lamp/cli/network_options.h"
 #include "lamp/cli/output_options.h"
 #include "lamp/cli/plan_text.h"
+#include "lamp/execution/plan_json.h"
 #include "lamp/nets/net_factory.h"
 #include "lamp/report/timeline.h"
 #include "lamp/training/bench.h"

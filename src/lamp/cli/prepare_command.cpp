@@ -8,6 +8,7 @@
 #include "lamp/cli/orientation_option.h"
 #include "lamp/cli/output_options.h"
 #include "lamp/convert/prepare.h"
+#include "lamp/convert/prepare_report.h"
 
 namespace lamp {
 

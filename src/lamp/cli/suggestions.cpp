@@ -5,6 +5,7 @@
 #include <array>
 #include <utility>
 
+#include "lamp/base/foreign_keys.h"
 #include "lamp/base/json.h"
 #include "lamp/base/text.h"
 

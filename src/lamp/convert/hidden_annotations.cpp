@@ -11,7 +11,9 @@
 #include "lamp/base/interrupt.h"
 #include "lamp/base/json.h"
 #include "lamp/base/random.h"
+#include "lamp/base/random_streams.h"
 #include "lamp/base/safe_path.h"
+#include "lamp/dataset/case_volumes.h"
 #include "lamp/dataset/dataset_paths.h"
 #include "lamp/dataset/decathlon_folder.h"
 #include "lamp/formats/volume_io.h"
@@ -20,8 +22,6 @@ namespace lamp {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr std::uint64_t kHideStream = 0x68696465;  // "hide"
 
 // Whether a case is among those that keep everything: those with the smallest numbers.
 std::vector<bool> complete_cases(std::size_t count, const HideOptions& options) {

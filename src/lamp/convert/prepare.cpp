@@ -15,8 +15,11 @@
 #include "lamp/base/progress.h"
 #include "lamp/base/safe_path.h"
 #include "lamp/base/text.h"
+#include "lamp/convert/prepare_decathlon.h"
+#include "lamp/convert/prepare_han.h"
 #include "lamp/convert/prepare_record.h"
 #include "lamp/convert/prepare_source.h"
+#include "lamp/convert/prepare_split.h"
 #include "lamp/dataset/dataset_check.h"
 #include "lamp/dataset/decathlon_folder.h"
 

@@ -10,7 +10,6 @@
 #include <string>
 #include <vector>
 
-#include "lamp/base/json.h"
 #include "lamp/dataset/datalist.h"
 
 namespace lamp {
@@ -65,16 +64,5 @@ struct PrepareReport {
 // is not of that layout, UsageError for options out of range or a folder that holds something else,
 // Error if the disk refuses.
 PrepareReport prepare_dataset(const PrepareOptions& options);
-
-// "0.98,0.98,2.5". Throws UsageError for anything but three positive numbers.
-std::array<double, 3> parse_spacing(const std::string& text);
-
-// {folder, from, cases, training, test, converted, labels, partly_annotated, scaled, overlaps
-// [{case, kept, lost, voxels}], notes, faults [{file, what, found, expected, fix}]}; cases = those
-// in the source.
-Json to_json(const PrepareReport& report);
-
-// Exit 4 if some cases have faults, 3 if all have.
-void throw_if_failed(const PrepareReport& report);
 
 }  // namespace lamp

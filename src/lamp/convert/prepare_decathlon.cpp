@@ -1,12 +1,14 @@
 // A task of the Medical Segmentation Decathlon: its labelled cases become training and test cases
 // byte for byte, after each has been read as training would read it.
+#include "lamp/convert/prepare_decathlon.h"
+
 #include <algorithm>
 #include <memory>
 #include <utility>
 
 #include "lamp/base/files.h"
 #include "lamp/base/log.h"
-#include "lamp/convert/prepare_source.h"
+#include "lamp/dataset/case_volumes.h"
 
 namespace lamp {
 namespace fs = std::filesystem;

@@ -1,5 +1,7 @@
 // Head and neck: a folder for each case with an image and a mask for each structure. AnatomyNet's
 // preprocessed arrays and the raw PDDCA release differ in their files' names and format only.
+#include "lamp/convert/prepare_han.h"
+
 #include <torch/types.h>
 
 #include <algorithm>
@@ -11,7 +13,7 @@
 #include "lamp/base/errors.h"
 #include "lamp/base/safe_path.h"
 #include "lamp/base/text.h"
-#include "lamp/convert/prepare_source.h"
+#include "lamp/dataset/case_volumes.h"
 #include "lamp/formats/npy.h"
 #include "lamp/volume/grid_difference.h"
 

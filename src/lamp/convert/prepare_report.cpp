@@ -1,10 +1,12 @@
-// What a conversion says of itself, and the one option that is text.
+// Counts of cases by what became of them.
+#include "lamp/convert/prepare_report.h"
+
 #include <algorithm>
 #include <charconv>
 #include <cmath>
 
 #include "lamp/base/errors.h"
-#include "lamp/convert/prepare.h"
+#include "lamp/dataset/check_report.h"
 #include "lamp/dataset/dataset_check.h"
 
 namespace lamp {

@@ -1,6 +1,5 @@
 // A data set in a layout that `lamp prepare` converts: its cases, and how to read one. Not part of
-// the library's interface; each layout has its source file, prepare_han.cpp and
-// prepare_decathlon.cpp.
+// the library's interface; each layout has its files, prepare_han and prepare_decathlon.
 #pragma once
 
 #include <array>
@@ -41,14 +40,5 @@ struct SourceSet {
   bool read_before_drawing = false;                 // a listed structure may turn out to be empty
   std::function<ReadCase(const SourceCase&)> read;  // throws InputError
 };
-
-SourceSet open_han_npy(const std::filesystem::path& source,
-                       const std::array<double, 3>& spacing_mm);
-SourceSet open_pddca(const std::filesystem::path& source);
-SourceSet open_decathlon(const std::filesystem::path& source, const ReadOptions& options);
-
-// The names of the test cases. Throws UsageError for names that are not there and for more cases
-// than are fully annotated.
-std::vector<std::string> choose_test_cases(const SourceSet& set, const PrepareOptions& options);
 
 }  // namespace lamp

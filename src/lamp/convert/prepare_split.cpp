@@ -1,4 +1,6 @@
 // Which cases are kept for testing.
+#include "lamp/convert/prepare_split.h"
+
 #include <algorithm>
 #include <cmath>
 #include <set>
@@ -9,13 +11,10 @@
 #include "lamp/base/json.h"
 #include "lamp/base/log.h"
 #include "lamp/base/random.h"
-#include "lamp/convert/prepare_source.h"
+#include "lamp/base/random_streams.h"
 
 namespace lamp {
 namespace {
-
-// Part of the random key, so that no other command's seed gives the same draw.
-constexpr std::uint64_t kSplitKey = 0x73706c6974;  // "split"
 
 std::vector<std::string> names_of(const SourceSet& set) {
   std::vector<std::string> names;
@@ -55,7 +54,7 @@ bool is_complete(const SourceSet& set, const SourceCase& found) {
 std::vector<std::string> drawn_cases(const SourceSet& set, std::int64_t count, std::uint64_t seed) {
   std::vector<const SourceCase*> order;
   for (const SourceCase& found : set.cases) order.push_back(&found);
-  Random random({seed, kSplitKey});
+  Random random({seed, kPrepareSplitStream});
   for (std::size_t i = order.size(); i > 1; --i)
     std::swap(order[i - 1],
               order[static_cast<std::size_t>(random.below(static_cast<std::int64_t>(i)))]);

@@ -15,6 +15,7 @@
 
 #include "lamp/base/files.h"
 #include "lamp/base/text.h"
+#include "lamp/dataset/case_volumes.h"
 #include "lamp/dataset/voxel_fingerprint.h"
 #include "lamp/formats/dicom_folder.h"
 #include "lamp/volume/grid_difference.h"

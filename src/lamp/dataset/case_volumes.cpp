@@ -1,7 +1,8 @@
-// Reading the volumes of one case, and refusing those that do not belong together.
+// Channels are put together on one grid; label values are counted run by run.
+#include "lamp/dataset/case_volumes.h"
+
 #include <torch/types.h>
 
-#include "lamp/dataset/datalist.h"
 #include "lamp/volume/grid_difference.h"
 
 namespace lamp {

@@ -1,9 +1,10 @@
 // A check's result as JSON and as text.
+#include "lamp/dataset/check_report.h"
+
 #include <algorithm>
 
 #include "lamp/base/text.h"
 #include "lamp/dataset/datalist_parser.h"
-#include "lamp/dataset/dataset_check.h"
 
 namespace lamp {
 namespace {

@@ -14,6 +14,8 @@
 #include "lamp/base/safe_path.h"
 #include "lamp/base/text.h"
 #include "lamp/dataset/datalist_parser.h"
+#include "lamp/dataset/dataset_file.h"
+#include "lamp/dataset/nnunet_cases.h"
 
 namespace lamp {
 namespace fs = std::filesystem;

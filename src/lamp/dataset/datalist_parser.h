@@ -49,22 +49,6 @@ struct EntryParser {
 // The entries under `key`; none if it is absent. Training entries need a label.
 std::vector<Case> parse_list(const ListReader& list, const std::string& key);
 
-// nnU-Net v2: the cases of "dataset", or of the file names in imagesTr and imagesTs.
-void find_nnunet_cases(const ListReader& list);
-
-// nnU-Net's first version lists x.nii.gz where x_0000.nii.gz, x_0001.nii.gz and so on lie, one a
-// channel: those files, or none if `listed` itself is there or they are not.
-std::vector<std::filesystem::path> version_1_channels(const std::filesystem::path& listed);
-
-// "<folder>/dataset.json", the only other list in the folder, or `given` itself. Throws InputError.
-std::filesystem::path find_dataset_json(const std::filesystem::path& given);
-// Whether a file of this name may be a list of cases: JSON, but none of the files that nnU-Net and
-// LAMP put beside.
-bool is_dataset_name(const std::filesystem::path& file);
-// "a training configuration, for lamp train -c", if `json` is such a known thing and no data set;
-// else empty.
-std::string known_other_json(const Json& json);
-
 // A fault of the whole file.
 [[noreturn]] void refuse(const Dataset& dataset, const std::string& what,
                          const std::string& detail);

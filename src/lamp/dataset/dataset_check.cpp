@@ -18,6 +18,7 @@
 #include "lamp/base/text.h"
 #include "lamp/dataset/case_check.h"
 #include "lamp/dataset/datalist_parser.h"
+#include "lamp/dataset/dataset_file.h"
 #include "lamp/dataset/dataset_lists.h"
 #include "lamp/formats/dicom_folder.h"
 #include "lamp/formats/folder_content.h"

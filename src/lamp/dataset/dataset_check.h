@@ -9,7 +9,6 @@
 #include <string>
 #include <vector>
 
-#include "lamp/base/json.h"
 #include "lamp/dataset/datalist.h"
 #include "lamp/formats/left_out.h"
 
@@ -60,14 +59,5 @@ CheckReport check_images(const std::vector<std::filesystem::path>& paths,
 // A JSON file, or a folder that holds dataset.json, imagesTr, or a JSON but no volumes; else images
 // are meant.
 bool looks_like_dataset(const std::filesystem::path& path);
-
-// {file, what, found, expected, fix}.
-Json to_json(const DatasetFault& fault);
-// {ok, faults [{file, what, found, expected, fix}], cases (their number), labels {id: name}, notes,
-// ignored [{file, reason}], case_facts []}.
-Json to_json(const CheckReport& report);
-
-// For people: sizes, spacings, labels with annotated fractions and volumes, notes, faults.
-std::string describe(const CheckReport& report);
 
 }  // namespace lamp

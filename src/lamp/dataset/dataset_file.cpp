@@ -1,5 +1,7 @@
 // Which JSON is the list of a data set, and what another one is that was given in its place: a
 // folder of nnU-Net's or of a run holds several.
+#include "lamp/dataset/dataset_file.h"
+
 #include <algorithm>
 #include <array>
 #include <string_view>

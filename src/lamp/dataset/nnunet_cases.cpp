@@ -1,6 +1,8 @@
 // nnU-Net v2 lists no cases: they follow from file names, imagesTr/<case>_<channel, 4
 // digits><file_ending> and labelsTr/<case><file_ending>; or from an optional member "dataset":
 // {"<case>": {"images": [...], "label": "..."}}.
+#include "lamp/dataset/nnunet_cases.h"
+
 #include <algorithm>
 #include <system_error>
 
@@ -8,7 +10,6 @@
 #include "lamp/base/safe_path.h"
 #include "lamp/base/text.h"
 #include "lamp/dataset/channel_names.h"
-#include "lamp/dataset/datalist_parser.h"
 
 namespace lamp {
 namespace fs = std::filesystem;

@@ -91,6 +91,26 @@ Volume read_prediction(const CasePair& pair, const ReadOptions& options) {
   return read_label_map(pair.prediction, options);
 }
 
+// The metrics of one label of two maps [D, H, W] on one grid; `overlap` is the label's entry of
+// count_overlap().
+LabelMetrics measure_label(const torch::Tensor& predicted, const torch::Tensor& reference,
+                           std::int64_t label, const LabelOverlap& overlap,
+                           const Geometry& geometry) {
+  const auto& [x, y, z] = geometry.spacing_mm;
+  const SurfaceDistances distances =
+      overlap.box.empty()
+          ? SurfaceDistances{}
+          : surface_distances(predicted, reference,
+                              {.label = label, .box = overlap.box, .spacing_dhw_mm = {z, y, x}});
+  const double voxel_mm3 = geometry.voxel_volume_mm3();
+  return {.overlap = overlap,
+          .hd95_mm = robust_hausdorff_mm(distances, 95),
+          .surface_dice_2mm = surface_dice(distances, kToleranceMm),
+          .assd_mm = average_symmetric_distance_mm(distances),
+          .volume_pred_mm3 = static_cast<double>(overlap.n_pred) * voxel_mm3,
+          .volume_ref_mm3 = static_cast<double>(overlap.n_ref) * voxel_mm3};
+}
+
 CaseEvaluation evaluate_case(const CasePair& pair, const LabelKnowledge& knowledge,
                              const ReadOptions& options) {
   const Volume predicted = read_prediction(pair, options);
@@ -126,24 +146,6 @@ void fill_absent_labels(EvaluationResult& result, const LabelKnowledge& knowledg
 }
 
 }  // namespace
-
-LabelMetrics measure_label(const torch::Tensor& predicted, const torch::Tensor& reference,
-                           std::int64_t label, const LabelOverlap& overlap,
-                           const Geometry& geometry) {
-  const auto& [x, y, z] = geometry.spacing_mm;
-  const SurfaceDistances distances =
-      overlap.box.empty()
-          ? SurfaceDistances{}
-          : surface_distances(predicted, reference,
-                              {.label = label, .box = overlap.box, .spacing_dhw_mm = {z, y, x}});
-  const double voxel_mm3 = geometry.voxel_volume_mm3();
-  return {.overlap = overlap,
-          .hd95_mm = robust_hausdorff_mm(distances, 95),
-          .surface_dice_2mm = surface_dice(distances, kToleranceMm),
-          .assd_mm = average_symmetric_distance_mm(distances),
-          .volume_pred_mm3 = static_cast<double>(overlap.n_pred) * voxel_mm3,
-          .volume_ref_mm3 = static_cast<double>(overlap.n_ref) * voxel_mm3};
-}
 
 EvaluationResult evaluate_folders(const EvaluationOptions& options) {
   const LabelKnowledge knowledge(options.dataset);

@@ -66,10 +66,4 @@ EvaluationResult evaluate_folders(const EvaluationOptions& options);
 // kExitSomeCasesFailed if some did.
 void throw_if_failed(const EvaluationResult& result);
 
-// The metrics of one label of two maps [D, H, W] on one grid; `overlap` is the label's entry of
-// count_overlap().
-LabelMetrics measure_label(const torch::Tensor& predicted, const torch::Tensor& reference,
-                           std::int64_t label, const LabelOverlap& overlap,
-                           const Geometry& geometry);
-
 }  // namespace lamp

@@ -82,6 +82,7 @@ ExecutionConfig parse_execution_config(const Json& json) {
   config.schedule =
       reader.choice("schedule", config.schedule, {"auto", "naive", "gpipe", "1f1b", "zero-bubble"});
   parse_recompute(reader, config);
+  config.deferred_batch_norm = reader.get<bool>("deferred_batch_norm", config.deferred_batch_norm);
   parse_device_memory(reader, config);
   config.costs = reader.choice("costs", config.costs, {"measured", "shapes"});
   reader.finish();
@@ -99,6 +100,7 @@ Json to_json(const ExecutionConfig& config) {
       {"schedule", config.schedule},
       {"recompute", config.recompute == "stages" ? rule_names(config.recompute_stages)
                                                  : Json(config.recompute)}};
+  if (config.deferred_batch_norm) json["deferred_batch_norm"] = true;
   if (config.memory_bytes) json["memory"] = *config.memory_bytes;
   if (config.costs != "measured") json["costs"] = config.costs;
   return json;

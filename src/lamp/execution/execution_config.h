@@ -1,5 +1,5 @@
 // How a network is to run, as the user wrote it: the configuration's "execution". What it leaves
-// open, "auto", the planner decides (decide.h), once, for every command alike.
+// open, "auto", the planner decides (plan_choices.h), once, for every command alike.
 #pragma once
 
 #include <c10/core/Device.h>
@@ -36,6 +36,8 @@ struct ExecutionConfig {
   // auto (the least that fits) | never | always | except_last, or one of the latter for each stage.
   std::string recompute = "auto";
   std::vector<RecomputeRule> recompute_stages;
+  // Running statistics of batch norms as if the batch had not been split into micro-batches.
+  bool deferred_batch_norm = false;
   // Of each device, in bytes or as "16GiB"; none ("auto") = what is free. What does not fit is
   // refused before a run begins.
   std::optional<std::int64_t> memory_bytes;

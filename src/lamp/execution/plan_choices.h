@@ -25,9 +25,6 @@ struct NetworkPlan {
 // Throws UsageError for options that contradict each other.
 NetworkPlan choose_plan(const PlanOptions& wish, Seconds seconds = Seconds::kMeasured);
 
-// The fields of both: what lamp plan prints and a run reads.
-Json to_json(const NetworkPlan& chosen);
-
 // Of a device's memory, what a training step may take by shapes alone. The rest is for kernels'
 // workspaces, which shapes do not know, and on the host for the prepared cases, which take up to a
 // quarter.

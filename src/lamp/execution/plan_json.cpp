@@ -1,7 +1,7 @@
-// A plan for programs to read.
-#include <algorithm>
+// Rows of layers, skips, stages and devices.
+#include "lamp/execution/plan_json.h"
 
-#include "lamp/execution/plan_choices.h"
+#include <algorithm>
 
 namespace lamp {
 namespace {

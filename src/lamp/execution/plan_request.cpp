@@ -196,6 +196,7 @@ ResolvedExecution resolved(const PlanOptions& options, const Plan& plan) {
                            .schedule = plan.setup.schedule,
                            .microbatches = plan.setup.microbatches,
                            .recompute = plan.balance.recompute,
+                           .deferred_batch_norm = options.execution.deferred_batch_norm,
                            .threads = at::get_num_threads(),
                            .reasons = plan.reasons};
   for (const PlanDevice& device : plan.setup.devices) result.devices.push_back(device.name);

@@ -8,7 +8,6 @@
 #include <optional>
 #include <string>
 
-#include "lamp/base/json.h"
 #include "lamp/execution/execution_config.h"
 #include "lamp/execution/optimizer.h"
 #include "lamp/execution/resolved_execution.h"
@@ -63,8 +62,5 @@ Plan plan_network(const PlanOptions& options, Seconds seconds = Seconds::kMeasur
 
 // What a run of the plan obeys. options.execution's precision and layout must be decided.
 ResolvedExecution resolved(const PlanOptions& options, const Plan& plan);
-
-// As docs/commands.md has it.
-Json to_json(const Plan& plan);
 
 }  // namespace lamp

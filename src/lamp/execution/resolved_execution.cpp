@@ -109,6 +109,8 @@ std::string contradiction(const ResolvedExecution& plan, const PlannedWork& work
   if (config.partition == "counts")
     if (auto text = difference("partition", decided["partition"], wish["partition"]); !text.empty())
       return text;
+  if (plan.deferred_batch_norm != config.deferred_batch_norm)
+    return difference("deferred_batch_norm", plan.deferred_batch_norm, config.deferred_batch_norm);
   if (config.recompute == "stages")
     return difference("recompute", decided["recompute"], wish["recompute"]);
   if (config.recompute != "auto") {
@@ -173,6 +175,7 @@ Json to_json(const ResolvedExecution& execution) {
           {"schedule", to_string(execution.schedule)},
           {"microbatches", execution.microbatches},
           {"recompute", rule_names(execution.recompute)},
+          {"deferred_batch_norm", execution.deferred_batch_norm},
           {"reasons", execution.reasons}};
 }
 
@@ -210,6 +213,10 @@ ResolvedExecution parse_resolved_execution(const Json& json, const std::filesyst
     reader.refuse("precision", "fp32, bf16 or fp16");
   if (plan.layout != "channels_last" && plan.layout != "contiguous")
     reader.refuse("layout", "channels_last or contiguous");
+  if (const auto deferred = json.find("deferred_batch_norm"); deferred != json.end()) {
+    if (!deferred->is_boolean()) reader.refuse("deferred_batch_norm", "true or false");
+    plan.deferred_batch_norm = deferred->get<bool>();
+  }
   if (const auto reasons = json.find("reasons"); reasons != json.end() && reasons->is_array())
     for (const Json& reason : *reasons) plan.reasons.push_back(shown(reason));
   return plan;

@@ -29,8 +29,9 @@ struct ResolvedExecution {
   ScheduleKind schedule = ScheduleKind::kGPipe;
   std::int64_t microbatches = 1;
   std::vector<RecomputeRule> recompute;  // [K]
-  int threads = 1;                       // of the process, shared out among stages on the CPU
-  std::vector<std::string> reasons;      // why, in whole sentences
+  bool deferred_batch_norm = false;
+  int threads = 1;                   // of the process, shared out among stages on the CPU
+  std::vector<std::string> reasons;  // why, in whole sentences
 
   std::size_t stages() const { return devices.size(); }
   std::string device() const;  // "cpu,cpu"
@@ -41,7 +42,7 @@ struct ResolvedExecution {
 
 // "net", "input", "batch", "device", "threads", "precision", "layout", "partition" [layers of each
 // stage], "stages" [{"device", "first", "last"}], "schedule", "microbatches", "recompute",
-// "reasons".
+// "deferred_batch_norm", "reasons".
 Json to_json(const ResolvedExecution& execution);
 // Of such an object, which may hold more; `where` is its place for messages. Throws InputError that
 // names `file`.

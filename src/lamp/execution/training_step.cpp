@@ -31,6 +31,7 @@ TrainingStep::TrainingStep(Network& network, const Loss& loss, const ResolvedExe
                                       .schedule = execution.schedule,
                                       .microbatches = static_cast<int>(execution.microbatches),
                                       .recompute = execution.recompute,
+                                      .deferred_batch_norm = execution.deferred_batch_norm,
                                       .seed = seed});
   parameters_ = named_parameters(network_);
   optimizer_ = make_optimizer(config_, parameters_);

@@ -23,7 +23,7 @@ struct Condition {
   Json train;               // a whole training configuration, without its seed
   std::string patch;        // of inference: "whole" or "X,Y,Z"
   double overlap = 0.5;     // of windows
-  double hide = 0;          // share of the annotations taken away (data/hidden_annotations.h)
+  double hide = 0;          // share of the annotations taken away (convert/hidden_annotations.h)
   double complete = 0;      // share of the cases that keep all of theirs
   bool as_missing = true;   // the loss knows of it; false: what is hidden passes for background
   std::string starts_from;  // an earlier condition whose trained run this one goes on with

@@ -17,6 +17,7 @@
 #include "lamp/base/interrupt.h"
 #include "lamp/base/progress.h"
 #include "lamp/base/random.h"
+#include "lamp/base/random_streams.h"
 #include "lamp/cases/patch_sampler.h"
 
 namespace lamp {
@@ -25,7 +26,6 @@ namespace {
 constexpr int kPatchesPerLabel = 2;  // of each case
 constexpr int kBatch = 32;
 constexpr int kLastSteps = 50;  // whose mean is the accuracy in training
-constexpr std::uint64_t kPatchStream = 0x70726f62, kOrderStream = 0x6f726465;
 
 struct Patches {
   torch::Tensor images;  // [N, C, D, H, W]
@@ -59,7 +59,7 @@ Patches cut_patches(const ProbeOptions& options, bool training, int classes) {
   for (int i = 0; i < cases; ++i) {
     throw_if_interrupted("finished cells are kept");
     const TrainingCase sample = draw_case(options, training, i, classes);
-    Random random{options.seed, kPatchStream, training, static_cast<std::uint64_t>(i)};
+    Random random{options.seed, kProbePatchStream, training, static_cast<std::uint64_t>(i)};
     for (int label = 1; label < classes; ++label) {
       const TrainingCase single = only_label(sample, static_cast<std::size_t>(label));
       for (int k = 0; k < kPatchesPerLabel; ++k) {
@@ -99,7 +99,7 @@ double share_right(const torch::Tensor& scores, const torch::Tensor& labels) {
 // Returns the accuracy over the last steps.
 double train(torch::nn::Sequential& net, const Patches& patches, const ProbeOptions& options) {
   torch::optim::AdamW optimizer(net->parameters(), torch::optim::AdamWOptions(2e-3));
-  Random random{options.seed, kOrderStream};
+  Random random{options.seed, kProbeOrderStream};
   Progress progress("control", options.steps);
   double right = 0;
   net->train();

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "lamp/base/text.h"
+#include "lamp/experiment/verdict.h"
 
 namespace lamp {
 namespace {

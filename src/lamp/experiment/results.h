@@ -21,14 +21,6 @@ struct Results {
   std::map<std::string, Json> control;  // by patch "16,16,16": {"accuracy", "standard_error", ...}
 };
 
-struct Verdict {
-  enum State { kHolds, kFails, kOpen };  // open: cells are missing
-  State state = kOpen;
-  std::string found;  // "77.4 against 32.1, a spread of 3.0 over the seeds"
-};
-
-Verdict judge(const Claim& claim, const Results& results);
-
 std::string results_markdown(const Results& results);
 // A row a measurement: table,row,seed,quantity,value.
 std::string results_csv(const Results& results);

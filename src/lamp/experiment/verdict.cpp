@@ -1,9 +1,10 @@
-// Claims held against the numbers.
+// Means over the seeds, and their spread.
+#include "lamp/experiment/verdict.h"
+
 #include <algorithm>
 #include <cmath>
 
 #include "lamp/base/text.h"
-#include "lamp/experiment/results.h"
 
 namespace lamp {
 namespace {

@@ -14,6 +14,7 @@
 #include "lamp/base/log.h"
 #include "lamp/base/progress.h"
 #include "lamp/cases/intensity_check.h"
+#include "lamp/dataset/case_volumes.h"
 #include "lamp/dataset/dataset_check.h"
 #include "lamp/inference/input_list.h"
 

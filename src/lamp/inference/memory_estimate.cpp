@@ -147,14 +147,6 @@ std::int64_t parameter_bytes(const Network& network) {
   return bytes;
 }
 
-std::int64_t estimate_inference_bytes(const Network& network,
-                                      const std::array<std::int64_t, 3>& size) {
-  const c10::Device device = network.chain->parameters().front().device();
-  const ForwardMemory forward(network, device, torch::kFloat32);
-  const std::int64_t image = network.config.in_channels * size[0] * size[1] * size[2] * 4;
-  return parameter_bytes(network) + image + forward.bytes(size);
-}
-
 std::int64_t available_bytes(c10::Device device) {
   if (device.is_cpu()) return available_memory_bytes();
   auto* allocator = dynamic_cast<c10::DeviceAllocator*>(c10::GetAllocator(device.type()));

@@ -59,11 +59,6 @@ class ForwardMemory {
   std::vector<Workspace> workspaces_;
 };
 
-// Parameters, float32 image, forward pass and float32 logits of one whole volume on the network's
-// device: what a process needs beyond its own code. The network's weights must be float32.
-std::int64_t estimate_inference_bytes(const Network& network,
-                                      const std::array<std::int64_t, 3>& size);
-
 // Bytes of the network's parameters and buffers.
 std::int64_t parameter_bytes(const Network& network);
 

@@ -21,6 +21,10 @@ namespace {
 
 constexpr double kSlope = 0.01;
 
+DeferrableBatchNorm3d make_norm(std::int64_t channels) {
+  return DeferrableBatchNorm3d(torch::nn::BatchNorm3dOptions(channels).eps(1e-5).momentum(0.1));
+}
+
 // A convolution that is only run, with its activation if it has one.
 template <typename Conv>
 class InferenceConv : public Layer {
@@ -148,10 +152,6 @@ GuardedConv3d make_conv(const ConvShape& shape) {
 
 GuardedConvTranspose3d make_upsampling(std::int64_t in, std::int64_t out) {
   return GuardedConvTranspose3d(torch::nn::ConvTranspose3dOptions(in, out, 2).stride(2));
-}
-
-DeferrableBatchNorm3d make_norm(std::int64_t channels) {
-  return DeferrableBatchNorm3d(torch::nn::BatchNorm3dOptions(channels).eps(1e-5).momentum(0.1));
 }
 
 GuardedConv3d fold_norm(const torch::nn::Conv3dImpl& conv, const torch::nn::BatchNorm3dImpl& norm) {

@@ -32,8 +32,6 @@ struct ConvShape {
 GuardedConv3d make_conv(const ConvShape& shape);
 // Kernel 2, stride 2, with bias: doubles D, H and W. Its weight is [in, out, 2, 2, 2].
 GuardedConvTranspose3d make_upsampling(std::int64_t in, std::int64_t out);
-// eps 1e-5, momentum 0.1.
-DeferrableBatchNorm3d make_norm(std::int64_t channels);
 // One convolution equal to `conv` followed by `norm` in evaluation mode: w * g / sqrt(v + eps) and
 // b + (conv's bias - m) * g / sqrt(v + eps), computed in double.
 GuardedConv3d fold_norm(const torch::nn::Conv3dImpl& conv, const torch::nn::BatchNorm3dImpl& norm);

@@ -279,8 +279,6 @@ torch::Tensor bias_gradient(const torch::Tensor& output) {
 
 }  // namespace
 
-std::int64_t kernel_limit() { return limit; }
-
 KernelLimit::KernelLimit(std::int64_t elements) : before_(limit.exchange(elements)) {}
 KernelLimit::~KernelLimit() { limit = before_; }
 

@@ -17,10 +17,8 @@
 
 namespace lamp {
 
-// A kernel takes tensors of fewer elements than this: 2^31.
-std::int64_t kernel_limit();
-
-// For tests: another limit in the whole process, for as long as it lives.
+// For tests: a kernel takes tensors of fewer elements than this, instead of 2^31, in the whole
+// process, for as long as it lives.
 class KernelLimit {
  public:
   explicit KernelLimit(std::int64_t elements);
@@ -32,7 +30,7 @@ class KernelLimit {
   std::int64_t before_;
 };
 
-// Whether input or output of the convolution has kernel_limit() elements or more. Sizes [N, C, D,
+// Whether input or output of the convolution has 2^31 elements or more. Sizes [N, C, D,
 // H, W].
 bool is_too_large(c10::IntArrayRef input, c10::IntArrayRef weight, const ConvGeometry& geometry);
 

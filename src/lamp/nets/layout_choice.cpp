@@ -78,6 +78,18 @@ Layout measure(const LayoutQuestion& question) {
   return found;
 }
 
+Layout measured_layout(const LayoutQuestion& question) {
+  using Key = std::tuple<int, int, int, std::int64_t, bool>;
+  static std::mutex mutex;
+  static std::map<Key, Layout> answers;
+  const Key key = {static_cast<int>(question.device.type()), question.device.index(),
+                   static_cast<int>(question.precision), measured_width(question.width),
+                   question.training};
+  const std::lock_guard lock(mutex);
+  if (const auto known = answers.find(key); known != answers.end()) return known->second;
+  return answers.emplace(key, measure(question)).first->second;
+}
+
 }  // namespace
 
 std::string to_string(Layout layout) {
@@ -104,18 +116,6 @@ Layout faster_layout(Layout usual, const LayoutTimer& seconds) {
     best_other = std::min(best_other, of_other);
   }
   return best_other * kClearly < best_usual ? other : usual;
-}
-
-Layout measured_layout(const LayoutQuestion& question) {
-  using Key = std::tuple<int, int, int, std::int64_t, bool>;
-  static std::mutex mutex;
-  static std::map<Key, Layout> answers;
-  const Key key = {static_cast<int>(question.device.type()), question.device.index(),
-                   static_cast<int>(question.precision), measured_width(question.width),
-                   question.training};
-  const std::lock_guard lock(mutex);
-  if (const auto known = answers.find(key); known != answers.end()) return known->second;
-  return answers.emplace(key, measure(question)).first->second;
 }
 
 Layout choose_layout(const std::string& name, const LayoutQuestion& question) {

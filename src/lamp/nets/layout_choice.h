@@ -35,10 +35,8 @@ struct LayoutQuestion {
   bool training = false;    // gradients count, too
 };
 
-// Measured once a process (tenths of a second), then remembered. Thread-safe.
-Layout measured_layout(const LayoutQuestion& question);
-
-// "channels_last", "contiguous", or "auto": the measured one. Throws UsageError for another name.
+// "channels_last", "contiguous", or "auto": measured once a process (tenths of a second), then
+// remembered. Thread-safe. Throws UsageError for another name.
 Layout choose_layout(const std::string& name, const LayoutQuestion& question);
 
 }  // namespace lamp

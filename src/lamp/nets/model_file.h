@@ -23,7 +23,7 @@ struct Model {
   // Axes of the network's grid (0 = x, 1 = y, 2 = z), ascending, that training mirrored, each by
   // itself, labels of left and right exchanged: "mirrored_axes" in the file. None = unknown.
   std::optional<std::vector<int>> mirrored_axes;
-  Json intensities;  // the values it was trained on (data/intensity_stats.h); null if unknown
+  Json intensities;  // the values it was trained on (cases/intensity_stats.h); null if unknown
 };
 
 // What a model file holds at most, the data sets' own limits.

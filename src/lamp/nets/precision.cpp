@@ -8,7 +8,6 @@
 #include <torch/utils.h>
 
 #include <algorithm>
-#include <atomic>
 #include <map>
 #include <mutex>
 #include <tuple>
@@ -23,7 +22,6 @@ namespace {
 constexpr double kTolerance = 0.02;  // bf16 rounds to 2^-9
 constexpr std::int64_t kLargestChecked = std::int64_t{1} << 22;
 constexpr std::int64_t kSmallVoxels = 512;  // where a check costs next to nothing
-std::atomic<std::int64_t> checks_done = 0;
 
 struct Results {
   torch::Tensor output, input_gradient, weight_gradient;
@@ -186,10 +184,7 @@ bool kernel_agrees(const KernelShape& asked) {
   const std::lock_guard lock(mutex);
   const auto [entry, fresh] = verdicts.try_emplace(key_of(shape), false);
   if (!fresh) return entry->second;
-  if (!known_bad(shape)) {
-    ++checks_done;
-    entry->second = check_kernel(shape);
-  }
+  if (!known_bad(shape)) entry->second = check_kernel(shape);
   if (!entry->second) {
     log_warning_once(c10::str(
         "the ", c10::toString(shape.dtype), " convolution of ", torch::IntArrayRef(shape.input),
@@ -197,7 +192,5 @@ bool kernel_agrees(const KernelShape& asked) {
   }
   return entry->second;
 }
-
-std::int64_t kernel_checks_done() { return checks_done; }
 
 }  // namespace lamp

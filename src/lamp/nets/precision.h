@@ -70,7 +70,5 @@ bool kernel_agrees(const KernelShape& shape);
 // For tests: the check itself, not remembered, with a kernel whose last result (the weight
 // gradient, or the output where only that counts) is off by `fault` in one place.
 bool check_kernel(const KernelShape& shape, double fault = 0);
-// Of kernel_agrees() in this process.
-std::int64_t kernel_checks_done();
 
 }  // namespace lamp

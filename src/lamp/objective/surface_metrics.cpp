@@ -132,10 +132,6 @@ double surface_dice(const SurfaceDistances& distances, double tolerance_mm) {
          (reference.total_area_mm2 + prediction.total_area_mm2);
 }
 
-double mean_distance_mm(const SurfaceElements& elements) {
-  return missing(elements) ? kNan : distance_integral(elements) / elements.total_area_mm2;
-}
-
 double average_symmetric_distance_mm(const SurfaceDistances& distances) {
   const auto& [reference, prediction] = distances;
   if (missing(reference) && missing(prediction)) return kNan;

@@ -44,8 +44,6 @@ SurfaceDistances surface_distances(const torch::Tensor& predicted, const torch::
 double robust_hausdorff_mm(const SurfaceDistances& distances, double percent);
 // Share of both surfaces' area that lies within `tolerance_mm` of the other surface.
 double surface_dice(const SurfaceDistances& distances, double tolerance_mm);
-// Mean over one surface's area. NaN if that surface is missing.
-double mean_distance_mm(const SurfaceElements& elements);
 // Mean over the area of both surfaces together: each direction weighs as much as its surface.
 double average_symmetric_distance_mm(const SurfaceDistances& distances);
 

@@ -2,10 +2,11 @@
 // y back, z up); volumes follow the organs' true ones: brain stem 25 ml, chiasm 0.5, mandible 60,
 // optic nerve 0.7, parotid 28, submandibular gland 9. Left and right organs are drawn from the same
 // distributions and differ at random only.
+#include "lamp/phantoms/phantom_han.h"
+
 #include <algorithm>
 #include <cmath>
 
-#include "lamp/phantoms/phantom_scenes.h"
 #include "lamp/phantoms/phantom_shapes.h"
 
 namespace lamp {

@@ -1,10 +1,11 @@
 // An abdomen with a large liver, 0 to 5 tumours in it, and other organs as distractors. Coordinates
 // are millimetres from the middle of the body at the liver's height (x left, y back, z up); the
 // liver lies on the patient's right.
+#include "lamp/phantoms/phantom_liver.h"
+
 #include <algorithm>
 #include <cmath>
 
-#include "lamp/phantoms/phantom_scenes.h"
 #include "lamp/phantoms/phantom_shapes.h"
 
 namespace lamp {

@@ -10,10 +10,11 @@
 //                                   .  <-reach->  <-reach->       .
 //                                   .        (R)       (L)        .
 //                                   . . . . . . . . . . . . . . . .   x ->
+#include "lamp/phantoms/phantom_twins.h"
+
 #include <algorithm>
 #include <cmath>
 
-#include "lamp/phantoms/phantom_scenes.h"
 #include "lamp/phantoms/phantom_shapes.h"
 
 namespace lamp {

@@ -57,20 +57,6 @@ std::vector<Action> zero_bubble_actions(int microbatches, int stages, int stage)
 
 // The most micro-batches at once, by stage, that have begun their forward and not ended the action
 // `frees`.
-std::vector<int> peak_between(const Schedule& schedule, ActionKind frees) {
-  std::vector<int> peaks;
-  for (const auto& actions : schedule.actions) {
-    int held = 0;
-    int peak = 0;
-    for (const Action& action : actions) {
-      if (action.kind == ActionKind::kForward) peak = std::max(peak, ++held);
-      if (action.kind == frees) --held;
-    }
-    peaks.push_back(peak);
-  }
-  return peaks;
-}
-
 }  // namespace
 
 ScheduleKind parse_schedule_kind(const std::string& name) {
@@ -104,12 +90,17 @@ Schedule make_schedule(ScheduleKind kind, int stages, int microbatches) {
 }
 
 std::vector<int> peak_in_flight(const Schedule& schedule) {
-  return peak_between(schedule, ActionKind::kBackward);
-}
-
-std::vector<int> peak_weight_inputs(const Schedule& schedule) {
-  return peak_between(schedule,
-                      schedule.splits_backward() ? ActionKind::kWeight : ActionKind::kBackward);
+  std::vector<int> peaks;
+  for (const auto& actions : schedule.actions) {
+    int held = 0;
+    int peak = 0;
+    for (const Action& action : actions) {
+      if (action.kind == ActionKind::kForward) peak = std::max(peak, ++held);
+      if (action.kind == ActionKind::kBackward) --held;
+    }
+    peaks.push_back(peak);
+  }
+  return peaks;
 }
 
 std::vector<StageAction> one_at_a_time(const Schedule& schedule) {

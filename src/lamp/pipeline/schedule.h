@@ -15,7 +15,6 @@
 //           2  .  .  F0 B0 B0 F1 B1 B1 F2 B2 B2 F3 B3 B3 .  .  .  .
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <string>
 #include <vector>
@@ -35,8 +34,6 @@ struct Action {
 };
 
 enum class ScheduleKind { kNaive, kGPipe, k1F1B, kZeroBubble };
-inline constexpr std::array kEverySchedule = {ScheduleKind::kNaive, ScheduleKind::kGPipe,
-                                              ScheduleKind::k1F1B, ScheduleKind::kZeroBubble};
 
 // "naive", "gpipe", "1f1b", "zero-bubble". Throws UsageError for another name.
 ScheduleKind parse_schedule_kind(const std::string& name);
@@ -70,44 +67,8 @@ struct StageAction {
 // pipeline whose stages never have work at the same time. Also for forwards alone.
 std::vector<StageAction> one_at_a_time(const Schedule& schedule);
 
-// What a schedule may assume about the executor.
-struct BufferLimits {
-  int boundary_slots = 0;  // tensors that may wait between two neighbouring stages; 0 = no limit
-};
-
-// Throws Error if an action is missing, doubled or out of order, or if the dependencies, buffer
-// limits included, form a cycle, so that a run would wait forever; the message names the first
-// stage that cannot go on.
-void validate(const Schedule& schedule, const BufferLimits& limits = {});
-
 // The most micro-batches that stage j has sent forward and not yet backward, the column of the
 // table above.
 std::vector<int> peak_in_flight(const Schedule& schedule);
-// The same up to the weight half: micro-batches whose layer inputs are still needed. At most min(M,
-// K) for zero-bubble.
-std::vector<int> peak_weight_inputs(const Schedule& schedule);
-
-// Start and end of every action under given costs, each as early as the schedule allows.
-struct TimedAction {
-  int stage;
-  Action action;
-  double start;
-  double end;
-};
-
-struct StageCosts {
-  double forward = 1;
-  double backward = 2;  // both halves, or the input's half where the schedule splits it
-  double weight = 0;    // only used where the schedule splits the backward
-};
-
-// costs: one for each stage. In order of start time.
-std::vector<TimedAction> time_schedule(const Schedule& schedule,
-                                       const std::vector<StageCosts>& costs);
-double makespan(const std::vector<TimedAction>& timeline);
-
-// The drawing at the top of this page: one line a stage, one column a tick, under whole-number
-// costs.
-std::string timetable(const Schedule& schedule, const std::vector<StageCosts>& costs);
 
 }  // namespace lamp

@@ -1,11 +1,12 @@
-// Running a schedule on paper: when each action starts, whether it ever can, and the drawing.
+// Stages are walked in turn, as far as each can go, until none can.
+#include "lamp/pipeline/schedule_timing.h"
+
 #include <algorithm>
 #include <map>
 #include <tuple>
 #include <utility>
 
 #include "lamp/base/errors.h"
-#include "lamp/pipeline/schedule.h"
 
 namespace lamp {
 namespace {

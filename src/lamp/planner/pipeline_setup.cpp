@@ -10,7 +10,7 @@ namespace {
 double transfer_s(const PipelineSetup& setup, std::size_t from, std::size_t to,
                   std::int64_t bytes) {
   if (setup.shares_device(from, to)) return 0;
-  return setup.latency_s + static_cast<double>(bytes) / setup.bytes_per_s;
+  return static_cast<double>(bytes) / setup.bytes_per_s;
 }
 
 }  // namespace

@@ -30,7 +30,6 @@ struct PipelineSetup {
   std::vector<PlanDevice> devices;  // one a stage; stages of the same name share device and memory
   // Between two devices; stages of one device hand tensors over for nothing.
   double bytes_per_s = std::numeric_limits<double>::infinity();
-  double latency_s = 0;
   double optimizer_factor = 1;  // optimizer state in units of the parameters: optimizer.h
   // Beside the network's input: the caller's own copy of the mini-batch, its labels.
   std::int64_t first_device_bytes = 0;

@@ -36,14 +36,11 @@ struct PlanRequest {
   bool all_devices = false;         // K is their number
   std::int64_t batch = 1;           // samples of a mini-batch
   double bytes_per_s = std::numeric_limits<double>::infinity();  // between devices
-  double latency_s = 0;
-  double optimizer_factor = 1;    // optimizer.h
+  double optimizer_factor = 1;                                   // optimizer.h
   double update_s_per_byte = 0;   // the optimizer's step, for each byte of parameters
   std::int64_t sample_bytes = 0;  // a sample's own image, beside what the network takes
   std::int64_t label_bytes = 0;   // a sample's labels, on the last device
-  // Micro-batches of fewer are left to the user: batch norm is unsteady on a single sample.
-  std::int64_t least_samples = 2;
-  bool loss_is_sum = true;  // over samples; if not, a batch is one micro-batch
+  bool loss_is_sum = true;        // over samples; if not, a batch is one micro-batch
   // What the user has fixed.
   std::optional<ScheduleKind> schedule;
   std::optional<int> microbatches;

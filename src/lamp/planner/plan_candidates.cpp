@@ -71,7 +71,7 @@ std::vector<int> Candidates::microbatch_counts() const {
   std::vector<int> counts;
   int largest = 0;  // of the count before
   for (int m = 1; m <= std::min(batch, kMostChosenMicrobatches); ++m) {
-    if (m > 1 && batch / m < request_.least_samples) break;
+    if (m > 1 && batch / m < kLeastChosenSamples) break;
     if ((batch + m - 1) / m == largest) continue;
     largest = (batch + m - 1) / m;
     counts.push_back(m);
@@ -109,7 +109,6 @@ PipelineSetup Candidates::setup(const Candidate& candidate) const {
     setup.devices.push_back(another);
   }
   setup.bytes_per_s = request_.bytes_per_s;
-  setup.latency_s = request_.latency_s;
   setup.batch = request_.batch;
   setup.optimizer_factor = request_.optimizer_factor;
   setup.first_device_bytes = request_.batch * request_.sample_bytes;

@@ -15,6 +15,8 @@ namespace lamp {
 // as many as the second says.
 constexpr int kMostChosenMicrobatches = 128;
 constexpr int kMostMicrobatches = 4096;
+// Micro-batches of fewer samples are left to the user: batch norm is unsteady on a single one.
+constexpr std::int64_t kLeastChosenSamples = 2;
 
 struct Candidate {
   std::size_t stages;

@@ -247,22 +247,4 @@ Simulation simulate_in_turn(const Schedule& schedule, const PipelineCosts& costs
   return simulation;
 }
 
-double makespan_lower_bound(int microbatches, const PipelineCosts& costs) {
-  double head = 0;  // the first micro-batch's way to stage j
-  double tail = 0;  // the last gradient's way from stage j home
-  double bound = 0;
-  for (std::size_t j = 0; j < costs.stages.size(); ++j) {
-    const StageCosts& cost = costs.stages[j];
-    double both = 0;  // what stage j must do before its last gradient leaves
-    for (int i = 0; i < microbatches; ++i)
-      both += cost.forward + cost.backward +
-              (recomputes(rule_of(costs, j), i, microbatches) ? cost.forward : 0);
-    bound = std::max({bound, head + both + tail, head + both + microbatches * cost.weight});
-    if (j + 1 == costs.stages.size()) break;
-    head += cost.forward + transfer_of(costs, j);
-    tail += cost.backward + transfer_of(costs, j);
-  }
-  return bound;
-}
-
 }  // namespace lamp

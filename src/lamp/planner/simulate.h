@@ -18,6 +18,7 @@
 
 #include "lamp/pipeline/recompute.h"
 #include "lamp/pipeline/schedule.h"
+#include "lamp/pipeline/schedule_timing.h"
 #include "lamp/pipeline/timeline.h"
 
 namespace lamp {
@@ -55,10 +56,5 @@ Simulation simulate(const Schedule& schedule, const PipelineCosts& costs,
 // overlaps, not even a recomputation, and transfers cost nothing.
 Simulation simulate_in_turn(const Schedule& schedule, const PipelineCosts& costs,
                             bool with_timeline = true);
-
-// No order of actions beats the largest, over the stages, of: the first micro-batch's way there,
-// the stage's own work, and the last gradient's way home (for the last stage of one micro-batch
-// that is the critical path); weight halves may come after that gradient has left.
-double makespan_lower_bound(int microbatches, const PipelineCosts& costs);
 
 }  // namespace lamp

@@ -56,8 +56,7 @@ double StageBounds::more_transfers_s(double transfer) const {
 
 double StageBounds::transfer_s(std::size_t stage, std::size_t cut) const {
   if (setup_.shares_device(stage, stage + 1)) return 0;
-  return setup_.latency_s +
-         static_cast<double>(costs_.layers[cut - 1].output_bytes) / setup_.bytes_per_s;
+  return static_cast<double>(costs_.layers[cut - 1].output_bytes) / setup_.bytes_per_s;
 }
 
 StageBound StageBounds::seconds(std::size_t stage, const StageRange& links,

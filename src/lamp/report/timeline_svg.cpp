@@ -1,5 +1,7 @@
 // The picture of a pipeline step. Colours are Okabe and Ito's, which colour-blind readers can tell
 // apart; labels appear only where they fit.
+#include "lamp/report/timeline_svg.h"
+
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -7,7 +9,6 @@
 
 #include "lamp/base/text.h"
 #include "lamp/report/svg.h"
-#include "lamp/report/timeline.h"
 
 namespace lamp {
 namespace {

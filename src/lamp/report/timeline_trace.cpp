@@ -1,9 +1,10 @@
 // Written as text: a large timeline would be slow and big as a tree of JSON values.
+#include "lamp/report/timeline_trace.h"
+
 #include <cstddef>
 
 #include "lamp/base/json.h"
 #include "lamp/base/text.h"
-#include "lamp/report/timeline.h"
 
 namespace lamp {
 namespace {

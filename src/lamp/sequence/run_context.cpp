@@ -4,12 +4,12 @@
 #include <ATen/CPUGeneratorImpl.h>
 
 #include "lamp/base/random.h"
+#include "lamp/base/random_streams.h"
 
 namespace lamp {
 namespace {
 
 thread_local RunContext* innermost = nullptr;
-constexpr std::uint64_t kLayerStream = 11;
 
 }  // namespace
 

@@ -6,16 +6,10 @@
 #include <numeric>
 #include <utility>
 
+#include "lamp/base/random.h"
+#include "lamp/base/random_streams.h"
+
 namespace lamp {
-namespace {
-
-// Streams of random numbers that never meet although they share a seed.
-constexpr std::uint64_t kOrderStream = 1;
-constexpr std::uint64_t kPatchStream = 2;
-constexpr std::uint64_t kAugmentStream = 3;
-
-}  // namespace
-
 BatchPlan::BatchPlan(const StageConfig& stage, std::int64_t stage_index, bool centre_by_class,
                      std::uint64_t seed, std::vector<std::size_t> cases,
                      std::optional<Augmenter> augmenter)
@@ -36,7 +30,7 @@ std::size_t BatchPlan::case_at(std::int64_t epoch, std::int64_t slot) const {
   const auto count = static_cast<std::int64_t>(cases_.size());
   std::vector<std::size_t> order(cases_.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
-  Random random{seed_, kOrderStream, stage_index_, static_cast<std::uint64_t>(epoch),
+  Random random{seed_, kBatchOrderStream, stage_index_, static_cast<std::uint64_t>(epoch),
                 static_cast<std::uint64_t>(slot / count)};
   for (std::int64_t i = count - 1; i > 0; --i)
     std::swap(order[static_cast<std::size_t>(i)],
@@ -62,7 +56,7 @@ Batch BatchPlan::make(std::int64_t step, CaseStore& store) const {
     const auto key = [&](std::uint64_t stream) {
       return Random{seed_, stream, stage_index_, static_cast<std::uint64_t>(step), position};
     };
-    Random place = key(kPatchStream), change = key(kAugmentStream);
+    Random place = key(kBatchPatchStream), change = key(kBatchAugmentStream);
     ++position;
     patches.push_back(cut_patch(*sample, options_, place));
     annotated.push_back(sample->annotated);

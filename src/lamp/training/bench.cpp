@@ -105,6 +105,7 @@ Json plan_description(const ResolvedExecution& plan) {
           {"schedule", json["schedule"]},
           {"microbatches", plan.microbatches},
           {"recompute", same ? rules.front() : rules},
+          {"deferred_batch_norm", plan.deferred_batch_norm},
           {"reasons", plan.reasons}};
 }
 

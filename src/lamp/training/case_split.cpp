@@ -9,12 +9,12 @@
 #include "lamp/base/errors.h"
 #include "lamp/base/log.h"
 #include "lamp/base/random.h"
+#include "lamp/base/random_streams.h"
 #include "lamp/training/nnunet_folds.h"
 
 namespace lamp {
 namespace {
 
-constexpr std::uint64_t kSplitStream = 3;
 constexpr std::size_t kShownCases = 8;
 
 std::string fold_list(const std::set<int>& folds) {
@@ -89,7 +89,7 @@ CaseSplit split_cases(const std::vector<Case>& cases, const ValidationConfig& co
   held_out = std::min(held_out, count - 1);
   std::vector<std::size_t> order(cases.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
-  Random random{seed, kSplitStream};
+  Random random{seed, kCaseSplitStream};
   for (std::int64_t i = count - 1; i > 0; --i)
     std::swap(order[static_cast<std::size_t>(i)],
               order[static_cast<std::size_t>(random.below(i + 1))]);

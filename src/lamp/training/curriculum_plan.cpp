@@ -10,6 +10,7 @@
 #include "lamp/base/log.h"
 #include "lamp/base/text.h"
 #include "lamp/cases/preprocess.h"
+#include "lamp/execution/plan_json.h"
 #include "lamp/nets/net_factory.h"
 #include "lamp/training/auto_settings.h"
 #include "lamp/training/case_split.h"

@@ -114,7 +114,7 @@ void hold_little(PlanRequest& request) {
   if (!request.schedule) request.schedule = ScheduleKind::kNaive;
   if (request.microbatches || !request.loss_is_sum) return;
   request.microbatches = static_cast<int>(
-      std::clamp<std::int64_t>(request.batch / request.least_samples, 1, kMostChosenMicrobatches));
+      std::clamp<std::int64_t>(request.batch / kLeastChosenSamples, 1, kMostChosenMicrobatches));
 }
 
 // What a training step holds at the least, by shapes.

@@ -15,6 +15,8 @@ namespace lamp {
 namespace fs = std::filesystem;
 namespace {
 
+constexpr int kFolds = 5;
+
 constexpr std::uint32_t kSeed = 12345;
 
 // numpy.random.RandomState(seed).shuffle(order): Fisher and Yates from the end, each draw from the

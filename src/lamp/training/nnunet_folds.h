@@ -14,7 +14,6 @@
 namespace lamp {
 
 inline constexpr const char* kFoldsFile = "splits_final.json";
-inline constexpr int kFolds = 5;
 
 struct Fold {
   std::vector<std::string> training, validation;  // names of cases

@@ -54,7 +54,9 @@ constexpr Row kRows[] = {
     {"execution.microbatches", ResumeRule::kAlways},
     {"execution.schedule", ResumeRule::kAlways},
     {"execution.recompute", ResumeRule::kAlways},
+    {"execution.deferred_batch_norm", ResumeRule::kAlways},
     {"execution.memory", ResumeRule::kAlways},
+    {"execution.costs", ResumeRule::kAlways},
     {"checkpoint.every_seconds", ResumeRule::kAlways},
 };
 

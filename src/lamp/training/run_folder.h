@@ -34,8 +34,9 @@ struct RunFolder {
 // Reads configuration and data set and refuses what cannot work, leaving the folder as it was: a
 // folder that is no run, one that another process trains in, a run that is there without resume, a
 // resume on other data or with settings that a run keeps, a damaged state, faults of the data. Then
-// writes run.json, plan.json, data_fingerprint.json, split.json and, of a new run, config.json. A
-// resumed run's config.json is written by save_config, once it is true.
+// writes run.json, data_fingerprint.json, split.json, the folds where it has made them, plan.json
+// and, of a new run, config.json. A resumed run's config.json is written by save_config, once it is
+// true.
 RunFolder open_run_folder(const TrainRequest& request);
 
 // config.json, if it would say anything new: to be called before a state is saved that was reached

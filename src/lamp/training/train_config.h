@@ -58,8 +58,9 @@ struct TrainConfig {
   ValidationConfig validation;
   LoaderConfig loader;
   ExecutionConfig execution;
-  double checkpoint_seconds =
-      60;  // "checkpoint": {"every_seconds"}: the most work that a kill -9 can cost
+  // "checkpoint": {"every_seconds"}: at the end of an epoch the state is saved if that long has
+  // passed (and of a stage, and after a signal, in any case). A kill -9 costs what was done since.
+  double checkpoint_seconds = 60;
   std::uint64_t seed = 0;
 };
 

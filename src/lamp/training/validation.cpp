@@ -13,13 +13,6 @@
 
 namespace lamp {
 
-std::vector<double> dice_per_label(const torch::Tensor& predicted, const torch::Tensor& reference,
-                                   int classes, const std::vector<int>& annotated) {
-  ValidationCounter counter(classes);
-  counter.add(predicted, reference, annotated);
-  return counter.result().dice;
-}
-
 double Validation::dice_mean() const {
   const double mean = mean_dice(dice);
   return std::isnan(mean) && scored ? 1 : mean;

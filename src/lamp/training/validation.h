@@ -14,16 +14,11 @@
 
 namespace lamp {
 
-// Dice of one case for labels 1 ... classes - 1: NaN where a label is not annotated or neither map
-// holds it; 0 where only the prediction does. predicted, reference: [D, H, W] integer tensors;
-// voxels whose reference is below 0 (no scan showed them) count for nothing.
-std::vector<double> dice_per_label(const torch::Tensor& predicted, const torch::Tensor& reference,
-                                   int classes, const std::vector<int>& annotated);
-
 // How good a network is on the held-out cases: what best.safetensors is chosen by.
 struct Validation {
-  std::vector<double> dice;  // by foreground label: mean of dice_per_label over the cases without
-                             // its NaN; NaN if nothing is left
+  // By foreground label the mean over the cases, without those in which the label is not annotated
+  // or neither map holds it; NaN if none is left. 0 in a case where only the prediction holds it.
+  std::vector<double> dice;
   // Voxels of annotated labels that were predicted in cases whose reference lacks the label.
   std::int64_t false_positives = 0;
   bool scored = false;  // a held-out case has an annotated label at all
@@ -36,7 +31,8 @@ struct Validation {
   std::string describe() const;
 };
 
-// Counts the cases together, one after another.
+// Counts the cases together, one after another. Maps are [D, H, W] integer tensors; voxels whose
+// reference is below 0 (no scan showed them) count for nothing.
 class ValidationCounter {
  public:
   explicit ValidationCounter(int classes);

@@ -30,8 +30,9 @@ Geometry with_spacing(const Geometry& grid, std::array<double, 3> spacing_mm);
 Geometry orthonormal_cover(const Geometry& grid);
 
 // [C, D, H, W] on grid `from` to [C, D, H, W] on grid `to` and the CPU: float32, or the input's
-// integer type for kLabel. Works in slabs along z; besides input and output it holds some 100 MB
-// (kLabel: another 5 bytes per voxel of the larger grid).
+// integer type for kLabel. Works in slabs along z; besides input and output it holds some 100 MB,
+// for kLabel also one channel of the output and 4 bytes for each of its voxels, and between grids
+// that are turned against each other a channel of the input as float32.
 torch::Tensor resample(const torch::Tensor& voxels, const Geometry& from, const Geometry& to,
                        Interpolation interpolation);
 

@@ -1,10 +1,12 @@
 // One entry of a case list, as Decathlon and MONAI write it: {"image": path or paths, "label":
 // path} or a bare path.
+#include "lamp/dataset/datalist_parser.h"
+
 #include <map>
 #include <set>
 
 #include "lamp/base/text.h"
-#include "lamp/dataset/datalist_parser.h"
+#include "lamp/dataset/nnunet_cases.h"
 
 namespace lamp {
 namespace fs = std::filesystem;
