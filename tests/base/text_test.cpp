@@ -69,6 +69,8 @@ TEST(TextTest, CountsInTheNounsPlural) {
 
 TEST(TextTest, BitsAreNoBytes) {
   EXPECT_EQ(parse_bandwidth("50GB/s", "x"), 50e9);
+  EXPECT_EQ(parse_bandwidth("5e10", "x"), 50e9);
+  EXPECT_THROW(parse_bandwidth("50", "--bandwidth"), UsageError) << "50 bytes a second";
   EXPECT_EQ(parse_bandwidth("50Gb/s", "x"), 50e9 / 8);
   EXPECT_EQ(parse_bandwidth("400Gbit/s", "x"), 50e9);
   EXPECT_EQ(parse_bandwidth("400 Gbits/s", "x"), 50e9);

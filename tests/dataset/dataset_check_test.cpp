@@ -186,6 +186,25 @@ TEST_F(DatasetCheckTest, NegativesAreNoFaultButASetOfThemAloneIs) {
   EXPECT_EQ(report.faults[0].found, "only background in 2 label maps");
 }
 
+TEST_F(DatasetCheckTest, ForegroundOfTestCasesTeachesNothing) {
+  Volume empty = label();
+  empty.voxels.zero_();
+  add("a", image(), empty);
+  write_volume(image_file("t"), image());
+  write_volume(label_file("t"), label());
+  write_json(R"(, "test": [{"image": "imagesTr/t.nii.gz", "label": "labelsTr/t.nii.gz"}])");
+  const CheckReport report = check_dataset(folder_);
+  ASSERT_EQ(report.faults.size(), 1U) << describe(report);
+  EXPECT_EQ(report.faults[0].what, "no foreground");
+}
+
+TEST_F(DatasetCheckTest, AFileThatIsNotThereIsCalledSo) {
+  const CheckReport report = check_images({folder_ / "NOTHERE"});
+  ASSERT_EQ(report.faults.size(), 1U);
+  EXPECT_EQ(report.faults[0].what, "a missing file");
+  EXPECT_EQ(report.faults[0].fix, "check the path");
+}
+
 TEST_F(DatasetCheckTest, SaysWhichAxisOfALabelRunsTheOtherWay) {
   Volume flipped = label();  // 8 voxels along x
   flipped.geometry.direction[0] = -1;

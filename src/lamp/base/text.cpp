@@ -45,6 +45,10 @@ std::string bytes_in_units(std::int64_t bytes, double (*rounded)(double)) {
   return fixed(rounded(value), 1) + " " + kUnits[unit];
 }
 
+bool is_plain_number(const std::string& text) {
+  return text.find_first_not_of("0123456789.+-eE ") == std::string::npos;
+}
+
 }  // namespace
 
 std::string counted(std::int64_t count, const std::string& noun) {
@@ -88,8 +92,7 @@ std::int64_t parse_bytes(const std::string& text, const std::string& what) {
 std::int64_t parse_memory(const std::string& text, const std::string& what) {
   constexpr std::int64_t kLeastPlain = std::int64_t{1} << 20;
   const std::int64_t bytes = parse_bytes(text, what);
-  const bool is_plain = text.find_first_not_of("0123456789.+-eE ") == std::string::npos;
-  if (is_plain && bytes < kLeastPlain)
+  if (is_plain_number(text) && bytes < kLeastPlain)
     throw UsageError(what + ": found \"" + text + "\", which would be " + bytes_text(bytes) +
                      "; give the unit, such as " + text + "GiB");
   return bytes;
@@ -115,6 +118,10 @@ double parse_rate(const std::string& text, const std::string& what) {
 }
 
 double parse_bandwidth(const std::string& text, const std::string& what) {
+  constexpr double kLeastPlain = 1 << 20;
+  if (is_plain_number(text) && parse_rate(text, what) < kLeastPlain)
+    throw UsageError(what + ": found \"" + text + "\", which would be so many bytes a second; " +
+                     "give the unit, such as " + text + "GB/s");
   std::string rest = text;
   double share = 1;
   // b is a bit by every standard, B a byte.

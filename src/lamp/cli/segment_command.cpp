@@ -61,7 +61,7 @@ SegmentRequest request_of(const SegmentLine& options) {
   request.options.patch = parse_patch(options.patch);
   request.options.blend = parse_blend(options.blend);
   if (!options.memory.empty())
-    request.options.memory_bytes = parse_bytes(options.memory, "--memory");
+    request.options.memory_bytes = parse_memory(options.memory, "--memory");
   if (!options.mirror.empty()) request.options.mirror = parse_mirror_request(options.mirror);
   if (!(request.options.cleanup.min_volume_mm3 >= 0))
     throw UsageError("--min-volume-mm3: expected a volume of 0 or more");

@@ -18,6 +18,7 @@
 #include "lamp/dataset/case_volumes.h"
 #include "lamp/dataset/voxel_fingerprint.h"
 #include "lamp/formats/dicom_folder.h"
+#include "lamp/formats/raw_volume.h"
 #include "lamp/volume/grid_difference.h"
 
 namespace lamp {
@@ -100,13 +101,16 @@ class CaseChecker {
     struct stat status {};
     if (stat(file.c_str(), &status) == 0) return true;
     const int cause = errno;
-    const std::string purpose = "the file of case " + entry_.name;
+    const bool listed = !dataset_.file.empty();  // else it was named on the command line
+    const std::string purpose =
+        listed ? "the file of case " + entry_.name : "an image, a DICOM folder or a data set";
+    const std::string way_out = listed ? "restore it or remove its entry" : "check the path";
     std::error_code error;
     if (cause == ENOENT && fs::is_symlink(file, error))
       fault(file, "a broken link", "a link to " + fs::read_symlink(file, error).string(), purpose,
-            "restore what it points to or remove its entry");
+            listed ? "restore what it points to or remove its entry" : "restore what it points to");
     else if (cause == ENOENT || cause == ENOTDIR)
-      fault(file, "a missing file", "nothing", purpose, "restore it or remove its entry");
+      fault(file, "a missing file", "nothing", purpose, way_out);
     else
       result_.faults.push_back(
           to_fault(InputError("cannot read", file.string(), cannot_read_detail(cause))));
@@ -120,9 +124,9 @@ class CaseChecker {
       return reader(file, options_);
     } catch (const InputError& unreadable) {
       result_.faults.push_back(to_fault(unreadable));
-    } catch (const DoesNotFit& large) {  // nothing is wrong with the file as far as it was read
-      fault(file, "an image larger than the memory", large.what(), "one that can be read here",
-            "free memory, or crop or resample it");
+    } catch (const TooLargeToRead& large) {  // nothing is wrong with it as far as it was read
+      fault(file, "an image larger than the memory", large.claim(), "one that can be read here",
+            large.way_out());
     } catch (const std::exception& failed) {
       fault(file, "unreadable", failed.what(), "a readable file", "replace the file");
     }

@@ -1,5 +1,5 @@
 // The parts that all three dialects share: labels, channels and names. The lists of entries that
-// Decathlon and MONAI use are in datalist_entries.cpp, nnU-Net's way of finding cases by file name
+// Decathlon and MONAI use are in datalist_parser.cpp, nnU-Net's way of finding cases by file name
 // in nnunet_cases.cpp.
 #include "lamp/dataset/datalist.h"
 

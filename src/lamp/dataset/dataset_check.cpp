@@ -110,8 +110,10 @@ void check_channels(const std::vector<PlacedCase>& cases, CheckReport& report) {
 
 // Negatives belong to many data sets; one of negatives alone teaches nothing.
 void check_foreground(const Dataset& dataset, CheckReport& report) {
+  const bool trains = !dataset.training.empty() || !dataset.validation.empty();
   std::size_t labelled = 0;
   for (const CaseFacts& facts : report.cases) {
+    if (trains && facts.split == "test") continue;  // nothing is learned from these
     labelled += !facts.label_voxels.empty();
     for (const auto& [value, voxels] : facts.label_voxels)
       if (value != 0) return;

@@ -161,7 +161,7 @@ std::string pixel_fault(const DicomElements& elements) {
   const std::string photometric = elements.text(kPhotometric);
   if (elements.word(kSamplesPerPixel) != 1 ||
       (photometric != "MONOCHROME1" && photometric != "MONOCHROME2"))
-    return "colour voxels, expected one value per voxel";
+    return "colour voxels, expected one value per voxel; convert the series to grey values";
   if (const std::string frames = elements.text(kFrames); !frames.empty() && frames != "1")
     return ascii_text(frames) + " frames in one DICOM file, expected one; convert it to NIfTI";
   std::string fault = bits_fault(elements);

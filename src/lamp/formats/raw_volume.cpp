@@ -153,13 +153,15 @@ void check_fits_memory(const RawVolume& header, std::int64_t packed_bytes,
   const bool limited = options.memory_bytes && *options.memory_bytes < available;
   const std::int64_t most = limited ? *options.memory_bytes : available;
   if (needed <= static_cast<double>(most)) return;
-  throw DoesNotFit(
-      "does not fit: " + file + ": its header claims " + header.geometry.describe() +
-      (header.channels > 1 ? " and " + std::to_string(header.channels) + " channels" : "") +
-      ", which take " + need_bytes_text(static_cast<std::int64_t>(std::min(needed, 9e18))) +
-      " to read, but " + bytes_text(most) +
-      (limited ? " of the given memory are left; give more" : " are available; free memory") +
-      ", or crop or resample the image (if it is not that large, its header is damaged)");
+  throw TooLargeToRead(
+      file,
+      "its header claims " + header.geometry.describe() +
+          (header.channels > 1 ? " and " + std::to_string(header.channels) + " channels" : "") +
+          ", which take " + need_bytes_text(static_cast<std::int64_t>(std::min(needed, 9e18))) +
+          " to read, but " + bytes_text(most) +
+          (limited ? " of the given memory are left" : " are available"),
+      std::string(limited ? "give more" : "free memory") +
+          ", or crop or resample the image (if it is not that large, its header is damaged)");
 }
 
 Volume to_image(const RawVolume& raw, const ReadOptions& options, const std::string& file) {

@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 
+#include "lamp/base/errors.h"
 #include "lamp/volume/volume.h"
 
 namespace lamp {
@@ -42,8 +43,23 @@ struct RawVolume {
   std::int64_t value_count() const { return geometry.voxels() * channels; }
 };
 
-// Throws DoesNotFit, with both numbers, if reading what the header claims would take more memory
-// than there is or `options` allow: asked before any is taken. `packed_bytes` are those of a
+// An image whose header claims more than the memory for reading it. Reads "does not fit: <file>:
+// <claim>; <way out>".
+class TooLargeToRead : public DoesNotFit {
+ public:
+  TooLargeToRead(const std::string& file, const std::string& claim, const std::string& way_out)
+      : DoesNotFit("does not fit: " + file + ": " + claim + "; " + way_out),
+        claim_(claim),
+        way_out_(way_out) {}
+  const std::string& claim() const { return claim_; }
+  const std::string& way_out() const { return way_out_; }
+
+ private:
+  std::string claim_, way_out_;
+};
+
+// Throws TooLargeToRead, with both numbers, if reading what the header claims would take more
+// memory than there is or `options` allow: asked before any is taken. `packed_bytes` are those of a
 // compressed file, 0 else.
 void check_fits_memory(const RawVolume& header, std::int64_t packed_bytes,
                        const ReadOptions& options, const std::string& file);

@@ -31,7 +31,7 @@ Format format_of(const fs::path& path) {
   const std::string format = unread_format(path);
   throw InputError("cannot read", path.string(),
                    (format.empty() ? "unknown format" : format + ", which is not read") +
-                       ", expected " + kReadFormats);
+                       ", expected " + kReadFormats + "; convert it to one of them");
 }
 
 // A pipe would be waited for, a device read for ever.
