@@ -85,6 +85,12 @@ torch::Tensor Network::crop(const torch::Tensor& output, const torch::Tensor& in
   // Not where nothing is cut off: a narrowed tensor's gradient is a padded copy.
   for (int axis = 2; axis < 5; ++axis)
     if (cropped.size(axis) != input.size(axis)) cropped = cropped.narrow(axis, 0, input.size(axis));
+  // The gradient of a narrowed tensor is contiguous: the last layer would bring what it has saved,
+  // which is larger by far, into that layout as well.
+  if (!cropped.is_same(output) && output.requires_grad())
+    output.register_hook([format = output.suggest_memory_format()](const torch::Tensor& gradient) {
+      return gradient.contiguous(format);
+    });
   return cropped;
 }
 
