@@ -36,13 +36,22 @@ class InterruptionTest : public ::testing::Test {
            (folder_ / "config.json").string() + "' -o '" + (folder_ / run).string() + "'";
   }
 
-  // Starts training, sends `signal` after `delay` and returns the wait status.
-  int train_and_signal(const std::string& run, int signal, std::chrono::milliseconds delay) {
+  // A run writes this right before its first batch, on a slow machine late.
+  void wait_for_the_first_batch(const std::string& run) const {
+    for (int tenths = 0; tenths < 600 && !fs::exists(folder_ / run / "plan.json"); ++tenths)
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
+
+  // Starts training, sends `signal` after `delay`, or that long after the first batch has begun,
+  // and returns the wait status.
+  int train_and_signal(const std::string& run, int signal, std::chrono::milliseconds delay,
+                       bool begun = false) {
     std::string command = "exec '" LAMP_PROGRAM "' " + arguments(run) + " 2>/dev/null";
     std::vector<char*> argv = {const_cast<char*>("/bin/sh"), const_cast<char*>("-c"),
                                command.data(), nullptr};
     pid_t child = 0;
     EXPECT_EQ(posix_spawn(&child, "/bin/sh", nullptr, nullptr, argv.data(), environ), 0);
+    if (begun) wait_for_the_first_batch(run);
     std::this_thread::sleep_for(delay);
     kill(child, signal);
     int status = 0;
@@ -72,7 +81,7 @@ TEST_F(InterruptionTest, ARunKilledAtRandomMomentsEndsBitIdentical) {
 TEST_F(InterruptionTest, SigintAndSigtermSaveAndExitWithTheirCodes) {
   for (const int signal : {SIGINT, SIGTERM}) {
     const std::string run = "stopped" + std::to_string(signal);
-    const int status = train_and_signal(run, signal, std::chrono::milliseconds(1500));
+    const int status = train_and_signal(run, signal, std::chrono::milliseconds(300), true);
     ASSERT_TRUE(WIFEXITED(status));
     // A fast machine may have finished; then there was nothing to stop.
     if (WEXITSTATUS(status) != 0) {
@@ -85,7 +94,7 @@ TEST_F(InterruptionTest, SigintAndSigtermSaveAndExitWithTheirCodes) {
 
 // A terminal that closes; under nohup it is none of the program's business.
 TEST_F(InterruptionTest, AClosedTerminalSavesAsSigtermDoes) {
-  const int status = train_and_signal("closed", SIGHUP, std::chrono::milliseconds(1500));
+  const int status = train_and_signal("closed", SIGHUP, std::chrono::milliseconds(300), true);
   ASSERT_TRUE(WIFEXITED(status));
   if (WEXITSTATUS(status) != 0) {
     EXPECT_EQ(WEXITSTATUS(status), 128 + SIGTERM);
@@ -93,7 +102,7 @@ TEST_F(InterruptionTest, AClosedTerminalSavesAsSigtermDoes) {
   }
   EXPECT_EQ(run_lamp(arguments("closed")).exit_code, 0);
   const auto before = std::signal(SIGHUP, SIG_IGN);
-  const int ignored = train_and_signal("nohup", SIGHUP, std::chrono::milliseconds(1000));
+  const int ignored = train_and_signal("nohup", SIGHUP, std::chrono::milliseconds(300), true);
   std::signal(SIGHUP, before);
   EXPECT_TRUE(WIFEXITED(ignored));
   EXPECT_EQ(WEXITSTATUS(ignored), 0);

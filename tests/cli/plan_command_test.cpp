@@ -324,7 +324,7 @@ TEST(PlanCommandTest, RefusesBadInputWithTwoAndAReason) {
            {"--devices 4 --device-memory 0", "--device-memory"},
            {four + "--device cpu,cpu", "--device"},
            {four + "--measure", "--measure"},
-           {four + "--input 16,64,64", "--input"},
+           {four + "--input 0,64,64", "--input"},
            {four + "--input 64,64", "64,64"},
            {four + "--batch -1", "--batch"},
            {four + "--batch 0", "--batch"},
@@ -360,6 +360,12 @@ TEST(PlanCommandTest, RefusesBadInputWithTwoAndAReason) {
     EXPECT_EQ(result.exit_code, 2) << arguments << result.err;
     EXPECT_THAT(result.err, HasSubstr(part)) << arguments;
   }
+}
+
+TEST(PlanCommandTest, AnInputBelowTheStrideIsPlannedAsAStepPadsIt) {
+  const ProgramResult result =
+      run_lamp("plan --devices 1 --device-memory 16GiB --net unet --input 16,64,40");
+  EXPECT_EQ(result.exit_code, 0) << result.err;
 }
 
 }  // namespace

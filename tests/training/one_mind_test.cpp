@@ -64,6 +64,8 @@ BenchOptions random_request(Random& random) {
   request.batch = 1 + random.below(9);
   const auto links = static_cast<std::int64_t>(make_network(request.net).chain->size());
   request.execution = random_execution(random, links);
+  // What is free changes from one question to the next, and reasons name it.
+  if (!request.execution.memory_bytes) request.execution.memory_bytes = std::int64_t{16} << 30;
   return request;
 }
 

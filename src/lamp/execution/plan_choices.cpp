@@ -53,6 +53,9 @@ Plan plan_largest(PlanOptions& options, Seconds seconds) {
   const Size most = options.input;
   const std::int64_t stride = shapes_of(options)->stride_multiple;
   check_plan_options(options);
+  if (std::any_of(most.begin(), most.end(), [&](std::int64_t side) { return side < stride; }))
+    throw UsageError("--input: found " + size_text(most) + ", but the largest input is sought in " +
+                     "multiples of " + std::to_string(stride) + "; give more a side");
   options.input = largest_input(options, options.absent_devices ? 1 : kShareWithoutWorkspaces);
   Plan plan = plan_network(options, seconds);
   while (!plan.fits && shorten(options.input, stride)) plan = plan_network(options, seconds);

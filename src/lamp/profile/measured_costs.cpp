@@ -3,8 +3,8 @@
 #include "lamp/profile/measured_costs.h"
 
 #include <ATen/autocast_mode.h>
-#include <torch/csrc/autograd/engine.h>
 #include <torch/autograd.h>
+#include <torch/csrc/autograd/engine.h>
 #include <torch/cuda.h>
 #include <torch/types.h>
 #include <torch/utils.h>

@@ -110,6 +110,16 @@ LayerCosts layer_costs(const Layer& layer, const std::string& name, const torch:
   return costs;
 }
 
+// The gradient of what the loss sees, and one sample's slab; where padding was cut off, the padded
+// gradient comes after those and in place of the logits.
+std::int64_t loss_workspace_bytes(const torch::Tensor& logits, std::int64_t seen) {
+  const std::int64_t all = logits.numel() / logits.size(0) / logits.size(1);
+  const std::int64_t voxels = seen == 0 ? all : seen;
+  const std::int64_t slab =
+      4 * std::min(voxels, kLossVoxels) * (kLossOfClass * logits.size(1) + kLossBesides);
+  return std::max(bytes_of(logits) / all * voxels + slab, voxels < all ? bytes_of(logits) : 0);
+}
+
 void forget(torch::Tensor& tensor) {
   if (!tensor.defined()) return;
   const bool wants = tensor.requires_grad();
@@ -144,7 +154,7 @@ void keep_shapes_only(Sequence& chain) {
 }
 
 NetworkCosts shape_costs(Sequence& chain, const std::vector<std::int64_t>& sizes,
-                         const DeviceSpeed& speed) {
+                         const DeviceSpeed& speed, std::int64_t loss_voxels) {
   const torch::AutoGradMode with_gradients(true);
   std::vector<c10::weak_intrusive_ptr<c10::StorageImpl>> results;
   RunContext context{.shape_results = &results};
@@ -194,11 +204,7 @@ NetworkCosts shape_costs(Sequence& chain, const std::vector<std::int64_t>& sizes
   }
   for (std::size_t i = 1; i < chain.size(); ++i)
     if (links[i].hands_on) costs.layers[i].drops_output = costs.layers[i - 1].drops_output;
-  // The gradient of the output, and one sample's slab.
-  const std::int64_t voxels = tensor.numel() / tensor.size(0) / tensor.size(1);
-  costs.loss_workspace_bytes =
-      bytes_of(tensor) +
-      4 * std::min(voxels, kLossVoxels) * (kLossOfClass * tensor.size(1) + kLossBesides);
+  costs.loss_workspace_bytes = loss_workspace_bytes(tensor, loss_voxels);
   costs.loss_s = kLossMoves * static_cast<double>(bytes_of(tensor)) / speed.memory_bytes_per_s;
   return costs;
 }
