@@ -2,8 +2,8 @@
 #include "lamp/nets/split_conv.h"
 
 #include <ATen/autocast_mode.h>
-#include <torch/custom_class.h>
 #include <torch/autograd.h>
+#include <torch/custom_class.h>
 #include <torch/types.h>
 
 #include <utility>

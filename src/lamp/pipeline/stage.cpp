@@ -2,8 +2,8 @@
 #include "lamp/pipeline/stage.h"
 
 #include <ATen/autocast_mode.h>
-#include <torch/csrc/autograd/engine.h>
 #include <torch/autograd.h>
+#include <torch/csrc/autograd/engine.h>
 #include <torch/types.h>
 #include <torch/utils.h>
 
