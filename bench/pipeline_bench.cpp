@@ -1,6 +1,7 @@
 // What the engine costs and what it gains on the CPU: one stage against a plain run of the same
 // network, and two stages of one thread each against one stage of one thread, beside the speed-up
 // that the measured actions and the schedule allow. Contestants take turns; prints JSON.
+#include <ATen/Parallel.h>
 #include <torch/types.h>
 
 #include <algorithm>

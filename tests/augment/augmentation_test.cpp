@@ -1,6 +1,7 @@
 // Augmentation: what each part does to a patch whose answer is known, and what it must never do.
 #include "lamp/augment/augmentation.h"
 
+#include <ATen/Parallel.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <torch/types.h>

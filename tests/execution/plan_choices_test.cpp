@@ -1,6 +1,7 @@
 // Precision and input where they are left open, and what a memory limit means for a real run.
 #include "lamp/execution/plan_choices.h"
 
+#include <ATen/Parallel.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <torch/types.h>

@@ -1,6 +1,7 @@
 // What "auto" comes to when a run begins, and that a run keeps it.
 #include "lamp/training/auto_settings.h"
 
+#include <ATen/Parallel.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <torch/types.h>

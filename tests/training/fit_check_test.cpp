@@ -2,6 +2,7 @@
 // counting allocator measured, and advice that is taken at its word.
 #include "lamp/training/fit_check.h"
 
+#include <ATen/Parallel.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <torch/types.h>

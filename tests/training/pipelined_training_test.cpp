@@ -1,5 +1,6 @@
 // Training over several stages is the training of one device, and what one number of stages saved
 // another takes up.
+#include <ATen/Parallel.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <torch/types.h>

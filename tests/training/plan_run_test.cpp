@@ -1,4 +1,5 @@
 // Measured and worked-out costs agree on bytes, and a plan's prediction with the run.
+#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 #include <torch/types.h>
 

@@ -1,6 +1,7 @@
 // Cases are read once more than the other checks do; what is kept of each are its counted values.
 #include "lamp/inference/intensity_survey.h"
 
+#include <ATen/Parallel.h>
 #include <torch/types.h>
 
 #include <algorithm>

@@ -8,6 +8,7 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/base/text.h"
+#include "lamp/volume/matrix3.h"
 
 namespace lamp {
 namespace {
