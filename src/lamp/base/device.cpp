@@ -57,4 +57,8 @@ std::vector<c10::Device> parse_devices(const std::string& text) {
   return devices;
 }
 
+void wait_for(c10::Device device) {
+  if (!device.is_cpu()) torch::cuda::synchronize(device.index());
+}
+
 }  // namespace lamp

@@ -14,4 +14,7 @@ namespace lamp {
 // there.
 std::vector<c10::Device> parse_devices(const std::string& text);
 
+// Until the kernels that a CUDA device was given are done; the CPU's are when their call returns.
+void wait_for(c10::Device device);
+
 }  // namespace lamp

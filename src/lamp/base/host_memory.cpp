@@ -89,6 +89,8 @@ std::int64_t left_of_address_space() {
 
 std::int64_t resident_bytes() { return field("/proc/self/status", "VmRSS:").value_or(0); }
 
+std::int64_t data_bytes() { return field("/proc/self/status", "VmData:").value_or(0); }
+
 std::int64_t peak_resident_bytes() { return field("/proc/self/status", "VmHWM:").value_or(0); }
 
 void reset_peak_resident_bytes() {

@@ -7,6 +7,8 @@ namespace lamp {
 
 // Resident bytes of this process now; 0 if the system does not say.
 std::int64_t resident_bytes();
+// Its heap and anonymous maps, touched or not, as RLIMIT_DATA counts them; 0 likewise.
+std::int64_t data_bytes();
 // The most resident bytes since the start of the process or the last reset.
 std::int64_t peak_resident_bytes();
 // Needs no privilege; without effect where the kernel refuses it.

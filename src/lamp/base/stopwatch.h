@@ -1,7 +1,10 @@
 // Seconds since it was made, or since the last lap.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
+#include <iterator>
+#include <vector>
 
 namespace lamp {
 
@@ -19,5 +22,12 @@ class Stopwatch {
  private:
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
+
+// The middle one of several rounds, at least one; of an even number the longer.
+inline double median_seconds(std::vector<double> rounds) {
+  const auto middle = rounds.begin() + std::ssize(rounds) / 2;
+  std::nth_element(rounds.begin(), middle, rounds.end());
+  return *middle;
+}
 
 }  // namespace lamp

@@ -25,6 +25,7 @@
 #include "lamp/nets/net_factory.h"
 #include "lamp/nets/precision.h"
 #include "lamp/objective/losses.h"
+#include "lamp/planner/memory_model.h"
 #include "lamp/profile/measured_costs.h"
 #include "lamp/profile/shape_costs.h"
 
@@ -97,15 +98,10 @@ NetworkCosts measure(const PlanOptions& options, const Network& network, std::in
        }});
 }
 
-// What a whole step of one micro-batch holds, without workspaces of kernels.
+// What a whole step of one micro-batch holds, without workspaces of kernels and optimizer.
 std::int64_t step_bytes(const NetworkCosts& costs) {
-  std::int64_t bytes = costs.input_bytes + costs.loss_workspace_bytes;
-  std::int64_t largest = 0;
-  for (const LayerCosts& layer : costs.layers) {
-    bytes += 2 * layer.parameter_bytes + layer.saved_bytes;
-    largest = std::max(largest, layer.output_bytes);
-  }
-  return bytes + 3 * largest;
+  const MemoryModel memory(costs, {.devices = {{"one"}}, .optimizer_factor = 0});
+  return memory.stage_peak_bytes(0, {0, costs.layers.size()}, RecomputeRule::kNever);
 }
 
 // What the device holds at most while one link after the other is measured, without workspaces.

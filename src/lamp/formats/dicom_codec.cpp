@@ -19,11 +19,11 @@
 #include <cstdint>
 #include <cstring>
 #include <exception>
-#include <fstream>
 #include <sstream>
 #include <string>
 
 #include "lamp/base/errors.h"
+#include "lamp/base/host_memory.h"
 
 namespace lamp {
 namespace {
@@ -99,14 +99,6 @@ std::string decoded(const std::string& composed, std::size_t expected_bytes) {
   return image.GetBuffer(bytes.data()) ? bytes : "";
 }
 
-// Of this process; 0 if the system does not say.
-std::size_t data_bytes() {
-  std::ifstream statm("/proc/self/statm");  // pages: all, resident, shared, code, 0, data
-  std::size_t pages = 0;
-  for (int field = 0; field < 6; ++field) statm >> pages;
-  return statm ? pages * static_cast<std::size_t>(sysconf(_SC_PAGESIZE)) : 0;
-}
-
 bool wait_for(int socket, short event) {
   pollfd state{.fd = socket, .events = event, .revents = 0};
   int ready = 0;
@@ -143,7 +135,7 @@ bool receive_all(int socket, char* bytes, std::size_t count, bool patiently) {
 void limit_memory(std::size_t composed_bytes, std::size_t expected_bytes) {
 #ifndef __SANITIZE_ADDRESS__  // whose own memory counts as well
   constexpr std::size_t kCodec = std::size_t{256} << 20;
-  const std::size_t mine = data_bytes();
+  const auto mine = static_cast<std::size_t>(data_bytes());
   rlimit limit{};
   if (mine == 0 || getrlimit(RLIMIT_DATA, &limit) != 0) return;
   limit.rlim_cur =

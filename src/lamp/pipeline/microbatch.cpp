@@ -1,31 +1,7 @@
-// The larger parts come first.
+// Views, and one copy where there are several.
 #include "lamp/pipeline/microbatch.h"
 
-#include <torch/types.h>
-
-#include <string>
-
-#include "lamp/base/log.h"
-
 namespace lamp {
-
-std::vector<MicroBatch> split_batch(std::int64_t samples, std::int64_t parts) {
-  TORCH_CHECK(samples >= 1 && parts >= 1, "cannot split ", samples, " samples into ", parts,
-              " micro-batches");
-  if (parts > samples) {
-    log_warning_once("a batch of " + std::to_string(samples) + " has no " + std::to_string(parts) +
-                     " micro-batches: using " + std::to_string(samples));
-    parts = samples;
-  }
-  std::vector<MicroBatch> split;
-  std::int64_t first = 0;
-  for (std::int64_t i = 0; i < parts; ++i) {
-    const std::int64_t count = samples / parts + (i < samples % parts ? 1 : 0);
-    split.push_back({first, count});
-    first += count;
-  }
-  return split;
-}
 
 std::vector<torch::Tensor> scatter(const torch::Tensor& batch,
                                    const std::vector<MicroBatch>& parts) {

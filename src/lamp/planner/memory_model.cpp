@@ -6,6 +6,7 @@
 #include <numeric>
 #include <utility>
 
+#include "lamp/pipeline/batch_split.h"
 #include "lamp/planner/forward_pass.h"
 
 namespace lamp {
@@ -38,11 +39,22 @@ std::vector<bool> only(const StageRange& links, std::size_t count) {
   return here;
 }
 
+// Of each micro-batch; the first is a largest one.
+std::vector<double> shares_of(const PipelineSetup& setup) {
+  std::vector<double> shares(static_cast<std::size_t>(setup.microbatches), 1);
+  if (setup.batch == 0) return shares;
+  const std::vector<MicroBatch> parts = split_batch(setup.batch, setup.microbatches);
+  for (std::size_t i = 0; i < parts.size(); ++i)
+    shares[i] = static_cast<double>(parts[i].count) / static_cast<double>(parts[0].count);
+  return shares;
+}
+
 }  // namespace
 
 MemoryModel::MemoryModel(NetworkCosts costs, PipelineSetup setup)
     : costs_(std::move(costs)),
       setup_(std::move(setup)),
+      shares_(shares_of(setup_)),
       schedule_(
           make_schedule(setup_.schedule, static_cast<int>(setup_.stages()), setup_.microbatches)) {
   const std::size_t links = costs_.layers.size();
@@ -155,21 +167,12 @@ std::int64_t MemoryModel::resident(std::size_t stage, const MicroBatchBytes& byt
                                                (1 + setup_.optimizer_factor));
   std::int64_t batch = 0;
   if (stage == 0) {
-    const auto larger = static_cast<int>(setup_.batch % setup_.microbatches);
-    const double whole =
-        larger * share(0) + (setup_.microbatches - larger) * share(setup_.microbatches - 1);
+    const double whole = std::accumulate(shares_.begin(), shares_.end(), 0.0);
     batch += setup_.first_device_bytes +
              static_cast<std::int64_t>(std::ceil(whole * static_cast<double>(costs_.input_bytes)));
   }
   if (stage + 1 == setup_.stages()) batch += setup_.last_device_bytes;
   return state + 2 * bytes.buffers + batch;
-}
-
-double MemoryModel::share(int microbatch) const {
-  if (setup_.batch == 0) return 1;
-  const std::int64_t size = setup_.batch / setup_.microbatches +
-                            (microbatch < setup_.batch % setup_.microbatches ? 1 : 0);
-  return std::min(1.0, static_cast<double>(size) / static_cast<double>(costs_.samples));
 }
 
 // Activations shrink with the samples, parameters' gradients do not: of a backward's peak they are
@@ -197,8 +200,7 @@ std::vector<MemoryModel::ActionBytes> MemoryModel::replay(std::size_t stage,
   bool has_gradients = false, has_sent = false;
   std::vector<ActionBytes> result;
   // Micro-batches of at most two sizes.
-  const double least = share(setup_.microbatches - 1);
-  const MicroBatchBytes smaller = of_share(largest, least);
+  const MicroBatchBytes smaller = of_share(largest, shares_.back());
   for (const Action& action : schedule_.actions[stage]) {
     const MicroBatchBytes& bytes = share(action.microbatch) == 1 ? largest : smaller;
     const std::int64_t full = bytes.kept + bytes.saved;

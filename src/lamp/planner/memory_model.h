@@ -75,7 +75,7 @@ class MemoryModel {
                     Courses* courses) const;
   std::int64_t input_bytes(std::size_t link) const;  // of the tensor handed to it
   // Of the largest micro-batch, which the costs are those of, what this one has.
-  double share(int microbatch) const;
+  double share(int microbatch) const { return shares_[static_cast<std::size_t>(microbatch)]; }
   MicroBatchBytes of_share(MicroBatchBytes bytes, double share) const;
   std::int64_t resident(std::size_t stage, const MicroBatchBytes& bytes) const;
   std::vector<ActionBytes> replay(std::size_t stage, const MicroBatchBytes& largest,
@@ -87,6 +87,7 @@ class MemoryModel {
 
   NetworkCosts costs_;
   PipelineSetup setup_;
+  std::vector<double> shares_;  // [M]
   Schedule schedule_;
   std::vector<MicroBatchBytes> alone_;  // by first * (links + 1) + last
 };

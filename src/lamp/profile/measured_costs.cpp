@@ -5,7 +5,6 @@
 #include <ATen/autocast_mode.h>
 #include <torch/autograd.h>
 #include <torch/csrc/autograd/engine.h>
-#include <torch/cuda.h>
 #include <torch/types.h>
 #include <torch/utils.h>
 
@@ -15,6 +14,7 @@
 #include <map>
 #include <utility>
 
+#include "lamp/base/device.h"
 #include "lamp/base/memory_counter.h"
 #include "lamp/profile/step_seconds.h"
 #include "lamp/profile/tensor_bytes.h"
@@ -98,11 +98,11 @@ class Measurement {
   // Returns the bytes that only the stash's handle kept: they go with the pop.
   std::int64_t keep_skips(CutSkips& skips, const torch::Tensor& output);
   double since(Clock::time_point start) const {
-    if (!device_.is_cpu()) torch::cuda::synchronize(device_.index());
+    wait_for(device_);
     return std::chrono::duration<double>(Clock::now() - start).count();
   }
   Clock::time_point start() const {
-    if (!device_.is_cpu()) torch::cuda::synchronize(device_.index());
+    wait_for(device_);
     return Clock::now();
   }
   static void take_least(double& seconds, double took) {

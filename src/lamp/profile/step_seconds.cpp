@@ -4,7 +4,6 @@
 
 #include <ATen/autocast_mode.h>
 #include <torch/autograd.h>
-#include <torch/cuda.h>
 #include <torch/types.h>
 #include <torch/utils.h>
 
@@ -12,19 +11,16 @@
 #include <chrono>
 #include <utility>
 
+#include "lamp/base/device.h"
+#include "lamp/base/stopwatch.h"
+
 namespace lamp {
 namespace {
 
 double seconds_now(c10::Device device) {
-  if (!device.is_cpu()) torch::cuda::synchronize(device.index());
+  wait_for(device);
   const auto now = std::chrono::steady_clock::now().time_since_epoch();
   return std::chrono::duration<double>(now).count();
-}
-
-double median(std::vector<double> values) {
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
 }
 
 }  // namespace
@@ -72,7 +68,7 @@ StepSeconds median_of(const std::vector<StepSeconds>& rounds) {
   const auto take = [&](double& to, const auto& value_of) {
     std::vector<double> values;
     for (const StepSeconds& round : rounds) values.push_back(value_of(round));
-    to = median(std::move(values));
+    to = median_seconds(std::move(values));
   };
   for (std::size_t i = 0; i < result.links.size(); ++i) {
     take(result.links[i].forward, [&](const StepSeconds& r) { return r.links[i].forward; });

@@ -50,7 +50,7 @@ Json bench_step(const BenchOptions& options);
 // A round is the logits of one volume. The folded network (inference_form.h) and the one it was
 // made from take turns; "seconds" and "peak_bytes" are the folded one's, "unfolded" holds the
 // other's and how far their results agree; "speedup" is the unfolded one's median seconds over the
-// folded one's. "unfolded" is left out where that network would not fit the host's memory.
+// folded one's.
 Json bench_segment(const BenchOptions& options);
 
 }  // namespace lamp
