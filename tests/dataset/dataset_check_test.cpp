@@ -62,9 +62,8 @@ class DatasetCheckTest : public ::testing::Test {
         << entries_ << "]" << more << "}";
   }
   // The fault of `file` whose "what" holds `what`; an empty one if there is none.
-  static DatasetFault find(const CheckReport& report, const fs::path& file,
-                           const std::string& what) {
-    for (const DatasetFault& fault : report.faults)
+  static Fault find(const CheckReport& report, const fs::path& file, const std::string& what) {
+    for (const Fault& fault : report.faults)
       if (fs::path(fault.file).filename() == file.filename() &&
           fault.what.find(what) != std::string::npos)
         return fault;
@@ -130,7 +129,7 @@ TEST_F(DatasetCheckTest, FindsEveryPlantedFaultInOnePass) {
   EXPECT_NE(find(report, "dataset.json", "twice").found, "");
   EXPECT_NE(find(report, "dataset.json", "without \"image\"").found, "");
   EXPECT_EQ(report.faults.size(), 13U) << describe(report);
-  for (const DatasetFault& fault : report.faults)
+  for (const Fault& fault : report.faults)
     EXPECT_TRUE(!fault.file.empty() && !fault.what.empty() && !fault.expected.empty() &&
                 !fault.fix.empty())
         << fault.what;
@@ -298,7 +297,7 @@ TEST_F(DatasetCheckTest, SaysWhyAFileCannotBeLookedAt) {
   const CheckReport report = check_dataset(folder_);
   EXPECT_EQ(find(report, image_file("link"), "broken link").found, "a link to nowhere.nii.gz");
   EXPECT_THAT(find(report, image_file("loop"), "cannot read").fix, HasSubstr("the link"));
-  const DatasetFault denied = to_fault(InputError("cannot read", "x", cannot_read_detail(EACCES)));
+  const Fault denied = to_fault(InputError("cannot read", "x", cannot_read_detail(EACCES)));
   EXPECT_THAT(denied.fix, HasSubstr("the right to read it"));
   EXPECT_THAT(denied.fix, ::testing::Not(HasSubstr("repair")));
 }

@@ -104,12 +104,11 @@ void add_check_command(CLI::App& app, const GlobalOptions& globals) {
       std::cout << describe(report) << std::flush;
     }
     if (report.ok()) return;
-    const DatasetFault& first = report.faults.front();
+    const Fault& first = report.faults.front();
     const auto others = report.faults.size() - 1;
-    throw Error(std::string(to_error(first).what()) +
-                    (others > 0 ? " (and " + std::to_string(others) + " more " +
-                                      (others == 1 ? "fault)" : "faults)")
-                                : ""),
+    throw Error(message_of(first) + (others > 0 ? " (and " + std::to_string(others) + " more " +
+                                                      (others == 1 ? "fault)" : "faults)")
+                                                : ""),
                 kExitInput);
   });
 }

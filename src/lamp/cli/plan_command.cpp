@@ -125,8 +125,10 @@ Wish resolve(const PlanLine& options, const GlobalOptions& globals) {
     if (!options.dataset.empty()) {
       wish.dataset = read_dataset(options.dataset);
       if (wish.dataset->training.empty())
-        throw InputError("no training cases", wish.dataset->root.string(),
-                         "its \"training\" list is empty");
+        throw InputError({.file = wish.dataset->root.string(),
+                          .what = "no training cases",
+                          .found = "its \"training\" list is empty",
+                          .fix = "add cases with labels"});
       complete_net(train, config.value("net", Json()), *wish.dataset);
       config["net"] = to_json(train.net);
     }

@@ -22,26 +22,29 @@ namespace fs = std::filesystem;
 constexpr std::size_t kMostNamed = 20;  // lines for files that are left out
 
 // What a folder holds, in a few words.
-std::string content_text(const FolderContent& content, const fs::path& folder) {
-  if (content.left_out.empty()) return "found an empty folder";
+Fault no_volume(const FolderContent& content, const fs::path& folder) {
+  Fault fault{.file = folder.string(),
+              .what = "nothing to segment",
+              .found = "an empty folder",
+              .expected = kReadFormats,
+              .fix = "check the path"};
+  if (content.left_out.empty()) return fault;
   const LeftOut& first = content.left_out.front();
-  std::string text = "found " + std::to_string(content.left_out.size()) + " entries (such as " +
-                     first.file.filename().string() + ": " + first.reason + ") but no volume";
+  fault.found = std::to_string(content.left_out.size()) + " entries (such as " +
+                first.file.filename().string() + ": " + first.reason + ") but no volume";
   for (const char* name : {"imagesTs", "imagesTr"})
-    if (std::error_code error; fs::is_directory(folder / name, error))
-      return text + "; did you mean " + (folder / name).string() + "?";
-  return text;
+    if (std::error_code error; fs::is_directory(folder / name, error)) {
+      fault.fix = "did you mean " + (folder / name).string() + "?";
+      break;
+    }
+  return fault;
 }
 
 std::vector<fs::path> volumes_in(const fs::path& folder, const std::string& series,
                                  std::vector<LeftOut>& left_out) {
   FolderContent content = list_folder(folder, series);
-  if (!content.torn.empty())
-    throw InputError("cannot read", content.torn.front().file.string(),
-                     content.torn.front().reason);
-  if (content.volumes.empty())
-    throw InputError("nothing to segment", folder.string(),
-                     content_text(content, folder) + "; expected " + kReadFormats);
+  if (!content.torn.empty()) throw InputError(content.torn.front());
+  if (content.volumes.empty()) throw InputError(no_volume(content, folder));
   std::move(content.left_out.begin(), content.left_out.end(), std::back_inserter(left_out));
   return std::move(content.volumes);
 }
@@ -51,16 +54,25 @@ std::vector<fs::path> expand(const std::string& input, const std::string& series
   const fs::path path(input);
   std::error_code error;
   if (!fs::exists(fs::symlink_status(path, error)))
-    throw InputError("nothing to segment", input, "found no such file or folder");
+    throw InputError({.file = input,
+                      .what = "nothing to segment",
+                      .found = "no such file or folder",
+                      .expected = kReadFormats,
+                      .fix = "check the path"});
   if (const std::string kind = special_kind(path); !kind.empty())
-    throw InputError("nothing to segment", input,
-                     "found " + kind + ", expected a regular file or a folder");
+    throw InputError({.file = input,
+                      .what = "nothing to segment",
+                      .found = kind,
+                      .expected = "a regular file or a folder",
+                      .fix = "check the path"});
   if (fs::is_directory(path, error)) return volumes_in(path, series, left_out);
   if (is_volume_file(path)) return {path};
   const std::string format = unread_format(path);
-  throw InputError(
-      "nothing to segment", input,
-      "found " + (format.empty() ? "an unknown format" : format) + ", expected " + kReadFormats);
+  throw InputError({.file = input,
+                    .what = "nothing to segment",
+                    .found = (format.empty() ? "an unknown format" : format),
+                    .expected = kReadFormats,
+                    .fix = "convert it to one of them"});
 }
 
 // Few lines for many files; images that are not read come first.
@@ -137,22 +149,26 @@ void check_numbers(const InputCase& input, std::int64_t in_channels) {
     files.push_back({input.numbers[i], input.channels[i]});
   // As many as the files, in order: then only their number may be another one than the network's.
   if (channel_fault(files, files.size()).empty()) return;
-  throw InputError("channels missing or unknown", input.channels.front().string(),
-                   "found that " + channel_fault(files, static_cast<std::size_t>(in_channels)) +
-                       " of case " + input.name + ", expected 0 to " +
-                       std::to_string(in_channels - 1) +
-                       ", as the network takes; add the missing files or rename them");
+  throw InputError(
+      {.file = input.channels.front().string(),
+       .what = "channels missing or unknown",
+       .found = "that " + channel_fault(files, static_cast<std::size_t>(in_channels)) +
+                " of case " + input.name,
+       .expected = "0 to " + std::to_string(in_channels - 1) + ", as the network takes",
+       .fix = "add the missing files or rename them"});
 }
 
 [[noreturn]] void refuse_channels(const InputCase& input, std::int64_t found,
                                   std::int64_t in_channels) {
-  std::string advice = "expected " + std::to_string(in_channels);
+  std::string expected = std::to_string(in_channels);
   if (in_channels > 1 && input.channels.size() > 1)
-    advice += ", in files " + input.name + "_0000 to " + input.name + "_" +
-              (in_channels > 10 ? "00" : "000") + std::to_string(in_channels - 1);
-  throw InputError("wrong number of channels", input.channels.front().string(),
-                   "found " + std::to_string(found) + ", " + advice +
-                       " as the network takes; use a model that was trained on such images");
+    expected += ", in files " + input.name + "_0000 to " + input.name + "_" +
+                (in_channels > 10 ? "00" : "000") + std::to_string(in_channels - 1);
+  throw InputError({.file = input.channels.front().string(),
+                    .what = "wrong number of channels",
+                    .found = std::to_string(found),
+                    .expected = expected + " as the network takes",
+                    .fix = "use a model that was trained on such images"});
 }
 
 }  // namespace
@@ -194,10 +210,13 @@ Volume read_case(const InputCase& input, std::int64_t in_channels, const ReadOpt
     const Volume next = read_image(input.channels[i], options);
     const double apart = corner_distance_voxels(image.geometry, next.geometry);
     if (apart > kSameGridVoxels)
-      throw InputError("channels on different grids", input.channels[i].string(),
-                       "found " + next.geometry.describe() + ", expected that of " +
-                           input.channels.front().string() + " (" + image.geometry.describe() +
-                           "; corners " + shortest(apart) + " voxels apart)");
+      throw InputError({.file = input.channels[i].string(),
+                        .what = "channels on different grids",
+                        .found = next.geometry.describe(),
+                        .expected = "that of " + input.channels.front().string() + " (" +
+                                    image.geometry.describe() + "; corners " + shortest(apart) +
+                                    " voxels apart)",
+                        .fix = "resample it onto that grid"});
     channels.push_back(next.voxels);
   }
   if (channels.size() > 1) image.voxels = torch::cat(channels);
