@@ -113,7 +113,7 @@ FuzzFormat dataset_format() {
                        [](const fs::path& folder) {
                          std::vector<Fault> faults;
                          read_dataset(folder, &faults);
-                         for (const Fault& fault : faults) throw to_error(fault);
+                         for (const Fault& fault : faults) throw InputError(fault);
                        }},
                       {"check", check_whole}}};
 }

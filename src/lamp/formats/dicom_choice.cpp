@@ -131,7 +131,8 @@ const Series* chosen(const std::vector<Series>& all, const List& meant,
                     .what = "no such series",
                     .found = "--series " + printable(choice.series),
                     .expected = "a UID or number of " +
-                                (meant.empty() ? "none, for it holds no image" : numbered(meant))});
+                                (meant.empty() ? "none, for it holds no image" : numbered(meant)),
+                    .fix = "choose one of them"});
 }
 
 void refuse_several(const List& list, const fs::path& folder, DicomFolder& content) {

@@ -93,14 +93,13 @@ void check_length(const NpyHeader& header, const Stored& stored, std::size_t fil
   const auto claim = checked_product(nonzero) ? checked_product(factors) : std::nullopt;
   const auto found = static_cast<std::int64_t>(file_bytes - header.data_offset);
   if (claim && *claim == found) return;
-  cannot_read(file,
-              {.found = "its shape " + shape_text(header.shape) + " of " +
-                        std::to_string(stored.item_bytes) + "-byte values needs " +
-                        (claim ? std::to_string(*claim) : "more than 2^62") + " bytes, found " +
-                        std::to_string(found) + ": it is " +
-                        (claim && *claim < found ? "followed by other data or its header is damaged"
-                                                 : "cut short or its header is damaged"),
-               .fix = "get the file again"});
+  cannot_read(file, {.found = std::to_string(found) + " bytes of values, which are " +
+                              (claim && *claim < found ? "followed by other data" : "cut short") +
+                              " unless its header is damaged",
+                     .expected = (claim ? std::to_string(*claim) : "more than 2^62") +
+                                 " for its shape " + shape_text(header.shape) + " of " +
+                                 std::to_string(stored.item_bytes) + "-byte values",
+                     .fix = "get the file again"});
 }
 
 // Fortran order is C order of the reversed shape: values as opaque groups of bytes, axes turned.

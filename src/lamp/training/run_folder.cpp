@@ -99,6 +99,7 @@ class Opening {
   Json given_;                           // the configuration as it was asked for
   std::optional<RunPosition> position_;  // of a run with a state
   std::vector<std::string> changes_;     // by this resume
+  bool all_named_ = false;               // the faults of the data
 };
 
 // Twice, before and under the lock: another process may have been quicker.
@@ -204,15 +205,16 @@ void Opening::check_data() {
   fingerprint_ = data_fingerprint(folder_.dataset, fingerprint_before_, stamps);
   if (position_) refuse_changed_data(run(), fingerprint_before_, fingerprint_);
   if (position_ && fingerprint_before_.contains("format")) return;  // checked when the run began
+  all_named_ = true;
   check_training_data({.dataset = folder_.dataset.file,
                        .data = folder_.config.data,
                        .content = content_digest(fingerprint_),
                        .stamps = stamps});
 }
 
-// After one fault of the data has shown.
+// After one fault of the data has shown, unless the check that names all has found it.
 void Opening::name_every_fault() const {
-  if (!folder_.dataset.file.empty())
+  if (!all_named_ && !folder_.dataset.file.empty())
     check_training_data({.dataset = folder_.dataset.file, .data = folder_.config.data});
 }
 
