@@ -171,7 +171,7 @@ TEST_F(PrepareTest, AFaultyCaseIsNamedAndTheOthersAreWritten) {
   for (const Fault& fault : report.faults) whats[fault.file] += fault.what + ": " + fault.found;
   EXPECT_EQ(whats.size(), 7U);
   EXPECT_THAT(whats[folder_ / "han" / "a" / "img_crp_v2.npy"], HasSubstr("cannot read"));
-  EXPECT_THAT(whats[mask("b", "Mandible")], HasSubstr("needs 990 bytes"));
+  EXPECT_THAT(whats[mask("b", "Mandible")], HasSubstr("bytes of values, which are cut short"));
   EXPECT_THAT(whats[mask("c", "Parotid_R")], HasSubstr("another grid than its image"));
   EXPECT_THAT(whats[mask("d", "Chiasm")], HasSubstr("no mask: the values 1 ("));
   EXPECT_THAT(whats[folder_ / "han" / "e" / "img_crp_v2.npy"], HasSubstr("NaN"));

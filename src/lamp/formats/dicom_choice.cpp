@@ -132,7 +132,7 @@ const Series* chosen(const std::vector<Series>& all, const List& meant,
                     .found = "--series " + printable(choice.series),
                     .expected = "a UID or number of " +
                                 (meant.empty() ? "none, for it holds no image" : numbered(meant)),
-                    .fix = "choose one of them"});
+                    .fix = meant.empty() ? "name another folder" : "choose one of them"});
 }
 
 void refuse_several(const List& list, const fs::path& folder, DicomFolder& content) {

@@ -107,7 +107,7 @@ class DictionaryReader {
     while (!take(')')) {
       sizes.push_back(size());
       if (sizes.size() > kMostAxes)
-        fail({.found = "more axes", .expected = "at most " + std::to_string(kMostAxes)});
+        fail({.found = "more than " + std::to_string(kMostAxes) + " axes"});
       if (take(',')) continue;
       expect(')');
       if (sizes.size() == 1)
