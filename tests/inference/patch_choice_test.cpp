@@ -5,19 +5,19 @@
 #include <gtest/gtest.h>
 
 #include "lamp/base/errors.h"
+#include "lamp/base/size3.h"
 
 namespace lamp {
 namespace {
 
 using ::testing::HasSubstr;
-using Triple = std::array<std::int64_t, 3>;
 
 PatchBudget budget(std::int64_t limit, bool user_limit = false) {
   return {.volume = {100, 60, 40},
           .multiple = 16,
           .limit_bytes = limit,
           .user_limit = user_limit,
-          .need = [](const Triple& size, bool) { return size[0] * size[1] * size[2]; }};
+          .need = [](const Size3& size, bool) { return size[0] * size[1] * size[2]; }};
 }
 
 std::string patch_refusal(const PatchRequest& request, const PatchBudget& limits) {
@@ -37,11 +37,11 @@ TEST(PatchChoiceTest, AutoTakesTheWholeVolumeWhereItFits) {
 }
 
 TEST(PatchChoiceTest, AutoShortensTheLongestAxisFirst) {
-  EXPECT_EQ(choose_patch({}, budget(239999)).size, (Triple{96, 60, 40}));
-  EXPECT_EQ(choose_patch({}, budget(160000)).size, (Triple{64, 60, 40}));
-  EXPECT_EQ(choose_patch({}, budget(122880)).size, (Triple{48, 60, 40}));
-  EXPECT_EQ(choose_patch({}, budget(100000)).size, (Triple{48, 48, 40}));
-  EXPECT_EQ(choose_patch({}, budget(4096)).size, (Triple{16, 16, 16}));
+  EXPECT_EQ(choose_patch({}, budget(239999)).size, (Size3{96, 60, 40}));
+  EXPECT_EQ(choose_patch({}, budget(160000)).size, (Size3{64, 60, 40}));
+  EXPECT_EQ(choose_patch({}, budget(122880)).size, (Size3{48, 60, 40}));
+  EXPECT_EQ(choose_patch({}, budget(100000)).size, (Size3{48, 48, 40}));
+  EXPECT_EQ(choose_patch({}, budget(4096)).size, (Size3{16, 16, 16}));
 }
 
 TEST(PatchChoiceTest, NothingFitsSaysWhatIsNeeded) {
@@ -82,7 +82,7 @@ TEST(PatchChoiceTest, AFixedWindowIsTakenAsItIs) {
 TEST(PatchChoiceTest, ReadsThreeFormsAndRefusesOthers) {
   EXPECT_EQ(parse_patch("auto").kind, PatchRequest::kAuto);
   EXPECT_EQ(parse_patch("whole").kind, PatchRequest::kWhole);
-  EXPECT_EQ(parse_patch("1,2,3").size, (Triple{1, 2, 3}));
+  EXPECT_EQ(parse_patch("1,2,3").size, (Size3{1, 2, 3}));
   for (const char* text :
        {"", "128", "1,2", "1,2,3,4", "1,2,x", "0,2,3", "1,-2,3", "1,2,99999999", "all", "1,,3"})
     EXPECT_THROW(parse_patch(text), UsageError) << text;

@@ -9,6 +9,7 @@
 #include <iterator>
 
 #include "lamp/base/errors.h"
+#include "lamp/base/size3.h"
 
 namespace lamp {
 
@@ -64,7 +65,7 @@ std::string need_bytes_text(std::int64_t bytes) {
   return bytes_in_units(bytes, [](double value) { return std::ceil(10 * value) / 10; });
 }
 
-std::string size_text(const std::array<std::int64_t, 3>& size, const std::string& between) {
+std::string size_text(const Size3& size, const std::string& between) {
   return std::to_string(size[0]) + between + std::to_string(size[1]) + between +
          std::to_string(size[2]);
 }

@@ -2,13 +2,14 @@
 // version's headers.)
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
 
 namespace lamp {
+
+struct Size3;
 
 // "0.123" for fixed(0.12345, 3).
 std::string fixed(double value, int digits);
@@ -35,7 +36,7 @@ double parse_bandwidth(const std::string& text, const std::string& what);
 // Operations a second of "100T" or "19.5TFLOPS". Throws UsageError that names `what`.
 double parse_flops(const std::string& text, const std::string& what);
 // Three numbers of voxels: "64,64,48" as options take it, or with "x" in between.
-std::string size_text(const std::array<std::int64_t, 3>& size, const std::string& between = ",");
+std::string size_text(const Size3& size, const std::string& between = ",");
 // "1:05" or "2:00:09".
 std::string clock_text(double seconds);
 

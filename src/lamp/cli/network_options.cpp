@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "lamp/base/errors.h"
+#include "lamp/base/size3.h"
 #include "lamp/inference/patch_choice.h"
 
 namespace lamp {
@@ -88,16 +89,9 @@ Json to_json(const ExecutionOptions& options) {
   return json;
 }
 
-std::array<std::int64_t, 3> parse_size(const std::string& text, const std::string& option) {
-  try {
-    const PatchRequest size = parse_patch(text);
-    if (size.kind == PatchRequest::kFixed) return size.size;
-  } catch (const UsageError&) {
-    // The same, in this option's words.
-  }
-  throw UsageError(option + ": found \"" + text +
-                   "\", expected X,Y,Z such as 128,128,96, each 1 to " +
-                   std::to_string(kLongestSide));
+Size3 parse_size(const std::string& text, const std::string& option) {
+  if (const auto size = parse_size3(text)) return *size;
+  throw UsageError(option + ": found \"" + text + "\", expected " + expected_size3());
 }
 
 }  // namespace lamp

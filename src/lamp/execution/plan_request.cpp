@@ -110,7 +110,7 @@ PlanRequest request_of(const PlanOptions& options, const std::shared_ptr<Network
   if (!on_host || options.bytes_per_s)
     request.bytes_per_s = options.bytes_per_s.value_or(kAbsentBytesPerS);
   request.optimizer_factor = optimizer_state_factor(options.optimizer);
-  const std::int64_t voxels = options.input[0] * options.input[1] * options.input[2];
+  const std::int64_t voxels = options.input.voxels();
   // On the CPU the network takes a copy in another layout; elsewhere only a padded one.
   const bool is_padded = std::any_of(options.input.begin(), options.input.end(), [&](auto side) {
     return side % network.stride_multiple != 0;

@@ -2,12 +2,12 @@
 // made of them, and the plan turned into what a run obeys. Every command decides here.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
 
+#include "lamp/base/size3.h"
 #include "lamp/execution/execution_config.h"
 #include "lamp/execution/optimizer.h"
 #include "lamp/execution/resolved_execution.h"
@@ -21,8 +21,8 @@ constexpr double kShareWithoutWorkspaces = 0.9;
 
 struct PlanOptions {
   NetConfig net;
-  std::array<std::int64_t, 3> input = {64, 64, 64};  // x, y, z
-  bool largest_input = false;                        // `input` is the most: plan_choices.h
+  Size3 input = {64, 64, 64};  // x, y, z
+  bool largest_input = false;  // `input` is the most: plan_choices.h
   std::int64_t batch = 1;
   ExecutionConfig execution;  // .device: what is here; what is "auto" is planned
   OptimizerConfig optimizer;

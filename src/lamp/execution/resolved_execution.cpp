@@ -8,6 +8,7 @@
 #include "lamp/base/device.h"
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
+#include "lamp/base/size3.h"
 #include "lamp/base/text.h"
 #include "lamp/nets/net_factory.h"
 
@@ -122,8 +123,7 @@ std::string contradiction(const ResolvedExecution& plan, const PlannedWork& work
 
 }  // namespace
 
-std::int64_t most_microbatches(std::int64_t samples, const std::array<std::int64_t, 3>& input,
-                               std::int64_t stride) {
+std::int64_t most_microbatches(std::int64_t samples, const Size3& input, std::int64_t stride) {
   const bool one_value =
       std::all_of(input.begin(), input.end(), [&](std::int64_t side) { return side <= stride; });
   return one_value ? std::max<std::int64_t>(samples / 2, 1) : samples;
@@ -191,9 +191,9 @@ ResolvedExecution parse_resolved_execution(const Json& json, const std::filesyst
   } catch (const UsageError& error) {
     throw InputError("no usable plan", file.string(), where + error.what());
   }
-  const auto input = reader.numbers("input", kMostSamples);
-  if (input.size() != 3) reader.refuse("input", "three whole numbers");
-  std::copy(input.begin(), input.end(), plan.input.begin());
+  const auto input = size3_of(reader.at("input"));
+  if (!input) reader.refuse("input", "three whole numbers");
+  plan.input = *input;
   plan.batch = reader.number("batch", kMostSamples);
   plan.microbatches = reader.number("microbatches", plan.batch);
   plan.threads = static_cast<int>(reader.number("threads", kMostThreads));

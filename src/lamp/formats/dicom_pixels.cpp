@@ -9,6 +9,7 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/base/log.h"
+#include "lamp/base/size3.h"
 #include "lamp/base/text.h"
 #include "lamp/formats/dicom_codec.h"
 #include "lamp/formats/gzip.h"
@@ -188,7 +189,7 @@ std::string read_dicom_pixels(const fs::path& file, const Geometry& plane, Dicom
   if (const std::string fault = pixel_fault(elements); !fault.empty())
     throw InputError("cannot read", file.string(), fault);
   const DicomPixels layout = pixel_layout(elements);
-  if (plane.size != std::array<std::int64_t, 3>{layout.width, layout.height, 1})
+  if (plane.size != Size3{layout.width, layout.height, 1})
     throw InputError("cannot read", file.string(), "it changed while it was read; try again");
   RawVolume raw{.geometry = plane,
                 .type = dicom_voxel_type(layout),

@@ -7,6 +7,7 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/base/log.h"
+#include "lamp/base/size3.h"
 #include "lamp/base/text.h"
 #include "lamp/volume/grid_check.h"
 #include "lamp/volume/matrix3.h"
@@ -202,8 +203,7 @@ void check_sform(const NiftiSpace& space, const std::string& file) {
 }
 
 // A file with one form leaves nothing to choose but what its pixdim says against the sform.
-Geometry chosen_form(const NiftiSpace& space, const std::array<std::int64_t, 3>& size,
-                     const FormChoice& choice) {
+Geometry chosen_form(const NiftiSpace& space, const Size3& size, const FormChoice& choice) {
   if (space.sform_code <= 0 && space.qform_code <= 0) return axis_aligned(space, choice.file);
   const bool take_qform =
       space.sform_code <= 0 || (space.qform_code > 0 && choice.form == NiftiForm::kQform);
@@ -264,8 +264,8 @@ void add_qform(NiftiSpace& space, const Geometry& geometry) {
 
 }  // namespace
 
-Geometry nifti_geometry(const NiftiSpace& space, const std::array<std::int64_t, 3>& size,
-                        const ReadOptions& options, const std::string& file) {
+Geometry nifti_geometry(const NiftiSpace& space, const Size3& size, const ReadOptions& options,
+                        const std::string& file) {
   check_pixdim(space, file);
   Geometry grid = chosen_form(space, size, {options.nifti_form, file});
   grid.size = size;

@@ -6,15 +6,14 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/base/log.h"
+#include "lamp/base/size3.h"
 #include "lamp/base/text.h"
 
 namespace lamp {
 namespace {
 
-using Triple = std::array<std::int64_t, 3>;
-
 // One step down on the longest axis that can still be shortened; false if none can.
-bool shorten(Triple& window, std::int64_t multiple) {
+bool shorten(Size3& window, std::int64_t multiple) {
   const auto longest = std::max_element(window.begin(), window.end());
   if (*longest <= multiple) return false;
   *longest = (*longest - 1) / multiple * multiple;
@@ -22,7 +21,7 @@ bool shorten(Triple& window, std::int64_t multiple) {
 }
 
 std::optional<PatchChoice> largest_window(const PatchBudget& budget) {
-  for (Triple window = budget.volume; shorten(window, budget.multiple);) {
+  for (Size3 window = budget.volume; shorten(window, budget.multiple);) {
     const std::int64_t bytes = budget.need(window, false);
     if (bytes <= budget.limit_bytes)
       return PatchChoice{.whole = false, .size = window, .bytes = bytes};
@@ -41,7 +40,7 @@ std::string without_spaces(std::string text) {
 }
 
 [[noreturn]] void refuse_all(const PatchBudget& budget) {
-  Triple least = budget.volume;
+  Size3 least = budget.volume;
   while (shorten(least, budget.multiple)) {
   }
   const std::int64_t bytes = budget.need(least, false);
@@ -69,40 +68,23 @@ std::string without_spaces(std::string text) {
                    ") or --patch auto would fit");
 }
 
-std::optional<std::int64_t> length_of(const std::string& text) {
-  std::int64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  if (value < 1 || value > kLongestSide) return std::nullopt;
-  return value;
-}
-
 }  // namespace
 
 PatchRequest parse_patch(const std::string& text) {
   if (text == "auto") return {.kind = PatchRequest::kAuto};
   if (text == "whole") return {.kind = PatchRequest::kWhole};
-  PatchRequest request{.kind = PatchRequest::kFixed};
-  std::size_t begin = 0;
-  for (std::size_t axis = 0; axis < 3; ++axis) {
-    const std::size_t end = axis < 2 ? text.find(',', begin) : text.size();
-    const auto length =
-        end == std::string::npos ? std::nullopt : length_of(text.substr(begin, end - begin));
-    if (!length)
-      throw UsageError("--patch: found \"" + text +
-                       "\", expected whole, auto or X,Y,Z such as 128,128,96, each 1 to " +
-                       std::to_string(kLongestSide));
-    request.size[axis] = *length;
-    begin = end + 1;
-  }
-  return request;
+  const auto size = parse_size3(text);
+  if (!size)
+    throw UsageError("--patch: found \"" + text + "\", expected whole, auto or " +
+                     expected_size3());
+  return {.kind = PatchRequest::kFixed, .size = *size};
 }
 
 Json PatchChoice::to_json() const { return whole ? Json("whole") : Json(size); }
 
 PatchChoice choose_patch(const PatchRequest& request, const PatchBudget& budget) {
   const bool whole = request.kind != PatchRequest::kFixed;
-  const Triple size = whole ? budget.volume : request.size;
+  const Size3 size = whole ? budget.volume : request.size;
   const std::int64_t bytes = budget.need(size, whole);
   if (bytes <= budget.limit_bytes) return {.whole = whole, .size = size, .bytes = bytes};
   if (request.kind == PatchRequest::kAuto) {

@@ -14,6 +14,7 @@
 #include "lamp/base/own_output.h"
 #include "lamp/base/progress.h"
 #include "lamp/base/random.h"
+#include "lamp/base/size3.h"
 #include "lamp/base/text.h"
 #include "lamp/dataset/decathlon_folder.h"
 #include "lamp/formats/volume_io.h"
@@ -27,13 +28,11 @@ namespace lamp {
 namespace fs = std::filesystem;
 namespace {
 
-using Size = std::array<std::int64_t, 3>;
-
 struct Kind {
   std::string name;
   std::vector<std::string> labels;
-  Size size;
-  Scene (*draw)(const Size&, Random&);
+  Size3 size;
+  Scene (*draw)(const Size3&, Random&);
 };
 
 const std::vector<Kind>& kinds() {
@@ -69,8 +68,8 @@ Random random_for(const PhantomOptions& options, bool training, int index, Purpo
       {options.seed, kind, training ? 1U : 0U, static_cast<std::uint64_t>(index), purpose});
 }
 
-Size nominal_size(const PhantomOptions& options) {
-  return options.size == Size{0, 0, 0} ? find_kind(options.kind).size : options.size;
+Size3 nominal_size(const PhantomOptions& options) {
+  return options.size == Size3{0, 0, 0} ? find_kind(options.kind).size : options.size;
 }
 
 // How a case's axes lie in its file. Most are plain LPS. One in four of the realistic kinds has its
@@ -125,7 +124,7 @@ void validate(const PhantomOptions& options) {
 }
 
 void warn_of_short_reach(const PhantomOptions& options) {
-  Size smallest = nominal_size(options);
+  Size3 smallest = nominal_size(options);
   for (std::int64_t& size : smallest) size -= kSizeSpread;
   const std::int64_t reach = twins_reach(smallest);
   if (options.kind == "twins" && reach < twins_reach({kLargestSize, kLargestSize, kLargestSize}))
@@ -174,25 +173,15 @@ std::map<int, std::string> phantom_labels(const std::string& kind) {
   return labels;
 }
 
-std::array<std::int64_t, 3> parse_phantom_size(const std::string& text) {
-  Size size{};
-  const char* at = text.data();
-  const char* const end = at + text.size();
-  for (std::size_t a = 0; a < 3; ++a) {
-    const auto [next, error] = std::from_chars(at, end, size[a]);
-    const bool separated = a == 2 ? next == end : next != end && *next == ',';
-    if (error != std::errc() || !separated || size[a] < 1)
-      throw UsageError("synth --size: found \"" + text +
-                       "\", expected three whole numbers such as 96,96,64");
-    at = next + 1;
-  }
-  return size;
+Size3 parse_phantom_size(const std::string& text) {
+  if (const auto size = parse_size3(text)) return *size;
+  throw UsageError("synth --size: found \"" + text + "\", expected " + expected_size3());
 }
 
 PhantomCase draw_phantom(const PhantomOptions& options, bool training, int index) {
   const Kind& kind = find_kind(options.kind);
   Random random = random_for(options, training, index, kScene);
-  Size size = nominal_size(options);
+  Size3 size = nominal_size(options);
   for (std::int64_t& voxels : size) voxels -= random.below(kSizeSpread + 1);
   Scene scene = kind.draw(size, random);
   Random storage = random_for(options, training, index, kStorage);

@@ -8,6 +8,7 @@
 #include "lamp/base/device.h"
 #include "lamp/base/errors.h"
 #include "lamp/base/log.h"
+#include "lamp/base/size3.h"
 #include "lamp/base/text.h"
 #include "lamp/cases/preprocess.h"
 #include "lamp/execution/plan_json.h"
@@ -16,22 +17,18 @@
 #include "lamp/training/case_split.h"
 
 namespace lamp {
-namespace {
+namespace {}  // namespace
 
-using Size = std::array<std::int64_t, 3>;
-
-}  // namespace
-
-Size network_size(const Case& entry, const DataConfig& data) {
+Size3 network_size(const Case& entry, const DataConfig& data) {
   const VolumeHeader header = read_volume_header(entry.images.front(), data.read_options());
   return plan_grid(Volume{.geometry = header.geometry}, data).network.size;
 }
 
-Size largest_size(const std::vector<Case>& cases, const DataConfig& data, std::size_t* which) {
-  Size largest{};
+Size3 largest_size(const std::vector<Case>& cases, const DataConfig& data, std::size_t* which) {
+  Size3 largest{};
   for (std::size_t i = 0; i < cases.size(); ++i) {
-    const Size size = network_size(cases[i], data);
-    if (size[0] * size[1] * size[2] <= largest[0] * largest[1] * largest[2]) continue;
+    const Size3 size = network_size(cases[i], data);
+    if (size.voxels() <= largest.voxels()) continue;
     largest = size;
     if (which != nullptr) *which = i;
   }
@@ -56,7 +53,8 @@ PlanOptions as_a_run(PlanOptions options) {
   return options;
 }
 
-PlanOptions plan_options_of(const TrainConfig& config, const StageConfig& stage, const Size& size) {
+PlanOptions plan_options_of(const TrainConfig& config, const StageConfig& stage,
+                            const Size3& size) {
   return as_a_run({.net = config.net,
                    .input = size,
                    .batch = stage.batch,
@@ -90,7 +88,7 @@ namespace {
 // What a data set says about a curriculum.
 struct DataSizes {
   std::int64_t cases = 0;  // to train on
-  Size largest{}, median{};
+  Size3 largest{}, median{};
 };
 
 DataSizes sizes_of(const TrainConfig& config, const Dataset& given) {

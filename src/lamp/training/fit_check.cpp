@@ -15,6 +15,7 @@
 #include "lamp/base/errors.h"
 #include "lamp/base/host_memory.h"
 #include "lamp/base/log.h"
+#include "lamp/base/size3.h"
 #include "lamp/base/text.h"
 #include "lamp/execution/optimizer.h"
 #include "lamp/execution/plan_choices.h"
@@ -29,8 +30,6 @@
 
 namespace lamp {
 namespace {
-
-using Size = std::array<std::int64_t, 3>;
 
 constexpr double kModelError = 0.1;
 constexpr std::size_t kMostHostStages = 4;   // that advice looks at
@@ -205,12 +204,12 @@ class Advice {
   }
 
   std::optional<std::string> smaller_patch() const {
-    const auto fits = [&](const Size& size) {
+    const auto fits = [&](const Size3& size) {
       PlanOptions smaller = wish_;
       smaller.input = size;
       return need_.fits(smaller, memories_);
     };
-    const Size size = largest_that_fits(wish_.input, need_.stride(), fits);
+    const Size3 size = largest_that_fits(wish_.input, need_.stride(), fits);
     if (!fits(size)) return std::nullopt;
     return words_.patch + size_text(size, words_.patch_between) + words_.patch_end;
   }
@@ -277,7 +276,7 @@ std::optional<std::string> step_fault(const PlanOptions& options, const std::str
                          : one_of(advice) + " would fit");
 }
 
-NetworkCosts forward_costs(const NetConfig& net, const Size& size, bool halve) {
+NetworkCosts forward_costs(const NetConfig& net, const Size3& size, bool halve) {
   const c10::InferenceMode with_gradients(false);  // the caller may be predicting
   const PlanOptions options{.net = net, .input = size};
   const NetworkCosts costs = shape_costs_of(options, shapes_of(options))({.samples = 1});
@@ -306,7 +305,7 @@ std::optional<std::string> validation_fault(const TrainConfig& config, const Dat
   std::vector<Case> held_out;
   for (const std::size_t index : split.validation) held_out.push_back(dataset.training[index]);
   std::size_t which = 0;
-  const Size size = largest_size(held_out, config.data, &which);
+  const Size3 size = largest_size(held_out, config.data, &which);
   const bool one_device = memories.size() == 1;
   const Memory& memory =
       *std::max_element(memories.begin(), memories.end(),
@@ -339,7 +338,7 @@ void check_fits(const TrainConfig& config, const Dataset& dataset) {
   Dataset all = dataset;
   const CaseSplit split = split_dataset(all, config.validation, config.seed);
   std::vector<std::string> faults;
-  std::optional<Size> largest;
+  std::optional<Size3> largest;
   const auto add = [&](std::optional<std::string> fault) {
     if (fault) faults.push_back(std::move(*fault));
   };
@@ -351,7 +350,7 @@ void check_fits(const TrainConfig& config, const Dataset& dataset) {
       for (const std::size_t index : split.training) training.push_back(all.training[index]);
       largest = largest_size(training, config.data);
     }
-    const Size size = stage.patch ? *stage.patch : *largest;
+    const Size3 size = stage.patch ? *stage.patch : *largest;
     add(step_fault(
         plan_options_of(config, stage, size),
         "curriculum stage " + std::to_string(i + 1) + " (" +
@@ -385,15 +384,15 @@ void check_segment_fits(const BenchOptions& options) {
   const auto [x, y, z] = options.input;
   // The image, and the logits of two networks that are compared.
   const std::int64_t beside = 4 * x * y * z * (options.net.in_channels + options.net.classes);
-  const auto bytes_of = [&](const Size& window) {
+  const auto bytes_of = [&](const Size3& window) {
     const NetworkCosts costs = forward_costs(options.net, window, halve);
     return 2 * parameter_bytes(costs) + beside + pass_bytes(costs, /*one_device=*/true);
   };
-  const Size size = options.window ? options.window->size : options.input;
+  const Size3 size = options.window ? options.window->size : options.input;
   const std::int64_t bytes = bytes_of(size);
   if (bytes <= memory.most) return;
-  const auto fits = [&](const Size& window) { return bytes_of(window) <= memory.advised; };
-  const Size window = largest_that_fits(size, stride_multiple(options.net), fits);
+  const auto fits = [&](const Size3& window) { return bytes_of(window) <= memory.advised; };
+  const Size3 window = largest_that_fits(size, stride_multiple(options.net), fits);
   throw DoesNotFit("does not fit: --input " + size_text(options.input) + " " +
                    (options.window ? "in windows of " + size_text(size) : std::string("whole")) +
                    " " + need_text(bytes, memory) + "; " +

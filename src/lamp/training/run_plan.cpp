@@ -10,6 +10,7 @@
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
 #include "lamp/base/log.h"
+#include "lamp/base/size3.h"
 #include "lamp/base/text.h"
 #include "lamp/execution/plan_choices.h"
 #include "lamp/training/curriculum_plan.h"
@@ -81,7 +82,7 @@ class RunPlanner {
             .seed = config_.seed};
   }
 
-  std::array<std::int64_t, 3> largest_volume() {
+  Size3 largest_volume() {
     if (largest_) return *largest_;
     std::vector<Case> training;
     for (const std::size_t index : split_.training) training.push_back(dataset_.training[index]);
@@ -148,7 +149,7 @@ class RunPlanner {
   const CaseSplit& split_;
   const PlanSources& sources_;
   std::vector<Json> given_, earlier_;  // by stage; null where there is none
-  std::optional<std::array<std::int64_t, 3>> largest_;
+  std::optional<Size3> largest_;
 };
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "lamp/base/errors.h"
+#include "lamp/base/size3.h"
 #include "lamp/base/text.h"
 
 namespace lamp {
@@ -14,18 +15,13 @@ namespace {
 constexpr int kMostLoaderThreads = 1024;
 constexpr std::int64_t kMostCounted = 1'000'000'000;  // products of two stay whole numbers
 
-std::optional<std::array<std::int64_t, 3>> parse_patch(ObjectReader& reader) {
+std::optional<Size3> parse_patch(ObjectReader& reader) {
   const Json& patch = reader.at("patch");
   if (patch.is_null() || patch == "whole" || patch == "auto") return std::nullopt;
-  const std::string expected = "\"whole\", \"auto\" or three whole numbers of voxels [x, y, z]";
-  if (!patch.is_array() || patch.size() != 3)
-    throw_wrong_type(reader.where("patch"), patch, expected);
-  std::array<std::int64_t, 3> size{};
-  for (std::size_t axis = 0; axis < 3; ++axis) {
-    if (!patch[axis].is_number_integer() || patch[axis].get<std::int64_t>() < 1)
-      throw_wrong_type(reader.where("patch"), patch, expected);
-    size[axis] = patch[axis].get<std::int64_t>();
-  }
+  const auto size = size3_of(patch);
+  if (!size)
+    throw_wrong_type(reader.where("patch"), patch,
+                     "\"whole\", \"auto\" or three whole numbers of voxels [x, y, z]");
   return size;
 }
 
