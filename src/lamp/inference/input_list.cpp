@@ -11,6 +11,7 @@
 #include "lamp/base/errors.h"
 #include "lamp/base/log.h"
 #include "lamp/base/text.h"
+#include "lamp/dataset/case_volumes.h"
 #include "lamp/formats/file_start.h"
 #include "lamp/formats/folder_content.h"
 
@@ -82,8 +83,8 @@ void check_names(const std::vector<InputCase>& cases) {
     const auto [found, is_new] = seen.emplace(input.name, &input);
     if (!is_new)
       throw UsageError("two inputs are named " + input.name + ": " +
-                       found->second->channels.front().string() + " and " +
-                       input.channels.front().string() + "; segment them into different folders");
+                       found->second->first().string() + " and " + input.first().string() +
+                       "; segment them into different folders");
   }
 }
 
@@ -91,23 +92,10 @@ fs::path channel_key(const fs::path& file) {
   return file.parent_path() / split_channel(case_name(file)).stem;
 }
 
-// Files of one folder and one stem that number their channels are one case.
-std::vector<InputCase> group_channels(const std::vector<fs::path>& files) {
+std::vector<InputCase> grouped_files(const std::vector<fs::path>& files) {
   std::vector<InputCase> cases;
-  std::map<fs::path, std::size_t> places;
-  for (const fs::path& file : files) {
-    const ChannelName name = split_channel(case_name(file));
-    if (name.number < 0) {
-      cases.push_back({.name = name.stem, .channels = {file}});
-      continue;
-    }
-    const auto [place, is_new] = places.emplace(channel_key(file), cases.size());
-    if (is_new) cases.push_back({.name = name.stem});
-    InputCase& input = cases[place->second];
-    const auto at = std::upper_bound(input.numbers.begin(), input.numbers.end(), name.number);
-    input.channels.insert(input.channels.begin() + (at - input.numbers.begin()), file);
-    input.numbers.insert(at, name.number);
-  }
+  for (ChannelGroup& group : group_channels(files))
+    cases.push_back({.name = std::move(group.stem), .files = std::move(group.files)});
   return cases;
 }
 
@@ -125,20 +113,18 @@ std::vector<InputCase> single_files(const std::vector<fs::path>& files) {
                " and its neighbours are taken as cases of their own, for the "
                "network takes one channel: " +
                file.parent_path().string());
-    cases.push_back({.name = channel ? name.stem : case_name(file), .channels = {file}});
+    cases.push_back({.name = channel ? name.stem : case_name(file), .files = {{-1, file}}});
   }
   return cases;
 }
 
 void check_numbers(const InputCase& input, std::int64_t in_channels) {
-  if (input.numbers.empty()) return;
-  std::vector<ChannelFile> files;
-  for (std::size_t i = 0; i < input.channels.size(); ++i)
-    files.push_back({input.numbers[i], input.channels[i]});
+  if (input.files.front().number < 0) return;
   // As many as the files, in order: then only their number may be another one than the network's.
-  if (channel_fault(files, files.size()).empty()) return;
-  throw InputError("channels missing or unknown", input.channels.front().string(),
-                   "found that " + channel_fault(files, static_cast<std::size_t>(in_channels)) +
+  if (channel_fault(input.files, input.files.size()).empty()) return;
+  throw InputError("channels missing or unknown", input.first().string(),
+                   "found that " +
+                       channel_fault(input.files, static_cast<std::size_t>(in_channels)) +
                        " of case " + input.name + ", expected 0 to " +
                        std::to_string(in_channels - 1) +
                        ", as the network takes; add the missing files or rename them");
@@ -147,10 +133,10 @@ void check_numbers(const InputCase& input, std::int64_t in_channels) {
 [[noreturn]] void refuse_channels(const InputCase& input, std::int64_t found,
                                   std::int64_t in_channels) {
   std::string advice = "expected " + std::to_string(in_channels);
-  if (in_channels > 1 && input.channels.size() > 1)
+  if (in_channels > 1 && input.files.size() > 1)
     advice += ", in files " + input.name + "_0000 to " + input.name + "_" +
               (in_channels > 10 ? "00" : "000") + std::to_string(in_channels - 1);
-  throw InputError("wrong number of channels", input.channels.front().string(),
+  throw InputError("wrong number of channels", input.first().string(),
                    "found " + std::to_string(found) + ", " + advice +
                        " as the network takes; use a model that was trained on such images");
 }
@@ -158,9 +144,8 @@ void check_numbers(const InputCase& input, std::int64_t in_channels) {
 }  // namespace
 
 std::string InputCase::describe() const {
-  const std::string first = channels.front().string();
-  return channels.size() == 1 ? first
-                              : first + " and " + std::to_string(channels.size() - 1) + " more";
+  const std::string name = first().string();
+  return files.size() == 1 ? name : name + " and " + std::to_string(files.size() - 1) + " more";
 }
 
 std::vector<InputCase> expand_inputs(const std::vector<std::string>& inputs,
@@ -178,29 +163,19 @@ std::vector<InputCase> expand_inputs(const std::vector<std::string>& inputs,
     return seen.contains(fs::weakly_canonical(file.file));  // it was named by itself
   });
   tell(others);
-  std::vector<InputCase> cases = in_channels > 1 ? group_channels(files) : single_files(files);
+  std::vector<InputCase> cases = in_channels > 1 ? grouped_files(files) : single_files(files);
   check_names(cases);
   if (left_out) std::move(others.begin(), others.end(), std::back_inserter(*left_out));
   return cases;
 }
 
 Volume read_case(const InputCase& input, std::int64_t in_channels, const ReadOptions& options) {
-  const auto files = static_cast<std::int64_t>(input.channels.size());
+  const auto files = static_cast<std::int64_t>(input.files.size());
   if (files > 1) check_numbers(input, in_channels);
   if (files > 1 && files != in_channels) refuse_channels(input, files, in_channels);
-  Volume image = read_image(input.channels.front(), options);
-  std::vector<torch::Tensor> channels = {image.voxels};
-  for (std::size_t i = 1; i < input.channels.size(); ++i) {
-    const Volume next = read_image(input.channels[i], options);
-    const double apart = corner_distance_voxels(image.geometry, next.geometry);
-    if (apart > kSameGridVoxels)
-      throw InputError("channels on different grids", input.channels[i].string(),
-                       "found " + next.geometry.describe() + ", expected that of " +
-                           input.channels.front().string() + " (" + image.geometry.describe() +
-                           "; corners " + shortest(apart) + " voxels apart)");
-    channels.push_back(next.voxels);
-  }
-  if (channels.size() > 1) image.voxels = torch::cat(channels);
+  std::vector<fs::path> channels;
+  for (const ChannelFile& channel : input.files) channels.push_back(channel.file);
+  Volume image = read_channels(channels, options);
   if (files == 1 && image.voxels.size(0) == 1 && in_channels > 1)
     check_numbers(input, in_channels);  // a single channel of several, unless it is the first
   if (image.voxels.size(0) != in_channels)

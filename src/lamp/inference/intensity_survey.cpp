@@ -39,7 +39,7 @@ Intensities count_input(const InputCase& input, const IntensityStandard& standar
   ReadOptions options = standard.data.read_options();
   options.dicom_series = standard.dicom_series;
   const Volume volume = standard.channels > 0 ? read_case(input, standard.channels, options)
-                                              : read_image(input.channels.front(), options);
+                                              : read_image(input.first(), options);
   return count_intensities(place_image(volume, standard.data).voxels, {});
 }
 

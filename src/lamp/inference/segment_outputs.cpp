@@ -99,7 +99,7 @@ void add_files(SegmentOutputs& outputs, const std::vector<InputCase>& cases, boo
   if (saved) add(outputs.probabilities);
   if (!outputs.report.empty()) outputs.files.add({"-o", outputs.report, own_json(kSegmentWriter)});
   for (const InputCase& input : cases)
-    for (const fs::path& file : input.channels) outputs.files.protect(file);
+    for (const ChannelFile& channel : input.files) outputs.files.protect(channel.file);
 }
 
 }  // namespace

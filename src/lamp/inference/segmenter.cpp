@@ -53,7 +53,7 @@ SegmentFailure describe_failure(const InputCase& input, const std::exception_ptr
       failure.message.find("--patch") == std::string::npos &&
       failure.message.find("does not fit") == std::string::npos)
     failure.message += "; use --patch auto or a smaller --patch";
-  const std::string file = printable(input.channels.front().string());  // as messages name it
+  const std::string file = printable(input.first().string());  // as messages name it
   if (failure.message.find(file) == std::string::npos)
     failure.message = file + ": " + failure.message;
   return failure;
