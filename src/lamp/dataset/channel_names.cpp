@@ -55,9 +55,8 @@ std::vector<ChannelGroup> group_channels(const std::vector<fs::path>& files,
     const auto [place, is_new] = places.emplace(file.parent_path() / stem, groups.size());
     if (is_new) groups.push_back({.stem = stem});
     auto& channels = groups[place->second].files;
-    const auto after = std::find_if(channels.begin(), channels.end(), [n = number](const auto& at) {
-      return at.number > n;
-    });
+    const auto after = std::find_if(channels.begin(), channels.end(),
+                                    [n = number](const auto& at) { return at.number > n; });
     channels.insert(after, {number, file});
   }
   return groups;

@@ -122,12 +122,11 @@ void check_numbers(const InputCase& input, std::int64_t in_channels) {
   if (input.files.front().number < 0) return;
   // As many as the files, in order: then only their number may be another one than the network's.
   if (channel_fault(input.files, input.files.size()).empty()) return;
-  throw InputError("channels missing or unknown", input.first().string(),
-                   "found that " +
-                       channel_fault(input.files, static_cast<std::size_t>(in_channels)) +
-                       " of case " + input.name + ", expected 0 to " +
-                       std::to_string(in_channels - 1) +
-                       ", as the network takes; add the missing files or rename them");
+  throw InputError(
+      "channels missing or unknown", input.first().string(),
+      "found that " + channel_fault(input.files, static_cast<std::size_t>(in_channels)) +
+          " of case " + input.name + ", expected 0 to " + std::to_string(in_channels - 1) +
+          ", as the network takes; add the missing files or rename them");
 }
 
 [[noreturn]] void refuse_channels(const InputCase& input, std::int64_t found,

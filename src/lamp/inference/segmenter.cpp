@@ -17,11 +17,11 @@
 #include "lamp/base/host_memory.h"
 #include "lamp/base/interrupt.h"
 #include "lamp/base/log.h"
-#include "lamp/base/out_of_memory.h"
 #include "lamp/base/progress.h"
 #include "lamp/base/stopwatch.h"
 #include "lamp/base/text.h"
 #include "lamp/cases/intensity_check.h"
+#include "lamp/inference/case_export.h"
 #include "lamp/inference/input_list.h"
 #include "lamp/inference/segment_outputs.h"
 
@@ -29,35 +29,6 @@ namespace lamp {
 namespace {
 
 namespace fs = std::filesystem;
-
-SegmentFailure describe_failure(const InputCase& input, const std::exception_ptr& error) {
-  SegmentFailure failure{input.name, input.describe(), "", kExitRuntime};
-  try {
-    std::rethrow_exception(error);
-  } catch (const Interrupted&) {
-    throw;
-  } catch (const Error& known) {
-    failure.message = known.what();
-    failure.exit_code = known.exit_code();
-  } catch (const std::bad_alloc&) {
-    failure.message = "out of memory";
-    failure.exit_code = kExitDoesNotFit;
-  } catch (const c10::Error& unknown) {
-    failure.message = unknown.what_without_backtrace();
-    failure.message = failure.message.substr(0, failure.message.find('\n'));
-    if (is_out_of_memory(unknown)) failure.exit_code = kExitDoesNotFit;
-  } catch (const std::exception& unknown) {
-    failure.message = unknown.what();
-  }
-  if (failure.exit_code == kExitDoesNotFit &&
-      failure.message.find("--patch") == std::string::npos &&
-      failure.message.find("does not fit") == std::string::npos)
-    failure.message += "; use --patch auto or a smaller --patch";
-  const std::string file = printable(input.first().string());  // as messages name it
-  if (failure.message.find(file) == std::string::npos)
-    failure.message = file + ": " + failure.message;
-  return failure;
-}
 
 struct LoadedCase {
   PreparedImage image;
@@ -105,7 +76,7 @@ class SegmentJob {
         cases_(expand_inputs(request.inputs, model_.network.config.in_channels, &left_out_,
                              request.dicom_series)),
         outputs_(plan_outputs(request.output, options_, cases_)),
-        keep_largest_(labels_to_clean(options_.cleanup, model_.labels)),
+        export_(model_, options_, outputs_),
         results_(cases_.size()),
         failures_(cases_.size()) {
     refuse_folder_of_inputs(request.output, request.inputs);
@@ -163,7 +134,7 @@ class SegmentJob {
       Scores scores = score_case(loaded, result);
       start_export(i, std::move(result), std::move(scores), std::move(loaded.image.path));
     } catch (...) {
-      fail_case(i);
+      failures_[i] = export_.fail(i, cases_[i]);
     }
     if (!loading_.valid()) start_loading(i + 1);
   }
@@ -200,7 +171,7 @@ class SegmentJob {
       Scores scores = score_case(loaded, result);
       finish_case(i, result, scores, loaded.image.path, peak_resident_bytes());
     } catch (...) {
-      fail_case(i);
+      failures_[i] = export_.fail(i, cases_[i]);
     }
   }
 
@@ -239,7 +210,7 @@ class SegmentJob {
       try {
         finish_case(i, result, scores, path, peak);
       } catch (...) {
-        fail_case(i);
+        failures_[i] = export_.fail(i, cases_[i]);
       }
     };
     exporting_ = std::async(std::launch::async, std::move(work));
@@ -247,69 +218,11 @@ class SegmentJob {
 
   void finish_case(std::size_t i, CaseResult& result, Scores& scores, const GridPath& path,
                    std::int64_t peak) {
-    export_case(i, result, scores, path);
+    export_.write(i, result, scores, path);
     if (scorer_->devices().front().is_cpu())
       result.peak_bytes = std::max(peak, peak_resident_bytes());
     log_case(result);
     results_[i] = std::move(result);
-  }
-
-  void export_case(std::size_t i, CaseResult& result, Scores& scores, const GridPath& path) {
-    const torch::InferenceMode no_gradients;
-    Stopwatch watch;
-    Volume labels = labels_on_input_grid(scores.logits, path);
-    torch::Tensor classes = labels.voxels;
-    if (!options_.save_probabilities) scores.logits.reset();
-    labels.voxels = class_to_id(labels.voxels, model_.labels);
-    if (options_.cleanup.wanted()) result.cleaned_voxels = clean(labels, classes);
-    result.volume_mm3 = volumes(labels);
-    if (options_.save_probabilities) {
-      result.probabilities = outputs_.probabilities[i].string();
-      write_output(outputs_.probabilities[i],
-                   probabilities_on_input_grid(scores.logits, path, classes));
-    }
-    write_output(outputs_.labels[i], labels);
-    if (!options_.save_probabilities && remove_older_probabilities(outputs_.probabilities[i]))
-      log_info(outputs_.probabilities[i].string() +
-               ": the probabilities of an earlier call are removed");
-    result.seconds.export_ = watch.lap();
-  }
-
-  void write_output(const fs::path& file, const Volume& volume) const {
-    outputs_.files.confirm(file);
-    write_volume(file, volume, kSegmentWriter);
-  }
-
-  void fail_case(std::size_t i) {
-    SegmentFailure failure = describe_failure(cases_[i], std::current_exception());
-    // What an earlier call left here, or this one half done, would pass for a result.
-    failure.removed_older = outputs_.files.remove_older(outputs_.labels[i]);
-    if (options_.save_probabilities) outputs_.files.remove_older(outputs_.probabilities[i]);
-    remove_older_probabilities(outputs_.probabilities[i]);
-    if (failure.removed_older) failure.message += "; the label map of an earlier call is removed";
-    failures_[i] = std::move(failure);
-  }
-
-  // Cleans the label map, and the map of classes along with it; returns how many voxels changed.
-  std::int64_t clean(Volume& labels, torch::Tensor& classes) const {
-    const torch::Tensor before = labels.voxels.clone();
-    clean_labels(labels.voxels[0], options_.cleanup, keep_largest_,
-                 labels.geometry.voxel_volume_mm3());
-    const torch::Tensor removed = before.ne(labels.voxels);
-    // Class 0 is the background; `classes` may be the label map itself.
-    if (options_.save_probabilities) classes = classes.masked_fill(removed, 0);
-    return removed.sum().item<std::int64_t>();
-  }
-
-  std::map<std::string, double> volumes(const Volume& labels) const {
-    const torch::Tensor counts =
-        torch::bincount(labels.voxels.flatten(), {}, model_.labels.rbegin()->first + 1);
-    std::map<std::string, double> volumes;
-    for (const auto& [id, name] : model_.labels)
-      if (id != 0)
-        volumes[name] += static_cast<double>(counts[id].item<std::int64_t>()) *
-                         labels.geometry.voxel_volume_mm3();
-    return volumes;
   }
 
   static void log_case(const CaseResult& result) {
@@ -349,7 +262,7 @@ class SegmentJob {
   const std::vector<InputCase> cases_;
   ReadOptions reading_;
   SegmentOutputs outputs_;  // checked once, not changed afterwards
-  const std::set<int> keep_largest_;
+  const CaseExport export_;
   std::optional<Scorer> scorer_;
   SegmentReport report_;
   std::shared_mutex alone_mutex_;  // held alone by a case that fits only while no other is at work
