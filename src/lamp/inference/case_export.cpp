@@ -58,7 +58,8 @@ CaseExport::CaseExport(const Model& model, const SegmentOptions& options,
       outputs_(outputs),
       keep_largest_(labels_to_clean(options.cleanup, model.labels)) {}
 
-void export_case(std::size_t i, CaseResult& result, Scores& scores, const GridPath& path) {
+void CaseExport::write(std::size_t i, CaseResult& result, Scores& scores,
+                       const GridPath& path) const {
   const torch::InferenceMode no_gradients;
   Stopwatch watch;
   Volume labels = labels_on_input_grid(scores.logits, path);
