@@ -68,7 +68,7 @@ TEST(SegmentOutputsTest, ANameAndAFormatMustAgree) {
   EXPECT_THAT(output_refusal("one.nrrd", {.format = "mha"}, kOne), HasSubstr("contradicts"));
   EXPECT_THAT(output_refusal("one.nii", {.format = "nii.gz"}, kOne), HasSubstr("contradicts"));
   EXPECT_EQ(output_refusal("one.NRRD", {.format = "nrrd"}, kOne), "");
-  EXPECT_THAT(output_refusal("out", {.format = "png"}, kOne), HasSubstr("--format"));
+  EXPECT_THAT(output_refusal("out", {.format = "png"}, kOne), HasSubstr("format: found"));
 }
 
 TEST(SegmentOutputsTest, CasesThatWouldShareAFileAreRefused) {

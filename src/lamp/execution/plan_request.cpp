@@ -11,6 +11,7 @@
 #include "lamp/base/errors.h"
 #include "lamp/base/interrupt.h"
 #include "lamp/base/log.h"
+#include "lamp/base/setting_name.h"
 #include "lamp/base/text.h"
 #include "lamp/execution/optimizer.h"
 #include "lamp/execution/plan_costs.h"
@@ -62,7 +63,8 @@ std::vector<Alternative> smaller_inputs(const PlanOptions& options,
     const std::int64_t step = std::max(stride, *longest / 8 / stride * stride);
     if (*longest <= step || *longest - step < stride) return alternatives;
     *longest = (*longest - step + stride - 1) / stride * stride;
-    alternatives.push_back({"--input " + size_text(smaller.input), shape_costs_of(smaller, shapes),
+    alternatives.push_back({setting_to("input", size_text(smaller.input)),
+                            shape_costs_of(smaller, shapes),
                             options.absent_devices ? 1 : kShareWithoutWorkspaces});
   }
 }
@@ -72,30 +74,33 @@ std::vector<Alternative> smaller_inputs(const PlanOptions& options,
 void check_plan_options(const PlanOptions& options) {
   for (const std::int64_t side : options.input)
     if (side < 1)
-      throw UsageError("--input: found " + size_text(options.input) +
+      throw UsageError(setting_name("input") + ": found " + size_text(options.input) +
                        ", expected 1 voxel or more a side");
   if (options.batch < 1)
-    throw UsageError("--batch: found " + std::to_string(options.batch) + ", expected 1 or more");
+    throw UsageError(setting_name("batch") + ": found " + std::to_string(options.batch) +
+                     ", expected 1 or more");
   if (!options.absent_devices) {
     if (options.flops_per_s)
       throw UsageError(
-          "--flops describes devices that are not here: give their number too, "
-          "--devices N, or leave it out to have this machine measured");
+          setting_name("flops") + " describes devices that are not here: give their number too, " +
+          setting_to("absent_devices", "N") + ", or leave it out to have this machine measured");
     return;
   }
   const std::int64_t count = *options.absent_devices;
   if (count < 1 || count > kMostDevices)
-    throw UsageError("--devices: found " + std::to_string(count) + ", expected 1 to " +
-                     std::to_string(kMostDevices));
+    throw UsageError(setting_name("absent_devices") + ": found " + std::to_string(count) +
+                     ", expected 1 to " + std::to_string(kMostDevices));
   if (!options.device_memory_bytes)
-    throw UsageError("--devices " + std::to_string(count) +
-                     ": these devices are not here, so say how large they are: "
-                     "--device-memory 16GiB");
+    throw UsageError(setting_to("absent_devices", std::to_string(count)) +
+                     ": these devices are not here, so say how large they are: " +
+                     setting_to("device_memory", "16GiB"));
   const std::string& precision = options.execution.precision;
   if (precision == "bf16" || precision == "fp16")
-    throw UsageError("--precision " + precision + ": --devices " + std::to_string(count) +
+    throw UsageError(setting_to("execution.precision", precision) + ": " +
+                     setting_to("absent_devices", std::to_string(count)) +
                      " describes devices that are not here, whose costs are worked out in fp32; "
-                     "use --precision fp32, which holds more than " +
+                     "use " +
+                     setting_to("execution.precision", "fp32") + ", which holds more than " +
                      precision);
 }
 

@@ -10,6 +10,7 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/base/log.h"
+#include "lamp/base/setting_name.h"
 #include "lamp/base/text.h"
 #include "lamp/formats/file_start.h"
 #include "lamp/formats/folder_content.h"
@@ -172,7 +173,9 @@ std::vector<InputCase> expand_inputs(const std::vector<std::string>& inputs,
   for (const std::string& input : inputs)
     for (const fs::path& file : expand(input, dicom_series, others))
       if (seen.insert(fs::weakly_canonical(file)).second) files.push_back(file);
-  if (files.empty()) throw UsageError("segment: -i is needed: files or folders to segment");
+  if (files.empty())
+    throw UsageError("segment: " + setting_name("inputs") +
+                     " is needed: files or folders to segment");
   for (const std::string& input : inputs) seen.insert(fs::weakly_canonical(input));
   std::erase_if(others, [&](const LeftOut& file) {
     return seen.contains(fs::weakly_canonical(file.file));  // it was named by itself

@@ -19,6 +19,7 @@
 #include "lamp/base/log.h"
 #include "lamp/base/out_of_memory.h"
 #include "lamp/base/progress.h"
+#include "lamp/base/setting_name.h"
 #include "lamp/base/stopwatch.h"
 #include "lamp/base/text.h"
 #include "lamp/cases/intensity_check.h"
@@ -50,9 +51,10 @@ SegmentFailure describe_failure(const InputCase& input, const std::exception_ptr
     failure.message = unknown.what();
   }
   if (failure.exit_code == kExitDoesNotFit &&
-      failure.message.find("--patch") == std::string::npos &&
+      failure.message.find(setting_name("patch")) == std::string::npos &&
       failure.message.find("does not fit") == std::string::npos)
-    failure.message += "; use --patch auto or a smaller --patch";
+    failure.message +=
+        "; use " + setting_to("patch", "auto") + " or a smaller " + setting_name("patch");
   const std::string file = printable(input.channels.front().string());  // as messages name it
   if (failure.message.find(file) == std::string::npos)
     failure.message = file + ": " + failure.message;
@@ -366,7 +368,7 @@ class SegmentJob {
 
 void check_options(const SegmentOptions& options) {
   if (!(options.overlap >= 0 && options.overlap < 1))
-    throw UsageError("--overlap: found " + shortest(options.overlap) +
+    throw UsageError(setting_name("overlap") + ": found " + shortest(options.overlap) +
                      ", expected a share of the window from 0 to below 1, such as 0.5");
   if (!options.format.empty()) parse_format(options.format);
 }

@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "lamp/base/errors.h"
+#include "lamp/base/setting_name.h"
 #include "lamp/sequence/sequence.h"
 
 namespace lamp {
@@ -68,13 +69,13 @@ Partition partition_by_counts(const std::vector<std::int64_t>& counts, std::size
   std::int64_t sum = 0;
   for (const std::int64_t count : counts) {
     if (count < 1)
-      throw UsageError("--partition: found a stage of " + std::to_string(count) +
-                       " layers, expected 1 or more");
+      throw UsageError(setting_name("execution.partition") + ": found a stage of " +
+                       std::to_string(count) + " layers, expected 1 or more");
     ends.push_back(static_cast<std::size_t>(sum += count));
   }
   if (ends.empty() || ends.back() != links) {
-    throw UsageError("--partition: its stages add up to " + std::to_string(sum) +
-                     " layers, but the network has " + std::to_string(links) +
+    throw UsageError(setting_name("execution.partition") + ": its stages add up to " +
+                     std::to_string(sum) + " layers, but the network has " + std::to_string(links) +
                      "; use auto to let it be cut for you");
   }
   return ranges(ends);

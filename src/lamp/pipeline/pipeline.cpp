@@ -15,6 +15,7 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/base/memory_counter.h"
+#include "lamp/base/setting_name.h"
 
 namespace lamp {
 namespace {
@@ -86,8 +87,8 @@ Pipeline::Pipeline(std::shared_ptr<Sequence> chain, PipelineOptions options)
     : chain_(std::move(chain)), options_(std::move(options)), all_threads_(at::get_num_threads()) {
   if (options_.devices.empty()) throw UsageError("a pipeline needs at least one device");
   if (options_.microbatches < 1)
-    throw UsageError("--microbatches: found " + std::to_string(options_.microbatches) +
-                     ", expected 1 or more");
+    throw UsageError(setting_name("execution.microbatches") + ": found " +
+                     std::to_string(options_.microbatches) + ", expected 1 or more");
   const std::size_t count = options_.devices.size();
   if (options_.partition.empty())
     options_.partition = partition_by_costs(parameter_bytes(*chain_), count);

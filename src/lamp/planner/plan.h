@@ -26,7 +26,7 @@ using CostProvider = std::function<NetworkCosts(const CostQuery&)>;
 
 // What the plan does not choose itself but may advise where nothing fits, such as a smaller input.
 struct Alternative {
-  std::string advice;  // "--input 96,96,96"
+  std::string advice;  // "input=96,96,96" (base/setting_name.h)
   CostProvider costs;
   double memory_share = 1;  // of the devices; less where these costs leave something out
 };

@@ -2,8 +2,11 @@
 #include "lamp/planner/plan_candidates.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "lamp/base/errors.h"
+#include "lamp/base/setting_name.h"
+#include "lamp/base/text.h"
 
 namespace lamp {
 namespace {
@@ -21,21 +24,23 @@ void check_request(const PlanRequest& request) {
     throw UsageError("plan: found a batch of " + std::to_string(request.batch) +
                      ", expected 1 or more");
   if (request.batch > kLargestBatch)
-    throw UsageError("--batch: found " + std::to_string(request.batch) + ", expected at most " +
-                     std::to_string(kLargestBatch));
+    throw UsageError(setting_name("batch") + ": found " + std::to_string(request.batch) +
+                     ", expected at most " + std::to_string(kLargestBatch));
   if (request.microbatches && *request.microbatches < 1)
-    throw UsageError("--microbatches: found " + std::to_string(*request.microbatches) +
-                     ", expected 1 or more");
+    throw UsageError(setting_name("execution.microbatches") + ": found " +
+                     std::to_string(*request.microbatches) + ", expected 1 or more");
   if (std::min<std::int64_t>(request.microbatches.value_or(1), request.batch) > kMostMicrobatches)
-    throw UsageError("--microbatches: found " + std::to_string(*request.microbatches) +
-                     ", expected at most " + std::to_string(kMostMicrobatches));
+    throw UsageError(setting_name("execution.microbatches") + ": found " +
+                     std::to_string(*request.microbatches) + ", expected at most " +
+                     std::to_string(kMostMicrobatches));
   if (!(request.bytes_per_s > 0))
-    throw UsageError("--bandwidth: expected more than 0 bytes a second");
+    throw UsageError(setting_name("bandwidth") + ": expected more than 0 bytes a second");
   if (request.partition &&
       (request.all_devices ? request.partition->size() != request.devices.size()
                            : request.partition->size() > request.devices.size()))
-    throw UsageError("--partition: found " + std::to_string(request.partition->size()) +
-                     " stages for " + std::to_string(request.devices.size()) + " devices");
+    throw UsageError(setting_name("execution.partition") + ": found " +
+                     counted(std::ssize(*request.partition), "stage") + " for " +
+                     counted(std::ssize(request.devices), "device"));
 }
 
 void scale_seconds(NetworkCosts& costs, double factor) {

@@ -6,6 +6,7 @@
 #include <functional>
 #include <optional>
 
+#include "lamp/base/setting_name.h"
 #include "lamp/base/text.h"
 #include "lamp/planner/fit.h"
 
@@ -206,7 +207,7 @@ void offer_smaller_batch(const PlanRequest& request, const CostProvider& provide
     return least_fit(smaller[i], provider).fits;
   });
   if (found < smaller.size())
-    offer(smaller[found], "--batch " + std::to_string(smaller[found].batch), provider);
+    offer(smaller[found], setting_to("batch", std::to_string(smaller[found].batch)), provider);
 }
 
 void offer_more_devices(const PlanRequest& request, const Plan& least, const CostProvider& provider,
@@ -260,7 +261,9 @@ std::vector<std::string> reasons_for(const Plan& plan, Candidates& candidates) {
   if (candidates.request().clock->was_ended())
     reasons.push_back(
         "the search was ended for taking too long, with the best so far: other numbers of devices "
-        "or micro-batches may be faster; fix some with --microbatches, --schedule or --device");
+        "or micro-batches may be faster; fix some with " +
+        setting_name("execution.microbatches") + ", " + setting_name("execution.schedule") +
+        " or " + setting_name("execution.device"));
   if (plan.setup.stages() > 1) reasons.push_back(schedule_reason(plan, candidates));
   reasons.push_back(recompute_reason(plan, candidates));
   if (plan.setup.stages() > 1) {
@@ -285,17 +288,18 @@ std::vector<std::string> advice_for(const Plan& least, Candidates& candidates,
   };
   PlanRequest changed = request;
   changed.recompute.reset();
-  if (request.recompute) offer(changed, "--recompute auto", provider);
+  if (request.recompute) offer(changed, setting_to("execution.recompute", "auto"), provider);
   changed = request;
   changed.schedule.reset();
-  if (request.schedule) offer(changed, "--schedule auto", provider);
+  if (request.schedule) offer(changed, setting_to("execution.schedule", "auto"), provider);
   changed = request;
   drop_cut(changed);
-  if (request.has_cut()) offer(changed, "--partition auto", provider);
+  if (request.has_cut()) offer(changed, setting_to("execution.partition", "auto"), provider);
   changed = request;
   changed.microbatches = static_cast<int>(std::min<std::int64_t>(request.batch, kMostMicrobatches));
   if (request.batch > 1 && request.loss_is_sum && request.microbatches != changed.microbatches)
-    offer(changed, "--microbatches " + std::to_string(*changed.microbatches), provider);
+    offer(changed, setting_to("execution.microbatches", std::to_string(*changed.microbatches)),
+          provider);
   offer_smaller_batch(request, provider, offer);
   offer_more_devices(request, least, provider, offer);
   offer_alternative(request, offer);

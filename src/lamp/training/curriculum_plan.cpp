@@ -8,6 +8,7 @@
 #include "lamp/base/device.h"
 #include "lamp/base/errors.h"
 #include "lamp/base/log.h"
+#include "lamp/base/setting_name.h"
 #include "lamp/base/text.h"
 #include "lamp/cases/preprocess.h"
 #include "lamp/execution/plan_json.h"
@@ -135,13 +136,15 @@ void refuse_unknown_sizes(const TrainConfig& config) {
     if (stage.is_auto_patch)
       throw UsageError(
           "plan: the curriculum's \"auto\" patch depends on the size of the images; give the data "
-          "set (-d FOLDER) or their size (--max-input X,Y,Z)");
+          "set (" +
+          setting_to("dataset", "FOLDER") + ") or their size (" + setting_to("max_input", "X,Y,Z") +
+          ")");
     any = any || stage.patch.has_value();
   }
   if (!any)
-    throw UsageError(
-        "plan: the curriculum holds whole volumes only; give the data set (-d FOLDER) or their "
-        "size: --input X,Y,Z");
+    throw UsageError("plan: the curriculum holds whole volumes only; give the data set (" +
+                     setting_to("dataset", "FOLDER") +
+                     ") or their size: " + setting_to("input", "X,Y,Z"));
 }
 
 }  // namespace

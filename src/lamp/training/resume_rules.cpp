@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "lamp/base/errors.h"
+#include "lamp/base/setting_name.h"
 
 namespace lamp {
 namespace {
@@ -166,7 +167,7 @@ void fill_in_stages(Json& base, const TrainConfig& before) {
       }
       stages[i]["optimizer"] = std::move(full);
     } else if (given.is_null() && !base.contains("optimizer")) {
-      throw UsageError("--set: curriculum." + std::to_string(i) +
+      throw UsageError(setting_name("set") + ": curriculum." + std::to_string(i) +
                        ": found a stage without \"optimizer\", and the stages before have "
                        "different ones, expected its own; add \"optimizer\": {\"name\": ...}");
     }
@@ -199,7 +200,7 @@ void reach_open_stages(Json& stages, const std::vector<Setting>& settings,
     }
   }
   if (!reached)
-    throw UsageError("--set: " + ours.front().key +
+    throw UsageError(setting_name("set") + ": " + ours.front().key +
                      ": every stage of the run is finished, so it would change nothing; add "
                      "epochs or a stage, too");
 }

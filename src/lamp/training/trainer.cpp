@@ -14,6 +14,7 @@
 #include "lamp/base/log.h"
 #include "lamp/base/out_of_memory.h"
 #include "lamp/base/progress.h"
+#include "lamp/base/setting_name.h"
 #include "lamp/base/stopwatch.h"
 #include "lamp/base/text.h"
 #include "lamp/execution/training_step.h"
@@ -222,8 +223,9 @@ double Trainer::step(const Batch& batch) {
   } catch (const NotFinite& fault) {
     throw Error("training stopped at " + place() + ": " + fault.what() +
                 "; the last saved state is untouched: lower the learning rate of what is left and "
-                "go on with --resume --set optimizer.lr=" +
-                shortest(stage().optimizer.lr / 10));
+                "go on with " +
+                setting_name("resume") + " " +
+                setting_to("set", "optimizer.lr=" + shortest(stage().optimizer.lr / 10)));
   }
 }
 
@@ -278,7 +280,7 @@ void Trainer::stop_if_asked() {
   cursor_.epoch_seconds += epoch_start_.seconds();
   progress_.reset();
   save(true);
-  throw_if_interrupted("the state is saved, go on with --resume");
+  throw_if_interrupted("the state is saved, go on with " + setting_name("resume"));
 }
 
 }  // namespace
