@@ -200,8 +200,8 @@ class Preparation {
                        "; give the same options or choose another folder");
     if (record_.cases != names)
       throw UsageError("prepare " + setting_name("output") + ": found a data set in " +
-                       folder_.string() + " begun with " + std::to_string(record_.cases.size()) +
-                       " cases, the source now has " + std::to_string(names.size()) +
+                       folder_.string() + " begun with " + counted(record_.cases.size(), "case") +
+                       ", the source now has " + std::to_string(names.size()) +
                        " or others, and another split would mix training and test; choose another "
                        "folder");
   }
@@ -301,12 +301,12 @@ class Preparation {
     if (facts.training || facts.annotated.size() + 1 == set_.labels.size()) return;
     facts.notes.push_back(facts.name + " is a test case with " +
                           std::to_string(facts.annotated.size()) + " of " +
-                          std::to_string(set_.labels.size() - 1) + " structures annotated");
+                          counted(set_.labels.size() - 1, "structure") + " annotated");
   }
 
   void warn_of(const PreparedCase& facts) const {
     for (const Overlap& overlap : facts.overlaps)
-      log_warning(facts.name + ": " + std::to_string(overlap.voxels) + " voxels in both " +
+      log_warning(facts.name + ": " + counted(overlap.voxels, "voxel") + " in both " +
                   set_.labels.at(overlap.kept) + " and " + set_.labels.at(overlap.lost) +
                   ", given to the smaller, " + set_.labels.at(overlap.kept));
     for (const std::string& note : facts.notes) log_warning(printable(note));

@@ -7,6 +7,7 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/base/setting_name.h"
+#include "lamp/base/text.h"
 #include "lamp/dataset/check_report.h"
 #include "lamp/dataset/dataset_check.h"
 
@@ -63,9 +64,9 @@ void throw_if_failed(const PrepareReport& report) {
   if (report.faults.empty()) return;
   const std::string first = to_error(report.faults.front()).what();
   if (report.cases.empty() && report.faults.size() == 1) throw Error(first, kExitInput);
-  throw Error(std::to_string(report.faults.size()) + " faults, " +
-                  std::to_string(report.cases.size()) + " of " +
-                  std::to_string(report.source_cases) + " cases are written, the first: " + first,
+  throw Error(counted(report.faults.size(), "fault") + ", " + std::to_string(report.cases.size()) +
+                  " of " + std::to_string(report.source_cases) +
+                  " cases are written, the first: " + first,
               report.cases.empty() ? kExitInput : kExitSomeCasesFailed);
 }
 

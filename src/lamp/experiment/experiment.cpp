@@ -69,8 +69,8 @@ class Runner {
         cells_(request.folder),
         results_{.experiment = experiment_} {
     results_.provenance = {
-        {"machine", processor_name() + ", " + std::to_string(at::get_num_threads()) +
-                        " threads, device " + request.device},
+        {"machine", processor_name() + ", " + counted(at::get_num_threads(), "thread") +
+                        ", device " + request.device},
         {"torch", TORCH_VERSION},
         {"date", today()},
         {"seeds", experiment_.seeds}};

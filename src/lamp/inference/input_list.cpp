@@ -26,7 +26,7 @@ constexpr std::size_t kMostNamed = 20;  // lines for files that are left out
 std::string content_text(const FolderContent& content, const fs::path& folder) {
   if (content.left_out.empty()) return "found an empty folder";
   const LeftOut& first = content.left_out.front();
-  std::string text = "found " + std::to_string(content.left_out.size()) + " entries (such as " +
+  std::string text = "found " + counted(content.left_out.size(), "entry") + " (such as " +
                      first.file.filename().string() + ": " + first.reason + ") but no volume";
   for (const char* name : {"imagesTs", "imagesTr"})
     if (std::error_code error; fs::is_directory(folder / name, error))
@@ -74,7 +74,7 @@ void tell(const std::vector<LeftOut>& left_out) {
     }
   }
   if (told > kMostNamed)
-    log_info(std::to_string(told - kMostNamed) + " more files are left out (segment.json has all)");
+    log_info(counted(told - kMostNamed, "more file") + " left out (segment.json has all)");
 }
 
 void check_names(const std::vector<InputCase>& cases) {

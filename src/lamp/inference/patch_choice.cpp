@@ -101,6 +101,18 @@ PatchRequest parse_patch(const std::string& text) {
   return request;
 }
 
+Triple parse_size(const std::string& text, const std::string& what) {
+  try {
+    const PatchRequest size = parse_patch(text);
+    if (size.kind == PatchRequest::kFixed) return size.size;
+  } catch (const UsageError&) {
+    // The same, of this setting.
+  }
+  throw UsageError(what + ": found \"" + text +
+                   "\", expected X,Y,Z such as 128,128,96, each 1 to " +
+                   std::to_string(kLongestSide));
+}
+
 Json PatchChoice::to_json() const { return whole ? Json("whole") : Json(size); }
 
 PatchChoice choose_patch(const PatchRequest& request, const PatchBudget& budget) {

@@ -370,6 +370,8 @@ void check_options(const SegmentOptions& options) {
   if (!(options.overlap >= 0 && options.overlap < 1))
     throw UsageError(setting_name("overlap") + ": found " + shortest(options.overlap) +
                      ", expected a share of the window from 0 to below 1, such as 0.5");
+  if (!(options.cleanup.min_volume_mm3 >= 0))
+    throw UsageError(setting_name("min_volume_mm3") + ": expected a volume of 0 or more");
   if (!options.format.empty()) parse_format(options.format);
 }
 

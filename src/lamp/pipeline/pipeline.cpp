@@ -16,6 +16,7 @@
 #include "lamp/base/errors.h"
 #include "lamp/base/memory_counter.h"
 #include "lamp/base/setting_name.h"
+#include "lamp/base/text.h"
 
 namespace lamp {
 namespace {
@@ -95,8 +96,8 @@ Pipeline::Pipeline(std::shared_ptr<Sequence> chain, PipelineOptions options)
   check_partition(options_.partition, chain_->size(), count);
   if (options_.recompute.empty()) options_.recompute.assign(count, RecomputeRule::kNever);
   if (options_.recompute.size() != count)
-    throw UsageError("found " + std::to_string(options_.recompute.size()) +
-                     " recompute rules for " + std::to_string(count) + " stages");
+    throw UsageError("found " + counted(options_.recompute.size(), "recompute rule") + " for " +
+                     counted(count, "stage"));
   check_chain();
   for (std::size_t j = 0; j < count; ++j) {
     stages_.push_back(std::make_unique<Stage>(

@@ -33,6 +33,7 @@ struct Alternative {
 
 struct PlanRequest {
   std::vector<PlanDevice> devices;  // a stage each, at most; the first K are used
+  bool any_devices = false;         // instead of the first the K with most memory, in their order
   bool all_devices = false;         // K is their number
   std::int64_t batch = 1;           // samples of a mini-batch
   double bytes_per_s = std::numeric_limits<double>::infinity();  // between devices

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <numeric>
 
 #include "lamp/base/errors.h"
 #include "lamp/base/setting_name.h"
@@ -54,6 +55,20 @@ void scale_seconds(NetworkCosts& costs, double factor) {
 
 }  // namespace
 
+std::vector<PlanDevice> roomiest_devices(const std::vector<PlanDevice>& devices,
+                                         std::size_t count) {
+  std::vector<std::size_t> order(devices.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    return devices[a].memory_bytes > devices[b].memory_bytes;
+  });
+  order.resize(count);
+  std::sort(order.begin(), order.end());
+  std::vector<PlanDevice> chosen;
+  for (const std::size_t d : order) chosen.push_back(devices[d]);
+  return chosen;
+}
+
 Candidates::Candidates(const PlanRequest& request, const CostProvider& provider)
     : request_(request), provider_(provider) {
   check_request(request);
@@ -104,9 +119,12 @@ std::vector<Candidate> Candidates::all() const {
 
 PipelineSetup Candidates::setup(const Candidate& candidate) const {
   PipelineSetup setup{.schedule = candidate.schedule, .microbatches = candidate.microbatches};
-  setup.devices.assign(request_.devices.begin(),
-                       request_.devices.begin() + static_cast<std::ptrdiff_t>(std::min(
-                                                      candidate.stages, request_.devices.size())));
+  const std::size_t used = std::min(candidate.stages, request_.devices.size());
+  if (request_.any_devices)
+    setup.devices = roomiest_devices(request_.devices, used);
+  else
+    setup.devices.assign(request_.devices.begin(),
+                         request_.devices.begin() + static_cast<std::ptrdiff_t>(used));
   // More than there are, for advice: like the last one.
   while (setup.devices.size() < candidate.stages) {
     PlanDevice another = request_.devices.back();

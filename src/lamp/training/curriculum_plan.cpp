@@ -121,7 +121,10 @@ bool set_input(PlanOptions& options, const TrainConfig& config, const StageConfi
   } else if (stage.is_auto_patch && !options.absent_devices) {
     TrainConfig as_planned = config;
     as_planned.execution = options.execution;
-    as_planned.execution.memory_bytes = options.device_memory_bytes;
+    const auto& unequal = options.unequal_memory_bytes;
+    as_planned.execution.memory_bytes =
+        unequal.empty() ? options.device_memory_bytes
+                        : std::optional(*std::min_element(unequal.begin(), unequal.end()));
     options.input = largest_patch(as_planned, stage, sizes->median);
   } else {
     options.input = stage.is_auto_patch ? sizes->median : sizes->largest;

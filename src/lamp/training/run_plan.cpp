@@ -118,8 +118,8 @@ class RunPlanner {
 
   ResolvedExecution with_threads(ResolvedExecution plan, std::size_t index) const {
     if (sources_.threads == 0 || sources_.threads == plan.threads) return plan;
-    log_warning(name(index) + " goes on with " + std::to_string(sources_.threads) +
-                " threads instead of " + std::to_string(plan.threads) +
+    log_warning(name(index) + " goes on with " + counted(sources_.threads, "thread") +
+                " instead of " + std::to_string(plan.threads) +
                 ": results may differ in their last bits");
     plan.threads = sources_.threads;
     return plan;

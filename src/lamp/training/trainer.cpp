@@ -119,7 +119,7 @@ std::string Trainer::place() const {
 TrainSummary Trainer::run() {
   log_info("training on " +
            (folder_.plan.empty() ? config().execution.device : folder_.plan.front().device()) +
-           ": " + std::to_string(split_.training.size()) + " cases, " +
+           ": " + counted(split_.training.size(), "case") + ", " +
            std::to_string(split_.validation.size()) + " held out for validation");
   if (!split_.validation.empty())
     log_info("held out (" + split_.origin + "): " + held_out_text(split_, folder_.dataset));
@@ -167,7 +167,7 @@ void Trainer::run_stage() {
   start_step(done > 0);
   log_info("stage " + std::to_string(cursor_.stage + 1) + " of " +
            std::to_string(config().curriculum.size()) + ": " + stage().describe() + ", " +
-           std::to_string(stage().epochs) + " epochs" +
+           counted(stage().epochs, "epoch") +
            (done > 0
                 ? ", going on at step " + std::to_string(done + 1) + " of " + std::to_string(steps)
                 : ""));
@@ -280,7 +280,7 @@ void Trainer::stop_if_asked() {
   cursor_.epoch_seconds += epoch_start_.seconds();
   progress_.reset();
   save(true);
-  throw_if_interrupted("the state is saved, go on with " + setting_name("resume"));
+  throw_if_interrupted(("the state is saved, go on with " + setting_name("resume")).c_str());
 }
 
 }  // namespace
