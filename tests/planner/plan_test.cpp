@@ -186,6 +186,48 @@ TEST(PlanTest, StagesThatShareADeviceGainNothing) {
   EXPECT_EQ(make_plan(request, full_size).setup.stages(), 1U);
 }
 
+// What a later cut leaves to the last device is all the memory that it gets here.
+TEST(PlanTest, ASmallerDeviceGetsASmallerStage) {
+  PlanRequest request = request_for(2, 100 * kGiB, 1);
+  request.all_devices = true;
+  request.recompute = RecomputeRule::kNever;
+  const Plan equal = make_plan(request, full_size);
+  const std::int64_t equal_bytes = equal.balance.peak_bytes[1];
+  const MemoryModel memory(equal.costs, equal.setup);
+  Partition later = equal.balance.partition;
+  std::int64_t less_bytes = equal_bytes;
+  while (less_bytes >= equal_bytes && later[1].first + 1 < later[1].last) {
+    later[0].last = ++later[1].first;
+    less_bytes = memory.device_peak_bytes(later, equal.balance.recompute)[1];
+  }
+  ASSERT_LT(less_bytes, equal_bytes);
+  request.devices[1].memory_bytes = less_bytes;
+  const Plan plan = make_plan(request, full_size);
+  ASSERT_TRUE(plan.fits);
+  EXPECT_LE(plan.balance.peak_bytes[1], less_bytes);
+  EXPECT_NE(plan.balance.partition, equal.balance.partition);
+}
+
+TEST(PlanTest, OfUnequalDevicesTheRoomiestAreUsedFirstInTheirOrder) {
+  const std::vector<PlanDevice> devices = {{"a", 3}, {"b", 1}, {"c", 4}, {"d", 3}};
+  const auto names = [&](std::size_t count) {
+    std::string text;
+    for (const PlanDevice& device : roomiest_devices(devices, count)) text += device.name;
+    return text;
+  };
+  EXPECT_EQ(names(1), "c");
+  EXPECT_EQ(names(2), "ac");
+  EXPECT_EQ(names(3), "acd");
+  EXPECT_EQ(names(4), "abcd");
+  PlanRequest request = request_for(2, 100 * kGiB, 1);
+  request.devices[0].memory_bytes = 1;
+  EXPECT_FALSE(make_plan(request, full_size).fits) << "the first is used";
+  request.any_devices = true;
+  const Plan plan = make_plan(request, full_size);
+  ASSERT_TRUE(plan.fits);
+  EXPECT_EQ(plan.setup.devices.front().name, "d1");
+}
+
 TEST(PlanTest, SaysWhatWouldFitWhereNothingDoes) {
   PlanRequest request = request_for(2, 8 * kGiB, 4);
   request.recompute = RecomputeRule::kNever;
