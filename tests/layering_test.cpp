@@ -233,7 +233,7 @@ std::set<std::string> matches_in(const std::string& text, const std::regex& patt
 
 TEST(LayeringTest, EverySettingThatAMessageNamesHasAnOption) {
   static const std::regex kNamed("setting_(?:name|to)\\(\\s*\"([^\"]+)\"");
-  static const std::regex kRow("\\{\"([a-z_.]+)\", \"-"), kWord("\", \"(-[a-z-]+)\"\\}");
+  static const std::regex kRow("\\{\"([a-z0-9_.]+)\", \"-"), kWord("\", \"(-[a-z0-9-]+)\"\\}");
   const fs::path root = fs::path(LAMP_SOURCE_DIR) / "src" / "lamp";
   std::string library, program;
   for (const auto& entry : fs::recursive_directory_iterator(root)) {

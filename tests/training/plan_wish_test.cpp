@@ -47,7 +47,9 @@ TEST(PlanWishTest, EachDeviceHasTheMemoryThatIsSaidOfIt) {
   const auto stages = task.plans();
   const auto devices = stages.front().chosen->plan.setup.distinct_devices();
   EXPECT_EQ(devices.front().memory_bytes, 16 * kPlanGiB);
-  if (devices.size() == 2) EXPECT_EQ(devices[1].memory_bytes, 8 * kPlanGiB);
+  if (devices.size() == 2) {
+    EXPECT_EQ(devices[1].memory_bytes, 8 * kPlanGiB);
+  }
 }
 
 TEST(PlanWishTest, AListOfMemoriesHasAsManyAsDevices) {
