@@ -214,7 +214,7 @@ TEST_F(PrepareTest, WithNothingButFaultsThereIsNoDataSet) {
 TEST_F(PrepareTest, ASourceOfAnotherLayoutIsNamedAsSuch) {
   fs::create_directories(folder_ / "han" / "a" / "structures");
   testing::written(folder_ / "han" / "a" / "img.nrrd", "x");
-  testing::expect_refused([&] { prepare_dataset(han()); }, "which --from pddca reads");
+  testing::expect_refused([&] { prepare_dataset(han()); }, "which from=pddca reads");
   fs::remove_all(folder_ / "han");
   testing::expect_refused([&] { prepare_dataset(han()); }, "found nothing");
   fs::create_directories(folder_ / "han");

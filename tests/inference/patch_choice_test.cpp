@@ -50,8 +50,8 @@ TEST(PatchChoiceTest, NothingFitsSaysWhatIsNeeded) {
 
 TEST(PatchChoiceTest, WholeBeyondTheUsersLimitNamesTheWindowThatFits) {
   const PatchRequest whole{.kind = PatchRequest::kWhole};
-  EXPECT_THAT(patch_refusal(whole, budget(160000, true)), HasSubstr("--patch 64,60,40"));
-  EXPECT_TRUE(choose_patch(whole, budget(160000, false)).whole) << "without --memory it is tried";
+  EXPECT_THAT(patch_refusal(whole, budget(160000, true)), HasSubstr("patch=64,60,40"));
+  EXPECT_TRUE(choose_patch(whole, budget(160000, false)).whole) << "without a limit it is tried";
 }
 
 TEST(PatchChoiceTest, WhatNoMemoryHoldsIsRefusedWithoutALimit) {
@@ -59,9 +59,9 @@ TEST(PatchChoiceTest, WhatNoMemoryHoldsIsRefusedWithoutALimit) {
   limits.most_bytes = 300000;
   const std::string message = patch_refusal(parse_patch("100,100,100"), limits);
   EXPECT_THAT(message, HasSubstr("a window of 100x100x100 voxels needs 976.6 KiB"));
-  EXPECT_THAT(message, HasSubstr("--patch whole (234.4 KiB) or --patch auto would fit"));
+  EXPECT_THAT(message, HasSubstr("patch=whole (234.4 KiB) or patch=auto would fit"));
   limits.limit_bytes = 160000;
-  EXPECT_THAT(patch_refusal(parse_patch("100,100,100"), limits), HasSubstr("--patch 64,60,40"));
+  EXPECT_THAT(patch_refusal(parse_patch("100,100,100"), limits), HasSubstr("patch=64,60,40"));
   EXPECT_EQ(patch_refusal({.kind = PatchRequest::kWhole}, limits), "accepted") << "a warning";
   limits.most_bytes = 200000;
   EXPECT_THAT(patch_refusal({.kind = PatchRequest::kWhole}, limits), HasSubstr("the whole volume"));
@@ -70,7 +70,7 @@ TEST(PatchChoiceTest, WhatNoMemoryHoldsIsRefusedWithoutALimit) {
 TEST(PatchChoiceTest, ALimitBelowTheProgramsOwnSizeSaysHowMuchMemoryToGive) {
   PatchBudget limits = budget(0, true);
   limits.taken_bytes = std::int64_t{200} << 20;
-  EXPECT_THAT(patch_refusal({}, limits), HasSubstr("--memory 200.1MiB or more"));
+  EXPECT_THAT(patch_refusal({}, limits), HasSubstr("memory=200.1MiB or more"));
 }
 
 TEST(PatchChoiceTest, AFixedWindowIsTakenAsItIs) {

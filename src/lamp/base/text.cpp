@@ -52,9 +52,12 @@ bool is_plain_number(const std::string& text) {
 
 }  // namespace
 
-std::string counted(std::int64_t count, const std::string& noun) {
-  const bool hisses = noun.ends_with("ch") && noun != "epoch";
-  return std::to_string(count) + " " + noun + (count == 1 ? "" : hisses ? "es" : "s");
+std::string counted_text(std::int64_t count, const std::string& noun) {
+  const std::string text = std::to_string(count) + " ";
+  if (count == 1) return text + noun;
+  if (noun.ends_with("try")) return text + noun.substr(0, noun.size() - 1) + "ies";
+  const bool hisses = noun.ends_with("ss") || (noun.ends_with("ch") && noun != "epoch");
+  return text + noun + (hisses ? "es" : "s");
 }
 
 std::string bytes_text(std::int64_t bytes) {

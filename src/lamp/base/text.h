@@ -2,6 +2,7 @@
 // version's headers.)
 #pragma once
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -17,8 +18,12 @@ std::string fixed(double value, int digits);
 std::string six_digits(double value);
 // The shortest text that reads back as the same double.
 std::string shortest(double value);
-// "1 stage", "2 stages", "3 micro-batches".
-std::string counted(std::int64_t count, const std::string& noun);
+// "1 stage", "2 stages", "3 micro-batches", "4 entries".
+std::string counted_text(std::int64_t count, const std::string& noun);
+template <std::integral Count>
+std::string counted(Count count, const std::string& noun) {
+  return counted_text(static_cast<std::int64_t>(count), noun);
+}
 // "3.2 GiB", "512 B".
 std::string bytes_text(std::int64_t bytes);
 // The same rounded up, for what is needed: whoever takes the text at its word has enough.

@@ -89,9 +89,4 @@ Json to_json(const ExecutionOptions& options) {
   return json;
 }
 
-Size3 parse_size(const std::string& text, const std::string& option) {
-  if (const auto size = parse_size3(text)) return *size;
-  throw UsageError(option + ": found \"" + text + "\", expected " + expected_size3());
-}
-
 }  // namespace lamp

@@ -30,7 +30,4 @@ void add_options(CLI::App& command, ExecutionOptions& options);
 // The "execution" object: only what was given.
 Json to_json(const ExecutionOptions& options);
 
-// x, y, z of "64,64,64". Throws UsageError that names the option.
-Size3 parse_size(const std::string& text, const std::string& option);
-
 }  // namespace lamp

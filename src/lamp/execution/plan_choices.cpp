@@ -8,6 +8,7 @@
 
 #include "lamp/base/device.h"
 #include "lamp/base/errors.h"
+#include "lamp/base/setting_name.h"
 #include "lamp/base/size3.h"
 #include "lamp/base/text.h"
 #include "lamp/execution/plan_costs.h"
@@ -53,8 +54,9 @@ Plan plan_largest(PlanOptions& options, Seconds seconds) {
   const std::int64_t stride = shapes_of(options)->stride_multiple;
   check_plan_options(options);
   if (std::any_of(most.begin(), most.end(), [&](std::int64_t side) { return side < stride; }))
-    throw UsageError("--input: found " + size_text(most) + ", but the largest input is sought in " +
-                     "multiples of " + std::to_string(stride) + "; give more a side");
+    throw UsageError(setting_name("input") + ": found " + size_text(most) +
+                     ", but the largest input is sought in " + "multiples of " +
+                     std::to_string(stride) + "; give more a side");
   options.input = largest_input(options, options.absent_devices ? 1 : kShareWithoutWorkspaces);
   Plan plan = plan_network(options, seconds);
   while (!plan.fits && shorten(options.input, stride)) plan = plan_network(options, seconds);
@@ -66,9 +68,10 @@ Plan plan_largest(PlanOptions& options, Seconds seconds) {
 std::string decide_precision(PlanOptions& options) {
   if (options.execution.precision != "auto") return "";
   if (options.absent_devices)
-    throw UsageError(
-        "--precision auto asks what this machine multiplies, but --devices describes devices that "
-        "are not here: give fp32, bf16 or fp16");
+    throw UsageError(setting_to("execution.precision", "auto") +
+                     " asks what this machine multiplies, but " + setting_name("absent_devices") +
+                     " describes devices that "
+                     "are not here: give fp32, bf16 or fp16");
   const c10::Device device = parse_devices(options.execution.device).front();
   options.execution.precision = chosen_precision("auto", device);
   return "precision " + options.execution.precision + ": " + bf16_support(device).why;

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "lamp/base/size3.h"
 #include "lamp/execution/execution_config.h"
@@ -29,7 +30,8 @@ struct PlanOptions {
   bool loss_is_sum = true;  // over samples
   // Devices that are not here: their number, at most; their costs come from shapes alone.
   std::optional<std::int64_t> absent_devices;
-  std::optional<std::int64_t> device_memory_bytes;  // none = what is free
+  std::optional<std::int64_t> device_memory_bytes;  // of each device; none = what is free
+  std::vector<std::int64_t> unequal_memory_bytes;   // instead: one for each device, in their order
   std::optional<double> flops_per_s;                // of absent devices
   std::optional<double> bytes_per_s;                // between devices
   std::uint64_t seed = 0;

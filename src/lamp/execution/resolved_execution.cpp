@@ -8,6 +8,7 @@
 #include "lamp/base/device.h"
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
+#include "lamp/base/setting_name.h"
 #include "lamp/base/size3.h"
 #include "lamp/base/text.h"
 #include "lamp/nets/net_factory.h"
@@ -30,7 +31,8 @@ class PlanReader {
  public:
   PlanReader(const Json& json, const std::filesystem::path& file, std::string where)
       : json_(json), file_(file), where_(std::move(where)) {
-    if (!json.is_object()) refuse("", "an object, as lamp plan -o writes it");
+    if (!json.is_object())
+      refuse("", "an object, as lamp plan " + setting_name("output") + " writes it");
   }
 
   std::string text(const char* key) const {
@@ -62,7 +64,7 @@ class PlanReader {
   [[noreturn]] void refuse(const std::string& key, const std::string& expected) const {
     throw InputError("no usable plan", file_.string(),
                      where_ + (key.empty() ? "found something else" : key) + ": expected " +
-                         expected + "; write it again with lamp plan -o");
+                         expected + "; write it again with lamp plan " + setting_name("output"));
   }
 
  private:
@@ -226,8 +228,9 @@ std::vector<Json> read_plans(const std::filesystem::path& file) {
   const Json json = read_json(file);
   if (json.is_array() && !json.empty()) return {json.begin(), json.end()};
   if (!json.is_object())
-    throw InputError("no usable plan", file.string(),
-                     "found no plan in it, expected what lamp plan -o writes");
+    throw InputError(
+        "no usable plan", file.string(),
+        "found no plan in it, expected what lamp plan " + setting_name("output") + " writes");
   const auto curriculum = json.find("curriculum");
   if (curriculum == json.end() || !curriculum->is_array() || curriculum->empty()) return {json};
   std::vector<Json> plans;

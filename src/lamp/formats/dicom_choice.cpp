@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "lamp/base/errors.h"
+#include "lamp/base/setting_name.h"
 #include "lamp/base/text.h"
 
 namespace lamp {
@@ -128,13 +129,15 @@ const Series* chosen(const std::vector<Series>& all, const List& meant,
   for (std::size_t i = 0; i < meant.size(); ++i)
     if (std::to_string(i + 1) == choice.series) return meant[i];
   throw InputError("no such series", choice.folder.string(),
-                   "found --series " + printable(choice.series) + ", expected a UID or number of " +
+                   "found " + setting_to("series", printable(choice.series)) +
+                       ", expected a UID or number of " +
                        (meant.empty() ? "none, for it holds no image" : numbered(meant)));
 }
 
 void refuse_several(const List& list, const fs::path& folder, DicomFolder& content) {
   content.fault = std::to_string(list.size()) + " image series in the folder (" + numbered(list) +
-                  "), expected one; choose one with --series 1 or its UID, or move each to a "
+                  "), expected one; choose one with " + setting_to("series", "1") +
+                  " or its UID, or move each to a "
                   "folder of its own";
   content.fault_file = folder;
 }

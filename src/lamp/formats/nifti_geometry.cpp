@@ -7,6 +7,7 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/base/log.h"
+#include "lamp/base/setting_name.h"
 #include "lamp/base/size3.h"
 #include "lamp/base/text.h"
 #include "lamp/volume/grid_check.h"
@@ -122,7 +123,8 @@ void check_quaternion(const NiftiSpace& space, const std::string& file) {
 
 // The words of a choice between forms, behind a message that two of them differ.
 std::string way_out() {
-  return "; say which is right with --orientation sform or qform (data.nifti_form in a training's "
+  return "; say which is right with " + setting_to("orientation", "sform") +
+         " or qform (data.nifti_form in a training's "
          "configuration), or correct the header";
 }
 
@@ -168,9 +170,10 @@ void compare_spacing(const Geometry& sform, const NiftiSpace& space, const FormC
   throw InputError("cannot read", choice.file,
                    found + ", so volumes and distances are uncertain" +
                        (space.qform_code > 0 ? way_out()
-                                             : "; correct the header, or say with --orientation "
-                                               "sform (data.nifti_form in a training's "
-                                               "configuration) that the sform is right"));
+                                             : "; correct the header, or say with " +
+                                                   setting_to("orientation", "sform") +
+                                                   " (data.nifti_form in a training's "
+                                                   "configuration) that the sform is right"));
 }
 
 void check_pixdim(const NiftiSpace& space, const std::string& file) {
@@ -195,11 +198,13 @@ void check_sform(const NiftiSpace& space, const std::string& file) {
                                   [](double value) { return std::isfinite(value); });
   const Geometry grid = from_sform(space);
   if (finite && std::abs(determinant(grid.direction)) > 1e-6) return;  // NaN where a column is 0
-  throw InputError("cannot read", file,
-                   std::string("its affine (sform) ") +
-                       (finite ? "is singular" : "holds NaN or infinite numbers") +
-                       "; write the file again with the right affine" +
-                       (space.qform_code > 0 ? ", or use the qform with --orientation qform" : ""));
+  throw InputError(
+      "cannot read", file,
+      std::string("its affine (sform) ") +
+          (finite ? "is singular" : "holds NaN or infinite numbers") +
+          "; write the file again with the right affine" +
+          (space.qform_code > 0 ? ", or use the qform with " + setting_to("orientation", "qform")
+                                : ""));
 }
 
 // A file with one form leaves nothing to choose but what its pixdim says against the sform.

@@ -10,6 +10,7 @@
 #include "lamp/base/errors.h"
 #include "lamp/base/log.h"
 #include "lamp/base/out_of_memory.h"
+#include "lamp/base/setting_name.h"
 #include "lamp/base/stopwatch.h"
 #include "lamp/base/text.h"
 #include "lamp/formats/volume_io.h"
@@ -40,9 +41,10 @@ SegmentFailure describe_failure(const InputCase& input, const std::exception_ptr
     failure.message = unknown.what();
   }
   if (failure.exit_code == kExitDoesNotFit &&
-      failure.message.find("--patch") == std::string::npos &&
+      failure.message.find(setting_name("patch")) == std::string::npos &&
       failure.message.find("does not fit") == std::string::npos)
-    failure.message += "; use --patch auto or a smaller --patch";
+    failure.message +=
+        "; use " + setting_to("patch", "auto") + " or a smaller " + setting_name("patch");
   const std::string file = printable(input.first().string());  // as messages name it
   if (failure.message.find(file) == std::string::npos)
     failure.message = file + ": " + failure.message;

@@ -10,6 +10,7 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/base/log.h"
+#include "lamp/base/setting_name.h"
 #include "lamp/base/text.h"
 #include "lamp/dataset/case_volumes.h"
 #include "lamp/formats/file_start.h"
@@ -26,7 +27,7 @@ constexpr std::size_t kMostNamed = 20;  // lines for files that are left out
 std::string content_text(const FolderContent& content, const fs::path& folder) {
   if (content.left_out.empty()) return "found an empty folder";
   const LeftOut& first = content.left_out.front();
-  std::string text = "found " + std::to_string(content.left_out.size()) + " entries (such as " +
+  std::string text = "found " + counted(content.left_out.size(), "entry") + " (such as " +
                      first.file.filename().string() + ": " + first.reason + ") but no volume";
   for (const char* name : {"imagesTs", "imagesTr"})
     if (std::error_code error; fs::is_directory(folder / name, error))
@@ -74,7 +75,7 @@ void tell(const std::vector<LeftOut>& left_out) {
     }
   }
   if (told > kMostNamed)
-    log_info(std::to_string(told - kMostNamed) + " more files are left out (segment.json has all)");
+    log_info(counted(told - kMostNamed, "more file") + " left out (segment.json has all)");
 }
 
 void check_names(const std::vector<InputCase>& cases) {
@@ -156,7 +157,9 @@ std::vector<InputCase> expand_inputs(const std::vector<std::string>& inputs,
   for (const std::string& input : inputs)
     for (const fs::path& file : expand(input, dicom_series, others))
       if (seen.insert(fs::weakly_canonical(file)).second) files.push_back(file);
-  if (files.empty()) throw UsageError("segment: -i is needed: files or folders to segment");
+  if (files.empty())
+    throw UsageError("segment: " + setting_name("inputs") +
+                     " is needed: files or folders to segment");
   for (const std::string& input : inputs) seen.insert(fs::weakly_canonical(input));
   std::erase_if(others, [&](const LeftOut& file) {
     return seen.contains(fs::weakly_canonical(file.file));  // it was named by itself

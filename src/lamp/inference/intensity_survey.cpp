@@ -115,4 +115,22 @@ IntensitySurvey survey_intensities(const std::vector<std::string>& paths,
   return survey;
 }
 
+IntensityStandard standard_of(const SegmentModel& model) {
+  return {.data = preprocessing_of(model),
+          .trained = model.model.intensities,
+          .channels = model.model.network.config.in_channels,
+          .model = model.file};
+}
+
+IntensitySurvey survey_beside(CheckReport& report, const std::vector<std::string>& paths,
+                              const IntensityStandard& standard) {
+  if (!standard.model.empty() && standard.trained.is_null())
+    report.notes.insert(report.notes.begin(),
+                        standard.model + " does not say which values it was trained on");
+  IntensitySurvey survey = survey_intensities(paths, standard);
+  for (std::string& warning : survey.warnings) warning = "warning: " + warning;
+  report.notes.insert(report.notes.begin(), survey.warnings.begin(), survey.warnings.end());
+  return survey;
+}
+
 }  // namespace lamp

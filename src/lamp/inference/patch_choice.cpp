@@ -6,6 +6,7 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/base/log.h"
+#include "lamp/base/setting_name.h"
 #include "lamp/base/size3.h"
 #include "lamp/base/text.h"
 
@@ -31,7 +32,7 @@ std::optional<PatchChoice> largest_window(const PatchBudget& budget) {
 
 std::string limit_text(const PatchBudget& budget) {
   return bytes_text(budget.limit_bytes) +
-         (budget.user_limit ? " of --memory are left" : " are available");
+         (budget.user_limit ? " of " + setting_name("memory") + " are left" : " are available");
 }
 
 std::string without_spaces(std::string text) {
@@ -44,28 +45,30 @@ std::string without_spaces(std::string text) {
   while (shorten(least, budget.multiple)) {
   }
   const std::int64_t bytes = budget.need(least, false);
-  throw DoesNotFit("does not fit: a volume of " + size_text(budget.volume, "x") + " voxels needs " +
-                   need_bytes_text(bytes) + " even in windows of " + size_text(least, "x") + ", " +
-                   limit_text(budget) + "; use " +
-                   (budget.user_limit
-                        ? "--memory " +
-                              without_spaces(need_bytes_text(bytes + budget.taken_bytes)) +
-                              " or more, of which the program itself takes " +
-                              bytes_text(budget.taken_bytes) + ", or "
-                        : "") +
-                   "a narrower network, fewer classes or a machine with more memory");
+  throw DoesNotFit(
+      "does not fit: a volume of " + size_text(budget.volume, "x") + " voxels needs " +
+      need_bytes_text(bytes) + " even in windows of " + size_text(least, "x") + ", " +
+      limit_text(budget) + "; use " +
+      (budget.user_limit
+           ? setting_to("memory", without_spaces(need_bytes_text(bytes + budget.taken_bytes))) +
+                 " or more, of which the program itself takes " + bytes_text(budget.taken_bytes) +
+                 ", or "
+           : "") +
+      "a narrower network, fewer classes or a machine with more memory");
 }
 
 // what: what was asked for and needs so many bytes.
 [[noreturn]] void refuse(const PatchBudget& budget, const std::string& what, std::int64_t bytes) {
   const std::string start = "does not fit: " + what + " needs " + need_bytes_text(bytes) + ", " +
-                            limit_text(budget) + "; --patch ";
+                            limit_text(budget) + "; ";
   if (const std::int64_t whole = budget.need(budget.volume, true); whole <= budget.limit_bytes)
-    throw DoesNotFit(start + "whole (" + need_bytes_text(whole) + ") or --patch auto would fit");
+    throw DoesNotFit(start + setting_to("patch", "whole") + " (" + need_bytes_text(whole) +
+                     ") or " + setting_to("patch", "auto") + " would fit");
   const auto window = largest_window(budget);
   if (!window) refuse_all(budget);
-  throw DoesNotFit(start + size_text(window->size, ",") + " (" + need_bytes_text(*window->bytes) +
-                   ") or --patch auto would fit");
+  throw DoesNotFit(start + setting_to("patch", size_text(window->size, ",")) + " (" +
+                   need_bytes_text(*window->bytes) + ") or " + setting_to("patch", "auto") +
+                   " would fit");
 }
 
 }  // namespace
@@ -75,9 +78,14 @@ PatchRequest parse_patch(const std::string& text) {
   if (text == "whole") return {.kind = PatchRequest::kWhole};
   const auto size = parse_size3(text);
   if (!size)
-    throw UsageError("--patch: found \"" + text + "\", expected whole, auto or " +
+    throw UsageError(setting_name("patch") + ": found \"" + text + "\", expected whole, auto or " +
                      expected_size3());
   return {.kind = PatchRequest::kFixed, .size = *size};
+}
+
+Size3 parse_size(const std::string& text, const std::string& what) {
+  if (const auto size = parse_size3(text)) return *size;
+  throw UsageError(what + ": found \"" + text + "\", expected " + expected_size3());
 }
 
 Json PatchChoice::to_json() const { return whole ? Json("whole") : Json(size); }
@@ -97,8 +105,8 @@ PatchChoice choose_patch(const PatchRequest& request, const PatchBudget& budget)
                   : "a window of " + size_text(size, "x")) +
                " voxels",
            bytes);
-  log_warning("about " + bytes_text(bytes) + " are needed, " + limit_text(budget) +
-              "; --patch auto would choose a size that fits");
+  log_warning("about " + bytes_text(bytes) + " are needed, " + limit_text(budget) + "; " +
+              setting_to("patch", "auto") + " would choose a size that fits");
   return {.whole = whole, .size = size, .bytes = bytes};
 }
 

@@ -20,6 +20,8 @@ struct PatchRequest {
 
 // "auto", "whole" or "X,Y,Z"; throws UsageError for anything else.
 PatchRequest parse_patch(const std::string& text);
+// x, y, z of "64,64,64"; throws UsageError that names `what`.
+Size3 parse_size(const std::string& text, const std::string& what);
 
 struct PatchChoice {
   bool whole = true;

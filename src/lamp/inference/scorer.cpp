@@ -11,6 +11,7 @@
 #include "lamp/base/host_memory.h"
 #include "lamp/base/log.h"
 #include "lamp/base/memory_counter.h"
+#include "lamp/base/setting_name.h"
 #include "lamp/base/size3.h"
 #include "lamp/inference/predictor.h"
 #include "lamp/inference/test_time_mirroring.h"
@@ -38,8 +39,8 @@ void check_ensemble(const std::vector<SegmentModel>& models) {
     if (to_json(preprocessing_of({file, model})) != to_json(preprocessing_of(models.front())))
       what = "preprocessing (\"data\")";
     if (!what.empty())
-      throw UsageError("-m: " + file + " and " + models.front().file + " have different " + what +
-                       "; only models trained alike can be averaged");
+      throw UsageError(setting_name("models") + ": " + file + " and " + models.front().file +
+                       " have different " + what + "; only models trained alike can be averaged");
   }
 }
 
@@ -102,7 +103,7 @@ void Scorer::place(Network form, const PredictorFactory& factory) {
   const c10::Device first = devices_.front();
   const c10::ScalarType dtype = dtype_of(precision_);
   if (options_.patch.kind == PatchRequest::kFixed)
-    form.check_window("--patch", options_.patch.size);
+    form.check_window(setting_name("patch"), options_.patch.size);
   const Layout layout = choose_layout(
       options_.layout,
       {.device = first, .precision = precision_, .width = form.config.width, .training = false});

@@ -18,6 +18,7 @@
 #include "lamp/base/interrupt.h"
 #include "lamp/base/log.h"
 #include "lamp/base/progress.h"
+#include "lamp/base/setting_name.h"
 #include "lamp/base/stopwatch.h"
 #include "lamp/base/text.h"
 #include "lamp/cases/intensity_check.h"
@@ -279,8 +280,10 @@ class SegmentJob {
 
 void check_options(const SegmentOptions& options) {
   if (!(options.overlap >= 0 && options.overlap < 1))
-    throw UsageError("--overlap: found " + shortest(options.overlap) +
+    throw UsageError(setting_name("overlap") + ": found " + shortest(options.overlap) +
                      ", expected a share of the window from 0 to below 1, such as 0.5");
+  if (!(options.cleanup.min_volume_mm3 >= 0))
+    throw UsageError(setting_name("min_volume_mm3") + ": expected a volume of 0 or more");
   if (!options.format.empty()) parse_format(options.format);
 }
 

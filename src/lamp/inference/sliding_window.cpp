@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "lamp/base/errors.h"
+#include "lamp/base/setting_name.h"
 #include "lamp/base/size3.h"
 
 namespace lamp {
@@ -100,7 +101,8 @@ void check(const torch::Tensor& image, const WindowOptions& options) {
 Blend parse_blend(const std::string& text) {
   if (text == "gaussian") return Blend::kGaussian;
   if (text == "constant") return Blend::kConstant;
-  throw UsageError("--blend: found \"" + text + "\", expected gaussian or constant");
+  throw UsageError(setting_name("blend") + ": found \"" + text +
+                   "\", expected gaussian or constant");
 }
 
 torch::Tensor sliding_window(const torch::Tensor& image, const WindowOptions& options,

@@ -47,7 +47,7 @@ struct Network {
   torch::Tensor pad(const torch::Tensor& input) const;
   torch::Tensor crop(const torch::Tensor& output, const torch::Tensor& input) const;
 
-  // Throws UsageError that begins with `what` ("--patch") if an axis of a window x, y, z is shorter
+  // Throws UsageError that begins with `what` ("patch") if an axis of a window x, y, z is shorter
   // than the network's stride: most of what the network would see is padding.
   void check_window(const std::string& what, const Size3& size) const;
 

@@ -8,6 +8,7 @@
 #include "lamp/base/device.h"
 #include "lamp/base/errors.h"
 #include "lamp/base/log.h"
+#include "lamp/base/setting_name.h"
 #include "lamp/base/size3.h"
 #include "lamp/base/text.h"
 #include "lamp/cases/preprocess.h"
@@ -118,7 +119,10 @@ bool set_input(PlanOptions& options, const TrainConfig& config, const StageConfi
   } else if (stage.is_auto_patch && !options.absent_devices) {
     TrainConfig as_planned = config;
     as_planned.execution = options.execution;
-    as_planned.execution.memory_bytes = options.device_memory_bytes;
+    const auto& unequal = options.unequal_memory_bytes;
+    as_planned.execution.memory_bytes =
+        unequal.empty() ? options.device_memory_bytes
+                        : std::optional(*std::min_element(unequal.begin(), unequal.end()));
     options.input = largest_patch(as_planned, stage, sizes->median);
   } else {
     options.input = stage.is_auto_patch ? sizes->median : sizes->largest;
@@ -133,13 +137,15 @@ void refuse_unknown_sizes(const TrainConfig& config) {
     if (stage.is_auto_patch)
       throw UsageError(
           "plan: the curriculum's \"auto\" patch depends on the size of the images; give the data "
-          "set (-d FOLDER) or their size (--max-input X,Y,Z)");
+          "set (" +
+          setting_to("dataset", "FOLDER") + ") or their size (" + setting_to("max_input", "X,Y,Z") +
+          ")");
     any = any || stage.patch.has_value();
   }
   if (!any)
-    throw UsageError(
-        "plan: the curriculum holds whole volumes only; give the data set (-d FOLDER) or their "
-        "size: --input X,Y,Z");
+    throw UsageError("plan: the curriculum holds whole volumes only; give the data set (" +
+                     setting_to("dataset", "FOLDER") +
+                     ") or their size: " + setting_to("input", "X,Y,Z"));
 }
 
 }  // namespace

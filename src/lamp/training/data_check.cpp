@@ -7,6 +7,7 @@
 #include "lamp/base/files.h"
 #include "lamp/base/log.h"
 #include "lamp/base/sha256.h"
+#include "lamp/base/text.h"
 #include "lamp/dataset/dataset_check.h"
 #include "lamp/dataset/dataset_lists.h"
 
@@ -44,8 +45,7 @@ void remember(const DataCheck& check) {
   DatasetFault first = faults.front();
   const std::size_t others = faults.size() - 1;
   if (others > 0)
-    first.fix += " (and " + std::to_string(others) +
-                 (others == 1 ? " more fault" : " more faults") +
+    first.fix += " (and " + counted(others, "more fault") +
                  " above; lamp check lists all; nothing was written)";
   throw to_error(first);
 }

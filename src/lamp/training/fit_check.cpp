@@ -15,6 +15,7 @@
 #include "lamp/base/errors.h"
 #include "lamp/base/host_memory.h"
 #include "lamp/base/log.h"
+#include "lamp/base/setting_name.h"
 #include "lamp/base/size3.h"
 #include "lamp/base/text.h"
 #include "lamp/execution/optimizer.h"
@@ -27,6 +28,7 @@
 #include "lamp/planner/forward_pass.h"
 #include "lamp/training/case_split.h"
 #include "lamp/training/curriculum_plan.h"
+#include "lamp/training/fit_words.h"
 
 namespace lamp {
 namespace {
@@ -36,30 +38,6 @@ constexpr std::size_t kMostHostStages = 4;   // that advice looks at
 constexpr std::size_t kMostGpus = 16;        // the same
 constexpr std::int64_t kSteadySamples = 2;   // of a micro-batch, for batch norm
 constexpr std::int64_t kMostAdvised = 4096;  // micro-batches
-
-// How the settings that may help are written.
-struct Words {
-  std::string batch, patch, patch_between, patch_end, microbatches, schedule, device;
-};
-
-Words words_of_stage(std::size_t stage) {
-  const std::string place = "curriculum." + std::to_string(stage) + ".";
-  return {.batch = place + "batch=",
-          .patch = place + "patch=[",
-          .patch_between = ",",
-          .patch_end = "]",
-          .microbatches = "execution.microbatches=",
-          .schedule = "execution.schedule=",
-          .device = "execution.device="};
-}
-
-const Words kBenchWords{.batch = "--batch ",
-                        .patch = "--input ",
-                        .patch_between = ",",
-                        .patch_end = "",
-                        .microbatches = "--microbatches ",
-                        .schedule = "--schedule ",
-                        .device = "--device "};
 
 constexpr const char* kMore = "; lamp plan says what fits";
 
@@ -159,7 +137,7 @@ std::int64_t most_that_fits(std::int64_t most, const std::function<bool(std::int
 class Advice {
  public:
   Advice(const PlanOptions& wish, const StepNeed& need, const Memories& memories,
-         const Words& words)
+         const FitWords& words)
       : wish_(wish), need_(need), memories_(memories), words_(words) {}
 
   std::vector<std::string> all() const {
@@ -183,7 +161,7 @@ class Advice {
       return need_.fits(fewer, memories_);
     });
     if (batch == 0) return std::nullopt;
-    return words_.batch + std::to_string(batch);
+    return words_.batch(batch);
   }
 
   std::optional<std::string> more_microbatches() const {
@@ -199,8 +177,8 @@ class Advice {
       return !need_.fits(more, memories_);
     });
     if (too_few >= most) return std::nullopt;
-    return words_.microbatches + std::to_string(too_few + 1) +
-           (other_schedule ? " with " + words_.schedule + "1f1b" : "");
+    return words_.microbatches(too_few + 1) +
+           (other_schedule ? " with " + words_.schedule("1f1b") : "");
   }
 
   std::optional<std::string> smaller_patch() const {
@@ -211,7 +189,7 @@ class Advice {
     };
     const Size3 size = largest_that_fits(wish_.input, need_.stride(), fits);
     if (!fits(size)) return std::nullopt;
-    return words_.patch + size_text(size, words_.patch_between) + words_.patch_end;
+    return words_.patch(size);
   }
 
   // Of the host's memory all stages share one, but several can compute again.
@@ -226,7 +204,7 @@ class Advice {
     for (std::size_t k = devices.size() + 1; k <= most; ++k) {
       more.execution.device += "," + devices.back().str();
       if (!need_.fits(more, memories_)) continue;
-      return on_host ? words_.device + more.execution.device
+      return on_host ? words_.device(more.execution.device)
                      : counted(static_cast<std::int64_t>(k), "such device");
     }
     return std::nullopt;
@@ -235,7 +213,7 @@ class Advice {
   const PlanOptions& wish_;
   const StepNeed& need_;
   const Memories& memories_;
-  const Words& words_;
+  const FitWords& words_;
 };
 
 std::string one_of(const std::vector<std::string>& texts) {
@@ -261,7 +239,7 @@ std::string need_text(const Fit& fit, const Memories& memories) {
 
 // Says nothing where the step fits. `what`: "curriculum stage 1 (64x64x64, batch 16)".
 std::optional<std::string> step_fault(const PlanOptions& options, const std::string& what,
-                                      const Memories& memories, const Words& words) {
+                                      const Memories& memories, const FitWords& words) {
   const StepNeed need(options);
   const bool halve = is_reduced(options.execution.precision);
   const Fit fit = need.fit(options, memories, &Memory::most, halve);
@@ -356,7 +334,7 @@ void check_fits(const TrainConfig& config, const Dataset& dataset) {
         "curriculum stage " + std::to_string(i + 1) + " (" +
             (stage.patch ? size_text(size, "x") : "whole volumes up to " + size_text(size, "x")) +
             ", batch " + std::to_string(stage.batch) + ")",
-        memories, words_of_stage(i)));
+        memories, FitWords(i)));
   }
   add(validation_fault(config, all, split, memories));
   if (faults.empty()) return;
@@ -372,9 +350,9 @@ void check_step_fits(const BenchOptions& options) {
                                      .batch = options.batch,
                                      .execution = options.execution,
                                      .optimizer = options.optimizer});
-  const std::string what =
-      "--input " + size_text(options.input) + " --batch " + std::to_string(options.batch);
-  if (const auto fault = step_fault(plan, what, memories_of(options.execution), kBenchWords))
+  const std::string what = setting_to("input", size_text(options.input)) + " " +
+                           setting_to("batch", std::to_string(options.batch));
+  if (const auto fault = step_fault(plan, what, memories_of(options.execution), FitWords()))
     throw DoesNotFit("does not fit: " + *fault + kMore);
 }
 
@@ -391,14 +369,14 @@ void check_segment_fits(const BenchOptions& options) {
   const Size3 size = options.window ? options.window->size : options.input;
   const std::int64_t bytes = bytes_of(size);
   if (bytes <= memory.most) return;
-  const auto fits = [&](const Size3& window) { return bytes_of(window) <= memory.advised; };
-  const Size3 window = largest_that_fits(size, stride_multiple(options.net), fits);
-  throw DoesNotFit("does not fit: --input " + size_text(options.input) + " " +
+  const auto fits = [&](const Size& window) { return bytes_of(window) <= memory.advised; };
+  const Size window = largest_that_fits(size, stride_multiple(options.net), fits);
+  throw DoesNotFit("does not fit: " + setting_to("input", size_text(options.input)) + " " +
                    (options.window ? "in windows of " + size_text(size) : std::string("whole")) +
                    " " + need_text(bytes, memory) + "; " +
-                   (fits(window) ? "--patch " + size_text(window) + " would fit"
-                                 : std::string("use a smaller --input, a narrower network or fewer "
-                                               "classes")) +
+                   (fits(window) ? setting_to("patch", size_text(window)) + " would fit"
+                                 : "use a smaller " + setting_name("input") +
+                                       ", a narrower network or fewer classes") +
                    kMore);
 }
 

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "lamp/base/errors.h"
+#include "lamp/base/setting_name.h"
 #include "lamp/base/size3.h"
 #include "lamp/base/text.h"
 
@@ -58,7 +59,8 @@ Json& member_of(Json& parent, const std::string& part, const std::string& settin
       !part.empty() && part.size() < 6 && part.find_first_not_of("0123456789") == std::string::npos;
   if (parent.is_array() && number && std::stoul(part) < parent.size())
     return parent[std::stoul(part)];
-  throw UsageError("--set: " + setting + ": there is no such place in the configuration" +
+  throw UsageError(setting_name("set") + ": " + setting +
+                   ": there is no such place in the configuration" +
                    (parent.is_array() && number
                         ? ": found " + std::to_string(parent.size()) + " entries, counted from 0"
                         : ""));
@@ -176,12 +178,13 @@ Json to_json(const TrainConfig& config) {
 Setting parse_setting(const std::string& text) {
   const auto equals = text.find('=');
   if (equals == 0 || equals == std::string::npos)
-    throw UsageError("--set: found \"" + text + "\", expected key=value such as optimizer.lr=1e-4");
+    throw UsageError(setting_name("set") + ": found \"" + text +
+                     "\", expected key=value such as optimizer.lr=1e-4");
   const std::string value = text.substr(equals + 1);
   Setting setting{.key = text.substr(0, equals), .value = value};
   if (!Json::accept(value, /*ignore_comments=*/true)) return setting;
   try {
-    setting.value = parse_json(value, "--set " + setting.key);
+    setting.value = parse_json(value, setting_to("set", setting.key));
   } catch (const InputError& error) {  // a key twice, or too deep
     throw UsageError(error.what());
   }
