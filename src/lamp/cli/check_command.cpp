@@ -10,6 +10,7 @@
 #include "lamp/cli/commands.h"
 #include "lamp/cli/dataset_options.h"
 #include "lamp/cli/orientation_option.h"
+#include "lamp/cli/output_options.h"
 #include "lamp/dataset/check_report.h"
 #include "lamp/dataset/dataset_check.h"
 #include "lamp/inference/intensity_survey.h"
@@ -21,7 +22,8 @@ namespace lamp {
 namespace {
 
 // One report over everything that was named on the command line.
-CheckReport check_all(const std::vector<std::string>& paths, const ReadOptions& read) {
+CheckReport check_all(const std::vector<std::string>& paths, const ReadOptions& read,
+                      const std::filesystem::path& preview) {
   std::vector<std::filesystem::path> images;
   std::vector<std::filesystem::path> datasets;
   for (const std::string& path : paths) {
@@ -29,12 +31,12 @@ CheckReport check_all(const std::vector<std::string>& paths, const ReadOptions& 
       throw UsageError("check: found an empty name, expected a data set, an image or a folder");
     (looks_like_dataset(path) ? datasets : images).emplace_back(path);
   }
-  if (datasets.empty()) return check_images(images, read);
+  if (datasets.empty()) return check_images(images, read, preview);
   if (!read.dicom_series.empty())
     throw UsageError("check: --series goes with DICOM folders, found the data set " +
                      datasets.front().string());
   if (datasets.size() == 1 && images.empty())
-    return check_dataset(datasets.front(), {.read = read});
+    return check_dataset(datasets.front(), {.read = read, .preview = preview});
   throw UsageError("check: found " + std::to_string(datasets.size()) + " data sets and " +
                    std::to_string(images.size()) +
                    " images, expected one data set or images only; run it on each");
@@ -42,7 +44,7 @@ CheckReport check_all(const std::vector<std::string>& paths, const ReadOptions& 
 
 struct CheckLine {
   std::vector<std::string> paths;
-  std::string model, config;
+  std::string model, config, preview;
   ReadOptions read;
 };
 
@@ -88,11 +90,16 @@ void add_check_command(CLI::App& app, const GlobalOptions& globals) {
                       "also compare the values with those that this model was trained on");
   command->add_option("-c,--config", options->config,
                       "also compare the values with this configuration's window (file or preset)");
+  command
+      ->add_option("--preview", options->preview,
+                   "also a picture of each case, <case>.png, in this folder: new, empty or of such "
+                   "pictures")
+      ->check(names_an_output());
   command->callback([options, form, &globals] {
     if (!options->model.empty() && !options->config.empty())
       throw UsageError("check: found both -m and -c, expected one of them");
     options->read.nifti_form = form->value_or(NiftiForm::kRefuse);
-    CheckReport report = check_all(options->paths, options->read);
+    CheckReport report = check_all(options->paths, options->read, options->preview);
     IntensitySurvey survey;
     if (!options->model.empty() || !options->config.empty())
       survey = compare_values(*options, report);

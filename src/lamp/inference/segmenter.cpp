@@ -24,6 +24,7 @@
 #include "lamp/cases/intensity_check.h"
 #include "lamp/inference/input_list.h"
 #include "lamp/inference/segment_outputs.h"
+#include "lamp/inference/segment_preview.h"
 
 namespace lamp {
 namespace {
@@ -61,19 +62,21 @@ SegmentFailure describe_failure(const InputCase& input, const std::exception_ptr
 
 struct LoadedCase {
   PreparedImage image;
-  Json intensities;  // beside those of training; null if unknown
+  Json intensities;               // beside those of training; null if unknown
+  std::optional<GreyImage> grey;  // for the picture, if one is wanted
   CaseSeconds seconds;
 };
 
 // Warns where the values are not like those that the model was trained on.
 LoadedCase load_case(const InputCase& input, const Model& model, const DataConfig& config,
-                     const ReadOptions& reading) {
+                     const ReadOptions& reading, bool drawn) {
   const torch::InferenceMode no_gradients;
   LoadedCase loaded;
   Stopwatch watch;
   const std::int64_t in_channels = model.network.config.in_channels;
   Volume volume = read_case(input, in_channels, reading);
   loaded.seconds.load = watch.lap();
+  if (drawn) loaded.grey = grey_image(volume);
   loaded.image = place_image(volume, config);
   volume.voxels.reset();
   if (usable_intensities(model.intensities, static_cast<std::size_t>(in_channels))) {
@@ -107,7 +110,8 @@ class SegmentJob {
         outputs_(plan_outputs(request.output, options_, cases_)),
         keep_largest_(labels_to_clean(options_.cleanup, model_.labels)),
         results_(cases_.size()),
-        failures_(cases_.size()) {
+        failures_(cases_.size()),
+        greys_(cases_.size()) {
     refuse_folder_of_inputs(request.output, request.inputs);
     for (const SegmentModel& model : models) outputs_.files.protect(model.file);
     outputs_.files.check();
@@ -192,7 +196,7 @@ class SegmentJob {
 
   void stream_case(std::size_t i) {
     try {
-      LoadedCase loaded = load_case(cases_[i], model_, config_, reading_);
+      LoadedCase loaded = load_case(cases_[i], model_, config_, reading_, options_.preview);
       CaseResult result = begin_result(i, loaded);
       std::shared_lock among_others(alone_mutex_, std::defer_lock);
       std::unique_lock alone(alone_mutex_, std::defer_lock);
@@ -214,7 +218,8 @@ class SegmentJob {
     return scores;
   }
 
-  CaseResult begin_result(std::size_t i, const LoadedCase& loaded) const {
+  CaseResult begin_result(std::size_t i, LoadedCase& loaded) {
+    greys_[i] = std::move(loaded.grey);
     return {.name = cases_[i].name,
             .input = cases_[i].describe(),
             .output = outputs_.labels[i].string(),
@@ -226,8 +231,9 @@ class SegmentJob {
 
   void start_loading(std::size_t i) {
     if (i >= cases_.size()) return;
-    loading_ = std::async(std::launch::async,
-                          [this, i] { return load_case(cases_[i], model_, config_, reading_); });
+    loading_ = std::async(std::launch::async, [this, i] {
+      return load_case(cases_[i], model_, config_, reading_, options_.preview);
+    });
   }
 
   // Waits for the case before, so that one is written at a time.
@@ -268,6 +274,7 @@ class SegmentJob {
       write_output(outputs_.probabilities[i],
                    probabilities_on_input_grid(scores.logits, path, classes));
     }
+    draw_preview(i, result, labels);
     write_output(outputs_.labels[i], labels);
     if (!options_.save_probabilities && remove_older_probabilities(outputs_.probabilities[i]))
       log_info(outputs_.probabilities[i].string() +
@@ -280,12 +287,25 @@ class SegmentJob {
     write_volume(file, volume, kSegmentWriter);
   }
 
+  // Before the label map, so that there is none without its picture.
+  void draw_preview(std::size_t i, CaseResult& result, const Volume& labels) {
+    const fs::path& file = outputs_.previews[i];
+    if (!options_.preview) return remove_older_preview(file);
+    const std::string png = segment_png(result.name, *greys_[i], labels, model_.labels);
+    greys_[i].reset();
+    outputs_.files.confirm(file);
+    write_file(file, png);
+    result.preview = file.string();
+  }
+
   void fail_case(std::size_t i) {
     SegmentFailure failure = describe_failure(cases_[i], std::current_exception());
     // What an earlier call left here, or this one half done, would pass for a result.
     failure.removed_older = outputs_.files.remove_older(outputs_.labels[i]);
     if (options_.save_probabilities) outputs_.files.remove_older(outputs_.probabilities[i]);
     remove_older_probabilities(outputs_.probabilities[i]);
+    remove_older_preview(outputs_.previews[i]);
+    greys_[i].reset();
     if (failure.removed_older) failure.message += "; the label map of an earlier call is removed";
     failures_[i] = std::move(failure);
   }
@@ -357,6 +377,7 @@ class SegmentJob {
   // Each case has its own place, written by one thread.
   std::vector<std::optional<CaseResult>> results_;
   std::vector<std::optional<SegmentFailure>> failures_;
+  std::vector<std::optional<GreyImage>> greys_;
   // Last, so that their threads end before what they use.
   std::future<LoadedCase> loading_;
   std::future<void> exporting_;

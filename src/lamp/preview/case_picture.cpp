@@ -14,8 +14,9 @@ namespace {
 
 constexpr int kMargin = 12;
 constexpr int kSide = kLetterWidth + 8;  // for the letters beside a plane
-constexpr int kPlaneGap = 8;
+constexpr int kPlaneGap = 24;
 constexpr int kLeastPictureWidth = 720;  // room for text
+constexpr int kHeaderGap = 10;
 constexpr int kMostPlaneHeight = 440;
 constexpr double kMostPixelsPerVoxel = 16;
 constexpr int kLegendWidth = 288;  // of an entry
@@ -145,6 +146,8 @@ class PictureDrawing {
     letter(box.x + box.width + 6, middle_y, plane.sides[1]);
     letter(middle_x, box.y - kTextLine + 3, plane.sides[2]);
     letter(middle_x, box.y + box.height + 4, plane.sides[3]);
+    raster_.fill({box.x - 1, box.y - 1, box.width + 2, box.height + 2}, kFrameInk);
+    raster_.fill(box, kBlackInk);
     if (!plane.grey.empty()) draw_grey(plane, box);
     const bool both = !plane.result.empty() && !plane.reference.empty();
     if (!plane.result.empty())
@@ -189,17 +192,20 @@ class PictureDrawing {
 
   void draw_legend() {
     int y = layout_.legend_top;
+    const std::vector<LegendEntry> entries = legend_of(picture_, layout_.width);
     if (has_both_maps(picture_)) {
+      const std::int64_t shown =
+          entries.empty() ? 1 : std::max(entries.front().label, std::int64_t{1});
       const int second = kMargin + kLegendWidth;
-      raster_.fill({kMargin, y + 6, kLegendSample, kResultLine}, label_ink(1));
+      raster_.fill({kMargin, y + 6, kLegendSample, kResultLine}, label_ink(shown));
       draw_text(raster_, kMargin + kLegendSample + 6, y, "thick: the result", kPaleInk);
-      raster_.fill({second, y + 6, kLegendSample, kReferenceLine}, pale_label_ink(1));
+      raster_.fill({second, y + 6, kLegendSample, kReferenceLine}, pale_label_ink(shown));
       draw_text(raster_, second + kLegendSample + 6, y, "thin and pale: the reference", kPaleInk);
       y += kTextLine;
     }
     const int columns = legend_columns(layout_.width);
     int place = 0;
-    for (const LegendEntry& entry : legend_of(picture_, layout_.width)) {
+    for (const LegendEntry& entry : entries) {
       const int x = kMargin + place % columns * kLegendWidth;
       const int top = y + place / columns * kTextLine;
       ++place;
@@ -222,7 +228,8 @@ PictureLayout picture_layout(const CasePicture& picture) {
   PictureLayout layout;
   layout.width = std::max(row_width(picture, scale), kLeastPictureWidth);
   const auto lines = static_cast<int>(header_lines(picture, layout.width).size());
-  const int top = kMargin + (lines + 2) * kTextLine;  // a plane's title and its upper letter
+  const int top =
+      kMargin + (lines + 2) * kTextLine + kHeaderGap;  // a plane's title and its upper letter
   int x = kMargin, bottom = top;
   for (const PicturePlane& plane : picture.planes) {
     const PixelBox box{x + kSide, top, pixels_of(width_mm(plane), scale),

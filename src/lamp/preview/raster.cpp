@@ -25,7 +25,7 @@ PixelColour colour_of(const char* hex) {  // "#rrggbb"
 
 PixelColour paler(const PixelColour& colour) {
   const auto mixed = [](std::uint8_t value) {
-    return static_cast<std::uint8_t>((value + 2 * 255) / 3);
+    return static_cast<std::uint8_t>((value + 255) / 2);
   };
   return {mixed(colour.red), mixed(colour.green), mixed(colour.blue)};
 }

@@ -15,6 +15,7 @@ inline constexpr int kGreyInks = 128;  // black to white, evenly
 inline constexpr Ink kBlackInk = 0;
 inline constexpr Ink kWhiteInk = kGreyInks - 1;
 inline constexpr Ink kPaleInk = 88;  // text of less weight, on black
+inline constexpr Ink kFrameInk = 32;
 
 // Of labels, by id, in full colour or paler; they repeat after kLabelColours.
 inline constexpr int kLabelColours = 14;
