@@ -145,11 +145,12 @@ TEST(CasePictureTest, NothingOverlapsAndNothingIsTooLarge) {
 TEST(CasePictureTest, NoiseFitsAFileToo) {
   CasePicture picture = one_plane(400, 440);
   std::uint32_t state = 1;
-  for (int i = 0; i < 400 * 440; ++i) {
-    state = state * 1664525 + 1013904223;
-    picture.planes[0].grey.push_back(static_cast<std::uint8_t>(state >> 24));
-  }
   for (int i = 0; i < 2; ++i) picture.planes.push_back(picture.planes[0]);
+  for (PicturePlane& plane : picture.planes)
+    for (int i = 0; i < 400 * 440; ++i) {
+      state = state * 1664525 + 1013904223;
+      plane.grey.push_back(static_cast<std::uint8_t>(state >> 24));
+    }
   EXPECT_LE(case_picture_png(picture).size(), kMostPngBytes);
 }
 

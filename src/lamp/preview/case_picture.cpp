@@ -79,12 +79,18 @@ struct LegendEntry {
   std::int64_t label = 0;  // 0 = no sample
 };
 
-// The labels in view as far as there is room, and how many more there are.
-std::vector<LegendEntry> legend_of(const CasePicture& picture, std::size_t room) {
+std::set<std::int64_t> visible_labels(const CasePicture& picture) {
   std::set<std::int64_t> visible;
   for (const PicturePlane& plane : picture.planes)
     for (const auto* map : {&plane.result, &plane.reference})
-      visible.insert(map->begin(), map->end());
+      for (auto label = map->begin(); label != map->end(); ++label)
+        if (label == map->begin() || *label != *(label - 1)) visible.insert(*label);
+  return visible;
+}
+
+// The labels in view as far as there is room, and how many more there are.
+std::vector<LegendEntry> legend_of(const CasePicture& picture, std::size_t room) {
+  const std::set<std::int64_t> visible = visible_labels(picture);
   std::vector<LegendEntry> entries;
   for (const auto& [label, name] : picture.labels)
     if (label != 0 && visible.contains(label)) entries.push_back({name, label});
