@@ -100,7 +100,7 @@ void add_files(SegmentOutputs& outputs, const std::vector<InputCase>& cases,
   add(outputs.labels);
   if (options.save_probabilities) add(outputs.probabilities);
   if (options.preview)
-    for (const fs::path& file : outputs.previews) outputs.files.add({"-o", file, own_png()});
+    for (const fs::path& file : outputs.previews) outputs.files.add({"--preview", file, own_png()});
   if (!outputs.report.empty()) outputs.files.add({"-o", outputs.report, own_json(kSegmentWriter)});
   for (const InputCase& input : cases)
     for (const fs::path& file : input.channels) outputs.files.protect(file);

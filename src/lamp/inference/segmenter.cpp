@@ -291,10 +291,9 @@ class SegmentJob {
   void draw_preview(std::size_t i, CaseResult& result, const Volume& labels) {
     const fs::path& file = outputs_.previews[i];
     if (!options_.preview) return remove_older_preview(file);
-    const std::string png = segment_png(result.name, *greys_[i], labels, model_.labels);
-    greys_[i].reset();
     outputs_.files.confirm(file);
-    write_file(file, png);
+    write_file(file, segment_png(result.name, *greys_[i], labels, model_.labels));
+    greys_[i].reset();
     result.preview = file.string();
   }
 
