@@ -9,6 +9,7 @@
 #include "lamp/cli/commands.h"
 #include "lamp/cli/dataset_options.h"
 #include "lamp/cli/orientation_option.h"
+#include "lamp/cli/output_options.h"
 #include "lamp/dataset/check_paths.h"
 #include "lamp/dataset/check_report.h"
 #include "lamp/inference/intensity_survey.h"
@@ -21,7 +22,7 @@ namespace {
 
 struct CheckLine {
   std::vector<std::string> paths;
-  std::string model, config;
+  std::string model, config, preview;
   ReadOptions read;
 };
 
@@ -57,11 +58,16 @@ void add_check_command(CLI::App& app, const GlobalOptions& globals) {
                       "also compare the values with those that this model was trained on");
   command->add_option("-c,--config", options->config,
                       "also compare the values with this configuration's window (file or preset)");
+  command
+      ->add_option("--preview", options->preview,
+                   "also a picture of each case, <case>.png, in this folder: new, empty or of such "
+                   "pictures")
+      ->check(names_an_output());
   command->callback([options, form, &globals] {
     if (!options->model.empty() && !options->config.empty())
       throw UsageError("check: found both -m and -c, expected one of them");
     options->read.nifti_form = form->value_or(NiftiForm::kRefuse);
-    CheckReport report = check_paths(options->paths, options->read);
+    CheckReport report = check_paths(options->paths, options->read, options->preview);
     IntensitySurvey survey;
     if (!options->model.empty() || !options->config.empty())
       survey = survey_beside(report, options->paths, wished_standard(*options));

@@ -44,6 +44,7 @@ const SettingNames& option_names() {
       {"plan", "--plan"},
       {"prediction", "-p"},
       {"preset", "--preset"},
+      {"preview", "--preview"},
       {"reference", "-r"},
       {"resume", "--resume"},
       {"rounds", "--rounds"},

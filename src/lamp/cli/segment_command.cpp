@@ -129,6 +129,8 @@ void add_segment_command(CLI::App& app, const GlobalOptions& globals) {
                       "nii.gz, nii, nrrd or mha; default: as -o ends, or nii.gz");
   command->add_flag("--save-probabilities", options->segment.save_probabilities,
                     "also <case>_prob: the softmax of every class");
+  command->add_flag("--preview", options->segment.preview,
+                    "also <case>.png: a picture of each result");
   add_cleaning_options(*command, *options);
   add_orientation_option(*command, options->segment.nifti_form);
   command->callback([options, &globals] { run_segment(*options, globals); });

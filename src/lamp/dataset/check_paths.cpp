@@ -10,7 +10,8 @@
 
 namespace lamp {
 
-CheckReport check_paths(const std::vector<std::string>& paths, const ReadOptions& read) {
+CheckReport check_paths(const std::vector<std::string>& paths, const ReadOptions& read,
+                        const std::filesystem::path& preview) {
   std::vector<std::filesystem::path> images;
   std::vector<std::filesystem::path> datasets;
   for (const std::string& path : paths) {
@@ -18,12 +19,12 @@ CheckReport check_paths(const std::vector<std::string>& paths, const ReadOptions
       throw UsageError("check: found an empty name, expected a data set, an image or a folder");
     (looks_like_dataset(path) ? datasets : images).emplace_back(path);
   }
-  if (datasets.empty()) return check_images(images, read);
+  if (datasets.empty()) return check_images(images, read, preview);
   if (!read.dicom_series.empty())
     throw UsageError("check: " + setting_name("series") +
                      " goes with DICOM folders, found the data set " + datasets.front().string());
   if (datasets.size() == 1 && images.empty())
-    return check_dataset(datasets.front(), {.read = read});
+    return check_dataset(datasets.front(), {.read = read, .preview = preview});
   throw UsageError("check: found " + counted(std::ssize(datasets), "data set") + " and " +
                    counted(std::ssize(images), "image") +
                    ", expected one data set or images only; run it on each");

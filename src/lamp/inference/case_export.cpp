@@ -8,6 +8,7 @@
 #include <new>
 
 #include "lamp/base/errors.h"
+#include "lamp/base/files.h"
 #include "lamp/base/log.h"
 #include "lamp/base/out_of_memory.h"
 #include "lamp/base/setting_name.h"
@@ -15,6 +16,7 @@
 #include "lamp/base/text.h"
 #include "lamp/formats/volume_io.h"
 #include "lamp/inference/components.h"
+#include "lamp/inference/segment_preview.h"
 
 namespace lamp {
 namespace {
@@ -60,8 +62,8 @@ CaseExport::CaseExport(const Model& model, const SegmentOptions& options,
       outputs_(outputs),
       keep_largest_(labels_to_clean(options.cleanup, model.labels)) {}
 
-void CaseExport::write(std::size_t i, CaseResult& result, Scores& scores,
-                       const GridPath& path) const {
+void CaseExport::write(std::size_t i, CaseResult& result, Scores& scores, const GridPath& path,
+                       const std::optional<GreyImage>& grey) const {
   const torch::InferenceMode no_gradients;
   Stopwatch watch;
   Volume labels = labels_on_input_grid(scores.logits, path);
@@ -75,6 +77,7 @@ void CaseExport::write(std::size_t i, CaseResult& result, Scores& scores,
     write_output(outputs_.probabilities[i],
                  probabilities_on_input_grid(scores.logits, path, classes));
   }
+  draw(i, result, grey, labels);
   write_output(outputs_.labels[i], labels);
   if (!options_.save_probabilities && remove_older_probabilities(outputs_.probabilities[i]))
     log_info(outputs_.probabilities[i].string() +
@@ -87,11 +90,22 @@ void CaseExport::write_output(const fs::path& file, const Volume& volume) const 
   write_volume(file, volume, kSegmentWriter);
 }
 
+// Before the label map, so that there is none without its picture.
+void CaseExport::draw(std::size_t i, CaseResult& result, const std::optional<GreyImage>& grey,
+                      const Volume& labels) const {
+  const fs::path& file = outputs_.previews[i];
+  if (!grey) return remove_older_preview(file);
+  outputs_.files.confirm(file);
+  write_file(file, segment_png(result.name, *grey, labels, model_.labels));
+  result.preview = file.string();
+}
+
 SegmentFailure CaseExport::fail(std::size_t i, const InputCase& input) const {
   SegmentFailure failure = describe_failure(input, std::current_exception());
   failure.removed_older = outputs_.files.remove_older(outputs_.labels[i]);
   if (options_.save_probabilities) outputs_.files.remove_older(outputs_.probabilities[i]);
   remove_older_probabilities(outputs_.probabilities[i]);
+  remove_older_preview(outputs_.previews[i]);
   if (failure.removed_older) failure.message += "; the label map of an earlier call is removed";
   return failure;
 }

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 
@@ -17,6 +18,7 @@
 #include "lamp/inference/segment_options.h"
 #include "lamp/inference/segment_outputs.h"
 #include "lamp/inference/segment_report.h"
+#include "lamp/preview/grey_image.h"
 
 namespace lamp {
 
@@ -26,8 +28,9 @@ class CaseExport {
   CaseExport(const Model& model, const SegmentOptions& options, const SegmentOutputs& outputs);
 
   // Writes the files of case `i`, `result` then says what is in them and how long it took. The
-  // scores may be gone afterwards.
-  void write(std::size_t i, CaseResult& result, Scores& scores, const GridPath& path) const;
+  // scores may be gone afterwards. `grey`: the image, where a picture is wanted.
+  void write(std::size_t i, CaseResult& result, Scores& scores, const GridPath& path,
+             const std::optional<GreyImage>& grey) const;
 
   // Makes a failure of the exception at hand, for case `i`, of which no file is left: what an
   // earlier call wrote would pass for a result. Rethrows Interrupted.
@@ -35,6 +38,8 @@ class CaseExport {
 
  private:
   void write_output(const std::filesystem::path& file, const Volume& volume) const;
+  void draw(std::size_t i, CaseResult& result, const std::optional<GreyImage>& grey,
+            const Volume& labels) const;
   std::int64_t clean(Volume& labels, torch::Tensor& classes) const;
   std::map<std::string, double> volumes(const Volume& labels) const;
 

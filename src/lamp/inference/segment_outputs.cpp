@@ -13,6 +13,7 @@
 #include "lamp/base/text.h"
 #include "lamp/formats/volume_io.h"
 #include "lamp/formats/volume_mark.h"
+#include "lamp/preview/png.h"
 
 namespace lamp {
 namespace {
@@ -96,13 +97,17 @@ void refuse_shared_names(const SegmentOutputs& outputs, const std::vector<InputC
     claim(outputs.probabilities[i], "the probabilities of " + cases[i].describe());
 }
 
-void add_files(SegmentOutputs& outputs, const std::vector<InputCase>& cases, bool saved) {
+void add_files(SegmentOutputs& outputs, const std::vector<InputCase>& cases,
+               const SegmentOptions& options) {
   const auto add = [&](const std::vector<fs::path>& volumes) {
     for (const fs::path& file : volumes)
       outputs.files.add({setting_name("output"), file, own_volume(kSegmentWriter)});
   };
   add(outputs.labels);
-  if (saved) add(outputs.probabilities);
+  if (options.save_probabilities) add(outputs.probabilities);
+  if (options.preview)
+    for (const fs::path& file : outputs.previews)
+      outputs.files.add({setting_name("preview"), file, own_png()});
   if (!outputs.report.empty())
     outputs.files.add({setting_name("output"), outputs.report, own_json(kSegmentWriter)});
   for (const InputCase& input : cases)
@@ -158,10 +163,11 @@ SegmentOutputs plan_outputs(const fs::path& output, const SegmentOptions& option
     }
     outputs.labels.push_back(folder / (stem + ending));
     outputs.probabilities.push_back(folder / (stem + "_prob" + ending));
+    outputs.previews.push_back(folder / (stem + ".png"));
   }
   if (!is_file) outputs.report = folder / "segment.json";
   refuse_shared_names(outputs, cases, options.save_probabilities);
-  add_files(outputs, cases, options.save_probabilities);
+  add_files(outputs, cases, options);
   return outputs;
 }
 

@@ -27,6 +27,7 @@ struct CaseResult {
   std::string input;
   std::string output;
   std::string probabilities;  // empty if not asked for
+  std::string preview;        // likewise
   Size3 size;                 // of the input, x, y, z
   PatchChoice patch;
   CaseSeconds seconds;

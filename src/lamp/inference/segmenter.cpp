@@ -25,6 +25,7 @@
 #include "lamp/inference/case_export.h"
 #include "lamp/inference/input_list.h"
 #include "lamp/inference/segment_outputs.h"
+#include "lamp/inference/segment_preview.h"
 
 namespace lamp {
 namespace {
@@ -33,19 +34,21 @@ namespace fs = std::filesystem;
 
 struct LoadedCase {
   PreparedImage image;
-  Json intensities;  // beside those of training; null if unknown
+  Json intensities;               // beside those of training; null if unknown
+  std::optional<GreyImage> grey;  // for the picture, if one is wanted
   CaseSeconds seconds;
 };
 
 // Warns where the values are not like those that the model was trained on.
 LoadedCase load_case(const InputCase& input, const Model& model, const DataConfig& config,
-                     const ReadOptions& reading) {
+                     const ReadOptions& reading, bool drawn) {
   const torch::InferenceMode no_gradients;
   LoadedCase loaded;
   Stopwatch watch;
   const std::int64_t in_channels = model.network.config.in_channels;
   Volume volume = read_case(input, in_channels, reading);
   loaded.seconds.load = watch.lap();
+  if (drawn) loaded.grey = grey_image(volume);
   loaded.image = place_image(volume, config);
   volume.voxels.reset();
   if (usable_intensities(model.intensities, static_cast<std::size_t>(in_channels))) {
@@ -79,7 +82,8 @@ class SegmentJob {
         outputs_(plan_outputs(request.output, options_, cases_)),
         export_(model_, options_, outputs_),
         results_(cases_.size()),
-        failures_(cases_.size()) {
+        failures_(cases_.size()),
+        greys_(cases_.size()) {
     refuse_folder_of_inputs(request.output, request.inputs);
     for (const SegmentModel& model : models) outputs_.files.protect(model.file);
     outputs_.files.check();
@@ -135,7 +139,7 @@ class SegmentJob {
       Scores scores = score_case(loaded, result);
       start_export(i, std::move(result), std::move(scores), std::move(loaded.image.path));
     } catch (...) {
-      failures_[i] = export_.fail(i, cases_[i]);
+      fail_case(i);
     }
     if (!loading_.valid()) start_loading(i + 1);
   }
@@ -164,7 +168,7 @@ class SegmentJob {
 
   void stream_case(std::size_t i) {
     try {
-      LoadedCase loaded = load_case(cases_[i], model_, config_, reading_);
+      LoadedCase loaded = load_case(cases_[i], model_, config_, reading_, options_.preview);
       CaseResult result = begin_result(i, loaded);
       std::shared_lock among_others(alone_mutex_, std::defer_lock);
       std::unique_lock alone(alone_mutex_, std::defer_lock);
@@ -172,7 +176,7 @@ class SegmentJob {
       Scores scores = score_case(loaded, result);
       finish_case(i, result, scores, loaded.image.path, peak_resident_bytes());
     } catch (...) {
-      failures_[i] = export_.fail(i, cases_[i]);
+      fail_case(i);
     }
   }
 
@@ -186,7 +190,8 @@ class SegmentJob {
     return scores;
   }
 
-  CaseResult begin_result(std::size_t i, const LoadedCase& loaded) const {
+  CaseResult begin_result(std::size_t i, LoadedCase& loaded) {
+    greys_[i] = std::move(loaded.grey);
     return {.name = cases_[i].name,
             .input = cases_[i].describe(),
             .output = outputs_.labels[i].string(),
@@ -198,8 +203,9 @@ class SegmentJob {
 
   void start_loading(std::size_t i) {
     if (i >= cases_.size()) return;
-    loading_ = std::async(std::launch::async,
-                          [this, i] { return load_case(cases_[i], model_, config_, reading_); });
+    loading_ = std::async(std::launch::async, [this, i] {
+      return load_case(cases_[i], model_, config_, reading_, options_.preview);
+    });
   }
 
   // Waits for the case before, so that one is written at a time.
@@ -211,15 +217,21 @@ class SegmentJob {
       try {
         finish_case(i, result, scores, path, peak);
       } catch (...) {
-        failures_[i] = export_.fail(i, cases_[i]);
+        fail_case(i);
       }
     };
     exporting_ = std::async(std::launch::async, std::move(work));
   }
 
+  void fail_case(std::size_t i) {
+    failures_[i] = export_.fail(i, cases_[i]);
+    greys_[i].reset();
+  }
+
   void finish_case(std::size_t i, CaseResult& result, Scores& scores, const GridPath& path,
                    std::int64_t peak) {
-    export_.write(i, result, scores, path);
+    export_.write(i, result, scores, path, greys_[i]);
+    greys_[i].reset();
     if (scorer_->devices().front().is_cpu())
       result.peak_bytes = std::max(peak, peak_resident_bytes());
     log_case(result);
@@ -271,6 +283,7 @@ class SegmentJob {
   // Each case has its own place, written by one thread.
   std::vector<std::optional<CaseResult>> results_;
   std::vector<std::optional<SegmentFailure>> failures_;
+  std::vector<std::optional<GreyImage>> greys_;
   // Last, so that their threads end before what they use.
   std::future<LoadedCase> loading_;
   std::future<void> exporting_;
