@@ -107,8 +107,13 @@ TEST(TextTest, ShortensLongTextsBetweenCharacters) {
 }
 
 TEST(TextTest, TheMessageOfAnErrorIsOneLineWhateverItQuotes) {
-  const InputError error("cannot read", "a\nb.nii", "found \"\x1b[2J\"");
-  EXPECT_STREQ(error.what(), "cannot read: a\\nb.nii: found \"\\x1b[2J\"");
+  const InputError error({.file = "a\nb.nii",
+                          .what = "cannot read",
+                          .found = "\"\x1b[2J\"",
+                          .expected = "text",
+                          .fix = "correct it"});
+  EXPECT_STREQ(error.what(),
+               "cannot read: a\\nb.nii: found \"\\x1b[2J\", expected text; correct it");
   EXPECT_EQ(error.file(), "a\nb.nii");
 }
 

@@ -81,7 +81,7 @@ TEST_F(PrepareTest, DamagedLiverCasesAreNotCopied) {
   options.test = 0;
   const PrepareReport report = prepare_dataset(options);
   std::vector<std::string> whats;
-  for (const DatasetFault& fault : report.faults) whats.push_back(fault.what);
+  for (const Fault& fault : report.faults) whats.push_back(fault.what);
   EXPECT_THAT(whats, ElementsAre("cannot read", "another grid than its image",
                                  "unknown label values", "cannot read"));
   // liver_2 is a negative case, which many data sets hold.

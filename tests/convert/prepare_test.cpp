@@ -169,8 +169,7 @@ TEST_F(PrepareTest, AFaultyCaseIsNamedAndTheOthersAreWritten) {
 
   const PrepareReport report = prepare_dataset(han());
   std::map<std::string, std::string> whats;
-  for (const DatasetFault& fault : report.faults)
-    whats[fault.file] += fault.what + ": " + fault.found;
+  for (const Fault& fault : report.faults) whats[fault.file] += fault.what + ": " + fault.found;
   EXPECT_EQ(whats.size(), 7U);
   EXPECT_THAT(whats[folder_ / "han" / "a" / "img_crp_v2.npy"], HasSubstr("cannot read"));
   EXPECT_THAT(whats[mask("b", "Mandible")], HasSubstr("needs 990 bytes"));

@@ -223,21 +223,11 @@ TEST_F(DatalistTest, RefusesAnNnunetCaseWithoutAllChannels) {
   }
 }
 
-TEST(FaultTest, PartsOfAMessageWithAListInIt) {
-  const DatasetFault fault = to_fault(
-      InputError("cannot read", "ct", "found 2 series (1: head; 2: chest), expected one; choose"));
-  EXPECT_EQ(fault.found, "2 series (1: head; 2: chest)");
-  EXPECT_EQ(fault.expected, "one");
-  EXPECT_EQ(fault.fix, "choose");
-  EXPECT_THAT(to_fault(InputError("cannot read", "ct", "Permission denied")).fix,
-              HasSubstr("chmod"));
-}
-
 TEST_F(DatalistTest, CollectsFaultsOfEntriesAndKeepsTheOthers) {
   write("dataset.json",
         decathlon(R"(7, {"image": "a.nii.gz", "label": "a.nii.gz"}, {"image": "b.nii.gz"},
                                     {"image": "c.nii.gz", "label": "c.nii.gz", "annotated": [1, 5]})"));
-  std::vector<DatasetFault> faults;
+  std::vector<Fault> faults;
   EXPECT_THAT(names(read_dataset(folder_, &faults).training), ElementsAre("a", "c"));
   EXPECT_EQ(faults.size(), 3U);
 }
@@ -256,7 +246,7 @@ TEST_F(DatalistTest, ReadsOrRefusesAnyDamagedFile) {
     else
       damaged[at] = "\"{}[]:,x0-"[random.below(11)];
     write("dataset.json", damaged);
-    std::vector<DatasetFault> faults;
+    std::vector<Fault> faults;
     try {
       read_dataset(folder_, i % 3 ? &faults : nullptr);
     } catch (const InputError&) {
@@ -312,13 +302,6 @@ TEST_F(CaseVolumesTest, RefusesALabelWithUndeclaredValuesOrOnAnotherGrid) {
   }
   write_volume(folder_ / "i.nii.gz", volume(0, 7));
   EXPECT_THROW(read_case_label(entry, dataset), InputError);
-}
-
-TEST(DatasetFaultTest, IsTakenFromAMessageAlsoOfAFileWithALineBreakInItsName) {
-  const DatasetFault fault = to_fault(InputError("cannot read", "a\nb", "found x; do y"));
-  EXPECT_EQ(fault.what, "cannot read");
-  EXPECT_EQ(fault.found, "x");
-  EXPECT_EQ(fault.fix, "do y");
 }
 
 TEST(CountValuesTest, CountsEveryValueOnce) {

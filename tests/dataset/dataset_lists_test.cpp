@@ -49,7 +49,7 @@ class DatasetListsTest : public ::testing::Test {
   }
   std::vector<std::string> faults() const {
     std::vector<std::string> whats;
-    for (const DatasetFault& fault : check_lists(read_dataset(folder_)).faults)
+    for (const Fault& fault : check_lists(read_dataset(folder_)).faults)
       whats.push_back(fault.what);
     return whats;
   }
@@ -160,7 +160,7 @@ TEST_F(DatasetListsTest, CountsThatAreWrongAreFaults) {
   EXPECT_THROW(read_dataset(folder_), InputError);
   write_list(entry("c0", "c0") + ", 7", R"(, "numTraining": 3)");  // one of two entries is damaged
   std::vector<std::string> whats;
-  for (const DatasetFault& fault : check_dataset(folder_).faults) whats.push_back(fault.what);
+  for (const Fault& fault : check_dataset(folder_).faults) whats.push_back(fault.what);
   EXPECT_THAT(whats, ::testing::Contains("a wrong number of training cases"));
 }
 

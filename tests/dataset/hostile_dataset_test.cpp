@@ -68,7 +68,7 @@ class HostileDatasetTest : public testing::PrepareTest {
       } catch (const Error&) {
       }
       try {
-        std::vector<DatasetFault> faults;
+        std::vector<Fault> faults;
         const Dataset dataset = read_dataset(folder_ / "liver", &faults);
         hide_annotations(dataset, {.share = 0.5, .folder = folder_ / (out + "-hidden")});
       } catch (const Error&) {
@@ -111,7 +111,7 @@ const std::vector<std::string>& bad_names() {
 TEST_F(HostileDatasetTest, NamesThatNoFileMayHaveAreFaultsAndNothingIsWrittenForThem) {
   for (const std::string& name : bad_names()) {
     write_table(name);
-    std::vector<DatasetFault> faults;
+    std::vector<Fault> faults;
     const Dataset dataset = read_dataset(folder_ / "liver", &faults);
     ASSERT_EQ(faults.size(), 1U) << name;
     EXPECT_EQ(faults[0].what, "a case name that no file may have") << name;
@@ -148,7 +148,7 @@ TEST_F(HostileDatasetTest, FilesOutsideTheFolderAreReadOnlyIfAllowed) {
       const std::string inside = as_label ? "imagesTr/liver_1.nii.gz" : "labelsTr/liver_1.nii.gz";
       write_list(R"({"image": ")" + (as_label ? inside : image) + R"(", "label": ")" +
                  (as_label ? image : inside) + "\"}");
-      std::vector<DatasetFault> faults;
+      std::vector<Fault> faults;
       EXPECT_TRUE(read_dataset(folder_ / "liver", &faults).training.empty()) << image;
       ASSERT_EQ(faults.size(), 1U) << image;
       EXPECT_EQ(faults[0].what, "a file outside the data set's folder");
@@ -268,7 +268,7 @@ TEST_F(HostileDatasetTest, PathsThatNoFileHasAreRefused) {
        {std::string("a\\u0000b.nii.gz"), std::string("a\\nb.nii.gz"), std::string(300, 'x'),
         std::string(5000, '/') + "x.nii.gz", std::string("C:\\\\data\\\\x.nii.gz")}) {
     write_list(R"({"image": ")" + path + R"(", "label": "labelsTr/liver_0.nii.gz"})");
-    std::vector<DatasetFault> faults;
+    std::vector<Fault> faults;
     read_dataset(folder_ / "liver", &faults);
     EXPECT_EQ(faults.size(), 1U) << path;
   }

@@ -132,7 +132,7 @@ TEST_F(DicomFolderTest, AllDoubtfulFilesAreFaultsOfACheck) {
   written(folder_ / "README.txt", "about");
   const CheckReport report = check_images({folder_});
   std::vector<std::string> files;
-  for (const DatasetFault& fault : report.faults) files.push_back(fs::path(fault.file).filename());
+  for (const Fault& fault : report.faults) files.push_back(fs::path(fault.file).filename());
   EXPECT_THAT(files, ElementsAre("IM13", "IM14", "IM15"));
   EXPECT_THAT(names(report.ignored), ElementsAre("README.txt"));
   EXPECT_THAT(to_json(report)["ignored"][0]["file"].get<std::string>(), HasSubstr("README.txt"));

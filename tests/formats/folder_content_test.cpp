@@ -133,7 +133,7 @@ TEST_F(FolderContentTest, ASeriesTornOverFoldersIsAFault) {
   write_series("b", 13, kSlices, "1.2.3");
   const FolderContent content = list_folder(folder_);
   ASSERT_EQ(content.torn.size(), 1U);
-  EXPECT_THAT(content.torn[0].reason, HasSubstr("complete those of"));
+  EXPECT_THAT(content.torn[0].found, HasSubstr("complete those of"));
   EXPECT_FALSE(check_images({folder_}).ok());
   fs::remove_all(folder_ / "b");
   write_series("b", 0, 13, "1.2.3");  // another phase

@@ -185,7 +185,7 @@ TEST_F(HeaderFirstTest, AMissingRightIsNotCalledDamage) {
   for (const char* name : {"a.nii", "a.nii.gz", "a.nrrd", "a.mha"}) {
     const fs::path path = file("x", name);
     fs::permissions(path, fs::perms::none);
-    expect_refused([&] { read_image(path); }, "Permission denied; ask for the right to read it");
+    expect_refused([&] { read_image(path); }, "Permission denied; check the permissions");
     expect_refused([&] { read_volume_header(path); }, "Permission denied");
   }
 }

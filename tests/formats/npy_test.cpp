@@ -278,8 +278,10 @@ TEST_F(NpyTest, RefusesShapesThatCannotBe) {
   with_shape("(9223372036854775807, 9223372036854775807, 5)", "more than 2^62");
   with_shape("(4611686018427387904, 2, 1)", "more than 2^62");
   with_shape("(0, 9223372036854775807, 9223372036854775807)", "more than 2^62");
-  with_shape("(3, 4, 6)", "needs 144 bytes, found 120");
-  with_shape("(3, 4, 4)", "needs 96 bytes, found 120");
+  with_shape(
+      "(3, 4, 6)",
+      "found 120 bytes of values, which are cut short unless its header is damaged, expected 144");
+  with_shape("(3, 4, 4)", "expected 96 for its shape (3, 4, 4)");
   with_shape("(3, 20)", "of 2 axes, shape (3, 20), expected three");
   with_shape("(60,)", "of 1 axes");
   with_shape("(1, 3, 4, 5)", "of 4 axes");

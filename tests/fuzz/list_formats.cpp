@@ -111,9 +111,9 @@ FuzzFormat dataset_format() {
           .readers = {{"list", [](const fs::path& folder) { read_dataset(folder); }},
                       {"faults",
                        [](const fs::path& folder) {
-                         std::vector<DatasetFault> faults;
+                         std::vector<Fault> faults;
                          read_dataset(folder, &faults);
-                         for (const DatasetFault& fault : faults) throw to_error(fault);
+                         for (const Fault& fault : faults) throw InputError(fault);
                        }},
                       {"check", check_whole}}};
 }

@@ -13,6 +13,7 @@
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
 #include "lamp/nets/net_factory.h"
+#include "support/fault_of.h"
 #include "support/temporary_folder.h"
 
 namespace lamp {
@@ -61,6 +62,19 @@ class ModelFileTest : public ::testing::Test {
   TemporaryFolder folder_;
   std::filesystem::path file_ = folder_ / "model.safetensors";
 };
+
+TEST_F(ModelFileTest, ARefusalHasItsParts) {
+  save_model(file_, small_model());
+  SafeTensors content = read_safetensors(file_);
+  content.metadata["version"] = "2";
+  write_safetensors(file_, content);
+  const Fault fault = testing::fault_of<InputError>([&] { load_model(file_); });
+  EXPECT_EQ(fault.file, file_.string());
+  EXPECT_EQ(fault.what, "not a usable model");
+  EXPECT_EQ(fault.found, "format version \"2\"");
+  EXPECT_EQ(fault.expected, "version 1, which this program reads");
+  EXPECT_NE(fault.fix, "");
+}
 
 TEST_F(ModelFileTest, GivesBackWhatWasSaved) {
   Model model = small_model();

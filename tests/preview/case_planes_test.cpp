@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "lamp/base/errors.h"
+#include "lamp/base/size3.h"
 #include "support/decoded_png.h"
 
 namespace lamp {
@@ -20,7 +21,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::SizeIs;
 
-Geometry grid_of(std::array<std::int64_t, 3> size, std::array<double, 3> spacing = {1, 1, 1}) {
+Geometry grid_of(Size3 size, std::array<double, 3> spacing = {1, 1, 1}) {
   return {.size = size, .spacing_mm = spacing};
 }
 
@@ -45,11 +46,11 @@ std::vector<std::array<double, 9>> straight_directions() {
 }
 
 // The corner voxel furthest to the patient's left, front and head.
-std::array<std::int64_t, 3> left_front_upper_corner(const Geometry& grid) {
-  std::array<std::int64_t, 3> best = {0, 0, 0};
+Size3 left_front_upper_corner(const Geometry& grid) {
+  Size3 best = {0, 0, 0};
   double most = -std::numeric_limits<double>::infinity();
   for (int corner = 0; corner < 8; ++corner) {
-    std::array<std::int64_t, 3> index;
+    Size3 index;
     for (std::size_t a = 0; a < 3; ++a) index[a] = (corner >> a) & 1 ? grid.size[a] - 1 : 0;
     const auto point = grid.point({static_cast<double>(index[0]), static_cast<double>(index[1]),
                                    static_cast<double>(index[2])});
@@ -181,7 +182,7 @@ TEST(CasePlanesTest, ObliqueAxesAreToldAndShownAsTheNearestOnes) {
 }
 
 TEST(CasePlanesTest, AFlatVolumeIsOnePlane) {
-  const auto titles = [](std::array<std::int64_t, 3> size) {
+  const auto titles = [](Size3 size) {
     const Geometry grid = grid_of(size);
     const GreyImage image = grey_image({grid, torch::rand({1, size[2], size[1], size[0]})});
     const CaseMaps maps{.name = "a",

@@ -28,6 +28,12 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 namespace fs = std::filesystem;
 
+int times(const std::string& text, const std::string& part) {
+  int count = 0;
+  for (auto at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++count;
+  return count;
+}
+
 class DataCheckTest : public ::testing::Test {
  protected:
   DataCheckTest() {
@@ -72,6 +78,24 @@ TEST_F(DataCheckTest, EveryFaultIsNamedAtOnce) {
                 fs::copy_options::overwrite_existing);  // of another grid
   EXPECT_THAT(refused(), AllOf(HasSubstr("ball_0.nii.gz"), HasSubstr("labelsTr/ball_2.nii.gz"),
                                HasSubstr("labelsTr/ball_4.nii.gz"), HasSubstr("2 more faults")));
+}
+
+TEST_F(DataCheckTest, EveryFaultIsNamedOnce) {
+  fs::remove(data_ / "labelsTr" / "ball_2.nii.gz");
+  fs::resize_file(data_ / "imagesTr" / "ball_0.nii.gz", 100);
+  const std::string said = refused();
+  for (const char* file : {"imagesTr/ball_0.nii.gz: ", "labelsTr/ball_2.nii.gz: "})
+    EXPECT_EQ(times(said, file), 1) << said;
+}
+
+TEST_F(DataCheckTest, ALabelThatIsNotAnnotatedIsNamedOnce) {
+  change_dataset([](Json& json) {
+    json["labels"]["2"] = "nothing";
+    for (int i : {1, 3}) json["training"][i]["annotated"] = {2};
+  });
+  const std::string said = refused();
+  for (const char* file : {"labelsTr/ball_1.nii.gz: ", "labelsTr/ball_3.nii.gz: "})
+    EXPECT_EQ(times(said, file), 1) << said;
 }
 
 TEST_F(DataCheckTest, AMissingFirstImageIsNoReasonToStopLooking) {

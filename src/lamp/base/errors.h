@@ -5,7 +5,9 @@
 
 #include <stdexcept>
 #include <string>
+#include <utility>
 
+#include "lamp/base/fault.h"
 #include "lamp/base/text.h"
 
 namespace lamp {
@@ -40,20 +42,23 @@ class UsageError : public Error {
   explicit UsageError(const std::string& message) : Error(message, kExitUsage) {}
 };
 
-// A user's file is missing, damaged or not what it claims. Reads "<what>: <file>: <detail>".
+// A user's file is missing, damaged or not what it claims.
 class InputError : public Error {
  public:
-  InputError(const std::string& what, const std::string& file, const std::string& detail)
-      : Error(what + ": " + file + ": " + detail, kExitInput), file_(file) {}
-  const std::string& file() const { return file_; }
+  explicit InputError(Fault fault)
+      : Error(message_of(fault), kExitInput), fault_(std::move(fault)) {}
+  const Fault& fault() const { return fault_; }
+  const std::string& file() const { return fault_.file; }
 
  private:
-  std::string file_;
+  Fault fault_;
 };
 
-// Throws InputError "cannot read: <file>: <detail>".
-[[noreturn]] inline void cannot_read(const std::string& file, const std::string& detail) {
-  throw InputError("cannot read", file, detail);
+// Throws the InputError of `file` and "cannot read"; `rest` holds the other parts.
+[[noreturn]] inline void cannot_read(const std::string& file, Fault rest) {
+  rest.file = file;
+  rest.what = "cannot read";
+  throw InputError(std::move(rest));
 }
 
 // The work does not fit the memory or the devices; the message says what would.

@@ -135,23 +135,14 @@ void write_file(const fs::path& path, std::string_view text) {
   file.commit();
 }
 
-std::string cannot_read_detail(int error) {
-  const std::string what = std::strerror(error);
-  if (error == ENOENT) return what + "; check the path";
-  if (error == EACCES || error == EPERM)
-    return what + "; ask for the right to read it (chmod), the file itself may be fine";
-  if (error == ELOOP) return what + "; the link leads back to itself";
-  if (error == EIO || error == ESTALE) return what + "; the disk or its network refuses, try again";
-  return what;
-}
-
 std::string read_file(const fs::path& path, std::size_t limit_bytes) {
   const RegularFile file(path);
   const auto size = static_cast<std::size_t>(file.size());
   if (size > limit_bytes) {
-    throw InputError("cannot read", path.string(),
-                     std::to_string(size) + " bytes, more than the " + std::to_string(limit_bytes) +
-                         " that such a file may have");
+    cannot_read(path.string(),
+                {.found = std::to_string(size) + " bytes",
+                 .expected = "at most " + std::to_string(limit_bytes) + " for such a file",
+                 .fix = "check the path"});
   }
   return file.start(size);
 }

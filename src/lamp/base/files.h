@@ -46,9 +46,6 @@ void write_file(const std::filesystem::path& path, std::string_view text);
 std::string read_file(const std::filesystem::path& path,
                       std::size_t limit_bytes = std::size_t{1} << 40);
 
-// The words for an errno of a file that a user named: what it is and what to do.
-std::string cannot_read_detail(int error);
-
 // Removes the temporary files of AtomicFile in `folder` whose processes are gone. Only for folders
 // that no other machine writes to at the same time (a run folder under its lock). Returns how many.
 int remove_stale_temporaries(const std::filesystem::path& folder);

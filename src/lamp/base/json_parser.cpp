@@ -43,13 +43,14 @@ class CountingIterator {
   std::size_t* line_;
 };
 
-// Builds the tree. A handler that returns false ends the parse; fault() then says why.
+// Builds the tree. A handler that returns false ends the parse; found() then says why.
 class TreeBuilder : public nlohmann::json_sax<Json> {
  public:
   explicit TreeBuilder(const std::size_t& line) : line_(line) {}
 
   Json take() { return std::move(root_); }
-  const std::string& fault() const { return fault_; }
+  const std::string& found() const { return found_; }
+  const std::string& fix() const { return fix_; }
 
   bool null() override { return add(Json()); }
   bool boolean(bool value) override { return add(value); }
@@ -68,8 +69,8 @@ class TreeBuilder : public nlohmann::json_sax<Json> {
     const auto [before, is_new] = level.lines.emplace(name, line_);
     if (!is_new)
       return fail("the key \"" + printable(name.substr(0, 80)) + "\" stands twice, in line " +
-                  std::to_string(before->second) + " and in line " + std::to_string(line_) +
-                  "; remove one of them");
+                      std::to_string(before->second) + " and in line " + std::to_string(line_),
+                  "remove one of them");
     level.key = std::move(name);
     return true;
   }
@@ -85,8 +86,9 @@ class TreeBuilder : public nlohmann::json_sax<Json> {
     std::unordered_map<std::string, std::size_t> lines;  // of the keys so far
   };
 
-  bool fail(std::string why) {
-    fault_ = std::move(why);
+  bool fail(std::string found, std::string fix = "correct the file") {
+    found_ = std::move(found);
+    fix_ = std::move(fix);
     return false;
   }
 
@@ -131,21 +133,23 @@ class TreeBuilder : public nlohmann::json_sax<Json> {
   Json root_;
   std::vector<Level> levels_;
   std::size_t values_ = 0;
-  std::string fault_;
+  std::string found_, fix_;
 };
 
 void refuse_other_encodings(std::string_view text, const std::string& file) {
   const bool marked = text.starts_with("\xff\xfe") || text.starts_with("\xfe\xff");
   const bool zeros = text.size() >= 2 && (text[0] == '\0' || text[1] == '\0');
   if (marked || zeros)
-    throw InputError("not valid JSON", file,
-                     "found UTF-16 or UTF-32 text, expected UTF-8; save it as UTF-8 (Windows "
-                     "editors call that an encoding)");
+    throw InputError({.file = file,
+                      .what = "not valid JSON",
+                      .found = "UTF-16 or UTF-32 text",
+                      .expected = "UTF-8",
+                      .fix = "save it as UTF-8 (Windows editors call that an encoding)"});
 }
 
 // Without the library's own name and number in front, and without most of a long text that it
 // quotes.
-std::string detail_of(std::string fault) {
+std::string shown_fault(std::string fault) {
   constexpr std::size_t kFirst = 200, kLast = 60;
   if (const auto end = fault.find("] "); fault.starts_with('[') && end != std::string::npos)
     fault = fault.substr(end + 2);
@@ -164,7 +168,11 @@ Json parse_json(std::string_view text, const std::string& file) {
                                      CountingIterator(text.data() + text.size(), &line), &builder,
                                      nlohmann::detail::input_format_t::json, /*strict=*/true,
                                      /*ignore_comments=*/true);
-  if (!whole) throw InputError("not valid JSON", file, detail_of(builder.fault()));
+  if (!whole)
+    throw InputError({.file = file,
+                      .what = "not valid JSON",
+                      .found = shown_fault(builder.found()),
+                      .fix = builder.fix()});
   return builder.take();
 }
 

@@ -9,29 +9,23 @@
 #include <cerrno>
 
 #include "lamp/base/errors.h"
-#include "lamp/base/files.h"
 
 namespace lamp {
 
 RegularFile::RegularFile(const std::filesystem::path& path) : file_(path.string()) {
   // Opening a FIFO for reading would wait for a writer.
   descriptor_ = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (descriptor_ < 0) {
-    throw InputError("cannot read", file_,
-                     errno == ENXIO ? "not a regular file (a socket or a device without a driver); "
-                                      "copy it to a file"
-                                    : cannot_read_detail(errno));
-  }
+  if (descriptor_ < 0) throw InputError(unreadable(file_, errno));
   struct stat status {};
   if (fstat(descriptor_, &status) == 0 && S_ISREG(status.st_mode)) {
     size_ = status.st_size;
     return;
   }
   close(descriptor_);
-  throw InputError("cannot read", file_,
-                   S_ISDIR(status.st_mode)
-                       ? "not a regular file but a folder; name a file in it"
-                       : "not a regular file (a pipe, socket or device); copy it to a file");
+  if (S_ISDIR(status.st_mode))
+    cannot_read(file_, {.found = "not a regular file but a folder", .fix = "name a file in it"});
+  cannot_read(file_, {.found = "not a regular file (a pipe, socket or device)",
+                      .fix = "copy it to a file"});
 }
 
 RegularFile::~RegularFile() { close(descriptor_); }
@@ -42,9 +36,8 @@ void RegularFile::read(std::int64_t offset, std::size_t count, char* out) const 
     const ssize_t got =
         pread(descriptor_, out + done, count - done, offset + static_cast<off_t>(done));
     if (got < 0 && errno == EINTR) continue;
-    if (got <= 0)
-      throw InputError("cannot read", file_,
-                       got < 0 ? cannot_read_detail(errno) : "it shrank while it was read");
+    if (got < 0) throw InputError(unreadable(file_, errno));
+    if (got == 0) cannot_read(file_, {.found = "it shrank while it was read", .fix = "try again"});
     done += static_cast<std::size_t>(got);
   }
 }

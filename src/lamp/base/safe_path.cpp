@@ -37,9 +37,11 @@ std::string fault_of_name(const std::string& name) {
 void check_name(const std::string& name, const std::string& what, const std::string& file) {
   const std::string fault = fault_of_name(name);
   if (fault.empty()) return;
-  throw InputError(what, file,
-                   "found \"" + printable(name.substr(0, 80)) + "\": " + fault +
-                       ", expected a plain name; rename it, or do not trust this data set");
+  throw InputError({.file = file,
+                    .what = what,
+                    .found = "\"" + printable(name.substr(0, 80)) + "\": " + fault,
+                    .expected = "a plain name",
+                    .fix = "rename it, or do not trust this data set"});
 }
 
 bool lies_inside(const fs::path& folder, const fs::path& path) {

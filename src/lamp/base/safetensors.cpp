@@ -35,8 +35,11 @@ const std::vector<std::pair<std::string, torch::ScalarType>>& dtypes() {
   return table;
 }
 
-[[noreturn]] void refuse_tensors(const std::filesystem::path& file, const std::string& detail) {
-  throw InputError("not a usable safetensors file", file.string(), detail);
+[[noreturn]] void refuse_tensors(const std::filesystem::path& file, Fault rest) {
+  rest.file = file.string();
+  rest.what = "not a usable safetensors file";
+  if (rest.fix.empty()) rest.fix = "it is damaged or of another format, get it again";
+  throw InputError(std::move(rest));
 }
 
 std::string dtype_name(torch::ScalarType type) {
@@ -96,10 +99,11 @@ std::ifstream open_regular(const std::filesystem::path& file) {
   std::error_code error;
   const auto status = std::filesystem::status(file, error);
   if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status))
-    throw InputError("cannot read", file.string(), "not a regular file, expected a model");
+    cannot_read(file.string(),
+                {.found = "not a regular file", .expected = "a model", .fix = "check the path"});
   errno = 0;
   std::ifstream in(file, std::ios::binary);
-  if (!in) throw InputError("cannot read", file.string(), cannot_read_detail(errno));
+  if (!in) throw InputError(unreadable(file.string(), errno));
   return in;
 }
 
@@ -108,34 +112,34 @@ TensorFileHeader read_header(std::ifstream& in, const std::filesystem::path& fil
   const std::uint64_t size = std::filesystem::file_size(file, error);
   unsigned char prefix[8] = {};
   if (error || size < sizeof prefix || !in.read(reinterpret_cast<char*>(prefix), sizeof prefix))
-    refuse_tensors(
-        file, std::to_string(size) + " bytes are too few for a header; the file was cut short");
+    refuse_tensors(file, {.found = std::to_string(size) + " bytes are too few for a header",
+                          .fix = "the file was cut short, get it again"});
   std::uint64_t length = 0;
   for (int i = 7; i >= 0; --i) length = length << 8 | prefix[i];
   if (length > kLargestHeaderBytes || length > size - sizeof prefix) {
     // Only now: 0x80 is also a fine first byte of a header's length.
     if ((prefix[0] == 'P' && prefix[1] == 'K') || prefix[0] == 0x80) {
       refuse_tensors(
-          file,
-          "this is a PyTorch pickle (.pt), which can run code and is never opened; convert it in "
-          "Python with "
-          "safetensors.torch.save_file(torch.load(path, weights_only=True), 'model.safetensors')");
+          file, {.found = "this is a PyTorch pickle (.pt), which can run code and is never opened",
+                 .fix = "convert it in Python with safetensors.torch.save_file(torch.load(path, "
+                        "weights_only=True), 'model.safetensors')"});
     }
     if (const std::string other = what_it_is(prefix); !other.empty())
-      refuse_tensors(file, "found " + other + ", expected a model that lamp train has written");
-    refuse_tensors(file, "the header claims " + std::to_string(length) +
-                             " bytes, but the file holds " + std::to_string(size) +
-                             "; it is damaged or of another format");
+      refuse_tensors(file, {.found = other,
+                            .expected = "a model that lamp train has written",
+                            .fix = "check the path"});
+    refuse_tensors(file, {.found = "the header claims " + std::to_string(length) +
+                                   " bytes, but the file holds " + std::to_string(size)});
   }
   std::string text(length, '\0');
   if (!in.read(text.data(), static_cast<std::streamsize>(length)))
-    refuse_tensors(file, "cut short inside its header");
+    refuse_tensors(file, {.found = "cut short inside its header"});
   if (!text.starts_with('{'))
-    refuse_tensors(file,
-                   "its header is no JSON object; expected a model that lamp train has written");
+    refuse_tensors(file, {.found = "a header that is no JSON object",
+                          .expected = "a model that lamp train has written"});
   TensorFileHeader header{parse_json(text, file.string()), sizeof prefix + length,
                           size - sizeof prefix - length};
-  if (!header.json.is_object()) refuse_tensors(file, "its header is no JSON object");
+  if (!header.json.is_object()) refuse_tensors(file, {.found = "its header is no JSON object"});
   return header;
 }
 
@@ -144,10 +148,10 @@ std::map<std::string, std::string> metadata_of(const TensorFileHeader& header,
   std::map<std::string, std::string> metadata;
   const auto found = header.json.find("__metadata__");
   if (found == header.json.end()) return metadata;
-  if (!found->is_object()) refuse_tensors(file, "__metadata__ is no object");
+  if (!found->is_object()) refuse_tensors(file, {.found = "__metadata__ is no object"});
   for (const auto& [key, value] : found->items()) {
     if (!value.is_string())
-      refuse_tensors(file, "__metadata__." + shortened(key) + " is no string");
+      refuse_tensors(file, {.found = "__metadata__." + shortened(key) + " is no string"});
     metadata[key] = value.get<std::string>();
   }
   return metadata;
@@ -164,8 +168,9 @@ struct Entry {
 std::uint64_t whole_number(const Json& value, const std::string& name,
                            const std::filesystem::path& file) {
   if (!value.is_number_unsigned())
-    refuse_tensors(file, "tensor " + shortened(name) + ": found " + shortened(value.dump()) +
-                             " as a size or offset");
+    refuse_tensors(file, {.found = "tensor " + shortened(name) + ": " + shortened(value.dump()) +
+                                   " as a size or offset",
+                          .expected = "a whole number"});
   return value.get<std::uint64_t>();
 }
 
@@ -173,17 +178,18 @@ Entry parse_entry(const std::string& name, const Json& json, const std::filesyst
   Entry entry{.name = name};
   if (!json.is_object() || !json.contains("dtype") || !json.contains("shape") ||
       !json.contains("data_offsets"))
-    refuse_tensors(file, "tensor " + shortened(name) + " lacks dtype, shape or data_offsets");
+    refuse_tensors(file,
+                   {.found = "tensor " + shortened(name) + " lacks dtype, shape or data_offsets"});
   const Json& shape = json["shape"];
   const Json& offsets = json["data_offsets"];
   if (!json["dtype"].is_string() || !shape.is_array() || !offsets.is_array() || offsets.size() != 2)
-    refuse_tensors(
-        file, "tensor " + shortened(name) + ": dtype, shape or data_offsets has the wrong type");
+    refuse_tensors(file, {.found = "tensor " + shortened(name) +
+                                   ": dtype, shape or data_offsets has the wrong type"});
   const auto dtype = std::find_if(dtypes().begin(), dtypes().end(),
                                   [&](const auto& pair) { return pair.first == json["dtype"]; });
   if (dtype == dtypes().end())
-    refuse_tensors(
-        file, "tensor " + shortened(name) + ": unknown dtype " + shortened(json["dtype"].dump()));
+    refuse_tensors(file, {.found = "tensor " + shortened(name) + ": unknown dtype " +
+                                   shortened(json["dtype"].dump())});
   entry.dtype = dtype->second;
   entry.begin = whole_number(offsets[0], name, file);
   entry.end = whole_number(offsets[1], name, file);
@@ -199,11 +205,11 @@ Entry parse_entry(const std::string& name, const Json& json, const std::filesyst
     entry.shape.push_back(static_cast<std::int64_t>(length));
   }
   if (absurd)
-    refuse_tensors(
-        file, "tensor " + shortened(name) + ": shape " + shortened(shape.dump()) + " is absurd");
+    refuse_tensors(file, {.found = "tensor " + shortened(name) + ": shape " +
+                                   shortened(shape.dump()) + " is absurd"});
   if (entry.end < entry.begin || entry.end - entry.begin != bytes)
-    refuse_tensors(file, "tensor " + shortened(name) + ": shape " + shortened(shape.dump()) +
-                             " does not take the bytes it claims");
+    refuse_tensors(file, {.found = "tensor " + shortened(name) + ": shape " +
+                                   shortened(shape.dump()) + " does not take the bytes it claims"});
   return entry;
 }
 
@@ -215,11 +221,11 @@ void verify_checksum(SafeTensors& content, const std::filesystem::path& file) {
   found.add(content.metadata);
   for (const auto& [name, tensor] : content.tensors) found.add(name, tensor);
   if (found.text() == stored.mapped()) return;
-  refuse_tensors(file,
-                 "its checksum is " + found.text() + ", expected " +
-                     printable(stored.mapped().substr(0, 40)) +
-                     ": bits have changed since it was written; get it again, or, if it was edited "
-                     "on purpose, remove \"checksum\" from its __metadata__");
+  refuse_tensors(file, {.found = "the checksum " + found.text(),
+                        .expected = printable(stored.mapped().substr(0, 40)) +
+                                    ": bits have changed since it was written",
+                        .fix = "get it again, or, if it was edited on purpose, remove \"checksum\" "
+                               "from its __metadata__"});
 }
 
 }  // namespace
@@ -237,20 +243,21 @@ SafeTensors read_safetensors(const std::filesystem::path& file) {
   std::uint64_t next = 0;
   for (const Entry& entry : entries) {
     if (entry.begin != next)
-      refuse_tensors(file, "tensor " + shortened(entry.name) + " overlaps another or leaves a gap");
+      refuse_tensors(
+          file, {.found = "tensor " + shortened(entry.name) + " overlaps another or leaves a gap"});
     next = entry.end;
   }
   if (next != header.data_bytes) {
-    refuse_tensors(file, "its tensors take " + std::to_string(next) + " bytes, but " +
-                             std::to_string(header.data_bytes) +
-                             " are there; the file was cut short or damaged");
+    refuse_tensors(file, {.found = "its tensors take " + std::to_string(next) + " bytes, but " +
+                                   std::to_string(header.data_bytes) + " are there",
+                          .fix = "the file was cut short or damaged, get it again"});
   }
   for (const Entry& entry : entries) {
     torch::Tensor tensor = torch::empty(entry.shape, entry.dtype);
     in.seekg(static_cast<std::streamoff>(header.data_start + entry.begin));
     const auto count = static_cast<std::streamsize>(entry.end - entry.begin);
     if (count > 0 && !in.read(static_cast<char*>(tensor.data_ptr()), count))
-      refuse_tensors(file, "cut short in tensor " + shortened(entry.name));
+      refuse_tensors(file, {.found = "cut short in tensor " + shortened(entry.name)});
     content.tensors[entry.name] = std::move(tensor);
   }
   verify_checksum(content, file);

@@ -60,8 +60,11 @@ std::uint32_t crc_of(const void* bytes, std::size_t count, std::uint32_t before 
   return libdeflate_crc32(before, bytes, count);
 }
 
-[[noreturn]] void refuse(const fs::path& path, const std::string& found) {
-  throw InputError("a cached case that cannot be used", path.string(), found);
+// Without a way out: the cache finds one itself.
+[[noreturn]] void refuse(const fs::path& path, Fault rest) {
+  rest.file = path.string();
+  rest.what = "a cached case that cannot be used";
+  throw InputError(std::move(rest));
 }
 
 class Descriptor {
@@ -72,7 +75,7 @@ class Descriptor {
     if (descriptor_ < 0 || fstat(descriptor_, &status) != 0) {
       const int cause = errno;
       if (descriptor_ >= 0) close(descriptor_);
-      refuse(path, std::strerror(cause));
+      refuse(path, {.found = std::strerror(cause)});
     }
     bytes_ = S_ISREG(status.st_mode) ? static_cast<std::uint64_t>(status.st_size) : 0;
   }
@@ -87,7 +90,7 @@ class Descriptor {
     while (count > 0) {
       const ssize_t got = pread(descriptor_, next, count, static_cast<off_t>(at));
       if (got < 0 && errno == EINTR) continue;
-      if (got <= 0) refuse(path_, got < 0 ? std::strerror(errno) : "it ends too early");
+      if (got <= 0) refuse(path_, {.found = got < 0 ? std::strerror(errno) : "it ends too early"});
       next += got;
       at += static_cast<std::uint64_t>(got);
       count -= static_cast<std::size_t>(got);
@@ -98,7 +101,7 @@ class Descriptor {
   std::shared_ptr<const std::byte> map() const {
     const std::size_t length = bytes_;
     void* start = mmap(nullptr, length, PROT_READ, MAP_SHARED, descriptor_, 0);
-    if (start == MAP_FAILED) refuse(path_, std::strerror(errno));
+    if (start == MAP_FAILED) refuse(path_, {.found = std::strerror(errno)});
     return {static_cast<const std::byte*>(start),
             [length](const std::byte* p) { munmap(const_cast<std::byte*>(p), length); }};
   }
@@ -125,34 +128,36 @@ Section parse_section(const Json& json, std::uint64_t file_bytes, const fs::path
     if (json.at("type") == name) known = true, section.type = type;
   section.bytes = torch::elementSize(section.type);
   for (const std::int64_t side : section.shape) {
-    if (side < 0 || static_cast<std::uint64_t>(side) > file_bytes) refuse(path, "impossible sizes");
+    if (side < 0 || static_cast<std::uint64_t>(side) > file_bytes)
+      refuse(path, {.found = "impossible sizes"});
     section.bytes *= static_cast<std::uint64_t>(side);
-    if (section.bytes > file_bytes) refuse(path, "impossible sizes");
+    if (section.bytes > file_bytes) refuse(path, {.found = "impossible sizes"});
   }
   if (!known || section.at % kPage != 0 || section.at > file_bytes ||
       section.bytes > file_bytes - section.at)
-    refuse(path, "impossible sizes");
+    refuse(path, {.found = "impossible sizes"});
   return section;
 }
 
 Json read_header(const Descriptor& file, const fs::path& path) {
   Preamble preamble;
   if (file.bytes() < sizeof(preamble))
-    refuse(path, "found " + std::to_string(file.bytes()) + " bytes, expected more");
+    refuse(path,
+           {.found = std::to_string(file.bytes()) + " bytes", .expected = "at least a header"});
   file.read(&preamble, sizeof(preamble), 0);
-  if (preamble.magic != kMagic) refuse(path, "it does not begin like one");
+  if (preamble.magic != kMagic) refuse(path, {.found = "it does not begin like one"});
   if (preamble.version != kCaseFileVersion)
-    refuse(path, "found version " + std::to_string(preamble.version) + ", expected " +
-                     std::to_string(kCaseFileVersion));
+    refuse(path, {.found = "version " + std::to_string(preamble.version),
+                  .expected = std::to_string(kCaseFileVersion)});
   if (preamble.file_bytes != file.bytes())
-    refuse(path, "found " + std::to_string(file.bytes()) + " bytes, expected " +
-                     std::to_string(preamble.file_bytes));
+    refuse(path, {.found = std::to_string(file.bytes()) + " bytes",
+                  .expected = std::to_string(preamble.file_bytes)});
   if (preamble.header_bytes > std::min(kMostHeaderBytes, file.bytes() - sizeof(preamble)))
-    refuse(path, "a header that is too long");
+    refuse(path, {.found = "a header that is too long"});
   std::string text(preamble.header_bytes, '\0');
   file.read(text.data(), text.size(), sizeof(preamble));
   if (crc_of(text.data(), text.size()) != preamble.header_crc)
-    refuse(path, "the checksum of its header is wrong");
+    refuse(path, {.found = "the checksum of its header is wrong"});
   return parse_json(text, path.string());
 }
 
@@ -165,7 +170,7 @@ void check_sum(const Descriptor& file, const Section& section, const fs::path& p
     crc = crc_of(buffer.data(), part, crc);
     done += part;
   }
-  if (crc != section.crc) refuse(path, "a checksum is wrong");
+  if (crc != section.crc) refuse(path, {.found = "a checksum is wrong"});
 }
 
 torch::Tensor view_of(const std::shared_ptr<const std::byte>& mapping, const Section& section) {
@@ -264,17 +269,17 @@ TrainingCase map_case_file(const fs::path& path, const std::string& key) {
   const Descriptor file(path);
   const Json header = read_header(file, path);
   try {
-    if (header.at("key") != key) refuse(path, "it was made from something else");
+    if (header.at("key") != key) refuse(path, {.found = "it was made from something else"});
     std::vector<Section> sections;
     for (const Json& section : header.at("sections"))
       sections.push_back(parse_section(section, file.bytes(), path));
-    if (sections.size() != 4) refuse(path, "missing parts");
+    if (sections.size() != 4) refuse(path, {.found = "missing parts"});
     for (const Section& section : sections) check_sum(file, section, path);
     return case_of(header, sections, file.map());
   } catch (const nlohmann::json::exception& error) {
-    refuse(path, error.what());
+    refuse(path, {.found = error.what()});
   } catch (const c10::Error& error) {
-    refuse(path, error.what_without_backtrace());
+    refuse(path, {.found = error.what_without_backtrace()});
   }
 }
 

@@ -26,8 +26,7 @@ std::int64_t nanoseconds(const timespec& time) {
 
 FileState state_of(const std::string& path) {
   struct stat status {};
-  if (stat(path.c_str(), &status) != 0)
-    throw InputError("cannot read", path, cannot_read_detail(errno));
+  if (stat(path.c_str(), &status) != 0) throw InputError(unreadable(path, errno));
   return {.path = path,
           .bytes = static_cast<std::uint64_t>(status.st_size),
           .inode = status.st_ino,

@@ -63,10 +63,12 @@ void validate(const PrepareOptions& options) {
                      ", expected folders of which none holds the other; choose another folder");
   std::error_code error;
   if (!fs::is_directory(options.source, error))
-    throw InputError("no data set", options.source.string(),
-                     "found " +
-                         std::string(fs::exists(options.source, error) ? "a file" : "nothing") +
-                         ", expected the folder of a data set");
+    throw InputError(
+        {.file = options.source.string(),
+         .what = "no data set",
+         .found = std::string(fs::exists(options.source, error) ? "a file" : "nothing"),
+         .expected = "the folder of a data set",
+         .fix = "check the path"});
 }
 
 SourceSet open_source(const PrepareOptions& options) {
@@ -278,7 +280,7 @@ class Preparation {
     } catch (const InputError& error) {
       progress.clear();
       log_warning(source.name + " is left out: " + error.what());
-      report_.faults.push_back(to_fault(error));
+      report_.faults.push_back(error.fault());
       return drop(source);
     }
     finished.image_bytes = fs::file_size(image_of(entry));

@@ -51,8 +51,8 @@ struct PrepareReport {
   std::filesystem::path folder;
   std::string from;
   std::map<int, std::string> labels;
-  std::vector<PreparedCase> cases;   // written, by name
-  std::vector<DatasetFault> faults;  // of the others
+  std::vector<PreparedCase> cases;  // written, by name
+  std::vector<Fault> faults;        // of the others
   std::size_t source_cases = 0;
   std::size_t converted = 0;  // by this call; the others were there already
 };

@@ -32,12 +32,17 @@ void refuse_other_dialects(const Dataset& dataset) {
         return entry.images.size() != 1 || entry.fold || entry.label.empty();
       });
   if (other)
-    throw InputError("no Decathlon task", dataset.file.string(),
-                     "found the lists of another dialect (nnU-Net, MONAI), expected \"training\": "
-                     "[{\"image\", \"label\"}]; the other commands read those as they are");
+    throw InputError({.file = dataset.file.string(),
+                      .what = "no Decathlon task",
+                      .found = "the lists of another dialect (nnU-Net, MONAI)",
+                      .expected = "\"training\": [{\"image\", \"label\"}]",
+                      .fix = "leave it as it is, the other commands read it so"});
   if (dataset.training.empty())
-    throw InputError("no labelled cases", dataset.file.string(),
-                     "found none under \"training\", expected some to split");
+    throw InputError({.file = dataset.file.string(),
+                      .what = "no labelled cases",
+                      .found = "none under \"training\"",
+                      .expected = "some to split",
+                      .fix = "add cases with labels"});
 }
 
 SourceCase make_case(const Case& entry, const Dataset& dataset) {
@@ -52,8 +57,11 @@ SourceCase make_case(const Case& entry, const Dataset& dataset) {
 void check_format(const fs::path& file) {
   const std::string extension = extension_of(file);
   if (extension != ".nii.gz" && extension != ".nii")
-    throw InputError("no NIfTI file", file.string(),
-                     "found \"" + extension + "\", expected .nii.gz as in the Decathlon");
+    throw InputError({.file = file.string(),
+                      .what = "no NIfTI file",
+                      .found = "\"" + extension + "\"",
+                      .expected = ".nii.gz as in the Decathlon",
+                      .fix = "convert it"});
 }
 
 ReadCase read_decathlon_case(const SourceCase& source, const Dataset& dataset,
@@ -63,9 +71,12 @@ ReadCase read_decathlon_case(const SourceCase& source, const Dataset& dataset,
   const Volume image = read_case_image(entry, options);
   const auto channels = static_cast<std::int64_t>(dataset.channels.size());
   if (channels != 0 && image.voxels.size(0) != channels)
-    throw InputError("a wrong number of channels", source.image.string(),
-                     "found " + std::to_string(image.voxels.size(0)) + ", expected " +
-                         std::to_string(channels) + " as " + dataset.file.string() + " declares");
+    throw InputError(
+        {.file = source.image.string(),
+         .what = "a wrong number of channels",
+         .found = std::to_string(image.voxels.size(0)),
+         .expected = std::to_string(channels) + " as " + dataset.file.string() + " declares",
+         .fix = "correct the image or the list"});
   const Volume label = read_case_label(entry, dataset, options);
   ReadCase result{.facts = {.name = source.name, .annotated = source.annotated}};
   if (!label.voxels.any().item<bool>())

@@ -60,7 +60,7 @@ class CaseFinder {
   explicit CaseFinder(const HanLayout& layout) : layout_(layout) {}
 
   // Folders whose names cannot name a case are faults, and are left out.
-  std::vector<SourceCase> find(const fs::path& source, std::vector<DatasetFault>& faults) {
+  std::vector<SourceCase> find(const fs::path& source, std::vector<Fault>& faults) {
     visit(fs::absolute(source).lexically_normal(), 0, false);
     const bool any_image = std::any_of(cases_.begin(), cases_.end(), [](const SourceCase& found) {
       std::error_code error;
@@ -128,20 +128,22 @@ class CaseFinder {
       for (const SourceCase& found : cases_)
         if (fs::exists(found.image.parent_path() / image, error))
           hint =
-              std::string("; there is ") + image + ", which " + setting_to("from", from) + " reads";
+              std::string("there is ") + image + ", which " + setting_to("from", from) + " reads";
     }
-    throw InputError("no cases", source.string(),
-                     "found no folder with " + layout_.image_name + ", expected one a case, " +
-                         std::to_string(kDeepest) + " folders deep at most" +
-                         (hint.empty() ? "; check the path" : hint));
+    throw InputError(
+        {.file = source.string(),
+         .what = "no cases",
+         .found = "no folder with " + layout_.image_name,
+         .expected = "one a case, " + std::to_string(kDeepest) + " folders deep at most",
+         .fix = hint.empty() ? "check the path" : hint});
   }
 
   [[noreturn]] static void refuse_twins(const SourceCase& a, const SourceCase& b) {
-    throw InputError(
-        "a case twice", b.image.parent_path().string(),
-        "found " + a.image.parent_path().string() +
-            " too, expected each name once, or a patient may be trained on and tested; "
-            "take one away or rename it");
+    throw InputError({.file = b.image.parent_path().string(),
+                      .what = "a case twice",
+                      .found = a.image.parent_path().string() + " too",
+                      .expected = "each name once, or a patient may be trained on and tested",
+                      .fix = "take one away or rename it"});
   }
 
   const HanLayout& layout_;
@@ -159,8 +161,11 @@ void refuse_misnamed(const SourceCase& source, const HanLayout& layout) {
       const std::string expected = organ + layout.structure_suffix;
       const std::string found = file.filename().string();
       if (found != expected && bare(found) == bare(expected))
-        throw InputError("a misnamed structure", file.string(),
-                         "found " + found + ", expected " + expected + "; rename it");
+        throw InputError({.file = file.string(),
+                          .what = "a misnamed structure",
+                          .found = found,
+                          .expected = expected,
+                          .fix = "rename it"});
     }
   }
 }
@@ -177,9 +182,11 @@ torch::Tensor read_mask(const fs::path& file, const Volume& image, const fs::pat
       others += (others.empty() ? "" : ", ") + std::to_string(value) + " (" +
                 std::to_string(voxels) + " voxels)";
   if (counts.size() > 2 || (counts.size() == 2 && !counts.contains(0)) || counts.begin()->first < 0)
-    throw InputError("no mask", file.string(),
-                     "found the values " + others.substr(0, 200) +
-                         ", expected 0 and 1; one structure stands in one file");
+    throw InputError({.file = file.string(),
+                      .what = "no mask",
+                      .found = "the values " + others.substr(0, 200),
+                      .expected = "0 and 1",
+                      .fix = "save one structure a file"});
   return mask.voxels[0] != 0;
 }
 
@@ -235,8 +242,11 @@ bool lies_in_unit_range(const torch::Tensor& values) {
 
 void check_channels(const Volume& image, const fs::path& file) {
   if (image.voxels.size(0) != 1)
-    throw InputError("several channels", file.string(),
-                     "found " + std::to_string(image.voxels.size(0)) + ", expected one CT image");
+    throw InputError({.file = file.string(),
+                      .what = "several channels",
+                      .found = std::to_string(image.voxels.size(0)),
+                      .expected = "one CT image",
+                      .fix = "save one channel a file"});
 }
 
 ReadCase read_han_case(const SourceCase& source, const HanLayout& layout) {
@@ -257,9 +267,12 @@ ReadCase read_han_case(const SourceCase& source, const HanLayout& layout) {
     result.facts.annotated.push_back(id);
   }
   if (result.facts.annotated.empty())
-    throw InputError("no structures", (source.image.parent_path() / "structures").string(),
-                     "found no mask with a voxel in it, expected at least one such as " +
-                         (kOrgans.front() + layout.structure_suffix));
+    throw InputError(
+        {.file = (source.image.parent_path() / "structures").string(),
+         .what = "no structures",
+         .found = "no mask with a voxel in it",
+         .expected = "at least one such as " + (kOrgans.front() + layout.structure_suffix),
+         .fix = "add its masks or take the case away"});
   const torch::Tensor label = merger.merge(result.facts.overlaps).unsqueeze(0);
   const torch::Tensor voxels = compact(image.voxels);
   result.write = [geometry = image.geometry, voxels, label](const fs::path& image_path,

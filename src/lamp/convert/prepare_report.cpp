@@ -56,13 +56,13 @@ Json to_json(const PrepareReport& report) {
                                   {"voxels", overlap.voxels}});
     for (const std::string& note : facts.notes) json["notes"].push_back(note);
   }
-  for (const DatasetFault& fault : report.faults) json["faults"].push_back(to_json(fault));
+  for (const Fault& fault : report.faults) json["faults"].push_back(to_json(fault));
   return json;
 }
 
 void throw_if_failed(const PrepareReport& report) {
   if (report.faults.empty()) return;
-  const std::string first = to_error(report.faults.front()).what();
+  const std::string first = message_of(report.faults.front());
   if (report.cases.empty() && report.faults.size() == 1) throw Error(first, kExitInput);
   throw Error(counted(report.faults.size(), "fault") + ", " + std::to_string(report.cases.size()) +
                   " of " + std::to_string(report.source_cases) +

@@ -34,7 +34,7 @@ struct SourceSet {
   std::vector<std::string> modality = {"CT"};
   std::map<int, std::string> labels;                // background included
   std::vector<SourceCase> cases;                    // by name
-  std::vector<DatasetFault> faults;                 // entries that could not be taken up as a case
+  std::vector<Fault> faults;                        // entries that could not be taken up as a case
   std::vector<std::string> usual_test;              // these are the test cases, if they are there
   std::array<double, 2> test_share = {0, 1};        // else so many of so many
   bool read_before_drawing = false;                 // a listed structure may turn out to be empty

@@ -116,8 +116,7 @@ class CaseChecker {
     else if (cause == ENOENT || cause == ENOTDIR)
       fault(file, "a missing file", "nothing", purpose, way_out);
     else
-      result_.faults.push_back(
-          to_fault(InputError("cannot read", file.string(), cannot_read_detail(cause))));
+      result_.faults.push_back(unreadable(file.string(), cause));
     return false;
   }
 
@@ -126,13 +125,13 @@ class CaseChecker {
     if (!is_there(file)) return std::nullopt;
     try {
       return reader(file, options_);
-    } catch (const InputError& unreadable) {
-      result_.faults.push_back(to_fault(unreadable));
+    } catch (const InputError& error) {
+      result_.faults.push_back(error.fault());
     } catch (const TooLargeToRead& large) {  // nothing is wrong with it as far as it was read
-      fault(file, "an image larger than the memory", large.claim(), "one that can be read here",
-            large.way_out());
+      result_.faults.push_back(large.fault());
+      result_.faults.back().what = "an image larger than the memory";
     } catch (const std::exception& failed) {
-      fault(file, "unreadable", failed.what(), "a readable file", "replace the file");
+      fault(file, "unreadable", failed.what(), "", "get the file again");
     }
     return std::nullopt;
   }
@@ -143,9 +142,10 @@ class CaseChecker {
     if (!fs::is_directory(folder, error)) return true;
     try {
       const DicomFolder content = read_dicom_folder(folder, options_.dicom_series);
-      for (const LeftOut& file : content.doubtful)
-        fault(file.file, "a DICOM series that may be incomplete", file.reason, "a slice",
-              "get the file again or move it away");
+      for (const Fault& file : content.doubtful) {
+        result_.faults.push_back(file);
+        result_.faults.back().what = "a DICOM series that may be incomplete";
+      }
       std::move(content.left_out.begin(), content.left_out.end(),
                 std::back_inserter(result_.ignored));
       return content.doubtful.empty();

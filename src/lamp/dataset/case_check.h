@@ -13,7 +13,7 @@ namespace lamp {
 
 struct CheckedCase {
   CaseFacts facts;  // but for the split
-  std::vector<DatasetFault> faults;
+  std::vector<Fault> faults;
   std::vector<std::string> notes;
   std::vector<LeftOut> ignored;  // beside the slices of its DICOM folders
   // Of the image's and the label's voxels; empty if unread or all of one value.

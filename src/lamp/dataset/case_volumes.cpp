@@ -53,10 +53,12 @@ Volume read_case_label(const Case& entry, const Dataset& dataset, const ReadOpti
   check_same_grid({label.geometry, entry.label}, {expected, entry.images.front()}, "its image");
   const std::string unknown = undeclared_values(count_values(label.voxels), dataset.labels);
   if (!unknown.empty())
-    throw InputError(
-        "unknown label values", entry.label.string(),
-        "found " + unknown + ", expected 0 to " + std::to_string(dataset.labels.rbegin()->first) +
-            " as " + dataset.file.string() + " declares; correct the label map or declare them");
+    throw InputError({.file = entry.label.string(),
+                      .what = "unknown label values",
+                      .found = unknown,
+                      .expected = "0 to " + std::to_string(dataset.labels.rbegin()->first) +
+                                  " as " + dataset.file.string() + " declares",
+                      .fix = "correct the label map or declare them"});
   return label;
 }
 

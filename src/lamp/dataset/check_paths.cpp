@@ -33,7 +33,7 @@ CheckReport check_paths(const std::vector<std::string>& paths, const ReadOptions
 void throw_if_faulty(const CheckReport& report) {
   if (report.ok()) return;
   const std::int64_t others = std::ssize(report.faults) - 1;
-  throw Error(std::string(to_error(report.faults.front()).what()) +
+  throw Error(message_of(report.faults.front()) +
                   (others > 0 ? " (and " + counted(others, "more fault") + ")" : ""),
               kExitInput);
 }

@@ -131,7 +131,7 @@ Json case_json(const CaseFacts& facts) {
 
 }  // namespace
 
-Json to_json(const DatasetFault& fault) {
+Json to_json(const Fault& fault) {
   return {{"file", fault.file},
           {"what", fault.what},
           {"found", fault.found},
@@ -144,7 +144,7 @@ Json to_json(const CheckReport& report) {
                {"faults", Json::array()},
                {"cases", report.cases.size()},
                {"labels", Json::object()}};
-  for (const DatasetFault& fault : report.faults) json["faults"].push_back(to_json(fault));
+  for (const Fault& fault : report.faults) json["faults"].push_back(to_json(fault));
   for (const auto& [id, name] : report.labels) json["labels"][std::to_string(id)] = name;
   json["notes"] = report.notes;
   json["ignored"] = Json::array();
@@ -168,10 +168,8 @@ std::string describe(const CheckReport& report) {
   if (report.notes.size() > kShownNotes)
     text += titled_row("note", "and " + std::to_string(report.notes.size() - kShownNotes) +
                                    " more (" + setting_name("json") + " shows all)");
-  for (const DatasetFault& fault : report.faults)
-    text +=
-        titled_row("FAULT", printable(fault.what + ": " + fault.file + ": found " + fault.found +
-                                      ", expected " + fault.expected + "; " + fault.fix));
+  for (const Fault& fault : report.faults)
+    text += titled_row("FAULT", printable(message_of(fault)));
   return text + titled_row("result",
                            report.ok()
                                ? "no faults"

@@ -9,7 +9,7 @@
 namespace lamp {
 
 // {file, what, found, expected, fix}.
-Json to_json(const DatasetFault& fault);
+Json to_json(const Fault& fault);
 // {ok, faults [{file, what, found, expected, fix}], cases (their number), labels {id: name}, notes,
 // ignored [{file, reason}], case_facts []}.
 Json to_json(const CheckReport& report);

@@ -30,16 +30,18 @@ std::optional<int> whole_number(const std::string& text) {
 
 [[noreturn]] void refuse_id(const Dataset& dataset, const std::string& id) {
   refuse(dataset, "a label id out of range",
-         "found " + id + ", expected 0 to " + std::to_string(kLargestLabel) +
-             "; renumber the labels, also in the label maps");
+         {.found = id,
+          .expected = "0 to " + std::to_string(kLargestLabel),
+          .fix = "renumber the labels, also in the label maps"});
 }
 
 // They are printed, and head the columns of tables.
 void check_label_name(const Dataset& dataset, int id, const std::string& name) {
   if (!name.empty() && printable(name) == name) return;
   refuse(dataset, "a label name that cannot be shown",
-         "found " + in_quotes(printable(name)) + " for " + std::to_string(id) +
-             ", expected text without control characters; rename it");
+         {.found = in_quotes(printable(name)) + " for " + std::to_string(id),
+          .expected = "text without control characters",
+          .fix = "rename it"});
 }
 
 // One member of "labels": "1": "liver" (Decathlon) or "liver": 1 (nnU-Net).
@@ -47,21 +49,25 @@ std::pair<int, std::string> parse_label(const Dataset& dataset, const std::strin
                                         const Json& value) {
   if (value.is_array())
     refuse(dataset, "regions are not supported",
-           "found label " + in_quotes(key) + ": " + brief(value) +
-               ", expected one id a label; list the parts one by one");
+           {.found = "label " + in_quotes(key) + ": " + brief(value),
+            .expected = "one id a label",
+            .fix = "list the parts one by one"});
   if (value.is_number_integer()) {
     if (key == "ignore")
       refuse(dataset, "an ignore label is not supported",
-             "found \"ignore\": " + brief(value) + "; give such cases \"annotated\" lists instead");
+             {.found = "\"ignore\": " + brief(value),
+              .expected = "names of structures",
+              .fix = "give such cases \"annotated\" lists instead"});
     if (value < Json(0) || value > Json(kLargestLabel)) refuse_id(dataset, brief(value));
     return {value.get<int>(), key};
   }
   const auto id = whole_number(key);
   if (id && value.is_string() && (*id < 0 || *id > kLargestLabel)) refuse_id(dataset, key);
   if (!id || !value.is_string())
-    refuse(
-        dataset, "a label that cannot be read",
-        "found " + in_quotes(key) + ": " + brief(value) + R"(, expected "1": "name" or "name": 1)");
+    refuse(dataset, "a label that cannot be read",
+           {.found = in_quotes(key) + ": " + brief(value),
+            .expected = R"("1": "name" or "name": 1)",
+            .fix = "correct it"});
   return {*id, value.get<std::string>()};
 }
 
@@ -74,32 +80,43 @@ void check_consecutive(const Dataset& dataset) {
   if (count > kShown) ids += " and " + std::to_string(count - kShown) + " more";
   if (!dataset.labels.contains(0))
     refuse(dataset, "no background",
-           "found label ids " + ids + ", expected 0 for the background as well");
+           {.found = "label ids " + ids,
+            .expected = "0 for the background as well",
+            .fix = "add \"0\": \"background\""});
   if (dataset.labels.begin()->first != 0 ||
       dataset.labels.rbegin()->first + 1 != static_cast<int>(dataset.labels.size()))
     refuse(dataset, "label ids with gaps",
-           "found ids " + ids + ", expected 0 to " + std::to_string(dataset.labels.size() - 1) +
-               "; renumber them, also in the label maps");
+           {.found = "ids " + ids,
+            .expected = "0 to " + std::to_string(dataset.labels.size() - 1),
+            .fix = "renumber them, also in the label maps"});
   if (dataset.labels.size() < 2)
-    refuse(dataset, "no labels", "found only the background, expected at least one more");
+    refuse(dataset, "no labels",
+           {.found = "only the background",
+            .expected = "at least one more",
+            .fix = "add the structures that the label maps show"});
 }
 
 void parse_labels(const Json& labels, Dataset& dataset) {
   if (!labels.is_object() || labels.empty())
     refuse(dataset, "no labels",
-           "found \"labels\": " + brief(labels) +
-               R"(, expected {"0": "background", "1": "name", ...})");
+           {.found = "\"labels\": " + brief(labels),
+            .expected = R"({"0": "background", "1": "name", ...})",
+            .fix = "correct it"});
   std::set<std::string> names;
   for (const auto& [key, value] : labels.items()) {
     const auto [id, name] = parse_label(dataset, key, value);
     check_label_name(dataset, id, name);
     if (!dataset.labels.emplace(id, name).second)
       refuse(dataset, "a label id twice",
-             "found " + std::to_string(id) + " for " + in_quotes(dataset.labels[id]) + " and " +
-                 in_quotes(name) + ", expected one name an id");
+             {.found = std::to_string(id) + " for " + in_quotes(dataset.labels[id]) + " and " +
+                       in_quotes(name),
+              .expected = "one name an id",
+              .fix = "renumber one of them"});
     if (!names.insert(name).second)
       refuse(dataset, "a label name twice",
-             "found " + in_quotes(name) + " for two ids, expected one id a name");
+             {.found = in_quotes(name) + " for two ids",
+              .expected = "one id a name",
+              .fix = "rename one of them"});
   }
   check_consecutive(dataset);
 }
@@ -116,12 +133,13 @@ void discover_labels(Dataset& dataset) {
   }
   if (highest > kLargestLabel)
     refuse(dataset, "no labels",
-           "found no \"labels\" and label maps with values up to " + std::to_string(highest) +
-               ", expected at most " + std::to_string(kLargestLabel) + "; are these label maps?");
+           {.found = "no \"labels\" and label maps with values up to " + std::to_string(highest),
+            .expected = "at most " + std::to_string(kLargestLabel),
+            .fix = "check that these are label maps"});
   if (highest < 1)
-    refuse(
-        dataset, "no labels",
-        R"(found no "labels" and no label map that shows them; add "labels": {"0": "background", "1": "name"})");
+    refuse(dataset, "no labels",
+           {.found = R"(no "labels" and no label map that shows them)",
+            .fix = R"(add "labels": {"0": "background", "1": "name"})"});
   log_info(dataset.file.string() + " names no labels: taking 1 to " + std::to_string(highest) +
            " from its label maps");
   dataset.labels[0] = "background";
@@ -138,7 +156,9 @@ std::vector<std::string> parse_channels(const Json& root, const Dataset& dataset
   for (const auto& item : channels.items()) {
     if (!item.value().is_string())
       refuse(dataset, "channels that cannot be read",
-             "found " + in_quotes(key) + ": " + brief(channels) + R"(, expected {"0": "CT", ...})");
+             {.found = in_quotes(key) + ": " + brief(channels),
+              .expected = R"({"0": "CT", ...})",
+              .fix = "correct it"});
     names.emplace_back(whole_number(item.key()).value_or(kLargestLabel),
                        item.value().get<std::string>());
   }
@@ -229,21 +249,23 @@ bool has_labels(const Json& root, const Dataset& dataset) {
   if (root.contains("labels")) return true;
   const std::string other = known_other_json(root);
   if (!other.empty())
-    refuse(dataset, "not a data set",
-           "found " + other + ", expected a list of cases such as dataset.json");
+    refuse(
+        dataset, "not a data set",
+        {.found = other, .expected = "a list of cases such as dataset.json", .fix = "name that"});
   const std::string close = nearest("labels", keys_of(root));
   const bool typo = close.starts_with('l') && close.size() + 2 >= 6 && close.size() <= 8;
   if (!root.contains("training") || typo)
     refuse(dataset, "no labels",
-           "found the keys " + what_keys(root) + ", expected \"labels\"" +
-               (typo ? "; is " + in_quotes(close) + " meant?"
-                     : R"( such as {"0": "background", "1": "liver"})"));
+           {.found = "the keys " + what_keys(root),
+            .expected = "\"labels\"",
+            .fix = typo ? "is " + in_quotes(close) + " meant?"
+                        : R"(add them, such as {"0": "background", "1": "liver"})"});
   return false;
 }
 
 }  // namespace
 
-Dataset read_dataset(const fs::path& folder_or_json, std::vector<DatasetFault>* faults) {
+Dataset read_dataset(const fs::path& folder_or_json, std::vector<Fault>* faults) {
   Dataset dataset;
   dataset.file = find_dataset_json(folder_or_json);
   dataset.root = dataset.file.parent_path();
@@ -251,7 +273,9 @@ Dataset read_dataset(const fs::path& folder_or_json, std::vector<DatasetFault>* 
   if (!root.is_object()) {
     const std::string other = known_other_json(root);
     refuse(dataset, "not a data set",
-           "found " + (other.empty() ? brief(root) : other) + ", expected a JSON object");
+           {.found = (other.empty() ? brief(root) : other),
+            .expected = "a JSON object",
+            .fix = "name the dataset.json of a data set"});
   }
   const Json name = root.value("name", Json());
   dataset.name = name.is_string() ? name.get<std::string>()
@@ -268,9 +292,9 @@ Dataset read_dataset(const fs::path& folder_or_json, std::vector<DatasetFault>* 
   const bool empty = dataset.training.empty() && dataset.validation.empty() && dataset.test.empty();
   if (empty && (!faults || faults->size() == faults_before))
     refuse(dataset, "a data set without cases",
-           "found the keys " + what_keys(root) +
-               " and no case in them, expected "
-               "\"training\": [{\"image\": ..., \"label\": ...}]");
+           {.found = "the keys " + what_keys(root) + " and no case in them",
+            .expected = "\"training\": [{\"image\": ..., \"label\": ...}]",
+            .fix = "add the cases"});
   if (!labelled) discover_labels(dataset);
   if (!faults)
     for (const std::string& note : dataset.notes) log_info(dataset.file.string() + ": " + note);

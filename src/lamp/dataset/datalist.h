@@ -36,16 +36,6 @@ struct Dataset {
   std::vector<std::string> notes;    // what was read differently from how it was written
 };
 
-// Something wrong with a data set, in the words `lamp check` prints.
-struct DatasetFault {
-  std::string file, what, found, expected, fix;
-};
-
-// "<what>: <file>: found ..., expected ...; <fix>".
-InputError to_error(const DatasetFault& fault);
-// Takes a message of that form apart.
-DatasetFault to_fault(const InputError& error);
-
 // Reads `folder`/dataset.json (or the only JSON in the folder), or the JSON given. Opens no volume,
 // with one exception: a MONAI datalist without "labels" gets them from its label files. Faults of
 // the whole file (not JSON, no usable labels, no cases) throw InputError. A fault of one entry
@@ -55,6 +45,6 @@ DatasetFault to_fault(const InputError& error);
 // may become names of files, so fault_of_name of base/safe_path.h holds for them; files outside the
 // list's folder are refused unless they are allowed (dataset_paths.h).
 Dataset read_dataset(const std::filesystem::path& folder_or_json,
-                     std::vector<DatasetFault>* faults = nullptr);
+                     std::vector<Fault>* faults = nullptr);
 
 }  // namespace lamp

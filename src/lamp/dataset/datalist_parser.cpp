@@ -4,42 +4,14 @@
 
 #include <map>
 #include <set>
+#include <utility>
 
+#include "lamp/base/errors.h"
 #include "lamp/base/text.h"
 #include "lamp/dataset/nnunet_cases.h"
 
 namespace lamp {
 namespace fs = std::filesystem;
-
-InputError to_error(const DatasetFault& fault) {
-  return InputError(fault.what, fault.file,
-                    "found " + fault.found + ", expected " + fault.expected + "; " + fault.fix);
-}
-
-DatasetFault to_fault(const InputError& error) {
-  const std::string text = error.what();
-  const std::string file = ": " + printable(error.file()) + ": ";  // as in the message
-  const auto at = text.find(file);
-  if (at == std::string::npos)
-    return {error.file(), "unreadable", text, "a sound file", "replace the file"};
-  DatasetFault fault{error.file(), text.substr(0, at), text.substr(at + file.size()),
-                     "a sound file", "replace or repair the file"};
-  // What is expected comes first: what was found may be a list with semicolons of its own.
-  const auto expected = fault.found.find(", expected ");
-  const auto fix = fault.found.find("; ", expected == std::string::npos ? 0 : expected);
-  if (fix != std::string::npos) {
-    fault.fix = fault.found.substr(fix + 2);
-    fault.found.resize(fix);
-  }
-  if (expected != std::string::npos) {
-    fault.expected = fault.found.substr(expected + 11);
-    fault.found.resize(expected);
-  }
-  if (fault.found.find("ermission denied") != std::string::npos)
-    fault.fix = "ask for the right to read it (chmod)";
-  if (fault.found.starts_with("found ")) fault.found.erase(0, 6);
-  return fault;
-}
 
 std::vector<std::string> keys_of(const Json& object) {
   std::vector<std::string> keys;
@@ -55,8 +27,10 @@ std::string brief(const Json& value) {
   return text;
 }
 
-void refuse(const Dataset& dataset, const std::string& what, const std::string& detail) {
-  throw InputError(what, dataset.file.string(), detail);
+void refuse(const Dataset& dataset, const std::string& what, Fault rest) {
+  rest.file = dataset.file.string();
+  rest.what = what;
+  throw InputError(std::move(rest));
 }
 
 std::string what_keys(const Json& object) {
@@ -72,13 +46,13 @@ std::string what_keys(const Json& object) {
 
 bool is_hidden(const fs::path& path) { return path.filename().string().starts_with('.'); }
 
-void FaultSink::add(DatasetFault fault) const {
-  if (!faults) throw to_error(fault);
+void FaultSink::add(Fault fault) const {
+  if (!faults) throw InputError(std::move(fault));
   faults->push_back(std::move(fault));
 }
 
 std::optional<fs::path> EntryParser::resolve(const std::string& text) const {
-  DatasetFault why;
+  Fault why;
   auto file = list.paths.resolve(base, text, why);
   if (file) return file;
   why.file = list.dataset.file.string();
@@ -233,12 +207,12 @@ std::optional<Case> parse_entry(const EntryParser& parser, const Json& entry, bo
 fs::path base_of(const ListReader& list) {
   const auto base = list.root.find("base_dir");
   if (base == list.root.end() || !base->is_string()) return list.dataset.root;
-  DatasetFault why;
+  Fault why;
   const auto folder = list.paths.resolve(list.dataset.root, base->get<std::string>(), why);
   if (folder) return *folder;
   why.file = list.dataset.file.string();
   why.found += " as \"base_dir\"";
-  throw to_error(why);
+  throw InputError(std::move(why));
 }
 
 // The Mac's companion of a file, which archives bring along.
@@ -254,7 +228,9 @@ std::vector<Case> parse_list(const ListReader& list, const std::string& key) {
   if (entries == list.root.end()) return cases;
   if (!entries->is_array())
     refuse(list.dataset, "a list of the wrong type",
-           "found " + in_quotes(key) + ": " + brief(*entries) + ", expected a list of entries");
+           {.found = in_quotes(key) + ": " + brief(*entries),
+            .expected = "a list of entries",
+            .fix = "correct it"});
   const fs::path base = base_of(list);
   const bool training = key == "training";
   std::int64_t listed = 0, expanded = 0;

@@ -16,8 +16,8 @@ inline constexpr int kLargestLabel = 32767;  // label maps are int16 where they 
 
 // Where faults of single entries go: collected, or thrown at once when there is no list.
 struct FaultSink {
-  std::vector<DatasetFault>* faults = nullptr;
-  void add(DatasetFault fault) const;
+  std::vector<Fault>* faults = nullptr;
+  void add(Fault fault) const;
 };
 
 // One dataset.json being read.
@@ -50,8 +50,7 @@ struct EntryParser {
 std::vector<Case> parse_list(const ListReader& list, const std::string& key);
 
 // A fault of the whole file.
-[[noreturn]] void refuse(const Dataset& dataset, const std::string& what,
-                         const std::string& detail);
+[[noreturn]] void refuse(const Dataset& dataset, const std::string& what, Fault rest);
 
 bool is_hidden(const std::filesystem::path& path);
 std::vector<std::string> keys_of(const Json& object);

@@ -157,14 +157,12 @@ std::vector<fs::path> volumes_of(const fs::path& path, const std::string& series
   if (!fs::is_directory(path, error)) return {path};
   try {
     FolderContent content = list_folder(path, series);
-    for (const LeftOut& part : content.torn)
-      report.faults.push_back({part.file.string(), "a DICOM series in several folders", part.reason,
-                               "one folder a series", "move its slices together"});
+    append(report.faults, content.torn);
     std::move(content.left_out.begin(), content.left_out.end(), std::back_inserter(report.ignored));
     if (content.volumes.empty()) return {path};  // whose reading says what is missing
     return content.volumes;
   } catch (const InputError& unreadable) {
-    report.faults.push_back(to_fault(unreadable));
+    report.faults.push_back(unreadable.fault());
     return {};
   }
 }
@@ -204,7 +202,7 @@ CheckReport check_dataset(const fs::path& folder_or_json, const CheckOptions& op
     note_unused_files(dataset, report);
     note_ignored({}, report);
   } catch (const InputError& unreadable) {
-    report.faults.push_back(to_fault(unreadable));
+    report.faults.push_back(unreadable.fault());
   }
   return report;
 }

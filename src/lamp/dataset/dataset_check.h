@@ -29,7 +29,7 @@ struct CheckReport {
   std::string name;
   std::map<int, std::string> labels;
   std::vector<CaseFacts> cases;
-  std::vector<DatasetFault> faults;
+  std::vector<Fault> faults;
   std::vector<std::string> notes;  // worth knowing, no fault
   std::vector<LeftOut> ignored;    // files beside the images, also among the notes
 

@@ -73,21 +73,33 @@ fs::path find_dataset_json(const fs::path& given) {
   std::error_code error;
   const fs::file_status status = fs::status(given, error);
   if (status.type() == fs::file_type::none)
-    throw InputError("no data set", given.string(), error.message() + "; check the path");
+    throw InputError({.file = given.string(),
+                      .what = "no data set",
+                      .found = error.message(),
+                      .expected = "a folder with dataset.json or that file",
+                      .fix = "check the path"});
   if (status.type() == fs::file_type::not_found)
-    throw InputError("no data set", given.string(),
-                     "found nothing, expected a folder with dataset.json or that file");
+    throw InputError({.file = given.string(),
+                      .what = "no data set",
+                      .found = "nothing",
+                      .expected = "a folder with dataset.json or that file",
+                      .fix = "check the path"});
   if (!fs::is_directory(status)) return given;
   if (fs::is_regular_file(given / "dataset.json", error)) return given / "dataset.json";
   if (fs::exists(given / "config.json", error) && fs::exists(given / "train.log", error))
-    throw InputError("no data set", given.string(),
-                     "found the folder of a training run, expected that of a data set; "
-                     "lamp info tells of a run");
+    throw InputError({.file = given.string(),
+                      .what = "no data set",
+                      .found = "the folder of a training run",
+                      .expected = "that of a data set",
+                      .fix = "lamp info tells of a run"});
   const std::vector<fs::path> lists = lists_in(given);
   if (lists.size() == 1) return lists.front();
-  throw InputError("no data set", given.string(),
-                   "found " + what_is_in(given) + ", expected dataset.json" +
-                       (lists.empty() ? "" : "; give one of the JSON files by name"));
+  throw InputError(
+      {.file = given.string(),
+       .what = "no data set",
+       .found = what_is_in(given),
+       .expected = "dataset.json",
+       .fix = lists.empty() ? "check the path" : "give one of the JSON files by name"});
 }
 
 std::string known_other_json(const Json& json) {

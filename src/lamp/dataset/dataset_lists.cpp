@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <unordered_map>
 
+#include "lamp/base/errors.h"
 #include "lamp/base/text.h"
 #include "lamp/base/unicode_form.h"
 
@@ -166,7 +167,7 @@ ListFindings check_lists(const Dataset& dataset) {
 
 void refuse_faulty_lists(const Dataset& dataset) {
   const ListFindings findings = check_lists(dataset);
-  if (!findings.faults.empty()) throw to_error(findings.faults.front());
+  if (!findings.faults.empty()) throw InputError(findings.faults.front());
 }
 
 }  // namespace lamp

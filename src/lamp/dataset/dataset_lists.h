@@ -21,7 +21,7 @@ struct PlacedCase {
 std::vector<PlacedCase> placed_cases(const Dataset& dataset);
 
 struct ListFindings {
-  std::vector<DatasetFault> faults;
+  std::vector<Fault> faults;
   std::vector<std::string> notes;
   std::set<std::pair<std::size_t, std::size_t>> twins;  // reported pairs, by place
 };

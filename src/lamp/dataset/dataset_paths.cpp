@@ -109,7 +109,7 @@ bool DatasetPaths::is_inside(const fs::path& file) const {
 }
 
 std::optional<fs::path> DatasetPaths::resolve(const fs::path& base, const std::string& text,
-                                              DatasetFault& why) {
+                                              Fault& why) {
   const std::string fault = fault_of_path(text);
   if (!fault.empty()) {
     why = {.what = "a path that no file has",

@@ -30,7 +30,7 @@ class DatasetPaths {
   // and the reason in `why` (but for its file), if it may not be read. A path with backslashes, as
   // Windows writes it, is read with slashes. Whether the file is there shows when it is read.
   std::optional<std::filesystem::path> resolve(const std::filesystem::path& base,
-                                               const std::string& text, DatasetFault& why);
+                                               const std::string& text, Fault& why);
 
   // `file`, or where only that is there, the file whose name has the same letters in another form
   // of Unicode.

@@ -31,7 +31,7 @@ std::vector<fs::path> files_of(const Folder& folder) {
     if (!is_hidden(at->path()) && at->path().filename().string().ends_with(folder.ending))
       files.push_back(at->path());
   if (error && error != std::errc::no_such_file_or_directory)
-    throw InputError("cannot read", folder.images.string(), cannot_read_detail(error.value()));
+    throw InputError(unreadable(folder.images.string(), error.value()));
   std::sort(files.begin(), files.end());
   return files;
 }
@@ -104,8 +104,9 @@ std::string file_ending(const ListReader& list) {
   const std::string dotted = ending.starts_with('.') ? ending : "." + ending;
   if (!fault_of_name(dotted).empty() || case_name("x" + dotted) != "x")
     refuse(list.dataset, "an unknown file ending",
-           "found \"file_ending\": " + brief(*found) +
-               ", expected the ending of a volume such as \".nii.gz\", \".nrrd\" or \".mha\"");
+           {.found = "\"file_ending\": " + brief(*found),
+            .expected = "the ending of a volume such as \".nii.gz\", \".nrrd\" or \".mha\"",
+            .fix = "correct it"});
   if (dotted != ending)
     list.dataset.notes.push_back("\"file_ending\": " + in_quotes(ending) + " is read as " +
                                  in_quotes(dotted));
@@ -144,14 +145,18 @@ void find_nnunet_cases(const ListReader& list) {
   const bool listed = table != list.root.end() && table->is_object();
   if (!listed && !fs::is_directory(dataset.root / "imagesTr", error))
     throw InputError(
-        "a data set without cases", dataset.file.string(),
-        "found the keys " + what_keys(list.root) +
-            R"( and no folder imagesTr beside, expected "training": [...] or that folder)");
+        {.file = dataset.file.string(),
+         .what = "a data set without cases",
+         .found = "the keys " + what_keys(list.root) + " and no folder imagesTr beside",
+         .expected = R"("training": [...] or that folder)",
+         .fix = "add one of them"});
   const std::string ending = file_ending(list);
   if (!listed && ending.empty())
-    throw InputError("no file ending", dataset.file.string(),
-                     "found the keys " + what_keys(list.root) +
-                         R"(, expected "file_ending": ".nii.gz" (nnU-Net) or "training")");
+    throw InputError({.file = dataset.file.string(),
+                      .what = "no file ending",
+                      .found = "the keys " + what_keys(list.root),
+                      .expected = R"("file_ending": ".nii.gz" (nnU-Net) or "training")",
+                      .fix = "add one of them"});
   const Folder training{dataset.root / "imagesTr", dataset.root / "labelsTr", ending, true,
                         list.paths};
   const Folder test{dataset.root / "imagesTs", dataset.root / "labelsTs", ending, false,
@@ -166,9 +171,11 @@ void find_nnunet_cases(const ListReader& list) {
   if (!ending.empty()) dataset.test = find_cases(test, dataset, list.sink);
   const bool explained = list.sink.faults && list.sink.faults->size() > faults_before;
   if (!listed && !explained && dataset.training.empty() && dataset.test.empty())
-    throw InputError(
-        "a data set without cases", dataset.file.string(),
-        "found " + first_file(training.images) + " in imagesTr, expected <case>_0000" + ending);
+    throw InputError({.file = dataset.file.string(),
+                      .what = "a data set without cases",
+                      .found = first_file(training.images) + " in imagesTr",
+                      .expected = "<case>_0000" + ending,
+                      .fix = "rename the files or correct \"file_ending\""});
 }
 
 }  // namespace lamp

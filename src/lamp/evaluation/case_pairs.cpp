@@ -59,14 +59,19 @@ std::map<std::string, fs::path> label_maps(const fs::path& folder, Role role) {
     }
     const auto [other, added] = found.emplace(decomposed(case_name(file)), file);
     if (!added)
-      throw InputError("a case twice", file.string(),
-                       "found " + other->second.filename().string() +
-                           " too, expected one file a case; move one of them away");
+      throw InputError({.file = file.string(),
+                        .what = "a case twice",
+                        .found = other->second.filename().string() + " too",
+                        .expected = "one file a case",
+                        .fix = "move one of them away"});
   }
   tell_left_out(content.left_out, folder);
   if (found.empty())
-    throw InputError("no label maps", folder.string(),
-                     "found none, expected files such as case.nii.gz; name their folder");
+    throw InputError({.file = folder.string(),
+                      .what = "no label maps",
+                      .found = "none",
+                      .expected = "files such as case.nii.gz",
+                      .fix = "name their folder"});
   return found;
 }
 
@@ -74,8 +79,11 @@ bool is_folder(const fs::path& path, const char* what) {
   std::error_code error;
   const auto status = fs::status(path, error);
   if (!fs::exists(status))
-    throw InputError(std::string("missing ") + what, path.string(),
-                     "found nothing, expected a folder of label maps or one file; check the path");
+    throw InputError({.file = path.string(),
+                      .what = std::string("missing ") + what,
+                      .found = "nothing",
+                      .expected = "a folder of label maps or one file",
+                      .fix = "check the path"});
   return fs::is_directory(status);
 }
 

@@ -52,10 +52,11 @@ class LabelKnowledge {
     for (const auto& [label, overlap] : counts) {
       if (label == 0 || dataset_->labels.contains(static_cast<int>(label))) continue;
       const auto& file = overlap.n_ref > 0 ? pair.reference : pair.prediction;
-      throw InputError("undeclared label", file.string(),
-                       "found the value " + std::to_string(label) +
-                           ", expected only the labels of " + dataset_->file.string() +
-                           "; add it there or correct the map");
+      throw InputError({.file = file.string(),
+                        .what = "undeclared label",
+                        .found = "the value " + std::to_string(label),
+                        .expected = "only the labels of " + dataset_->file.string(),
+                        .fix = "add it there or correct the map"});
     }
   }
 
@@ -76,19 +77,23 @@ Volume read_label_map(const std::filesystem::path& file, const ReadOptions& opti
   Volume volume = read_label(file, options);
   const auto counts = count_overlap(volume.voxels[0], volume.voxels[0]);
   if (counts.begin()->first < 0 || counts.size() > kMostLabels)
-    throw InputError("no label map", file.string(),
-                     "found " + std::to_string(counts.size()) + " values from " +
-                         std::to_string(counts.begin()->first) + " to " +
-                         std::to_string(counts.rbegin()->first) + ", expected at most " +
-                         std::to_string(kMostLabels) + ", none negative; is it an image?");
+    throw InputError({.file = file.string(),
+                      .what = "no label map",
+                      .found = std::to_string(counts.size()) + " values from " +
+                               std::to_string(counts.begin()->first) + " to " +
+                               std::to_string(counts.rbegin()->first),
+                      .expected = "at most " + std::to_string(kMostLabels) + ", none negative",
+                      .fix = "is it an image?"});
   return volume;
 }
 
 Volume read_prediction(const CasePair& pair, const ReadOptions& options) {
   if (pair.prediction.empty())
-    throw InputError("missing prediction", pair.reference.string(),
-                     "found no prediction of that name, expected one for each reference; segment "
-                     "the case or take its reference away");
+    throw InputError({.file = pair.reference.string(),
+                      .what = "missing prediction",
+                      .found = "no prediction of that name",
+                      .expected = "one for each reference",
+                      .fix = "segment the case or take its reference away"});
   return read_label_map(pair.prediction, options);
 }
 

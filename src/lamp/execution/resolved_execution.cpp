@@ -26,6 +26,12 @@ std::vector<std::int64_t> layer_counts(const Partition& partition) {
   return counts;
 }
 
+std::string shown(const Json& value) {
+  return value.is_string() ? value.get<std::string>() : value.dump();
+}
+
+std::string plan_way_out() { return "write it again with lamp plan " + setting_name("output"); }
+
 // Reads one plan; every fault is the file's.
 class PlanReader {
  public:
@@ -58,13 +64,19 @@ class PlanReader {
   }
   const Json& at(const char* key) const {
     const auto found = json_.find(key);
-    if (found == json_.end()) refuse(key, "it to be there");
+    if (found == json_.end()) refuse(key, "one");
     return *found;
   }
   [[noreturn]] void refuse(const std::string& key, const std::string& expected) const {
-    throw InputError("no usable plan", file_.string(),
-                     where_ + (key.empty() ? "found something else" : key) + ": expected " +
-                         expected + "; write it again with lamp plan " + setting_name("output"));
+    const auto found = key.empty() ? json_.end() : json_.find(key);
+    throw InputError(
+        {.file = file_.string(),
+         .what = "no usable plan",
+         .found = where_ + (key.empty()            ? shortened(shown(json_))
+                            : found == json_.end() ? "no " + key
+                                                   : key + " " + shortened(shown(*found))),
+         .expected = expected,
+         .fix = plan_way_out()});
   }
 
  private:
@@ -81,10 +93,6 @@ std::vector<std::string> split_names(const std::string& text) {
     names.push_back(text.substr(start, end == std::string::npos ? end : end - start));
   }
   return names;
-}
-
-std::string shown(const Json& value) {
-  return value.is_string() ? value.get<std::string>() : value.dump();
 }
 
 std::string difference(const std::string& field, const Json& plan, const Json& here) {
@@ -191,7 +199,10 @@ ResolvedExecution parse_resolved_execution(const Json& json, const std::filesyst
     for (const Json& rule : reader.at("recompute"))
       plan.recompute.push_back(parse_recompute_rule(shown(rule)));
   } catch (const UsageError& error) {
-    throw InputError("no usable plan", file.string(), where + error.what());
+    throw InputError({.file = file.string(),
+                      .what = "no usable plan",
+                      .found = where + error.what(),
+                      .fix = plan_way_out()});
   }
   const auto input = size3_of(reader.at("input"));
   if (!input) reader.refuse("input", "three whole numbers");
@@ -228,9 +239,11 @@ std::vector<Json> read_plans(const std::filesystem::path& file) {
   const Json json = read_json(file);
   if (json.is_array() && !json.empty()) return {json.begin(), json.end()};
   if (!json.is_object())
-    throw InputError(
-        "no usable plan", file.string(),
-        "found no plan in it, expected what lamp plan " + setting_name("output") + " writes");
+    throw InputError({.file = file.string(),
+                      .what = "no usable plan",
+                      .found = "no plan in it",
+                      .expected = "what lamp plan " + setting_name("output") + " writes",
+                      .fix = plan_way_out()});
   const auto curriculum = json.find("curriculum");
   if (curriculum == json.end() || !curriculum->is_array() || curriculum->empty()) return {json};
   std::vector<Json> plans;
@@ -242,7 +255,10 @@ std::vector<Json> read_plans(const std::filesystem::path& file) {
 ResolvedExecution read_plan(const std::filesystem::path& file) {
   for (const Json& plan : read_plans(file))
     if (plan.is_object()) return parse_resolved_execution(plan, file);
-  throw InputError("no usable plan", file.string(), "no stage in it was planned");
+  throw InputError({.file = file.string(),
+                    .what = "no usable plan",
+                    .found = "no stage in it was planned",
+                    .fix = plan_way_out()});
 }
 
 std::string differing_net(const ResolvedExecution& plan, const NetConfig& net) {

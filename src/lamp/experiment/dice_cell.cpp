@@ -101,8 +101,11 @@ SegmentReport segment_cell(const DiceCell& cell) {
   for (const Case& entry : read_dataset(cell.dataset).test)
     request.inputs.push_back(entry.images.front().string());
   if (request.inputs.empty())
-    throw InputError("no test cases", cell.dataset.string(),
-                     "its \"test\" list is empty; an experiment needs test cases");
+    throw InputError({.file = cell.dataset.string(),
+                      .what = "no test cases",
+                      .found = "its \"test\" list is empty",
+                      .expected = "some for an experiment",
+                      .fix = "make them with lamp prepare --test"});
   request.options.device = cell.device;
   request.options.patch = parse_patch(cell.condition.patch);
   request.options.overlap = cell.condition.overlap;

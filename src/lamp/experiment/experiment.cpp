@@ -134,13 +134,17 @@ class Runner {
       const Dataset dataset = read_dataset(request_.dataset);
       data_ = {dataset.file, dataset.root / "labelsTs", key_of(dataset)};
       if (dataset.test.empty())
-        throw InputError("no test cases", dataset.file.string(),
-                         "its \"test\" list is empty; an experiment needs some: lamp prepare " +
-                             setting_name("test"));
+        throw InputError({.file = dataset.file.string(),
+                          .what = "no test cases",
+                          .found = "its \"test\" list is empty",
+                          .expected = "some for an experiment",
+                          .fix = "make them with lamp prepare " + setting_name("test")});
       if (!fs::is_directory(data_.references))
-        throw InputError("no labels of test cases", data_.references.string(),
-                         "an experiment compares its segmentations with them; lamp prepare puts "
-                         "them there");
+        throw InputError({.file = data_.references.string(),
+                          .what = "no labels of test cases",
+                          .found = "none",
+                          .expected = "some for an experiment to compare its segmentations with",
+                          .fix = "let lamp prepare put them there"});
       return;
     }
     if (!experiment_.phantoms)

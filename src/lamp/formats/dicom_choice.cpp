@@ -48,7 +48,7 @@ std::vector<Series> by_series(std::vector<DicomSlice> slices) {
     if (is_new) all.push_back({.uid = slice.series_uid, .text = slice.series_text});
     Series& series = all[place->second];
     auto& list = !slice.other_kind.empty() ? series.others
-                 : !slice.fault.empty()    ? series.faulty
+                 : slice.fault             ? series.faulty
                                            : series.slices;
     list.push_back(std::move(slice));
   }
@@ -128,35 +128,39 @@ const Series* chosen(const std::vector<Series>& all, const List& meant,
     if (series.has_images() && series.uid == choice.series) return &series;
   for (std::size_t i = 0; i < meant.size(); ++i)
     if (std::to_string(i + 1) == choice.series) return meant[i];
-  throw InputError("no such series", choice.folder.string(),
-                   "found " + setting_to("series", printable(choice.series)) +
-                       ", expected a UID or number of " +
-                       (meant.empty() ? "none, for it holds no image" : numbered(meant)));
+  throw InputError({.file = choice.folder.string(),
+                    .what = "no such series",
+                    .found = setting_to("series", printable(choice.series)),
+                    .expected = "a UID or number of " +
+                                (meant.empty() ? "none, for it holds no image" : numbered(meant)),
+                    .fix = meant.empty() ? "name another folder" : "choose one of them"});
 }
 
 void refuse_several(const List& list, const fs::path& folder, DicomFolder& content) {
-  content.fault = std::to_string(list.size()) + " image series in the folder (" + numbered(list) +
-                  "), expected one; choose one with " + setting_to("series", "1") +
-                  " or its UID, or move each to a "
-                  "folder of its own";
-  content.fault_file = folder;
+  content.fault = {
+      .file = folder.string(),
+      .what = "cannot read",
+      .found = std::to_string(list.size()) + " image series in the folder (" + numbered(list) + ")",
+      .expected = "one",
+      .fix = "choose one with " + setting_to("series", "1") +
+             " or its UID, or move each to a folder of its own"};
 }
 
 void take(const Series& series, DicomFolder& content) {
   content.slices = series.slices;
-  for (const DicomSlice& slice : series.faulty)
-    content.doubtful.push_back({slice.file, slice.fault, true});
+  for (const DicomSlice& slice : series.faulty) content.doubtful.push_back(*slice.fault);
   for (const DicomSlice& slice : series.others)
-    content.doubtful.push_back(
-        {slice.file, slice.other_kind + " under the UID of the image series; is it damaged?",
-         true});
+    content.doubtful.push_back({.file = slice.file.string(),
+                                .what = "cannot read",
+                                .found = slice.other_kind + " under the UID of the image series",
+                                .fix = "it may be damaged, get it again or move it away"});
 }
 
 void leave_out(const Series& series, DicomFolder& content) {
   for (const DicomSlice& slice : series.others)
     content.left_out.push_back({slice.file, slice.other_kind});
   for (const DicomSlice& slice : series.faulty)
-    content.left_out.push_back({slice.file, slice.fault, true});
+    content.left_out.push_back({slice.file, detail_of(*slice.fault), true});
   const std::string kind = shows_localizers(series)
                                ? "a localizer"
                                : "an image of another series (" + describe(series) + ")";
@@ -183,13 +187,14 @@ void choose_series(SeriesChoice choice, DicomFolder& content) {
   for (const Series& series : all) {
     if (series.faulty.empty()) continue;
     content.fault = series.faulty.front().fault;
-    content.fault_file = series.faulty.front().file;
     return;
   }
   if (all.empty()) return;
-  content.fault = "no image series in the folder, only " + all.front().others.front().other_kind +
-                  "; name the folder of the slices";
-  content.fault_file = choice.folder;
+  content.fault = {
+      .file = choice.folder.string(),
+      .what = "cannot read",
+      .found = "no image series in the folder, only " + all.front().others.front().other_kind,
+      .fix = "name the folder of the slices"};
 }
 
 }  // namespace lamp

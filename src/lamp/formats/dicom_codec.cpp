@@ -221,9 +221,9 @@ std::string DicomCodec::decode(const EncodedSlice& slice, const std::string& fil
     bytes.clear();
   }
   if (bytes.empty())
-    throw InputError("cannot read", file,
-                     "its compressed voxels cannot be decoded; get the file again, or convert the "
-                     "series to explicit VR little endian");
+    cannot_read(file,
+                {.found = "its compressed voxels cannot be decoded",
+                 .fix = "get the file again, or convert the series to explicit VR little endian"});
   return bytes;
 }
 

@@ -7,9 +7,11 @@ namespace lamp {
 DicomCodec::~DicomCodec() = default;
 
 std::string DicomCodec::decode(const EncodedSlice&, const std::string& file) {
-  throw InputError("unsupported format", file,
-                   "this program was built without ITK and reads no compressed DICOM; convert the "
-                   "series to explicit VR little endian, or build with LAMP_WITH_ITK=ON");
+  throw InputError(
+      {.file = file,
+       .what = "unsupported format",
+       .found = "this program was built without ITK and reads no compressed DICOM",
+       .fix = "convert the series to explicit VR little endian, or build with LAMP_WITH_ITK=ON"});
 }
 
 }  // namespace lamp

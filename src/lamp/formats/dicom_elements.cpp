@@ -92,9 +92,12 @@ DicomElements::DicomElements(const fs::path& path, bool with_voxels) {
 
 // False if the bytes at hand end before it is clear what the file holds.
 bool DicomElements::parse(std::uint64_t file_size, const std::string& file) {
-  if (bytes_.empty()) cannot_read(file, "an empty file (0 bytes); get it again");
+  if (bytes_.empty())
+    cannot_read(file, {.found = "an empty file (0 bytes)", .fix = "get it again"});
   const auto start = find_dicom_start(bytes_);
-  if (!start) cannot_read(file, "no DICOM file (" + describe_start(bytes_) + ")");
+  if (!start)
+    cannot_read(
+        file, {.found = "no DICOM file (" + describe_start(bytes_) + ")", .fix = "check the path"});
   DicomWalker walker({.bytes = bytes_, .file_size = file_size, .at = *start, .file = file});
   try {
     const auto meta = walker.meta();
@@ -116,9 +119,10 @@ void DicomElements::check_types(const std::string& file) const {
   for (const Definition& defined : kDictionary) {
     const auto element = elements_.find(defined.tag);
     if (element == elements_.end() || has_type(defined, element->second.type)) continue;
-    cannot_read(file, std::string("its ") + defined.name + " has the type " + element->second.type +
-                          ", expected " + defined.type +
-                          "; the header is damaged, get the file again");
+    cannot_read(file, {.found = std::string("its ") + defined.name + " has the type " +
+                                element->second.type,
+                       .expected = defined.type,
+                       .fix = "the header is damaged, get the file again"});
   }
 }
 

@@ -23,13 +23,6 @@ constexpr std::size_t kLookBytes = 512;
 constexpr int kDeepest = 4;  // folders below are searched for slices of the series so far down
 constexpr std::size_t kMostNamed = 5;
 
-// The part of a message behind the file's name.
-std::string detail_of(const InputError& error) {
-  const std::string text = error.what(), before = printable(error.file()) + ": ";
-  const std::size_t at = text.find(before);
-  return at == std::string::npos ? text : text.substr(at + before.size());
-}
-
 bool is_dicomdir(const fs::path& file) { return file.filename() == "DICOMDIR"; }
 
 class Scan {
@@ -39,13 +32,13 @@ class Scan {
     std::vector<fs::path> entries;
     for (fs::directory_iterator entry(folder, error), end; entry != end; entry.increment(error))
       entries.push_back(entry->path());
-    if (error) throw InputError("cannot read", folder.string(), error.message());
+    if (error) throw InputError(unreadable(folder.string(), error.value()));
     std::sort(entries.begin(), entries.end());
     for (const fs::path& entry : entries) look_at(entry);
   }
 
   std::vector<DicomSlice> slices;  // what could be read, of all kinds and series
-  std::vector<LeftOut> damaged;    // DICOM files that cannot be trusted
+  std::vector<Fault> damaged;      // DICOM files that cannot be trusted
   std::vector<LeftOut> strangers;  // files that are no DICOM
   std::vector<LeftOut> harmless;   // files that are known not to be slices
   std::vector<fs::path> folders;
@@ -73,14 +66,15 @@ class Scan {
         strangers.push_back({path, describe_start(start.bytes) + ", no DICOM slice"});
         return;
       }
-    } catch (const InputError& unreadable) {
-      strangers.push_back({path, "it cannot be opened (" + detail_of(unreadable) + ")"});
+    } catch (const InputError& unopened) {
+      strangers.push_back(
+          {path, "it cannot be opened (" + printable(detail_of(unopened.fault())) + ")"});
       return;
     }
     try {
       slices.push_back(read_dicom_slice(path));
     } catch (const InputError& broken) {
-      damaged.push_back({path, detail_of(broken)});
+      damaged.push_back(broken.fault());
     }
   }
 };
@@ -97,9 +91,10 @@ void sort_strangers(const Scan& scan, DicomFolder& content) {
   const bool any_dicom = !scan.slices.empty() || !scan.damaged.empty();
   for (const LeftOut& stranger : scan.strangers) {
     if (any_dicom ? may_be_slice(stranger.file, extensions) : has_dicom_extension(stranger.file)) {
-      content.doubtful.push_back(
-          {stranger.file,
-           stranger.reason + ": a slice may be missing; get it again or move it away", true});
+      content.doubtful.push_back({.file = stranger.file.string(),
+                                  .what = "cannot read",
+                                  .found = stranger.reason + ": a slice may be missing",
+                                  .fix = "get it again or move it away"});
     } else if (const std::string format = unread_format(stranger.file); !format.empty()) {
       content.left_out.push_back(
           {stranger.file, format + ", which is not read; convert it to .nii.gz", true});
@@ -107,7 +102,7 @@ void sort_strangers(const Scan& scan, DicomFolder& content) {
       content.left_out.push_back(stranger);
     }
   }
-  for (const LeftOut& damaged : scan.damaged) content.doubtful.push_back(damaged);
+  for (const Fault& damaged : scan.damaged) content.doubtful.push_back(damaged);
   for (const LeftOut& file : scan.harmless) content.left_out.push_back(file);
 }
 
@@ -140,11 +135,11 @@ void look_below(const std::vector<fs::path>& folders, DicomFolder& content) {
     if (count == 0) {
       content.left_out.push_back({folder, "a folder of its own"});
     } else {
-      content.doubtful.push_back(
-          {folder,
-           counted(static_cast<std::int64_t>(count), "slice") +
-               " of the series in a folder below; move all slices of it into one folder",
-           true});
+      content.doubtful.push_back({.file = folder.string(),
+                                  .what = "cannot read",
+                                  .found = counted(static_cast<std::int64_t>(count), "slice") +
+                                           " of the series in a folder below",
+                                  .fix = "move all slices of it into one folder"});
     }
   }
 }
@@ -157,12 +152,15 @@ DicomFolder read_dicom_folder(const fs::path& folder, const std::string& series)
   const bool any_dicom = !scan.slices.empty() || !scan.damaged.empty();
   sort_strangers(scan, content);
   choose_series({.slices = std::move(scan.slices), .folder = folder, .series = series}, content);
-  if (!any_dicom && content.fault.empty()) {
-    content.fault = "no DICOM file in the folder; name a folder of slices";
-    content.fault_file = folder;
-  }
+  if (!any_dicom && !content.fault)
+    content.fault = {.file = folder.string(),
+                     .what = "cannot read",
+                     .found = "no DICOM file in the folder",
+                     .fix = "name a folder of slices"};
   look_below(scan.folders, content);
-  const auto by_file = [](const LeftOut& a, const LeftOut& b) { return a.file < b.file; };
+  const auto by_file = [](const auto& a, const auto& b) {
+    return fs::path(a.file) < fs::path(b.file);
+  };
   std::sort(content.left_out.begin(), content.left_out.end(), by_file);
   std::sort(content.doubtful.begin(), content.doubtful.end(), by_file);
   return content;
@@ -170,17 +168,16 @@ DicomFolder read_dicom_folder(const fs::path& folder, const std::string& series)
 
 void refuse_faults(const DicomFolder& content) {
   if (!content.doubtful.empty()) {
-    const LeftOut& first = content.doubtful.front();
+    Fault first = content.doubtful.front();
     std::string others;
     for (std::size_t i = 1; i < std::min(content.doubtful.size(), kMostNamed); ++i)
-      others += (i == 1 ? "" : ", ") + content.doubtful[i].file.filename().string();
+      others += (i == 1 ? "" : ", ") + fs::path(content.doubtful[i].file).filename().string();
     if (content.doubtful.size() > kMostNamed)
       others += " and " + std::to_string(content.doubtful.size() - kMostNamed) + " more";
-    throw InputError("cannot read", first.file.string(),
-                     first.reason + (others.empty() ? "" : " (likewise " + others + ")"));
+    if (!others.empty()) first.fix += " (likewise " + others + ")";
+    throw InputError(std::move(first));
   }
-  if (!content.fault.empty())
-    throw InputError("cannot read", content.fault_file.string(), content.fault);
+  if (content.fault) throw InputError(*content.fault);
 }
 
 bool is_dicom_file(const fs::path& path) {

@@ -3,9 +3,11 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "lamp/base/fault.h"
 #include "lamp/formats/dicom_slice.h"
 #include "lamp/formats/left_out.h"
 
@@ -16,10 +18,8 @@ struct DicomFolder {
   std::vector<LeftOut> left_out;   // objects of other kinds, other series' images, texts, folders
   // What may be a part of the series: damaged, empty, packed or unreadable files, slices in folders
   // below. As long as there are any, the series may be incomplete.
-  std::vector<LeftOut> doubtful;
-  // Why there is no one series to read, and the file or folder to name; empty if there is one.
-  std::string fault;
-  std::filesystem::path fault_file;
+  std::vector<Fault> doubtful;
+  std::optional<Fault> fault;  // why there is no one series to read; none if there is one
 
   bool no_image = false;  // only objects and files of other kinds lie here
 

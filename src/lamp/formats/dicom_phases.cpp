@@ -48,8 +48,8 @@ std::string explanation(const std::vector<Place>& places, std::size_t element) {
   return text;
 }
 
-const char* const kAdvice =
-    " (phases, echoes or reconstructions?), expected one; move each set into a folder of its own";
+constexpr const char* kPhases = " (phases, echoes or reconstructions?)";
+constexpr const char* kPhaseWayOut = "move each set into a folder of its own";
 
 }  // namespace
 
@@ -59,8 +59,10 @@ void refuse_copies(const std::vector<DicomSlice>& slices) {
     for (const DicomSlice* slice : place) {
       const auto [other, is_new] = seen.emplace(slice->instance_uid, slice);
       if (is_new || slice->instance_uid.empty()) continue;
-      cannot_read(slice->file, "the same image as " + other->second->file.filename().string() +
-                                   " (one SOPInstanceUID, one place); move one of them away");
+      cannot_read(slice->file,
+                  {.found = "the same image as " + other->second->file.filename().string() +
+                            " (one SOPInstanceUID, one place)",
+                   .fix = "move one of them away"});
     }
   }
 }
@@ -72,9 +74,11 @@ void refuse_phases(const std::vector<DicomSlice>& slices, const fs::path& folder
   for (std::size_t element = 0; element < slices.front().phase.size(); ++element) {
     const std::string text = explanation(places, element);
     if (text.empty()) continue;
-    cannot_read(folder, std::to_string(each) + " images at each of " +
-                            counted(static_cast<std::int64_t>(places.size()), "place") +
-                            ", told apart by " + text + kAdvice);
+    cannot_read(folder, {.found = std::to_string(each) + " images at each of " +
+                                  counted(static_cast<std::int64_t>(places.size()), "place") +
+                                  ", told apart by " + text + kPhases,
+                         .expected = "one",
+                         .fix = kPhaseWayOut});
   }
 }
 
@@ -86,9 +90,11 @@ void refuse_several_per_place(const std::vector<DicomSlice>& slices, const fs::p
     most = std::max(most, place.size());
   }
   if (2 * several <= places.size()) return;
-  cannot_read(folder, std::to_string(slices.size()) + " images at " +
-                          counted(static_cast<std::int64_t>(places.size()), "place") + ", up to " +
-                          std::to_string(most) + " at one" + kAdvice);
+  cannot_read(folder, {.found = std::to_string(slices.size()) + " images at " +
+                                counted(static_cast<std::int64_t>(places.size()), "place") +
+                                ", up to " + std::to_string(most) + " at one" + kPhases,
+                       .expected = "one",
+                       .fix = kPhaseWayOut});
 }
 
 }  // namespace lamp

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <optional>
+#include <utility>
 
 #include "lamp/base/errors.h"
 #include "lamp/base/log.h"
@@ -32,24 +34,25 @@ constexpr std::string_view kJpeg = "1.2.840.10008.1.2.4.";
 constexpr std::array<const char*, 11> kJpegKinds = {"50", "51", "53", "55", "57", "70",
                                                     "80", "81", "90", "91", "92"};
 
-std::string syntax_fault(const DicomElements& elements) {
+std::optional<Fault> syntax_fault(const DicomElements& elements) {
   const std::string& syntax = elements.transfer_syntax();
   const bool plain = std::count(kUncompressed.begin(), kUncompressed.end(), syntax) > 0;
   const bool jpeg = syntax.starts_with(kJpeg) &&
                     std::count(kJpegKinds.begin(), kJpegKinds.end(), syntax.substr(kJpeg.size()));
-  if (elements.encapsulated() ? jpeg : plain) return "";
+  if (elements.encapsulated() ? jpeg : plain) return std::nullopt;
   if (plain || jpeg)
-    return "its voxels are not stored as its transfer syntax \"" + syntax +
-           "\" says; the file is damaged, get it again";
-  return "transfer syntax \"" + ascii_text(syntax) +
-         "\" is not supported; convert the series to explicit VR little endian";
+    return Fault{
+        .found = "its voxels are not stored as its transfer syntax \"" + syntax + "\" says",
+        .fix = "the file is damaged, get it again"};
+  return Fault{.found = "transfer syntax \"" + ascii_text(syntax) + "\" is not supported",
+               .fix = "convert the series to explicit VR little endian"};
 }
 
 bool one_number_or_none(const DicomElements& elements, std::uint32_t tag) {
   return elements.text(tag).empty() || elements.numbers(tag).size() == 1;
 }
 
-std::string bits_fault(const DicomElements& elements) {
+std::optional<Fault> bits_fault(const DicomElements& elements) {
   const int allocated = elements.word(kBitsAllocated).value_or(0);
   const int stored = elements.word(kBitsStored).value_or(0);
   const int high = elements.word(kHighBit).value_or(-1);
@@ -57,16 +60,17 @@ std::string bits_fault(const DicomElements& elements) {
   if ((allocated == 8 || allocated == 16 || allocated == 32) && fits &&
       elements.word(kPixelRepresentation).value_or(2) <= 1 &&
       (high == stored - 1 || !elements.encapsulated()))
-    return "";
-  return std::to_string(stored) + " of " + std::to_string(allocated) +
-         " bits per voxel (the highest " + std::to_string(high) +
-         "), expected 8, 16 or 32; the file is damaged";
+    return std::nullopt;
+  return Fault{.found = std::to_string(stored) + " of " + std::to_string(allocated) +
+                        " bits per voxel (the highest " + std::to_string(high) + ")",
+               .expected = "8, 16 or 32",
+               .fix = "the file is damaged, get it again"};
 }
 
-std::string size_fault(const DicomElements& elements) {
+std::optional<Fault> size_fault(const DicomElements& elements) {
   if (!elements.word(kRows) || !elements.word(kColumns))
-    return "its Rows or Columns is missing or not one number; the header is damaged, get the file "
-           "again";
+    return Fault{.found = "its Rows or Columns is missing or not one number",
+                 .fix = "the header is damaged, get the file again"};
   const std::int64_t expected = std::int64_t{elements.word(kRows).value_or(0)} *
                                 elements.word(kColumns).value_or(0) *
                                 (elements.word(kBitsAllocated).value_or(0) / 8);
@@ -74,22 +78,26 @@ std::string size_fault(const DicomElements& elements) {
   const bool fits = elements.encapsulated()
                         ? expected <= found * static_cast<std::int64_t>(kMaxExpansion)
                         : found == expected + expected % 2;
-  if (expected >= 1 && fits) return "";
-  return "found " + std::to_string(found) + " bytes of voxels, expected " +
-         std::to_string(expected) + "; get the file again";
+  if (expected >= 1 && fits) return std::nullopt;
+  return Fault{.found = std::to_string(found) + " bytes of voxels",
+               .expected = std::to_string(expected),
+               .fix = "get the file again"};
 }
 
-std::string rescale_fault(const DicomElements& elements) {
+std::optional<Fault> rescale_fault(const DicomElements& elements) {
   if (!one_number_or_none(elements, kRescaleSlope) ||
       !one_number_or_none(elements, kRescaleIntercept))
-    return "its rescale slope or intercept is no number; export the series again";
+    return Fault{.found = "its rescale slope or intercept is no number",
+                 .fix = "export the series again"};
   const auto slope = elements.numbers(kRescaleSlope);
   if (!slope.empty() && slope.front() == 0)
-    return "its rescale slope is 0, which makes all voxels alike; export the series again";
+    return Fault{.found = "its rescale slope is 0, which makes all voxels alike",
+                 .fix = "export the series again"};
   if (elements.has(kModalityLut) && elements.length(kModalityLut) > kEmptySequence)
-    return "its values go through a table (ModalityLUTSequence), expected a rescale slope; convert "
-           "the series to NIfTI";
-  return "";
+    return Fault{.found = "its values go through a table (ModalityLUTSequence)",
+                 .expected = "a rescale slope",
+                 .fix = "convert the series to NIfTI"};
+  return std::nullopt;
 }
 
 bool has_overlay(const DicomElements& elements) {
@@ -156,18 +164,23 @@ std::string stored_voxels(const DicomElements& elements, const DicomPixels& layo
 
 }  // namespace
 
-std::string pixel_fault(const DicomElements& elements) {
-  if (!elements.has(kPixels)) return "a DICOM file without an image; move it away";
-  if (const std::string fault = syntax_fault(elements); !fault.empty()) return fault;
+std::optional<Fault> pixel_fault(const DicomElements& elements) {
+  if (!elements.has(kPixels))
+    return Fault{.found = "a DICOM file without an image", .fix = "move it away"};
+  if (auto fault = syntax_fault(elements)) return fault;
   const std::string photometric = elements.text(kPhotometric);
   if (elements.word(kSamplesPerPixel) != 1 ||
       (photometric != "MONOCHROME1" && photometric != "MONOCHROME2"))
-    return "colour voxels, expected one value per voxel; convert the series to grey values";
+    return Fault{.found = "colour voxels",
+                 .expected = "one value per voxel",
+                 .fix = "convert the series to grey values"};
   if (const std::string frames = elements.text(kFrames); !frames.empty() && frames != "1")
-    return ascii_text(frames) + " frames in one DICOM file, expected one; convert it to NIfTI";
-  std::string fault = bits_fault(elements);
-  if (fault.empty()) fault = size_fault(elements);
-  return fault.empty() ? rescale_fault(elements) : fault;
+    return Fault{.found = ascii_text(frames) + " frames in one DICOM file",
+                 .expected = "one",
+                 .fix = "convert it to NIfTI"};
+  if (auto fault = bits_fault(elements)) return fault;
+  if (auto fault = size_fault(elements)) return fault;
+  return rescale_fault(elements);
 }
 
 DicomPixels pixel_layout(const DicomElements& elements) {
@@ -186,11 +199,10 @@ DicomPixels pixel_layout(const DicomElements& elements) {
 
 std::string read_dicom_pixels(const fs::path& file, const Geometry& plane, DicomCodec& codec) {
   const DicomElements elements(file, true);
-  if (const std::string fault = pixel_fault(elements); !fault.empty())
-    throw InputError("cannot read", file.string(), fault);
+  if (auto fault = pixel_fault(elements)) cannot_read(file.string(), *std::move(fault));
   const DicomPixels layout = pixel_layout(elements);
   if (plane.size != Size3{layout.width, layout.height, 1})
-    throw InputError("cannot read", file.string(), "it changed while it was read; try again");
+    cannot_read(file.string(), {.found = "it changed while it was read", .fix = "try again"});
   RawVolume raw{.geometry = plane,
                 .type = dicom_voxel_type(layout),
                 .slope = layout.slope,

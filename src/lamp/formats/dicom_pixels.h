@@ -4,8 +4,10 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 
+#include "lamp/base/fault.h"
 #include "lamp/formats/dicom_elements.h"
 #include "lamp/volume/volume.h"
 
@@ -21,9 +23,9 @@ struct DicomPixels {
   std::int64_t bytes() const { return width * height * (bits_allocated / 8); }
 };
 
-// Why the voxels of this image cannot be taken for one finite number each, such as "colour voxels,
-// expected one value per voxel"; empty if they can.
-std::string pixel_fault(const DicomElements& elements);
+// Why the voxels of this image cannot be taken for one finite number each, such as colour voxels
+// where one value per voxel is expected; without file and what. None if they can.
+std::optional<Fault> pixel_fault(const DicomElements& elements);
 DicomPixels pixel_layout(const DicomElements& elements);
 
 class DicomCodec;  // dicom_codec.h

@@ -102,12 +102,13 @@ bool take_numbers(const DicomElements& elements, std::uint32_t tag, std::array<d
   return true;
 }
 
-std::string no_place(const std::string& name, int count) {
-  return "its " + name + " is missing or not " + std::to_string(count) +
-         " numbers, so its place in space is unknown; export the series again";
+Fault no_place(const std::string& name, int count) {
+  return {.found = "its " + name + " is missing or not " + std::to_string(count) +
+                   " numbers, so its place in space is unknown",
+          .fix = "export the series again"};
 }
 
-std::string place(const DicomElements& elements, Geometry& plane) {
+std::optional<Fault> place(const DicomElements& elements, Geometry& plane) {
   std::array<double, 6> along{};
   std::array<double, 2> spacing{};
   if (!take_numbers(elements, kImageOrientation, along))
@@ -122,7 +123,7 @@ std::string place(const DicomElements& elements, Geometry& plane) {
   set_column(plane.direction, 1, v);
   set_column(plane.direction, 2,
              {u[1] * v[2] - u[2] * v[1], u[2] * v[0] - u[0] * v[2], u[0] * v[1] - u[1] * v[0]});
-  return "";
+  return std::nullopt;
 }
 
 // Of "12.340\-5\1e-3": 2, 0 and as many as there may be.
@@ -194,8 +195,12 @@ DicomSlice read_dicom_slice(const fs::path& path) {
                    .multi_frame = has_frames(elements)};
   if (!slice.other_kind.empty()) return slice;
   slice.fault = pixel_fault(elements);
-  if (slice.fault.empty()) slice.fault = place(elements, slice.plane);
-  if (!slice.fault.empty()) return slice;
+  if (!slice.fault) slice.fault = place(elements, slice.plane);
+  if (slice.fault) {
+    slice.fault->file = path.string();
+    slice.fault->what = "cannot read";
+    return slice;
+  }
   const Vector3 normal = column(slice.plane.direction, 2);
   for (int r = 0; r < 3; ++r) slice.position_mm += normal[r] * slice.plane.origin_mm[r];
   read_numbers(elements, slice);

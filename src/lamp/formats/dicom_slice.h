@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "lamp/base/fault.h"
 #include "lamp/volume/volume.h"
 
 namespace lamp {
@@ -21,10 +22,9 @@ struct DicomSlice {
 
   // What the object is if it cannot be a slice of a volume, such as "an RTDOSE object"; empty else.
   std::string other_kind;
-  // Why its image cannot be read, with a way out; empty if it can.
-  std::string fault;
-  bool localizer = false;    // a scout or overview, by its ImageType
-  bool multi_frame = false;  // a volume in one file, which is not read (then `fault` says so)
+  std::optional<Fault> fault;  // why its image cannot be read; none if it can
+  bool localizer = false;      // a scout or overview, by its ImageType
+  bool multi_frame = false;    // a volume in one file, which is not read (then `fault` says so)
 
   // Set where there is no fault:
   Geometry plane;          // one voxel thick; its third axis is the normal of the first two

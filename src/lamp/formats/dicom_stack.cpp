@@ -26,9 +26,9 @@ void check_same_plane(const DicomSlice& first, const DicomSlice& slice) {
   Geometry a = first.plane, b = slice.plane;
   a.origin_mm = b.origin_mm = {0, 0, 0};
   if (corner_distance_voxels(a, b) <= kSameGridVoxels) return;
-  cannot_read(slice.file, "size, spacing or orientation differ from " +
-                              first.file.filename().string() +
-                              " (a localizer?); move it to a folder of its own");
+  cannot_read(slice.file, {.found = "size, spacing or orientation differ from " +
+                                    first.file.filename().string() + " (a localizer?)",
+                           .fix = "move it to a folder of its own"});
 }
 
 // To what the coordinates along each axis are rounded; 0 where they do not change, and where they
@@ -151,11 +151,11 @@ void sort_numbered(std::vector<DicomSlice>& slices) {
   for (std::size_t k = 2; k < slices.size(); ++k)
     if (off(k) > off(worst)) worst = k;
   const double gap = positions[worst] - positions[worst - 1];
-  cannot_read(folder, "slices " + slices[worst - 1].file.filename().string() + " and " +
-                          slices[worst].file.filename().string() + " are " + fixed(gap, 3) +
-                          " mm apart, the others " + fixed(usual, 3) +
-                          (gap > usual ? " mm: a slice is missing" : " mm: a slice too many") +
-                          "; export the series again");
+  cannot_read(folder, {.found = "slices " + slices[worst - 1].file.filename().string() + " and " +
+                                slices[worst].file.filename().string() + " are " + fixed(gap, 3) +
+                                " mm apart, the others " + fixed(usual, 3) +
+                                (gap > usual ? " mm: a slice is missing" : " mm: a slice too many"),
+                       .fix = "export the series again"});
 }
 
 // Positions rounded so far that they prove nothing. Returns the gap that the header declares.
@@ -166,9 +166,9 @@ double gap_of_coarse_positions(const std::vector<DicomSlice>& slices, double rou
   const std::string found = "its slices' positions are rounded to " + shortest(rounding) +
                             " mm, too coarse for slices about " + fixed(even, 2) + " mm apart";
   if (declared <= 0 || !within_rounding(positions, declared, rounding) || !numbered_through(slices))
-    cannot_read(folder, found +
-                            ", and the header does not attest that none is missing "
-                            "(InstanceNumber, SpacingBetweenSlices); export the series again");
+    cannot_read(folder, {.found = found + ", and the header does not attest that none is missing "
+                                          "(InstanceNumber, SpacingBetweenSlices)",
+                         .fix = "export the series again"});
   log_warning_once(found + "; taken as " + shortest(declared) +
                    " mm apart, as the header says: " + folder.string());
   return declared;
@@ -224,9 +224,9 @@ void check_line(const std::vector<DicomSlice>& slices, const Geometry& grid,
     const double off =
         norm({found[0] - expected[0], found[1] - expected[1], found[2] - expected[2]});
     if (off <= allowed) continue;
-    cannot_read(
-        slices[k].file,
-        "lies " + fixed(off, 3) + " mm off the line of the other slices; export the series again");
+    cannot_read(slices[k].file,
+                {.found = "lies " + fixed(off, 3) + " mm off the line of the other slices",
+                 .fix = "export the series again"});
   }
 }
 
@@ -234,7 +234,10 @@ void check_line(const std::vector<DicomSlice>& slices, const Geometry& grid,
 
 Geometry stack_slices(std::vector<DicomSlice>& slices, const fs::path& folder) {
   for (const DicomSlice& slice : slices) check_same_plane(slices.front(), slice);
-  if (slices.size() < 2) cannot_read(folder, "one slice, expected 2 or more");
+  if (slices.size() < 2)
+    cannot_read(folder, {.found = "one slice",
+                         .expected = "2 or more",
+                         .fix = "put the slices of the series in one folder"});
   std::stable_sort(slices.begin(), slices.end(), [](const DicomSlice& a, const DicomSlice& b) {
     return a.position_mm < b.position_mm;
   });

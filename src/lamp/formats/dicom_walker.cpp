@@ -2,7 +2,6 @@
 // a value.
 #include "lamp/formats/dicom_walker.h"
 
-#include <array>
 #include <cstring>
 
 #include "lamp/base/errors.h"
@@ -111,14 +110,14 @@ bool DicomWalker::is_explicit(const std::string& transfer_syntax) const {
   const bool deflated = transfer_syntax == "1.2.840.10008.1.2.1.99";
   const bool big_endian = transfer_syntax == "1.2.840.10008.1.2.2";
   if (!transfer_syntax.starts_with("1.2.840.10008.1.2.") || deflated || big_endian)
-    throw InputError("cannot read", file_,
-                     "transfer syntax \"" + ascii_text(transfer_syntax) +
-                         "\" is not supported; convert the series to explicit VR little endian");
+    cannot_read(
+        file_, {.found = "transfer syntax \"" + ascii_text(transfer_syntax) + "\" is not supported",
+                .fix = "convert the series to explicit VR little endian"});
   return true;
 }
 
 void DicomWalker::damaged() const {
-  throw InputError("cannot read", file_, "the DICOM file is cut short or damaged; get it again");
+  cannot_read(file_, {.found = "the DICOM file is cut short or damaged", .fix = "get it again"});
 }
 
 // The next `count` bytes are at hand.

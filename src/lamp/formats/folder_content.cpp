@@ -26,7 +26,7 @@ std::vector<fs::path> entries_of(const fs::path& folder) {
   for (fs::directory_iterator entry(folder, error), end; !error && entry != end;
        entry.increment(error))
     entries.push_back(entry->path());
-  if (error) throw InputError("cannot read", folder.string(), error.message());
+  if (error) throw InputError(unreadable(folder.string(), error.value()));
   std::sort(entries.begin(), entries.end());
   return entries;
 }
@@ -136,7 +136,7 @@ class Lister {
       return;
     }
     if (dicom.holds_no_image()) {
-      leave_out(folder, dicom.fault);
+      leave_out(folder, detail_of(*dicom.fault));
     } else {
       content_.volumes.push_back(folder);
     }
@@ -153,11 +153,12 @@ class Lister {
     const SeriesPart part = part_of(folder, slices);
     const auto [other, is_new] = parts_.emplace(slices.front().series_uid, part);
     if (is_new || !complete_each_other(part, other->second)) return;
-    content_.torn.push_back(
-        {folder,
-         "its slices complete those of " + other->second.folder.string() +
-             " (one series, other places); move all slices of a series into one folder",
-         true});
+    content_.torn.push_back({.file = folder.string(),
+                             .what = "a DICOM series in several folders",
+                             .found = "slices that complete those of " +
+                                      other->second.folder.string() + " (one series, other places)",
+                             .expected = "one folder a series",
+                             .fix = "move all slices of a series into one folder"});
   }
 
   // The voxels of "a.mhd" lie in "a.raw", "a.zraw" or "a.raw.gz", and so do those of "a.nhdr".

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "lamp/base/fault.h"
 #include "lamp/formats/left_out.h"
 
 namespace lamp {
@@ -14,7 +15,7 @@ struct FolderContent {
   std::vector<LeftOut> left_out;               // every other entry, sorted
   // Volumes that must not be taken as they are: a DICOM series whose slices are spread over
   // folders.
-  std::vector<LeftOut> torn;
+  std::vector<Fault> torn;
 };
 
 // The volumes of a folder: files of a format that is read, the folder itself if it holds DICOM

@@ -53,21 +53,21 @@ std::size_t decompress(const Decompression& job, const std::string& file) {
     std::size_t used = 0, made = 0;
     const libdeflate_result result = decompress_one(decompressor.get(), rest, &used, &made);
     if (result == LIBDEFLATE_INSUFFICIENT_SPACE) {
-      throw InputError("cannot read", file,
-                       "holds more bytes than its header says; get the file again");
+      cannot_read(file,
+                  {.found = "holds more bytes than its header says", .fix = "get the file again"});
     }
     if (result != LIBDEFLATE_SUCCESS) {
-      throw InputError("cannot read", file,
-                       rest.bytes.size() == job.bytes.size()
-                           ? "its compressed data are damaged or cut short; get the file again"
-                           : "bytes behind its compressed data; get the file again");
+      cannot_read(file, {.found = rest.bytes.size() == job.bytes.size()
+                                      ? "its compressed data are damaged or cut short"
+                                      : "bytes behind its compressed data",
+                         .fix = "get the file again"});
     }
     rest.bytes = behind_zeros(rest.bytes.substr(used));
     rest.out += made;
     rest.capacity -= made;
   } while (is_gzip(rest.bytes) && job.format == Compression::kGzip);
   if (!rest.bytes.empty()) {
-    throw InputError("cannot read", file, "bytes behind its compressed data; get the file again");
+    cannot_read(file, {.found = "bytes behind its compressed data", .fix = "get the file again"});
   }
   return job.capacity - rest.capacity;
 }

@@ -6,9 +6,11 @@ namespace lamp {
 namespace {
 
 [[noreturn]] void refuse(const std::filesystem::path& path) {
-  throw InputError("unsupported format", path.string(),
-                   "this program was built without ITK: it neither reads DICOM nor writes NRRD and "
-                   "MetaImage; use .nii.gz, or build with LAMP_WITH_ITK=ON");
+  throw InputError({.file = path.string(),
+                    .what = "unsupported format",
+                    .found = "this program was built without ITK: it neither reads DICOM nor "
+                             "writes NRRD and MetaImage",
+                    .fix = "use .nii.gz, or build with LAMP_WITH_ITK=ON"});
 }
 
 }  // namespace

@@ -25,7 +25,8 @@ void read_meta_lines(TextHeader& header) {
     header.add(line.substr(0, split), line.substr(split + 1));
     if (header.has("ElementDataFile")) return;
   }
-  header.refuse("its header has no ElementDataFile; it is cut short or no MetaImage");
+  header.refuse({.found = "its header has no ElementDataFile",
+                 .fix = "it is cut short or no MetaImage, get it again"});
 }
 
 bool is_true(const std::string& text) { return lower(text).starts_with('t') || text == "1"; }
@@ -38,9 +39,10 @@ std::string one_of(const TextHeader& header, std::initializer_list<const char*> 
     if (found.empty()) {
       found = name;
     } else if (words(header.get(name)) != words(header.get(found))) {
-      header.refuse(std::string("its ") + found + " " + in_quotes(header.get(found)) + " and its " +
-                    name + " " + in_quotes(header.get(name)) +
-                    " mean the same and differ; remove the wrong one");
+      header.refuse({.found = std::string("its ") + found + " " + in_quotes(header.get(found)) +
+                              " and its " + name + " " + in_quotes(header.get(name)) +
+                              " mean the same and differ",
+                     .fix = "remove the wrong one"});
     }
   }
   return found;
@@ -48,14 +50,18 @@ std::string one_of(const TextHeader& header, std::initializer_list<const char*> 
 
 void refuse_unsupported(const TextHeader& header) {
   if (header.has("BinaryData") && !is_true(header.get("BinaryData")))
-    header.refuse("voxels as text; save it with BinaryData = True");
+    header.refuse({.found = "voxels as text", .fix = "save it with BinaryData = True"});
   if (header.has("HeaderSize") && header.get("HeaderSize") != "0")
-    header.refuse("HeaderSize is not supported; save the image without it");
+    header.refuse({.found = "HeaderSize is not supported", .fix = "save the image without it"});
   if (header.get("NDims") != "3" || header.get("ObjectType") != "Image")
-    header.refuse("expected ObjectType = Image and NDims = 3; save one 3-D image per file");
+    header.refuse({.found = "ObjectType = " + in_quotes(header.get("ObjectType")) +
+                            " and NDims = " + in_quotes(header.get("NDims")),
+                   .expected = "ObjectType = Image and NDims = 3",
+                   .fix = "save one 3-D image per file"});
   const std::string unit = lower(header.get("DistanceUnits"));
   if (!unit.empty() && unit != "?" && unit != "mm" && !unit.starts_with("millimet"))
-    header.refuse("lengths in " + in_quotes(unit) + ", expected mm; convert the image");
+    header.refuse(
+        {.found = "lengths in " + in_quotes(unit), .expected = "mm", .fix = "convert the image"});
 }
 
 VoxelType meta_voxel_type(const TextHeader& header) {
@@ -67,16 +73,18 @@ VoxelType meta_voxel_type(const TextHeader& header) {
       {"MET_DOUBLE", kFloat64}};
   const auto found = kTypes.find(header.get("ElementType"));
   if (found == kTypes.end())
-    header.refuse("voxel type " + in_quotes(header.get("ElementType")) +
-                  ", expected a number type of fixed size such as MET_SHORT; convert the image");
+    header.refuse({.found = "voxel type " + in_quotes(header.get("ElementType")),
+                   .expected = "a number type of fixed size such as MET_SHORT",
+                   .fix = "convert the image"});
   return found->second;
 }
 
 Size3 size_of(const TextHeader& header) {
   const auto sizes = header.whole_numbers("DimSize");
   if (sizes.size() != 3)
-    header.refuse("its DimSize is " + in_quotes(header.get("DimSize")) +
-                  ", expected three numbers; the header is damaged");
+    header.refuse({.found = "its DimSize is " + in_quotes(header.get("DimSize")),
+                   .expected = "three numbers",
+                   .fix = "the header is damaged, get the file again"});
   return {sizes[0], sizes[1], sizes[2]};
 }
 
@@ -84,9 +92,10 @@ std::int64_t meta_channels(const TextHeader& header) {
   if (!header.has("ElementNumberOfChannels")) return 1;
   const auto channels = header.whole_numbers("ElementNumberOfChannels");
   if (channels.size() != 1 || channels[0] < 1)
-    header.refuse("its ElementNumberOfChannels is " +
-                  in_quotes(header.get("ElementNumberOfChannels")) +
-                  ", expected one number of 1 or more; the header is damaged");
+    header.refuse({.found = "its ElementNumberOfChannels is " +
+                            in_quotes(header.get("ElementNumberOfChannels")),
+                   .expected = "one number of 1 or more",
+                   .fix = "the header is damaged, get the file again"});
   return channels[0];
 }
 
@@ -120,9 +129,10 @@ void read_direction(Geometry& grid, const TextHeader& header) {
   for (int axis = 0; axis < 3; ++axis) {
     const Vector3 along = {matrix[3 * axis], matrix[3 * axis + 1], matrix[3 * axis + 2]};
     if (std::abs(norm(along) - 1) > kRoundingError)
-      header.refuse("row " + std::to_string(axis + 1) + " of its " + field + " has length " +
-                    shortest(norm(along)) +
-                    ", expected 1, since the spacing is given apart; correct the header");
+      header.refuse({.found = "row " + std::to_string(axis + 1) + " of its " + field +
+                              " has length " + shortest(norm(along)),
+                     .expected = "1, since the spacing is given apart",
+                     .fix = "correct the header"});
     set_column(grid.direction, axis, along);
   }
 }
@@ -178,8 +188,10 @@ void read_meta_scaling(RawVolume& volume, const TextHeader& header) {
   if (header.has(slope)) volume.slope = header.numbers(slope, 1)[0];
   if (header.has(offset)) volume.intercept = header.numbers(offset, 1)[0];
   if (!std::isfinite(volume.slope) || !std::isfinite(volume.intercept) || volume.slope == 0)
-    header.refuse("its values are to be scaled by " + shortest(volume.slope) + " and shifted by " +
-                  shortest(volume.intercept) + ", expected finite numbers; correct the header");
+    header.refuse({.found = "its values are to be scaled by " + shortest(volume.slope) +
+                            " and shifted by " + shortest(volume.intercept),
+                   .expected = "finite numbers",
+                   .fix = "correct the header"});
   if (volume.slope != 1 || volume.intercept != 0)
     header.warn("values are scaled by " + slope + " " + shortest(volume.slope) +
                 " and shifted by " + shortest(volume.intercept) +

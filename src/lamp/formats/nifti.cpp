@@ -30,17 +30,16 @@ constexpr int kLevel = 1;
 
 void check_file_size(const NiftiHeader& header, std::int64_t most, const std::string& file) {
   if (header.file_bytes() <= most) return;
-  throw InputError("cannot read", file,
-                   "its header accounts for " + std::to_string(header.file_bytes()) +
-                       " bytes, but the file cannot hold more than " + std::to_string(most) +
-                       ": it is cut short or its header is damaged; get the file again");
+  cannot_read(file, {.found = "its header accounts for " + std::to_string(header.file_bytes()) +
+                              " bytes, but the file cannot hold more than " + std::to_string(most) +
+                              ": it is cut short or its header is damaged",
+                     .fix = "get the file again"});
 }
 
 [[noreturn]] void refuse_surplus(std::int64_t surplus, const std::string& file) {
-  throw InputError("cannot read", file,
-                   std::to_string(surplus) +
-                       " bytes behind its last voxel, expected none; the "
-                       "header's size, datatype or vox_offset may be wrong");
+  cannot_read(file, {.found = std::to_string(surplus) + " bytes behind its last voxel",
+                     .expected = "none",
+                     .fix = "correct the header, its size, datatype or vox_offset may be wrong"});
 }
 
 void check_surplus(const std::string& bytes, std::int64_t expected, const std::string& file) {
@@ -57,8 +56,8 @@ std::string unpacked_head(const RegularFile& in, const std::string& file) {
   if (more && head.size() < static_cast<std::size_t>(kNifti2Bytes))
     head = gzip_start(in.start(kLongStartBytes), kHeaderBytes);
   if (!head.empty()) return head;
-  throw InputError("cannot read", file,
-                   "its compressed data are damaged or cut short; get the file again");
+  cannot_read(
+      file, {.found = "its compressed data are damaged or cut short", .fix = "get the file again"});
 }
 
 // A header judged against the size of its file, before anything else of the file is read.

@@ -116,14 +116,14 @@ struct FormChoice {
 void check_quaternion(const NiftiSpace& space, const std::string& file) {
   const double length = squared_length(space.quatern);
   if (length <= 1.001 && std::isfinite(space.pixdim[0])) return;
-  throw InputError("cannot read", file,
-                   "its qform is no rotation (quaternion of squared length " + shortest(length) +
-                       "); write the file again with the right affine");
+  cannot_read(file, {.found = "its qform is no rotation (quaternion of squared length " +
+                              shortest(length) + ")",
+                     .fix = "write the file again with the right affine"});
 }
 
-// The words of a choice between forms, behind a message that two of them differ.
+// Where two forms differ.
 std::string way_out() {
-  return "; say which is right with " + setting_to("orientation", "sform") +
+  return "say which is right with " + setting_to("orientation", "sform") +
          " or qform (data.nifti_form in a training's "
          "configuration), or correct the header";
 }
@@ -138,10 +138,10 @@ void compare_forms(const Geometry& sform, const Geometry& qform, const NiftiSpac
     log_info(found + ", the sform is used: " + choice.file);
     return;
   }
-  throw InputError("cannot read", choice.file,
-                   found + " under the same code " + std::to_string(space.sform_code) +
-                       ", so either may be wrong" + way_out() +
-                       " (in nibabel: image.set_qform(None, 0) keeps the sform)");
+  cannot_read(choice.file,
+              {.found = found + " under the same code " + std::to_string(space.sform_code) +
+                        ", so either may be wrong",
+               .fix = way_out() + " (in nibabel: image.set_qform(None, 0) keeps the sform)"});
 }
 
 std::string mm_text(const std::array<double, 3>& spacing) {
@@ -167,22 +167,22 @@ void compare_spacing(const Geometry& sform, const NiftiSpace& space, const FormC
     log_warning(found + ", those of the sform are used: " + choice.file);
     return;
   }
-  throw InputError("cannot read", choice.file,
-                   found + ", so volumes and distances are uncertain" +
-                       (space.qform_code > 0 ? way_out()
-                                             : "; correct the header, or say with " +
-                                                   setting_to("orientation", "sform") +
-                                                   " (data.nifti_form in a training's "
-                                                   "configuration) that the sform is right"));
+  cannot_read(choice.file,
+              {.found = found + ", so volumes and distances are uncertain",
+               .fix = (space.qform_code > 0 ? way_out()
+                                            : "correct the header, or say with " +
+                                                  setting_to("orientation", "sform") +
+                                                  " (data.nifti_form in a training's "
+                                                  "configuration) that the sform is right")});
 }
 
 void check_pixdim(const NiftiSpace& space, const std::string& file) {
   for (int axis = 1; axis <= 3; ++axis) {
     const double found = space.pixdim[axis];
     if (std::isfinite(found) && found > 0) continue;
-    throw InputError("cannot read", file,
-                     "pixdim[" + std::to_string(axis) + "] is " + shortest(found) +
-                         ", expected a positive voxel size; correct the header");
+    cannot_read(file, {.found = "pixdim[" + std::to_string(axis) + "] is " + shortest(found),
+                       .expected = "a positive voxel size",
+                       .fix = "correct the header"});
   }
 }
 
@@ -198,13 +198,12 @@ void check_sform(const NiftiSpace& space, const std::string& file) {
                                   [](double value) { return std::isfinite(value); });
   const Geometry grid = from_sform(space);
   if (finite && std::abs(determinant(grid.direction)) > 1e-6) return;  // NaN where a column is 0
-  throw InputError(
-      "cannot read", file,
-      std::string("its affine (sform) ") +
-          (finite ? "is singular" : "holds NaN or infinite numbers") +
-          "; write the file again with the right affine" +
-          (space.qform_code > 0 ? ", or use the qform with " + setting_to("orientation", "qform")
-                                : ""));
+  cannot_read(file, {.found = std::string("its affine (sform) ") +
+                              (finite ? "is singular" : "holds NaN or infinite numbers"),
+                     .fix = std::string("write the file again with the right affine") +
+                            (space.qform_code > 0
+                                 ? ", or use the qform with " + setting_to("orientation", "qform")
+                                 : "")});
 }
 
 // A file with one form leaves nothing to choose but what its pixdim says against the sform.

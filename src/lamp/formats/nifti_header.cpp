@@ -91,9 +91,10 @@ void check_magic(std::string_view bytes, bool nifti2, const std::string& file) {
   const std::string_view magic = bytes.substr(nifti2 ? 4 : 344, 4);
   if (magic == (nifti2 ? std::string_view("n+2\0", 4) : std::string_view("n+1\0", 4))) return;
   if (magic.starts_with("ni"))
-    cannot_read(file, "the header of a .hdr/.img pair; convert the pair to one .nii.gz file");
-  cannot_read(file,
-              "its magic is not that of a NIfTI file (ANALYZE, or damaged); convert it to NIfTI");
+    cannot_read(file, {.found = "the header of a .hdr/.img pair",
+                       .fix = "convert the pair to one .nii.gz file"});
+  cannot_read(file, {.found = "its magic is not that of a NIfTI file (ANALYZE, or damaged)",
+                     .fix = "convert it to NIfTI"});
 }
 
 RawHeader fields_of(std::string_view bytes, bool& swap, const std::string& file) {
@@ -103,13 +104,15 @@ RawHeader fields_of(std::string_view bytes, bool& swap, const std::string& file)
     const std::int32_t size = bytes.size() < 4 ? 0 : fields.at<std::int32_t>(0);
     if (size != 348 && size != 540) continue;
     if (!long_enough || (size == 540 && bytes.size() < static_cast<std::size_t>(kNifti2Bytes)))
-      cannot_read(file, "cut short within its header; get the file again");
+      cannot_read(file, {.found = "cut short within its header", .fix = "get the file again"});
     swap = swapped;
     check_magic(bytes, size == 540, file);
     return size == 348 ? nifti1_fields(fields) : nifti2_fields(fields);
   }
-  cannot_read(file, long_enough ? "no NIfTI header (its first number is neither 348 nor 540)"
-                                : "too short for a NIfTI header; get the file again");
+  cannot_read(file,
+              {.found = long_enough ? "no NIfTI header (its first number is neither 348 nor 540)"
+                                    : "too short for a NIfTI header",
+               .fix = "get the file again"});
 }
 
 struct TypeRow {
@@ -127,9 +130,10 @@ VoxelType nifti_voxel_type(int code, int bits, const std::string& file) {
   for (const TypeRow& row : kNiftiTypes) {
     if (row.code != code) continue;
     if (row.bits == bits) return row.type;
-    cannot_read(file, "datatype " + std::to_string(code) + " has " + std::to_string(row.bits) +
-                          " bits but bitpix is " + std::to_string(bits) +
-                          "; the header is damaged");
+    cannot_read(file,
+                {.found = "datatype " + std::to_string(code) + " has " + std::to_string(row.bits) +
+                          " bits but bitpix is " + std::to_string(bits),
+                 .fix = "the header is damaged, get the file again"});
   }
   constexpr std::pair<int, const char*> kRefused[] = {
       {1, "single bits"},       {32, "complex numbers"},   {128, "RGB colours"},
@@ -137,31 +141,36 @@ VoxelType nifti_voxel_type(int code, int bits, const std::string& file) {
       {2304, "RGBA colours"}};
   for (const auto& [refused, name] : kRefused) {
     if (refused == code)
-      cannot_read(file,
-                  std::string("voxels are ") + name + "; convert them to integers or float32");
+      cannot_read(file, {.found = std::string("voxels are ") + name,
+                         .fix = "convert them to integers or float32"});
   }
-  cannot_read(file, "unknown datatype " + std::to_string(code) + "; the header is damaged");
+  cannot_read(file, {.found = "unknown datatype " + std::to_string(code),
+                     .fix = "the header is damaged, get the file again"});
 }
 
 void read_sizes(NiftiHeader& header, const RawHeader& raw, const std::string& file) {
   const std::int64_t rank = raw.dim[0];
   if (rank < 1 || rank > 7)
-    cannot_read(file,
-                "dim[0] is " + std::to_string(rank) + ", expected 1 to 7; the header is damaged");
+    cannot_read(file, {.found = "dim[0] is " + std::to_string(rank),
+                       .expected = "1 to 7",
+                       .fix = "the header is damaged, get the file again"});
   std::array<std::int64_t, 8> dim;
   dim.fill(1);
   for (std::int64_t i = 1; i <= rank; ++i) {
     dim[i] = raw.dim[i];
     if (dim[i] < 1)
-      cannot_read(file, "dim[" + std::to_string(i) + "] is " + std::to_string(dim[i]) +
-                            ", expected 1 or more; the header is damaged");
+      cannot_read(file, {.found = "dim[" + std::to_string(i) + "] is " + std::to_string(dim[i]),
+                         .expected = "1 or more",
+                         .fix = "the header is damaged, get the file again"});
   }
   if (rank < 3)
-    cannot_read(file,
-                std::to_string(rank) + "-D, expected a 3-D image; stack its slices to a volume");
+    cannot_read(file, {.found = std::to_string(rank) + "-D",
+                       .expected = "a 3-D image",
+                       .fix = "stack its slices to a volume"});
   const bool vectors = dim[5] > 1;
   if ((vectors && dim[4] > 1) || dim[6] > 1 || dim[7] > 1)
-    cannot_read(file, "more than four dimensions; save one 3-D or 4-D image per file");
+    cannot_read(
+        file, {.found = "more than four dimensions", .fix = "save one 3-D or 4-D image per file"});
   header.size = {dim[1], dim[2], dim[3]};
   header.channels = vectors ? dim[5] : dim[4];
 }
@@ -178,8 +187,9 @@ void check_extensions(const Fields& fields, const RawHeader& raw, std::int64_t o
     const auto size = fields.at<std::int32_t>(static_cast<std::size_t>(next));
     if (size < 8) return;  // padding
     if (next + size > offset)
-      cannot_read(file, "vox_offset " + std::to_string(offset) +
-                            " lies within a header extension; the header is damaged");
+      cannot_read(file, {.found = "vox_offset " + std::to_string(offset) +
+                                  " lies within a header extension",
+                         .fix = "the header is damaged, get the file again"});
     next += size;
   }
 }
@@ -189,8 +199,9 @@ std::int64_t voxel_offset(const RawHeader& raw, const std::string& file) {
   if (raw.offset >= static_cast<double>(raw.least_offset) && raw.offset <= kMost &&
       raw.offset == std::trunc(raw.offset))
     return static_cast<std::int64_t>(raw.offset);
-  cannot_read(file, "vox_offset is " + shortest(raw.offset) + ", expected a whole number from " +
-                        std::to_string(raw.least_offset) + " on; the header is damaged");
+  cannot_read(file, {.found = "vox_offset is " + shortest(raw.offset),
+                     .expected = "a whole number from " + std::to_string(raw.least_offset) + " on",
+                     .fix = "the header is damaged, get the file again"});
 }
 
 // A slope of 0 means unscaled; one that is no number does so to every other reader. With a slope
@@ -198,9 +209,10 @@ std::int64_t voxel_offset(const RawHeader& raw, const std::string& file) {
 void read_scaling(NiftiHeader& header, const RawHeader& raw, const std::string& file) {
   if (raw.slope == 0 || !std::isfinite(raw.slope)) return;
   if (!std::isfinite(raw.intercept))
-    cannot_read(file, "scl_slope is " + shortest(raw.slope) + " but scl_inter is " +
-                          shortest(raw.intercept) +
-                          ", expected a number; set them to 0 if values are unscaled");
+    cannot_read(file, {.found = "scl_slope is " + shortest(raw.slope) + " but scl_inter is " +
+                                shortest(raw.intercept),
+                       .expected = "a number",
+                       .fix = "set them to 0 if values are unscaled"});
   header.slope = raw.slope;
   header.intercept = raw.intercept;
 }
@@ -241,8 +253,8 @@ NiftiHeader parse_nifti_header(std::string_view bytes, const std::string& file) 
   header.type = nifti_voxel_type(raw.datatype, raw.bitpix, file);
   if (!checked_product(
           {header.size[0], header.size[1], header.size[2], header.channels, bytes_of(header.type)}))
-    cannot_read(file,
-                "its header claims more voxels than any file can hold; the header is damaged");
+    cannot_read(file, {.found = "its header claims more voxels than any file can hold",
+                       .fix = "the header is damaged, get the file again"});
   header.voxel_offset = voxel_offset(raw, file);
   check_extensions({bytes, header.swap_bytes}, raw, header.voxel_offset, file);
   read_scaling(header, raw, file);

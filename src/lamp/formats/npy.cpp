@@ -58,9 +58,9 @@ Stored stored_type(const NpyHeader& header, const std::string& file) {
     descr.remove_prefix(1);
   }
   if (descr.starts_with('O'))
-    cannot_read(file,
-                "found Python objects, which are never opened because they may run code, expected "
-                "numbers; save it as an array of numbers");
+    cannot_read(file, {.found = "Python objects, which are never opened because they may run code",
+                       .expected = "numbers",
+                       .fix = "save it as an array of numbers"});
   for (const NumberType& known : kNpyTypes)
     if (known.code == descr) stored.code = known.code;
   if (descr == kHalf) stored.code = kHalf;
@@ -68,8 +68,9 @@ Stored stored_type(const NpyHeader& header, const std::string& file) {
     std::string printable = header.descr.substr(0, 20);
     for (char& c : printable)
       if (c < ' ' || c > '~') c = '?';
-    cannot_read(file, "found values of type \"" + printable +
-                          "\", expected bool, integers of 1 to 8 bytes or floats of 2 to 8");
+    cannot_read(file, {.found = "values of type \"" + printable + "\"",
+                       .expected = "bool, integers of 1 to 8 bytes or floats of 2 to 8",
+                       .fix = "save it as an array of numbers"});
   }
   stored.item_bytes = stored.code == kHalf ? kHalfBytes : bytes_of(*find_type(stored.code));
   return stored;
@@ -92,13 +93,13 @@ void check_length(const NpyHeader& header, const Stored& stored, std::size_t fil
   const auto claim = checked_product(nonzero) ? checked_product(factors) : std::nullopt;
   const auto found = static_cast<std::int64_t>(file_bytes - header.data_offset);
   if (claim && *claim == found) return;
-  cannot_read(file, "its shape " + shape_text(header.shape) + " of " +
-                        std::to_string(stored.item_bytes) + "-byte values needs " +
-                        (claim ? std::to_string(*claim) : "more than 2^62") + " bytes, found " +
-                        std::to_string(found) + ": it is " +
-                        (claim && *claim < found ? "followed by other data or its header is damaged"
-                                                 : "cut short or its header is damaged") +
-                        "; get the file again");
+  cannot_read(file, {.found = std::to_string(found) + " bytes of values, which are " +
+                              (claim && *claim < found ? "followed by other data" : "cut short") +
+                              " unless its header is damaged",
+                     .expected = (claim ? std::to_string(*claim) : "more than 2^62") +
+                                 " for its shape " + shape_text(header.shape) + " of " +
+                                 std::to_string(stored.item_bytes) + "-byte values",
+                     .fix = "get the file again"});
 }
 
 // Fortran order is C order of the reversed shape: values as opaque groups of bytes, axes turned.
@@ -132,9 +133,11 @@ void halves_to_floats(NpyArray& array) {
 void check_booleans(const NpyArray& array, const std::string& file) {
   for (std::size_t i = array.offset; i < array.bytes.size(); ++i)
     if (static_cast<unsigned char>(array.bytes[i]) > 1)
-      cannot_read(file, "found the byte " +
-                            std::to_string(static_cast<unsigned char>(array.bytes[i])) +
-                            " in an array of bool, expected 0 and 1; it is damaged, get it again");
+      cannot_read(
+          file, {.found = "the byte " + std::to_string(static_cast<unsigned char>(array.bytes[i])) +
+                          " in an array of bool",
+                 .expected = "0 and 1",
+                 .fix = "it is damaged, get it again"});
 }
 
 // The last three axes as x, y, z; those before them count with z.
@@ -176,8 +179,10 @@ RawVolume read_npy_volume(const fs::path& path, const std::array<double, 3>& spa
   NpyArray array = read_npy(path);
   const std::string file = path.string();
   if (array.shape.size() != 3)
-    cannot_read(file, "found an array of " + std::to_string(array.shape.size()) + " axes, shape " +
-                          shape_text(array.shape) + ", expected three: z, y, x");
+    cannot_read(file, {.found = "an array of " + std::to_string(array.shape.size()) +
+                                " axes, shape " + shape_text(array.shape),
+                       .expected = "three: z, y, x",
+                       .fix = "save one volume a file"});
   RawVolume raw{.geometry = {.size = {array.shape[2], array.shape[1], array.shape[0]},
                              .spacing_mm = spacing_mm},
                 .type = array.type,

@@ -6,6 +6,7 @@
 #include <optional>
 #include <set>
 #include <system_error>
+#include <utility>
 
 #include "lamp/base/errors.h"
 
@@ -36,7 +37,8 @@ class DictionaryReader {
     expect('{');
     while (!take('}')) {
       const std::string key = string();
-      if (!keys.insert(key).second) fail("the key " + shown(key) + " twice, expected it once");
+      if (!keys.insert(key).second)
+        fail({.found = "the key " + shown(key) + " twice", .expected = "it once"});
       expect(':');
       read_value(key, header);
       if (!take(',')) {
@@ -45,9 +47,10 @@ class DictionaryReader {
       }
     }
     skip_space();
-    if (!rest_.empty()) fail(shown(rest_) + " behind its header, expected only spaces");
+    if (!rest_.empty())
+      fail({.found = shown(rest_) + " behind its header", .expected = "only spaces"});
     if (keys != std::set<std::string>{"descr", "fortran_order", "shape"})
-      fail("a header without descr, fortran_order and shape, expected all three");
+      fail({.found = "a header without descr, fortran_order and shape", .expected = "all three"});
     return header;
   }
 
@@ -60,26 +63,29 @@ class DictionaryReader {
     } else if (key == "shape") {
       header.shape = shape();
     } else {
-      fail("the key " + shown(key) + " in its header, expected descr, fortran_order and shape");
+      fail({.found = "the key " + shown(key) + " in its header",
+            .expected = "descr, fortran_order and shape"});
     }
   }
 
   std::string descr() {
     skip_space();
     if (rest_.starts_with('['))
-      fail("an array of records (" + shown(rest_) +
-           "), expected one number a voxel; save each field as an array of its own");
+      fail({.found = "an array of records (" + shown(rest_) + ")",
+            .expected = "one number a voxel",
+            .fix = "save each field as an array of its own"});
     return string();
   }
 
   std::string string() {
     skip_space();
     const char quote = rest_.empty() ? '\0' : rest_.front();
-    if (quote != '\'' && quote != '"') fail(shown(rest_) + ", expected a string in its header");
+    if (quote != '\'' && quote != '"')
+      fail({.found = shown(rest_), .expected = "a string in its header"});
     const auto end = rest_.find(quote, 1);
     const std::string_view text = rest_.substr(1, end == rest_.npos ? end : end - 1);
     if (end == rest_.npos || text.find('\\') != text.npos)
-      fail(shown(rest_) + ", expected a plain string in its header");
+      fail({.found = shown(rest_), .expected = "a plain string in its header"});
     rest_.remove_prefix(end + 1);
     return std::string(text);
   }
@@ -92,7 +98,7 @@ class DictionaryReader {
       rest_.remove_prefix(word.size());
       return value;
     }
-    fail(shown(rest_) + " as fortran_order, expected True or False");
+    fail({.found = shown(rest_) + " as fortran_order", .expected = "True or False"});
   }
 
   std::vector<std::int64_t> shape() {
@@ -100,11 +106,12 @@ class DictionaryReader {
     expect('(');
     while (!take(')')) {
       sizes.push_back(size());
-      if (sizes.size() > kMostAxes) fail("more than " + std::to_string(kMostAxes) + " axes");
+      if (sizes.size() > kMostAxes)
+        fail({.found = "more axes", .expected = "at most " + std::to_string(kMostAxes)});
       if (take(',')) continue;
       expect(')');
       if (sizes.size() == 1)
-        fail("a number in parentheses as shape, expected a tuple such as (5,)");
+        fail({.found = "a number in parentheses as shape", .expected = "a tuple such as (5,)"});
       break;
     }
     return sizes;
@@ -115,8 +122,9 @@ class DictionaryReader {
     std::int64_t value = 0;
     const auto [end, error] = std::from_chars(rest_.data(), rest_.data() + rest_.size(), value);
     if (error == std::errc::result_out_of_range || (error == std::errc() && value < 0))
-      fail("the shape " + shown(rest_) + ", expected sizes from 0 to 2^63 - 1");
-    if (error != std::errc()) fail(shown(rest_) + " in its shape, expected a whole number");
+      fail({.found = "the shape " + shown(rest_), .expected = "sizes from 0 to 2^63 - 1"});
+    if (error != std::errc())
+      fail({.found = shown(rest_) + " in its shape", .expected = "a whole number"});
     rest_.remove_prefix(static_cast<std::size_t>(end - rest_.data()));
     if (rest_.starts_with('L')) rest_.remove_prefix(1);  // as Python 2 wrote it
     return value;
@@ -136,12 +144,13 @@ class DictionaryReader {
   }
 
   void expect(char c) {
-    if (!take(c)) fail(shown(rest_) + " in its header, expected '" + std::string(1, c) + "'");
+    if (!take(c))
+      fail({.found = shown(rest_) + " in its header", .expected = "'" + std::string(1, c) + "'"});
   }
 
-  [[noreturn]] void fail(const std::string& found) const {
-    cannot_read(file_,
-                "found " + found + "; it is damaged or no .npy file, save it again with numpy");
+  [[noreturn]] void fail(Fault rest) const {
+    if (rest.fix.empty()) rest.fix = "it is damaged or no .npy file, save it again with numpy";
+    cannot_read(file_, std::move(rest));
   }
 
   std::string_view rest_;
@@ -160,26 +169,30 @@ std::size_t little_endian(std::string_view bytes) {
 NpyHeader parse_npy_header(std::string_view bytes, const std::string& file) {
   constexpr std::size_t kVersionEnd = 8;
   if (bytes.size() < kVersionEnd || !bytes.starts_with(kMagic))
-    cannot_read(file, "no .npy file (found " + shown(bytes.substr(0, 8)) +
-                          " at its start, expected the word NUMPY); save it with numpy.save");
+    cannot_read(file, {.found = "no .npy file, but " + shown(bytes.substr(0, 8)) + " at its start",
+                       .expected = "the word NUMPY",
+                       .fix = "save it with numpy.save"});
   const int major = static_cast<unsigned char>(bytes[6]);
   const int minor = static_cast<unsigned char>(bytes[7]);
   if (major < 1 || major > 3 || minor != 0)
-    cannot_read(file, "found version " + std::to_string(major) + "." + std::to_string(minor) +
-                          " of the format, expected 1.0, 2.0 or 3.0; save it again with numpy");
+    cannot_read(file, {.found = "version " + std::to_string(major) + "." + std::to_string(minor) +
+                                " of the format",
+                       .expected = "1.0, 2.0 or 3.0",
+                       .fix = "save it again with numpy"});
   const std::size_t width = major == 1 ? 2 : 4;
   if (bytes.size() < kVersionEnd + width)
-    cannot_read(file, "it ends within its header; get the file again");
+    cannot_read(file, {.found = "it ends within its header", .fix = "get the file again"});
   const std::size_t length = little_endian(bytes.substr(kVersionEnd, width));
   const std::size_t start = kVersionEnd + width;
   if (length > kLongestHeader)
-    cannot_read(file, "found a header of " + std::to_string(length) + " bytes, expected at most " +
-                          std::to_string(kLongestHeader) +
-                          "; it is damaged or no array of numbers");
+    cannot_read(file, {.found = "a header of " + std::to_string(length) + " bytes",
+                       .expected = "at most " + std::to_string(kLongestHeader),
+                       .fix = "it is damaged or no array of numbers, save it again with numpy"});
   if (length > bytes.size() - start)
-    cannot_read(file, "found a header of " + std::to_string(length) + " bytes, but only " +
-                          std::to_string(bytes.size() - start) +
-                          " follow: the file is cut short; get it again");
+    cannot_read(file, {.found = "a header of " + std::to_string(length) + " bytes",
+                       .expected = "as many behind it, not only " +
+                                   std::to_string(bytes.size() - start) + ": the file is cut short",
+                       .fix = "get it again"});
   NpyHeader header = DictionaryReader(bytes.substr(start, length), file).read();
   header.data_offset = start + length;
   return header;

@@ -55,9 +55,11 @@ std::string field_name(std::string_view text) {
 void add_field(TextHeader& header, std::string_view name, std::string_view value) {
   const std::string known = field_name(name);
   if (std::find(kFields.begin(), kFields.end(), known) == kFields.end())
-    header.refuse("unknown field " + in_quotes(name) + " in its header; correct the header");
+    header.refuse({.found = "unknown field " + in_quotes(name) + " in its header",
+                   .fix = "correct the header"});
   if (header.has(known))
-    header.refuse("its header says " + in_quotes(name) + " twice; correct the header");
+    header.refuse(
+        {.found = "its header says " + in_quotes(name) + " twice", .fix = "correct the header"});
   header.add(known, value);
 }
 
@@ -69,8 +71,8 @@ void read_line(TextHeader& header, std::string_view line) {
   const auto split =
       field == std::string_view::npos && line.ends_with(':') ? line.size() - 1 : field;
   if (split == std::string_view::npos)
-    header.refuse("no field and no note in its header: " + in_quotes(line) +
-                  "; correct the header");
+    header.refuse({.found = "no field and no note in its header: " + in_quotes(line),
+                   .fix = "correct the header"});
   add_field(header, line.substr(0, split), line.substr(split + 1));
 }
 
@@ -80,7 +82,9 @@ bool read_nrrd_lines(TextHeader& header) {
   const bool any = header.next_line(line);
   if (!any || line.size() < 8 || !line.starts_with("NRRD000") || line[7] < '1' || line[7] > '5' ||
       !trimmed(line.substr(8)).empty())
-    header.refuse("no NRRD file of version 1 to 5 (its first line is " + in_quotes(line) + ")");
+    header.refuse(
+        {.found = "no NRRD file of version 1 to 5 (its first line is " + in_quotes(line) + ")",
+         .fix = "get it again or save it again as NRRD"});
   while (header.next_line(line)) {
     if (trimmed(line).empty()) return true;
     read_line(header, line);
@@ -132,7 +136,9 @@ VoxelType nrrd_voxel_type(const TextHeader& header) {
                                                           {"double", kFloat64}};
   const auto found = kTypes.find(lower(header.get("type")));
   if (found == kTypes.end())
-    header.refuse("voxel type " + in_quotes(header.get("type")) + ", expected a number type");
+    header.refuse({.found = "voxel type " + in_quotes(header.get("type")),
+                   .expected = "a number type",
+                   .fix = "convert the image"});
   return found->second;
 }
 
@@ -140,14 +146,17 @@ Encoding encoding_of(const TextHeader& header) {
   const std::string name = lower(header.get("encoding"));
   if (name == "raw") return Encoding::kRaw;
   if (name == "gzip" || name == "gz") return Encoding::kGzip;
-  header.refuse("encoding " + in_quotes(header.get("encoding")) +
-                ", expected raw or gzip; save it as gzip");
+  header.refuse({.found = "encoding " + in_quotes(header.get("encoding")),
+                 .expected = "raw or gzip",
+                 .fix = "save it as gzip"});
 }
 
 // The voxels lie in a file of their own or behind the empty line that ends the header.
 StoredData locate_nrrd(const TextHeader& header, bool attached) {
   if (header.has("datafile")) return {.file = detached_file(header, header.get("datafile"))};
-  if (!attached) header.refuse("its header has no end; the file is cut short or no NRRD file");
+  if (!attached)
+    header.refuse({.found = "its header has no end",
+                   .fix = "the file is cut short or no NRRD file, get it again"});
   return {.file = header.path(), .offset = header.position()};
 }
 
@@ -156,14 +165,16 @@ void refuse_skips(const TextHeader& header) {
        {std::pair{"lineskip", "line skip"}, std::pair{"byteskip", "byte skip"}}) {
     const std::string& skip = header.get(name);
     if (!skip.empty() && skip != "0")
-      header.refuse(std::string("\"") + words + "\" is not supported; save the image in one file");
+      header.refuse({.found = std::string("\"") + words + "\" is not supported",
+                     .fix = "save the image in one file"});
   }
 }
 
 bool nrrd_big_endian(const TextHeader& header, std::int64_t element_bytes) {
   const std::string endian = lower(header.get("endian"));
   if (endian != "little" && endian != "big" && element_bytes > 1)
-    header.refuse("its header does not say \"endian: little\" or \"big\"; correct the header");
+    header.refuse({.found = "its header does not say \"endian: little\" or \"big\"",
+                   .fix = "correct the header"});
   return endian == "big";
 }
 
@@ -172,12 +183,14 @@ std::vector<std::int64_t> sizes_of(const TextHeader& header) {
   const auto dimension = header.whole_numbers("dimension");
   const auto sizes = header.whole_numbers("sizes");
   if (dimension.size() != 1 || dimension[0] < 1 || dimension[0] > kMostAxes)
-    header.refuse("its dimension is " + in_quotes(header.get("dimension")) +
-                  ", expected one number from 1 to 16; correct the header");
+    header.refuse({.found = "its dimension is " + in_quotes(header.get("dimension")),
+                   .expected = "one number from 1 to 16",
+                   .fix = "correct the header"});
   if (static_cast<std::int64_t>(sizes.size()) != dimension[0])
-    header.refuse("its header gives " + std::to_string(sizes.size()) + " sizes (" +
-                  in_quotes(header.get("sizes")) + ") of dimension " +
-                  std::to_string(dimension[0]) + "; correct the header");
+    header.refuse({.found = "its header gives " + std::to_string(sizes.size()) + " sizes (" +
+                            in_quotes(header.get("sizes")) + ") of dimension " +
+                            std::to_string(dimension[0]),
+                   .fix = "correct the header"});
   return sizes;
 }
 
@@ -187,10 +200,13 @@ std::int64_t nrrd_channels(const TextHeader& header, const std::vector<std::int6
   const auto others = std::count(of_space.begin(), of_space.end(), false);
   if (others == 0) return 1;
   if (others > 1)
-    header.refuse(std::to_string(others) +
-                  " axes that are none of space, expected at most one; save one image per file");
+    header.refuse({.found = std::to_string(others) + " axes that are none of space",
+                   .expected = "at most one",
+                   .fix = "save one image per file"});
   if (of_space.front())
-    header.refuse("its channels are not the first axis, expected there; save it so, or as NIfTI");
+    header.refuse({.found = "its channels are not the first axis",
+                   .expected = "them there",
+                   .fix = "save it so, or as NIfTI"});
   return sizes.front();
 }
 

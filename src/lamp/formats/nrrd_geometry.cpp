@@ -51,9 +51,10 @@ Space named_space(const TextHeader& header) {
     const bool with_time = name == full + "time" || name == abbreviation + "t";
     if (plain || with_time) return {text, plain ? 3U : 4U, known.anatomical, known.to_lps};
   }
-  header.refuse("its space is " + in_quotes(text) +
-                ", expected right-anterior-superior, left-anterior-superior, "
-                "left-posterior-superior or their abbreviations; correct the header");
+  header.refuse({.found = "its space is " + in_quotes(text),
+                 .expected = "right-anterior-superior, left-anterior-superior, "
+                             "left-posterior-superior or their abbreviations",
+                 .fix = "correct the header"});
 }
 
 // None if the header speaks of no space at all.
@@ -64,9 +65,9 @@ std::optional<Space> space_of(const TextHeader& header) {
   const auto dimension = header.whole_numbers("spacedimension");
   const std::size_t expected = space ? space->dimension : 3;
   if (dimension.size() != 1 || dimension[0] != static_cast<std::int64_t>(expected)) {
-    header.refuse("its space dimension is " + in_quotes(header.get("spacedimension")) +
-                  ", expected " + std::to_string(expected) +
-                  (space ? " as its space has; correct the header" : "; save a 3-D image"));
+    header.refuse({.found = "its space dimension is " + in_quotes(header.get("spacedimension")),
+                   .expected = std::to_string(expected) + (space ? " as its space has" : ""),
+                   .fix = space ? "correct the header" : "save a 3-D image"});
   }
   return space ? space : Space{};
 }
@@ -76,8 +77,9 @@ std::vector<double> take_vector(const TextHeader& header, const std::string& fie
                                 std::string_view& text) {
   text = trimmed(text);
   const auto wrong = [&] {
-    header.refuse("its " + field + " " + in_quotes(header.get(field)) +
-                  " are no vectors such as (1,0,0); correct the header");
+    header.refuse({.found = "its " + field + " " + in_quotes(header.get(field)) +
+                            " are no vectors such as (1,0,0)",
+                   .fix = "correct the header"});
   };
   if (lower(text.substr(0, 4)) == "none") {
     text.remove_prefix(4);
@@ -107,17 +109,20 @@ std::vector<std::vector<double>> directions_of(const TextHeader& header, std::si
     rest = trimmed(rest);
   }
   if (directions.size() != dimension)
-    header.refuse("its header gives " + std::to_string(directions.size()) +
-                  " space directions for " + std::to_string(dimension) +
-                  " axes; correct the header");
+    header.refuse({.found = "its header gives " + std::to_string(directions.size()) +
+                            " space directions for " + std::to_string(dimension) + " axes",
+                   .fix = "correct the header"});
   return directions;
 }
 
 // Without the fourth number that a space with time has.
 Vector3 in_lps(const std::vector<double>& vector, const Space& space, const TextHeader& header) {
   if (vector.size() != space.dimension)
-    header.refuse("found a vector of " + std::to_string(vector.size()) + " numbers in a space of " +
-                  std::to_string(space.dimension) + " dimensions; correct the header");
+    header.refuse({.found = "a vector of " + std::to_string(vector.size()) +
+                            " numbers in a space of " + std::to_string(space.dimension) +
+                            " dimensions",
+                   .expected = "as many",
+                   .fix = "correct the header"});
   return {space.to_lps[0] * vector[0], space.to_lps[1] * vector[1], space.to_lps[2] * vector[2]};
 }
 
@@ -149,7 +154,9 @@ void check_units(const TextHeader& header, const std::string& field,
     const bool is_mm = unit.empty() || unit == "mm" || unit == "???" ||
                        unit.starts_with("millimet");  // the unknown counts as mm, as everywhere
     if (counts[i] && !is_mm)
-      header.refuse("lengths in " + in_quotes(units[i]) + ", expected mm; convert the image");
+      header.refuse({.found = "lengths in " + in_quotes(units[i]),
+                     .expected = "mm",
+                     .fix = "convert the image"});
   }
 }
 
@@ -172,8 +179,9 @@ void warn_of_space(const TextHeader& header, const Space& space) {
 void refuse_second_spacing(const TextHeader& header, std::size_t axis, std::size_t dimension) {
   for (const char* field : {"spacings", "axismins", "axismaxs"}) {
     if (std::isnan(per_axis(header, field, dimension)[axis])) continue;
-    header.refuse(std::string("its header gives axis ") + std::to_string(axis) +
-                  " both a space direction and a number in \"" + field + "\"; remove one of them");
+    header.refuse({.found = std::string("its header gives axis ") + std::to_string(axis) +
+                            " both a space direction and a number in \"" + field + "\"",
+                   .fix = "remove one of them"});
   }
 }
 
@@ -185,8 +193,9 @@ Vector3 space_origin(const TextHeader& header, const Space& space) {
   std::string_view text = header.get("spaceorigin");
   const std::vector<double> origin = take_vector(header, "spaceorigin", text);
   if (!trimmed(text).empty())
-    header.refuse("its space origin is " + in_quotes(header.get("spaceorigin")) +
-                  ", expected one vector; correct the header");
+    header.refuse({.found = "its space origin is " + in_quotes(header.get("spaceorigin")),
+                   .expected = "one vector",
+                   .fix = "correct the header"});
   return in_lps(origin, space, header);
 }
 
@@ -194,10 +203,12 @@ void place_axis(Geometry& grid, int axis, const std::vector<double>& vector, con
                 const TextHeader& header) {
   Vector3 step = in_lps(vector, space, header);
   if (vector.size() > 3 && vector[3] != 0)
-    header.refuse("an axis of its image runs along time; save one time step per file");
+    header.refuse(
+        {.found = "an axis of its image runs along time", .fix = "save one time step per file"});
   const double length = norm(step);
   if (length == 0)
-    header.refuse("the space direction of an axis is 0; write the file again with the right one");
+    header.refuse({.found = "the space direction of an axis is 0",
+                   .fix = "write the file again with the right one"});
   for (double& value : step) value /= length;
   grid.spacing_mm[axis] = length;
   set_column(grid.direction, axis, step);
@@ -209,10 +220,10 @@ void place_by_directions(Geometry& grid, const TextHeader& header, const Space& 
   int axis = 0;
   for (std::size_t i = 0; i < of_space.size(); ++i) {
     if (of_space[i] == directions[i].empty())
-      header.refuse("axis " + std::to_string(i) + " of its header is " +
-                    (of_space[i] ? "one of space, but has no space direction"
-                                 : "none of space, but has a space direction") +
-                    "; correct the header");
+      header.refuse({.found = "axis " + std::to_string(i) + " of its header is " +
+                              (of_space[i] ? "one of space, but has no space direction"
+                                           : "none of space, but has a space direction"),
+                     .fix = "correct the header"});
     if (!of_space[i]) continue;
     refuse_second_spacing(header, i, of_space.size());
     place_axis(grid, axis++, directions[i], space, header);
@@ -239,9 +250,10 @@ AxisPlace place_of_axis(const TextHeader& header, std::size_t axis,
   AxisPlace place{.spacing = per_axis(header, "spacings", n)[axis]};
   const double between = extent / steps;  // NaN unless both are known
   if (std::abs(place.spacing - between) > kContradiction * std::abs(between))
-    header.refuse("axis " + std::to_string(axis) + " has spacing " + shortest(place.spacing) +
-                  ", but its minimum, maximum and size make " + shortest(between) +
-                  "; correct the header");
+    header.refuse({.found = "axis " + std::to_string(axis) + " has spacing " +
+                            shortest(place.spacing) + ", but its minimum, maximum and size make " +
+                            shortest(between),
+                   .fix = "correct the header"});
   if (!header.has("spacings")) place.spacing = between;
   place.origin = minimum + (node ? 0 : place.spacing / 2);
   return place;
@@ -281,11 +293,13 @@ std::vector<bool> nrrd_axes_of_space(const TextHeader& header, std::size_t dimen
   }
   const auto kinds = words(header.get("kinds"));
   if (kinds.size() != dimension)
-    header.refuse("its header gives " + std::to_string(kinds.size()) + " kinds for " +
-                  std::to_string(dimension) + " axes; correct the header");
+    header.refuse({.found = "its header gives " + std::to_string(kinds.size()) + " kinds for " +
+                            std::to_string(dimension) + " axes",
+                   .fix = "correct the header"});
   for (std::size_t i = 0; i < dimension; ++i) {
     const std::string kind = lower(kinds[i]);
-    if (kind == "time") header.refuse("one of its axes is time; save one time step per file");
+    if (kind == "time")
+      header.refuse({.found = "one of its axes is time", .fix = "save one time step per file"});
     of_space[i] = kind == "domain" || kind == "space" || kind == "???" || kind == "none";
   }
   return of_space;
@@ -298,22 +312,24 @@ Geometry nrrd_geometry(const TextHeader& header, const std::vector<std::int64_t>
   for (std::size_t i = 0; i < sizes.size(); ++i)
     if (of_space[i]) size.push_back(sizes[i]);
   if (size.size() != 3)
-    header.refuse(std::to_string(size.size()) +
-                  "-D, expected a 3-D image (channels as vectors); save one image per file");
+    header.refuse({.found = std::to_string(size.size()) + "-D",
+                   .expected = "a 3-D image (channels as vectors)",
+                   .fix = "save one image per file"});
   std::copy(size.begin(), size.end(), grid.size.begin());
   check_all_units(header, of_space);
   const std::optional<Space> space = space_of(header);
   const bool directions = header.has("spacedirections");
   if (directions && !space)
-    header.refuse("its header gives space directions, but no space they lie in; add \"space:\"");
+    header.refuse({.found = "its header gives space directions, but no space they lie in",
+                   .fix = "add \"space:\""});
   if (directions) {
     place_by_directions(grid, header, *space, of_space);
     return grid;
   }
   if (space && header.has("spacings"))
-    header.refuse(
-        "its header gives a space and spacings, but no space directions, so where its "
-        "axes run is unknown; add them, or remove the space");
+    header.refuse({.found = "its header gives a space and spacings, but no space directions, so "
+                            "where its axes run is unknown",
+                   .fix = "add them, or remove the space"});
   place_by_spacings(grid, header, sizes, of_space);
   if (space && header.has("spaceorigin")) grid.origin_mm = space_origin(header, *space);
   return grid;

@@ -83,9 +83,9 @@ void refuse_nan(const float* values, const RawVolume& raw, const std::string& fi
     first = i;
   }
   if (bad == 0) return;
-  throw InputError("cannot read", file,
-                   std::to_string(bad) + " NaN or infinite values, the first at " +
-                       position(raw, first) + "; replace them by real values");
+  cannot_read(file, {.found = std::to_string(bad) + " NaN or infinite values, the first at " +
+                              position(raw, first),
+                     .fix = "replace them by real values"});
 }
 
 // Where `index` is the lowest offending value any thread has seen.
@@ -120,9 +120,9 @@ torch::Tensor whole_numbers(const RawVolume& raw, const std::string& file) {
   if (wrong == kNone) return values;
   double found = 0;
   with_type(raw.type, [&](auto type) { found = value_at(type, wrong); });
-  throw InputError("cannot read", file,
-                   "label value " + shortest(found) + " at " + position(raw, wrong) +
-                       ", expected a whole number up to 2147483647; write labels as integers");
+  cannot_read(file, {.found = "label value " + shortest(found) + " at " + position(raw, wrong),
+                     .expected = "a whole number up to 2147483647",
+                     .fix = "write labels as integers"});
 }
 
 torch::Tensor smallest_type(const torch::Tensor& labels) {
@@ -154,14 +154,16 @@ void check_fits_memory(const RawVolume& header, std::int64_t packed_bytes,
   const std::int64_t most = limited ? *options.memory_bytes : available;
   if (needed <= static_cast<double>(most)) return;
   throw TooLargeToRead(
-      file,
-      "its header claims " + header.geometry.describe() +
-          (header.channels > 1 ? " and " + std::to_string(header.channels) + " channels" : "") +
-          ", which take " + need_bytes_text(static_cast<std::int64_t>(std::min(needed, 9e18))) +
-          " to read, but " + bytes_text(most) +
-          (limited ? " of the given memory are left" : " are available"),
-      std::string(limited ? "give more" : "free memory") +
-          ", or crop or resample the image (if it is not that large, its header is damaged)");
+      {.file = file,
+       .what = "does not fit",
+       .found =
+           "its header claims " + header.geometry.describe() +
+           (header.channels > 1 ? " and " + std::to_string(header.channels) + " channels" : "") +
+           ", which take " + need_bytes_text(static_cast<std::int64_t>(std::min(needed, 9e18))) +
+           " to read, but " + bytes_text(most) +
+           (limited ? " of the given memory are left" : " are available"),
+       .fix = std::string(limited ? "give more" : "free memory") +
+              ", or crop or resample the image (if it is not that large, its header is damaged)"});
 }
 
 Volume to_image(const RawVolume& raw, const ReadOptions& options, const std::string& file) {
@@ -190,9 +192,9 @@ Volume to_image(const RawVolume& raw, const ReadOptions& options, const std::str
 
 Volume to_label(const RawVolume& raw, const std::string& file) {
   if (raw.channels != 1) {
-    throw InputError("cannot read", file,
-                     std::to_string(raw.channels) +
-                         " channels in a label map, expected 1 with one number per structure");
+    cannot_read(file, {.found = std::to_string(raw.channels) + " channels in a label map",
+                       .expected = "1 with one number per structure",
+                       .fix = "write one number a voxel"});
   }
   torch::Tensor labels;
   if (raw.type == VoxelType::kUInt8 && raw.slope == 1 && raw.intercept == 0) {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "lamp/base/errors.h"
 #include "lamp/volume/volume.h"
@@ -43,19 +44,14 @@ struct RawVolume {
   std::int64_t value_count() const { return geometry.voxels() * channels; }
 };
 
-// An image whose header claims more than the memory for reading it. Reads "does not fit: <file>:
-// <claim>; <way out>".
+// An image whose header claims more than the memory for reading it.
 class TooLargeToRead : public DoesNotFit {
  public:
-  TooLargeToRead(const std::string& file, const std::string& claim, const std::string& way_out)
-      : DoesNotFit("does not fit: " + file + ": " + claim + "; " + way_out),
-        claim_(claim),
-        way_out_(way_out) {}
-  const std::string& claim() const { return claim_; }
-  const std::string& way_out() const { return way_out_; }
+  explicit TooLargeToRead(Fault fault) : DoesNotFit(message_of(fault)), fault_(std::move(fault)) {}
+  const Fault& fault() const { return fault_; }
 
  private:
-  std::string claim_, way_out_;
+  Fault fault_;
 };
 
 // Throws TooLargeToRead, with both numbers, if reading what the header claims would take more

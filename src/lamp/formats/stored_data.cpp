@@ -16,9 +16,10 @@ namespace fs = std::filesystem;
 namespace {
 
 [[noreturn]] void refuse_length(std::int64_t found, std::int64_t expected, const fs::path& path) {
-  cannot_read(path, "found " + std::to_string(found) + " bytes of voxels, expected " +
-                        std::to_string(expected) + (found < expected ? ": it is cut short" : "") +
-                        "; get the file again");
+  cannot_read(path,
+              {.found = std::to_string(found) + " bytes of voxels",
+               .expected = std::to_string(expected) + (found < expected ? ": it is cut short" : ""),
+               .fix = "get the file again"});
 }
 
 RegularFile open_data(const StoredData& data, const fs::path& path) {
@@ -26,9 +27,10 @@ RegularFile open_data(const StoredData& data, const fs::path& path) {
     return RegularFile(data.file);
   } catch (const InputError& error) {
     if (data.file == path) throw;
-    const std::string known = "cannot read: " + printable(data.file.string()) + ": ";
-    cannot_read(path, "the file of its voxels, " + data.file.string() +
-                          ", cannot be read: " + std::string(error.what()).substr(known.size()));
+    Fault fault = error.fault();
+    fault.found =
+        "the file of its voxels, " + data.file.string() + ", cannot be read: " + fault.found;
+    cannot_read(path, std::move(fault));
   }
 }
 
@@ -40,29 +42,34 @@ fs::path folder_of(const fs::path& file) {
 
 fs::path detached_file(const TextHeader& header, const std::string& name) {
   if (name.empty() || lower(name).starts_with("list") || name.find('%') != std::string::npos)
-    header.refuse("its voxels lie in several files; save them in one");
+    header.refuse({.found = "its voxels lie in several files", .fix = "save them in one"});
   const bool text = std::all_of(name.begin(), name.end(), [](char c) {
     return static_cast<unsigned char>(c) >= 0x20 && c != 0x7f;
   });
-  if (!text) header.refuse("its voxels' file " + in_quotes(name) + " is no name of a file");
+  if (!text)
+    header.refuse({.found = "its voxels' file " + in_quotes(name) + " is no name of a file",
+                   .fix = "correct the header"});
   const fs::path file = header.path().parent_path() / name;
   std::error_code error;
   const fs::path target = fs::canonical(header.path(), error);  // the header may itself be a link
   if (lies_inside(folder_of(header.path()), file) ||
       (!error && lies_inside(target.parent_path(), file)))
     return file;
-  header.refuse("it names " + in_quotes(name) +
-                " for its voxels, which leads out of its own folder; put the file beside the "
-                "header and name it without a folder");
+  header.refuse({.found = "it names " + in_quotes(name) +
+                          " for its voxels, which leads out of its own folder",
+                 .fix = "put the file beside the header and name it without a folder"});
 }
 
 std::int64_t claimed_bytes(const TextHeader& header, std::vector<std::int64_t> sizes,
                            std::int64_t element) {
-  if (sizes.empty()) header.refuse("its header gives no sizes; the header is damaged");
+  if (sizes.empty())
+    header.refuse(
+        {.found = "its header gives no sizes", .fix = "the header is damaged, get the file again"});
   sizes.push_back(element);
   const auto bytes = checked_product(sizes);
   if (!bytes || *bytes == 0)
-    header.refuse("its header gives impossible sizes; the header is damaged");
+    header.refuse({.found = "its header gives impossible sizes",
+                   .fix = "the header is damaged, get the file again"});
   return *bytes;
 }
 
@@ -74,9 +81,10 @@ std::int64_t check_stored_size(const StoredData& data, const fs::path& path) {
   }
   const std::int64_t most = most_expanded(std::max<std::int64_t>(0, found));
   if (data.bytes > most) {
-    cannot_read(path, "its header claims " + std::to_string(data.bytes) +
-                          " bytes of voxels, but the file cannot hold more than " +
-                          std::to_string(most) + ": it is cut short or its header is damaged");
+    cannot_read(path, {.found = "its header claims " + std::to_string(data.bytes) +
+                                " bytes of voxels, but the file cannot hold more than " +
+                                std::to_string(most) + ": it is cut short or its header is damaged",
+                       .fix = "get the file again"});
   }
   return found;
 }

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <charconv>
 #include <system_error>
+#include <utility>
 
 #include "lamp/base/errors.h"
 #include "lamp/base/log.h"
@@ -67,12 +68,13 @@ bool TextHeader::next_line(std::string_view& line) {
 void TextHeader::add(std::string_view name, std::string_view value) {
   name = trimmed(name);
   if (name.size() > kMostNameBytes || !std::all_of(name.begin(), name.end(), is_text)) {
-    refuse("a field name of " + std::to_string(name.size()) + " bytes (" + in_quotes(name) +
-           "), expected at most " + std::to_string(kMostNameBytes) +
-           " and no control characters; the header is damaged");
+    refuse({.found = "a field name of " + std::to_string(name.size()) + " bytes (" +
+                     in_quotes(name) + ")",
+            .expected = "at most " + std::to_string(kMostNameBytes) + " and no control characters",
+            .fix = "the header is damaged, get the file again"});
   }
   if (!fields_.emplace(name, trimmed(value)).second)
-    refuse("its header says " + in_quotes(name) + " twice; correct the header");
+    refuse({.found = "its header says " + in_quotes(name) + " twice", .fix = "correct the header"});
 }
 
 const std::string& TextHeader::get(const std::string& name) const {
@@ -89,8 +91,9 @@ std::vector<double> TextHeader::numbers(const std::string& name, std::size_t cou
     result.push_back(number);
   }
   if (result.size() == count && words(get(name)).size() == count) return result;
-  refuse("its " + name + " is " + in_quotes(get(name)) + ", expected " +
-         counted(static_cast<std::int64_t>(count), "number") + "; correct the header");
+  refuse({.found = "its " + name + " is " + in_quotes(get(name)),
+          .expected = counted(static_cast<std::int64_t>(count), "number"),
+          .fix = "correct the header"});
 }
 
 std::vector<std::int64_t> TextHeader::whole_numbers(const std::string& name) const {
@@ -98,8 +101,9 @@ std::vector<std::int64_t> TextHeader::whole_numbers(const std::string& name) con
   for (const std::string_view word : words(get(name))) {
     std::int64_t number = 0;
     if (!parse_whole(word, number))
-      refuse("its " + name + " is " + in_quotes(get(name)) +
-             ", expected whole numbers; correct the header");
+      refuse({.found = "its " + name + " is " + in_quotes(get(name)),
+              .expected = "whole numbers",
+              .fix = "correct the header"});
     result.push_back(number);
   }
   return result;
@@ -107,8 +111,6 @@ std::vector<std::int64_t> TextHeader::whole_numbers(const std::string& name) con
 
 void TextHeader::warn(const std::string& what) const { log_warning(what + ": " + path_.string()); }
 
-void TextHeader::refuse(const std::string& detail) const {
-  throw InputError("cannot read", path_.string(), detail);
-}
+void TextHeader::refuse(Fault rest) const { cannot_read(path_.string(), std::move(rest)); }
 
 }  // namespace lamp

@@ -10,6 +10,8 @@
 #include <string_view>
 #include <vector>
 
+#include "lamp/base/fault.h"
+
 namespace lamp {
 
 class TextHeader {
@@ -35,8 +37,8 @@ class TextHeader {
   std::vector<std::int64_t> whole_numbers(const std::string& name) const;
 
   const std::filesystem::path& path() const { return path_; }
-  [[noreturn]] void refuse(const std::string& detail) const;
-  void warn(const std::string& what) const;  // with the file's name
+  [[noreturn]] void refuse(Fault rest) const;  // as cannot_read does
+  void warn(const std::string& what) const;    // with the file's name
 
  private:
   std::filesystem::path path_;

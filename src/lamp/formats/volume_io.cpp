@@ -29,19 +29,21 @@ Format format_of(const fs::path& path) {
 
 [[noreturn]] void refuse_format(const fs::path& path) {
   const std::string format = unread_format(path);
-  throw InputError("cannot read", path.string(),
-                   (format.empty() ? "unknown format" : format + ", which is not read") +
-                       ", expected " + kReadFormats + "; convert it to one of them");
+  cannot_read(path.string(),
+              {.found = (format.empty() ? "unknown format" : format + ", which is not read"),
+               .expected = kReadFormats,
+               .fix = "convert it to one of them"});
 }
 
 // A pipe would be waited for, a device read for ever.
 void check_is_file(const fs::path& path) {
   std::error_code error;
   if (!fs::exists(fs::symlink_status(path, error)))
-    throw InputError("cannot read", path.string(), "no such file; check the path");
+    cannot_read(path.string(), {.found = "no such file", .fix = "check the path"});
   if (const std::string kind = special_kind(path); !kind.empty())
-    throw InputError("cannot read", path.string(),
-                     kind + ", expected a regular file or a folder of DICOM slices");
+    cannot_read(path.string(), {.found = kind,
+                                .expected = "a regular file or a folder of DICOM slices",
+                                .fix = "check the path"});
 }
 
 RawVolume read_raw(const fs::path& path, const ReadOptions& options) {

@@ -24,26 +24,29 @@ namespace fs = std::filesystem;
 constexpr std::size_t kMostNamed = 20;  // lines for files that are left out
 
 // What a folder holds, in a few words.
-std::string content_text(const FolderContent& content, const fs::path& folder) {
-  if (content.left_out.empty()) return "found an empty folder";
+Fault no_volume(const FolderContent& content, const fs::path& folder) {
+  Fault fault{.file = folder.string(),
+              .what = "nothing to segment",
+              .found = "an empty folder",
+              .expected = kReadFormats,
+              .fix = "check the path"};
+  if (content.left_out.empty()) return fault;
   const LeftOut& first = content.left_out.front();
-  std::string text = "found " + counted(content.left_out.size(), "entry") + " (such as " +
-                     first.file.filename().string() + ": " + first.reason + ") but no volume";
+  fault.found = counted(content.left_out.size(), "entry") + " (such as " +
+                first.file.filename().string() + ": " + first.reason + ") but no volume";
   for (const char* name : {"imagesTs", "imagesTr"})
-    if (std::error_code error; fs::is_directory(folder / name, error))
-      return text + "; did you mean " + (folder / name).string() + "?";
-  return text;
+    if (std::error_code error; fs::is_directory(folder / name, error)) {
+      fault.fix = "did you mean " + (folder / name).string() + "?";
+      break;
+    }
+  return fault;
 }
 
 std::vector<fs::path> volumes_in(const fs::path& folder, const std::string& series,
                                  std::vector<LeftOut>& left_out) {
   FolderContent content = list_folder(folder, series);
-  if (!content.torn.empty())
-    throw InputError("cannot read", content.torn.front().file.string(),
-                     content.torn.front().reason);
-  if (content.volumes.empty())
-    throw InputError("nothing to segment", folder.string(),
-                     content_text(content, folder) + "; expected " + kReadFormats);
+  if (!content.torn.empty()) throw InputError(content.torn.front());
+  if (content.volumes.empty()) throw InputError(no_volume(content, folder));
   std::move(content.left_out.begin(), content.left_out.end(), std::back_inserter(left_out));
   return std::move(content.volumes);
 }
@@ -53,16 +56,25 @@ std::vector<fs::path> expand(const std::string& input, const std::string& series
   const fs::path path(input);
   std::error_code error;
   if (!fs::exists(fs::symlink_status(path, error)))
-    throw InputError("nothing to segment", input, "found no such file or folder");
+    throw InputError({.file = input,
+                      .what = "nothing to segment",
+                      .found = "no such file or folder",
+                      .expected = kReadFormats,
+                      .fix = "check the path"});
   if (const std::string kind = special_kind(path); !kind.empty())
-    throw InputError("nothing to segment", input,
-                     "found " + kind + ", expected a regular file or a folder");
+    throw InputError({.file = input,
+                      .what = "nothing to segment",
+                      .found = kind,
+                      .expected = "a regular file or a folder",
+                      .fix = "check the path"});
   if (fs::is_directory(path, error)) return volumes_in(path, series, left_out);
   if (is_volume_file(path)) return {path};
   const std::string format = unread_format(path);
-  throw InputError(
-      "nothing to segment", input,
-      "found " + (format.empty() ? "an unknown format" : format) + ", expected " + kReadFormats);
+  throw InputError({.file = input,
+                    .what = "nothing to segment",
+                    .found = (format.empty() ? "an unknown format" : format),
+                    .expected = kReadFormats,
+                    .fix = "convert it to one of them"});
 }
 
 // Few lines for many files; images that are not read come first.
@@ -124,21 +136,25 @@ void check_numbers(const InputCase& input, std::int64_t in_channels) {
   // As many as the files, in order: then only their number may be another one than the network's.
   if (channel_fault(input.files, input.files.size()).empty()) return;
   throw InputError(
-      "channels missing or unknown", input.first().string(),
-      "found that " + channel_fault(input.files, static_cast<std::size_t>(in_channels)) +
-          " of case " + input.name + ", expected 0 to " + std::to_string(in_channels - 1) +
-          ", as the network takes; add the missing files or rename them");
+      {.file = input.first().string(),
+       .what = "channels missing or unknown",
+       .found = "that " + channel_fault(input.files, static_cast<std::size_t>(in_channels)) +
+                " of case " + input.name,
+       .expected = "0 to " + std::to_string(in_channels - 1) + ", as the network takes",
+       .fix = "add the missing files or rename them"});
 }
 
 [[noreturn]] void refuse_channels(const InputCase& input, std::int64_t found,
                                   std::int64_t in_channels) {
-  std::string advice = "expected " + std::to_string(in_channels);
+  std::string expected = std::to_string(in_channels);
   if (in_channels > 1 && input.files.size() > 1)
-    advice += ", in files " + input.name + "_0000 to " + input.name + "_" +
-              (in_channels > 10 ? "00" : "000") + std::to_string(in_channels - 1);
-  throw InputError("wrong number of channels", input.first().string(),
-                   "found " + std::to_string(found) + ", " + advice +
-                       " as the network takes; use a model that was trained on such images");
+    expected += ", in files " + input.name + "_0000 to " + input.name + "_" +
+                (in_channels > 10 ? "00" : "000") + std::to_string(in_channels - 1);
+  throw InputError({.file = input.first().string(),
+                    .what = "wrong number of channels",
+                    .found = std::to_string(found),
+                    .expected = expected + " as the network takes",
+                    .fix = "use a model that was trained on such images"});
 }
 
 }  // namespace

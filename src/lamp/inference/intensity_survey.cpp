@@ -47,7 +47,7 @@ std::vector<CountJob> jobs_of(const std::vector<std::string>& paths,
                               const IntensityStandard& standard) {
   std::vector<CountJob> jobs;
   if (paths.size() == 1 && looks_like_dataset(paths.front())) {
-    std::vector<DatasetFault> faults;
+    std::vector<Fault> faults;
     const auto dataset = std::make_shared<const Dataset>(read_dataset(paths.front(), &faults));
     for (const auto* list : {&dataset->training, &dataset->validation, &dataset->test})
       for (const Case& entry : *list)

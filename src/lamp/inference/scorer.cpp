@@ -67,7 +67,10 @@ DataConfig preprocessing_of(const SegmentModel& model) {
   try {
     return parse_data_config(model.model.data);
   } catch (const UsageError& error) {
-    throw InputError("not a usable model", model.file, error.what());
+    throw InputError({.file = model.file,
+                      .what = "not a usable model",
+                      .found = error.what(),
+                      .fix = "train it again or name another model"});
   }
 }
 

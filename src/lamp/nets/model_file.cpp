@@ -27,8 +27,11 @@ constexpr std::size_t kShownCharacters = 40;  // of a text that may be of any le
 
 using Tensors = std::map<std::string, torch::Tensor>;
 
-[[noreturn]] void refuse(const fs::path& file, const std::string& detail) {
-  throw InputError("not a usable model", file.string(), detail);
+[[noreturn]] void refuse(const fs::path& file, Fault rest) {
+  rest.file = file.string();
+  rest.what = "not a usable model";
+  if (rest.fix.empty()) rest.fix = "get it again or name another model";
+  throw InputError(std::move(rest));
 }
 
 // Parameters and buffers; the tensors share memory with the network.
@@ -53,7 +56,7 @@ void refuse_if_any(const fs::path& file, const std::string& what,
   for (std::size_t i = 0; i < std::min<std::size_t>(3, names.size()); ++i)
     list += (i == 0 ? "" : ", ") + shortened(names[i], 200);
   if (names.size() > 3) list += " and " + std::to_string(names.size() - 3) + " more";
-  refuse(file, what + ": " + list);
+  refuse(file, {.found = what + ": " + list});
 }
 
 bool may_be_absent(const std::string& name) { return name.ends_with("num_batches_tracked"); }
@@ -92,9 +95,11 @@ void check_size(const NetConfig& config, const Tensors& tensors, const fs::path&
   std::int64_t least = 27 * (config.in_channels * filters[0] + (fixed ? 1 : last) * config.classes);
   for (std::size_t i = 1; i < filters.size(); ++i) least += 27 * filters[i - 1] * filters[i];
   if (held < least) {
-    refuse(file, c10::str("found ", held, " weights, expected more than ", least, " for ",
-                          config.name, " of width ", config.width, ", depth ", config.depth, ", ",
-                          config.in_channels, " channels and ", config.classes, " classes"));
+    refuse(file,
+           {.found = std::to_string(held) + " weights",
+            .expected = c10::str("more than ", least, " for ", config.name, " of width ",
+                                 config.width, ", depth ", config.depth, ", ", config.in_channels,
+                                 " channels and ", config.classes, " classes")});
   }
 }
 
@@ -104,17 +109,17 @@ Json config_of(const SafeTensors& content, const fs::path& file) {
     return found == content.metadata.end() ? std::string() : found->second;
   };
   if (value("format") != kFormat) {
-    refuse(file,
-           "its metadata lacks format = lamp-model; it holds weights or a training state, but not "
-           "which network they belong to");
+    refuse(file, {.found = "its metadata lacks format = lamp-model; it holds weights or a training "
+                           "state, but not which network they belong to",
+                  .fix = "name the best.safetensors or last.safetensors of a run"});
   }
   if (value("version") != kVersion)
-    refuse(file, "found format version \"" + shortened(value("version")) +
-                     "\", this program reads version 1");
+    refuse(file, {.found = "format version \"" + shortened(value("version")) + "\"",
+                  .expected = "version 1, which this program reads"});
   Json config = parse_json(value("config"), file.string());
   for (const char* key : {"net", "labels", "data"}) {
     if (!config.is_object() || !config.contains(key) || !config[key].is_object())
-      refuse(file, std::string("its config lacks the object \"") + key + "\"");
+      refuse(file, {.found = std::string("its config lacks the object \"") + key + "\""});
   }
   return config;
 }
@@ -123,7 +128,7 @@ NetConfig net_of(const Json& config, const fs::path& file) {
   try {
     return parse_net_config(config["net"]);
   } catch (const UsageError& error) {
-    refuse(file, error.what());
+    refuse(file, {.found = error.what()});
   }
 }
 
@@ -135,14 +140,18 @@ std::map<int, std::string> labels_of(const Json& config, std::int64_t classes,
     std::int64_t id = -1;
     const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), id);
     if (error != std::errc() || end != key.data() + key.size() || !name.is_string())
-      refuse(file, shown + ": expected a number and a name");
-    const std::string fault = fault_of_label(id, name.get_ref<const std::string&>());
-    if (!fault.empty()) refuse(file, shown + ": found " + fault);
+      refuse(file, {.found = shown + ": " + shortened(name.dump(), kShownCharacters),
+                    .expected = "a number and a name"});
+    if (auto fault = fault_of_label(id, name.get_ref<const std::string&>())) {
+      fault->found = shown + ": " + fault->found;
+      refuse(file, *std::move(fault));
+    }
     if (!labels.emplace(static_cast<int>(id), name.get<std::string>()).second)
-      refuse(file, shown + ": found the id twice");
+      refuse(file, {.found = shown + ": the id twice", .expected = "every id once"});
   }
   if (static_cast<std::int64_t>(labels.size()) != classes)
-    refuse(file, c10::str("found ", labels.size(), " labels for ", classes, " classes"));
+    refuse(file, {.found = c10::str(labels.size(), " labels for ", classes, " classes"),
+                  .expected = "as many"});
   return labels;
 }
 
@@ -155,20 +164,29 @@ std::optional<std::vector<int>> mirrored_axes_of(const Json& config, const fs::p
     usable = usable && (axis == "x" || axis == "y" || axis == "z");
     if (usable) axes.insert(axis.get_ref<const std::string&>()[0] - 'x');
   }
-  if (!usable) refuse(file, "\"mirrored_axes\": expected a list of some of x, y, z");
+  if (!usable)
+    refuse(file, {.found = "\"mirrored_axes\": " + shortened(found->dump(), kShownCharacters),
+                  .expected = "a list of some of x, y, z"});
   return std::vector<int>(axes.begin(), axes.end());
 }
 
 }  // namespace
 
-std::string fault_of_label(std::int64_t id, const std::string& name) {
-  if (id < 0 || id > kHighestLabel) return c10::str("id ", id, ", expected 0 to ", kHighestLabel);
+std::optional<Fault> fault_of_label(std::int64_t id, const std::string& name) {
+  if (id < 0 || id > kHighestLabel)
+    return Fault{.found = c10::str("id ", id),
+                 .expected = c10::str("0 to ", kHighestLabel),
+                 .fix = "renumber the labels"};
   if (name.size() > kLongestLabelName)
-    return c10::str("a name of ", name.size(), " bytes, expected ", kLongestLabelName, " at most");
+    return Fault{.found = c10::str("a name of ", name.size(), " bytes"),
+                 .expected = c10::str(kLongestLabelName, " at most"),
+                 .fix = "shorten it"};
   for (const unsigned char c : name)
     if ((c < 0x20 && c != '\t' && c != '\n' && c != '\r') || c == 0x7f)
-      return c10::str("a name with the control character ", static_cast<int>(c), ", expected text");
-  return "";
+      return Fault{.found = c10::str("a name with the control character ", static_cast<int>(c)),
+                   .expected = "text",
+                   .fix = "rename it"};
+  return std::nullopt;
 }
 
 Json model_config(const Model& model) {
@@ -200,10 +218,10 @@ fs::path find_model_file(const fs::path& path) {
   if (!fs::is_directory(path, error)) return path;
   for (const char* name : {"best.safetensors", "last.safetensors"})
     if (fs::exists(path / name, error)) return path / name;
-  throw InputError(
-      "no model", path.string(),
-      "the folder holds neither best.safetensors nor last.safetensors; has its training "
-      "saved anything yet?");
+  throw InputError({.file = path.string(),
+                    .what = "no model",
+                    .found = "the folder holds neither best.safetensors nor last.safetensors",
+                    .fix = "wait until its training has saved something, or name a model"});
 }
 
 void load_weights(Network& network, const SafeTensors& content, const fs::path& file) {

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "lamp/base/fault.h"
 #include "lamp/base/json.h"
 #include "lamp/base/safetensors.h"
 #include "lamp/nets/network.h"
@@ -30,9 +31,9 @@ struct Model {
 inline constexpr int kHighestLabel = 32767;            // ids: int16 in every format
 inline constexpr std::size_t kLongestLabelName = 256;  // bytes
 
-// Why a label may not stand in a model file, such as "id 2000000000, expected 0 to 32767"; empty if
-// it may. Names hold no control characters but tabs and line breaks.
-std::string fault_of_label(std::int64_t id, const std::string& name);
+// Why a label may not stand in a model file: what was found, what was expected and what to do.
+// Names hold no control characters but tabs and line breaks.
+std::optional<Fault> fault_of_label(std::int64_t id, const std::string& name);
 
 // Writes atomically. Tensors stand under the chain's own names.
 void save_model(const std::filesystem::path& file, const Model& model);

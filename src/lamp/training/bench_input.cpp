@@ -79,8 +79,10 @@ Input open_input(const InputBenchOptions& options) {
   Input input{.config = parse_train_config(options.config),
               .dataset = read_dataset(options.dataset)};
   if (input.dataset.training.empty())
-    throw InputError("no training cases", input.dataset.root.string(),
-                     "its \"training\" list is empty");
+    throw InputError({.file = input.dataset.root.string(),
+                      .what = "no training cases",
+                      .found = "its \"training\" list is empty",
+                      .fix = "add cases with labels"});
   const auto stages = static_cast<std::int64_t>(input.config.curriculum.size());
   if (options.stage < 1 || options.stage > stages)
     throw UsageError(setting_name("stage") + ": found " + std::to_string(options.stage) +

@@ -18,7 +18,12 @@ namespace {
 Json provenance_of(const std::filesystem::path& file) {
   const auto metadata = read_safetensors_metadata(file);
   const auto config = metadata.find("config");
-  if (config == metadata.end()) throw InputError("no model", file.string(), "no config");
+  if (config == metadata.end())
+    throw InputError({.file = file.string(),
+                      .what = "no model",
+                      .found = "no \"config\" in its metadata",
+                      .expected = "a model that lamp train has written",
+                      .fix = "move it away"});
   return parse_json(config->second, file.string()).value("provenance", Json());
 }
 

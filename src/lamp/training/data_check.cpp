@@ -40,14 +40,14 @@ void remember(const DataCheck& check) {
   }
 }
 
-[[noreturn]] void refuse_data(const std::vector<DatasetFault>& faults) {
-  for (std::size_t i = 1; i < faults.size(); ++i) log_warning(to_error(faults[i]).what());
-  DatasetFault first = faults.front();
+[[noreturn]] void refuse_data(const std::vector<Fault>& faults) {
+  for (std::size_t i = 1; i < faults.size(); ++i) log_warning(printable(message_of(faults[i])));
+  Fault first = faults.front();
   const std::size_t others = faults.size() - 1;
   if (others > 0)
     first.fix += " (and " + counted(others, "more fault") +
                  " above; lamp check lists all; nothing was written)";
-  throw to_error(first);
+  throw InputError(std::move(first));
 }
 
 }  // namespace

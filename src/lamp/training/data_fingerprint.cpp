@@ -175,9 +175,11 @@ Json read_fingerprint(const fs::path& run) {
   if (fs::exists(run / kFingerprintFile, error)) {
     Json json = read_json(run / kFingerprintFile);
     if (!is_fingerprint(json))
-      throw InputError("cannot resume", (run / kFingerprintFile).string(),
-                       "found something else than the fingerprint of a data set, expected what "
-                       "lamp train wrote; restore it or use another run folder");
+      throw InputError({.file = (run / kFingerprintFile).string(),
+                        .what = "cannot resume",
+                        .found = "something else than the fingerprint of a data set",
+                        .expected = "what lamp train wrote",
+                        .fix = "restore it or use another run folder"});
     return json;
   }
   if (!fs::is_regular_file(run / kOldFile, error)) return {};

@@ -32,8 +32,11 @@ void shuffle_as_numpy(std::vector<std::size_t>& order, std::uint32_t seed) {
   }
 }
 
-[[noreturn]] void refuse_folds(const fs::path& file, const std::string& detail) {
-  throw InputError("folds that cannot be used", file.string(), detail);
+[[noreturn]] void refuse_folds(const fs::path& file, Fault rest) {
+  rest.file = file.string();
+  rest.what = "folds that cannot be used";
+  rest.fix = "correct the file or remove it";
+  throw InputError(std::move(rest));
 }
 
 std::vector<std::string> read_names(const Json& fold, const char* key, const fs::path& file,
@@ -44,8 +47,8 @@ std::vector<std::string> read_names(const Json& fold, const char* key, const fs:
     for (const Json& name : names)
       if (name.is_string()) list.push_back(name.get<std::string>());
   if (!names.is_array() || list.size() != names.size())
-    refuse_folds(file, where + ": found no list of names under \"" + key +
-                           "\", expected {\"train\": [\"case\", ...], \"val\": [...]}");
+    refuse_folds(file, {.found = where + ": no list of names under \"" + key + "\"",
+                        .expected = "{\"train\": [\"case\", ...], \"val\": [...]}"});
   return list;
 }
 
@@ -55,19 +58,19 @@ void check_names(const Fold& fold, const std::set<std::string>& known, const fs:
   for (const auto* list : {&fold.training, &fold.validation}) {
     for (const std::string& name : *list) {
       if (!known.contains(name))
-        refuse_folds(file, where + ": found case \"" + shortened(name) +
-                               "\", expected cases of the data set" +
-                               (known.empty() ? "" : ", such as \"" + *known.begin() + "\"") +
-                               "; correct the file or remove it");
-      if (!seen.insert(name).second)
         refuse_folds(file,
-                     where + ": found case \"" + shortened(name) +
-                         "\" twice, expected every case once, either in \"train\" or in \"val\"");
+                     {.found = where + ": case \"" + shortened(name) + "\"",
+                      .expected = "cases of the data set" +
+                                  (known.empty() ? "" : ", such as \"" + *known.begin() + "\"")});
+      if (!seen.insert(name).second)
+        refuse_folds(file, {.found = where + ": case \"" + shortened(name) + "\" twice",
+                            .expected = "every case once, either in \"train\" or in \"val\""});
     }
   }
   if (fold.training.empty() || fold.validation.empty())
-    refuse_folds(file, where + ": found no case under \"" +
-                           (fold.training.empty() ? "train" : "val") + "\", expected at least one");
+    refuse_folds(file, {.found = where + ": no case under \"" +
+                                 (fold.training.empty() ? "train" : "val") + "\"",
+                        .expected = "at least one"});
 }
 
 }  // namespace
@@ -89,8 +92,8 @@ std::optional<fs::path> find_folds_file(const Dataset& dataset) {
 std::vector<Fold> read_folds(const fs::path& file, const Dataset& dataset) {
   const Json json = read_json(file);
   if (!json.is_array() || json.empty())
-    refuse_folds(file,
-                 "found no list of folds, expected [{\"train\": [...], \"val\": [...]}, ...]");
+    refuse_folds(file, {.found = "no list of folds",
+                        .expected = "[{\"train\": [...], \"val\": [...]}, ...]"});
   std::set<std::string> known;
   for (const Case& entry : dataset.training) known.insert(entry.name);
   std::vector<Fold> folds;

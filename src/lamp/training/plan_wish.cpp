@@ -101,8 +101,10 @@ void read_curriculum(const PlanWish& wish, Json& config, std::vector<StageConfig
   if (!wish.dataset.empty()) {
     task.dataset = read_dataset(wish.dataset);
     if (task.dataset->training.empty())
-      throw InputError("no training cases", task.dataset->root.string(),
-                       "its \"training\" list is empty");
+      throw InputError({.file = task.dataset->root.string(),
+                        .what = "no training cases",
+                        .found = "its \"training\" list is empty",
+                        .fix = "add cases with labels"});
     complete_net(train, config.value("net", Json()), *task.dataset);
     config["net"] = to_json(train.net);
   }

@@ -65,7 +65,10 @@ Json read_own_config(const fs::path& run) {
     parse_train_config(json);
     return json;
   } catch (const UsageError& error) {
-    throw InputError("cannot resume", (run / "config.json").string(), error.what());
+    throw InputError({.file = (run / "config.json").string(),
+                      .what = "cannot resume",
+                      .found = error.what(),
+                      .fix = "restore the file or begin anew in another folder"});
   }
 }
 
@@ -97,6 +100,7 @@ class Opening {
   Json given_;                           // the configuration as it was asked for
   std::optional<RunPosition> position_;  // of a run with a state
   std::vector<std::string> changes_;     // by this resume
+  bool all_named_ = false;               // the faults of the data
 };
 
 // Twice, before and under the lock: another process may have been quicker.
@@ -156,17 +160,21 @@ void Opening::read_configuration() {
   given_ = given_configuration();
   if (!request_.plan.empty()) adopt_plan(given_, request_.plan);
   folder_.config = parse_train_config(given_);
-  std::vector<DatasetFault> faults;
+  std::vector<Fault> faults;
   folder_.dataset = read_dataset(dataset_path(), &faults);
   refuse_place_in_dataset(run(), folder_.dataset);
-  if (!faults.empty()) throw to_error(faults.front());
+  if (!faults.empty()) throw InputError(faults.front());
   if (folder_.dataset.training.empty())
-    throw InputError("no training cases", folder_.dataset.root.string(),
-                     "its \"training\" list is empty");
+    throw InputError({.file = folder_.dataset.root.string(),
+                      .what = "no training cases",
+                      .found = "its \"training\" list is empty",
+                      .fix = "add cases with labels"});
   for (const auto& [id, name] : folder_.dataset.labels)
-    if (const std::string fault = fault_of_label(id, name); !fault.empty())
-      throw InputError("a label that no model can hold", folder_.dataset.file.string(),
-                       "found " + fault);
+    if (auto fault = fault_of_label(id, name)) {
+      fault->file = folder_.dataset.file.string();
+      fault->what = "a label that no model can hold";
+      throw InputError(*std::move(fault));
+    }
 }
 
 bool Opening::is_finished() const {
@@ -200,15 +208,16 @@ void Opening::check_data() {
   fingerprint_ = data_fingerprint(folder_.dataset, fingerprint_before_, stamps);
   if (position_) refuse_changed_data(run(), fingerprint_before_, fingerprint_);
   if (position_ && fingerprint_before_.contains("format")) return;  // checked when the run began
+  all_named_ = true;
   check_training_data({.dataset = folder_.dataset.file,
                        .data = folder_.config.data,
                        .content = content_digest(fingerprint_),
                        .stamps = stamps});
 }
 
-// After one fault of the data has shown.
+// After one fault of the data has shown, unless the check that names all has found it.
 void Opening::name_every_fault() const {
-  if (!folder_.dataset.file.empty())
+  if (!all_named_ && !folder_.dataset.file.empty())
     check_training_data({.dataset = folder_.dataset.file, .data = folder_.config.data});
 }
 

@@ -29,19 +29,22 @@ Json cursor_json(const Cursor& cursor) {
           {"best_dice", cursor.best_dice}};
 }
 
-[[noreturn]] void refuse_state(const std::string& file, const std::string& detail) {
-  throw InputError("cannot resume", file,
-                   detail +
-                       "; begin anew in another folder, or put a copy of this file back (the "
-                       "models last.safetensors and best.safetensors can still be used)");
+[[noreturn]] void refuse_state(const std::string& file, Fault rest) {
+  rest.file = file;
+  rest.what = "cannot resume";
+  rest.fix =
+      "begin anew in another folder, or put a copy of this file back (the models "
+      "last.safetensors and best.safetensors can still be used)";
+  throw InputError(std::move(rest));
 }
 
 std::int64_t whole_number(const Json& json, const char* key, const std::string& file) {
   const Json value = json.value(key, Json());
   if (!value.is_number_integer() ||
       (value.is_number_unsigned() && !std::in_range<std::int64_t>(value.get<std::uint64_t>())))
-    refuse_state(file, std::string("its cursor is damaged: found \"") + key +
-                           "\": " + value.dump().substr(0, 40) + ", expected a whole number");
+    refuse_state(file, {.found = std::string("its cursor is damaged: \"") + key +
+                                 "\": " + value.dump().substr(0, 40),
+                        .expected = "a whole number"});
   return value.get<std::int64_t>();
 }
 
@@ -49,9 +52,9 @@ double number(const Json& json, const char* key, const std::string& file) {
   const Json value = json.value(key, Json());
   if (!value.is_number() || !std::isfinite(value.get<double>()))
     refuse_state(file,
-                 std::string("its cursor is damaged: found \"") + key + "\": " +
-                     value.dump(-1, ' ', false, Json::error_handler_t::replace).substr(0, 40) +
-                     ", expected a number");
+                 {.found = std::string("its cursor is damaged: \"") + key + "\": " +
+                           value.dump(-1, ' ', false, Json::error_handler_t::replace).substr(0, 40),
+                  .expected = "a number"});
   return value.get<double>();
 }
 
@@ -59,17 +62,19 @@ Cursor parse_cursor(const std::map<std::string, std::string>& metadata, const st
   const auto format = metadata.find("format");
   const auto found = metadata.find("cursor");
   if (format == metadata.end() || format->second != "lamp-state" || found == metadata.end())
-    throw InputError("cannot resume", file,
-                     "found no training state of lamp, expected \"format\": \"lamp-state\" and a "
-                     "\"cursor\" in its metadata");
+    refuse_state(file, {.found = "no training state of lamp",
+                        .expected = "\"format\": \"lamp-state\" and a \"cursor\" in its metadata"});
   const auto version = metadata.find("version");
   if (version == metadata.end() || version->second != "1")
     refuse_state(
-        file, "found version " +
+        file,
+        {.found = "version " +
                   (version == metadata.end() ? "none" : printable(version->second.substr(0, 20))) +
-                  " of the state, expected 1");
+                  " of the state",
+         .expected = "1"});
   const Json json = parse_json(found->second, file + " (cursor)");
-  if (!json.is_object()) refuse_state(file, "its cursor is damaged: no JSON object");
+  if (!json.is_object())
+    refuse_state(file, {.found = "its cursor is damaged: no JSON object", .expected = "one"});
   return {.stage = whole_number(json, "stage", file),
           .epoch = whole_number(json, "epoch", file),
           .step = whole_number(json, "step", file),
@@ -81,9 +86,10 @@ Cursor parse_cursor(const std::map<std::string, std::string>& metadata, const st
 
 void check_range(const char* key, std::int64_t found, std::int64_t most, const std::string& file) {
   if (found >= 0 && found <= most) return;
-  refuse_state(file, std::string("its cursor is damaged: found \"") + key +
-                         "\": " + std::to_string(found) + ", expected 0 to " +
-                         std::to_string(most) + " as the run's configuration says");
+  refuse_state(
+      file,
+      {.found = std::string("its cursor is damaged: \"") + key + "\": " + std::to_string(found),
+       .expected = "0 to " + std::to_string(most) + " as the run's configuration says"});
 }
 
 std::map<std::string, torch::Tensor> state_of(const Network& network) {
@@ -124,14 +130,14 @@ void check_cursor(const Cursor& cursor, const std::vector<StageConfig>& stages,
   for (std::int64_t i = 0; i < cursor.stage; ++i)
     done += stages[static_cast<std::size_t>(i)].epochs;
   if (cursor.epochs_done != done)
-    refuse_state(file, "its cursor is damaged: found \"epochs_done\": " +
-                           std::to_string(cursor.epochs_done) + ", expected " +
-                           std::to_string(done) + " at this place in the curriculum");
+    refuse_state(file, {.found = "its cursor is damaged: \"epochs_done\": " +
+                                 std::to_string(cursor.epochs_done),
+                        .expected = std::to_string(done) + " at this place in the curriculum"});
   if (cursor.epoch_seconds < 0 || cursor.best_dice < -1 || cursor.best_dice > 1)
-    refuse_state(
-        file, "its cursor is damaged: found \"epoch_seconds\": " + shortest(cursor.epoch_seconds) +
-                  " and \"best_dice\": " + shortest(cursor.best_dice) +
-                  ", expected 0 or more, and -1 to 1");
+    refuse_state(file, {.found = "its cursor is damaged: \"epoch_seconds\": " +
+                                 shortest(cursor.epoch_seconds) +
+                                 " and \"best_dice\": " + shortest(cursor.best_dice),
+                        .expected = "0 or more, and -1 to 1"});
 }
 
 void check_step(const Cursor& cursor, const StageConfig& stage, std::int64_t training_cases,
@@ -146,10 +152,11 @@ void check_metrics(const std::filesystem::path& run, std::int64_t epochs) {
   if (epochs == 0 || !std::filesystem::exists(file, error)) return;
   const std::string text = read_file(file);
   const auto refuse_table = [&](const std::string& found) {
-    throw InputError("cannot resume", file.string(),
-                     "found " + found +
-                         ", expected the rows of this run's epochs; move the file "
-                         "away to go on without them");
+    throw InputError({.file = file.string(),
+                      .what = "cannot resume",
+                      .found = found,
+                      .expected = "the rows of this run's epochs",
+                      .fix = "move the file away to go on without them"});
   };
   if (!text.starts_with("epoch,stage,")) refuse_table("another table");
   std::int64_t rows = -1;  // less the header
@@ -171,12 +178,11 @@ SavedState::SavedState(const std::filesystem::path& run) : file_(state_file(run)
   try {
     content = read_safetensors(file_);
   } catch (const InputError& error) {
-    std::string detail = error.what();
-    const std::string prefix = ": " + printable(file_.string()) + ": ";
-    if (const auto at = detail.find(prefix); at != std::string::npos)
-      detail = detail.substr(at + prefix.size());
-    throw InputError("cannot resume", file_.string(),
-                     detail + "; begin anew in another folder, or put a copy of this file back");
+    Fault fault = error.fault();
+    fault.file = file_.string();
+    fault.what = "cannot resume";
+    fault.fix = "begin anew in another folder, or put a copy of this file back";
+    throw InputError(std::move(fault));
   }
   cursor_ = parse_cursor(content.metadata, file_.string());
   for (auto& [name, tensor] : content.tensors) {
@@ -196,36 +202,37 @@ void SavedState::check(const NetConfig& net, const OptimizerConfig& optimizer) c
     const std::string shown = printable(name.substr(std::string("model.").size()));
     const auto found = weights_.find(name);
     if (found == weights_.end())
-      refuse_state(file_.string(), "the network's " + shown + " is missing");
+      refuse_state(file_.string(), {.found = "the network's " + shown + " is missing"});
     if (found->second.sizes() != tensor.sizes() || found->second.dtype() != tensor.dtype())
-      refuse_state(file_.string(), "the network's " + shown + ": found " +
-                                       c10::str(found->second.dtype(), " ", found->second.sizes()) +
-                                       ", expected " +
-                                       c10::str(tensor.dtype(), " ", tensor.sizes()));
+      refuse_state(file_.string(),
+                   {.found = "the network's " + shown + " is " +
+                             c10::str(found->second.dtype(), " ", found->second.sizes()),
+                    .expected = c10::str(tensor.dtype(), " ", tensor.sizes())});
     if (tensor.is_floating_point() && !found->second.isfinite().all().item<bool>())
-      refuse_state(file_.string(), "the network's " + shown + " holds numbers that are not finite");
+      refuse_state(file_.string(),
+                   {.found = "the network's " + shown + " holds numbers that are not finite"});
   }
   if (weights_.size() != wanted.size())
-    refuse_state(file_.string(), "found " + std::to_string(weights_.size()) +
-                                     " tensors of a network, expected " +
-                                     std::to_string(wanted.size()));
+    refuse_state(file_.string(),
+                 {.found = std::to_string(weights_.size()) + " tensors of a network",
+                  .expected = std::to_string(wanted.size())});
   try {
     check_optimizer_state(optimizer, named_parameters(network), optimizer_);
   } catch (const Error& error) {
-    refuse_state(file_.string(), error.what());
+    refuse_state(file_.string(), {.found = error.what()});
   }
   const at::Generator trial = at::make_generator<at::CPUGeneratorImpl>();
   const torch::Tensor sample = trial.get_state();
   if (!random_.defined() || random_.sizes() != sample.sizes() || random_.dtype() != sample.dtype())
     refuse_state(file_.string(),
-                 "the random state is " +
-                     (random_.defined() ? c10::str(random_.dtype(), " ", random_.sizes())
-                                        : std::string("missing")) +
-                     ", expected " + c10::str(sample.dtype(), " ", sample.sizes()));
+                 {.found = "a random state that is " +
+                           (random_.defined() ? c10::str(random_.dtype(), " ", random_.sizes())
+                                              : std::string("missing")),
+                  .expected = c10::str(sample.dtype(), " ", sample.sizes())});
   try {
     at::Generator(trial).set_state(random_);
   } catch (const c10::Error&) {
-    refuse_state(file_.string(), "the random state holds no state of torch's generator");
+    refuse_state(file_.string(), {.found = "the random state holds no state of torch's generator"});
   }
 }
 

@@ -18,31 +18,33 @@ void check_numbers(const Geometry& grid, const std::string& file) {
   for (int axis = 0; axis < 3; ++axis) {
     const std::string name(1, "xyz"[axis]);
     if (grid.size[axis] < 2) {
-      throw InputError("cannot read", file,
-                       "a 2-D image (" + std::to_string(grid.size[axis]) + " voxel along " + name +
-                           "), expected 2 or more along every axis; stack its slices to a volume");
+      cannot_read(file, {.found = "a 2-D image (" + std::to_string(grid.size[axis]) +
+                                  " voxel along " + name + ")",
+                         .expected = "2 or more along every axis",
+                         .fix = "stack its slices to a volume"});
     }
     if (!std::isfinite(grid.spacing_mm[axis]) || grid.spacing_mm[axis] <= 0) {
-      throw InputError("cannot read", file,
-                       "voxel spacing " + six_digits(grid.spacing_mm[axis]) + " along " + name +
-                           ", expected a positive number of mm; correct the header");
+      cannot_read(file,
+                  {.found = "voxel spacing " + six_digits(grid.spacing_mm[axis]) + " along " + name,
+                   .expected = "a positive number of mm",
+                   .fix = "correct the header"});
     }
     if (grid.spacing_mm[axis] < kLeastSpacingMm || grid.spacing_mm[axis] > kMostSpacingMm) {
-      throw InputError("cannot read", file,
-                       "voxel spacing " + six_digits(grid.spacing_mm[axis]) + " along " + name +
-                           ", expected " + six_digits(kLeastSpacingMm) + " to " +
-                           six_digits(kMostSpacingMm) + " mm; correct the header");
+      cannot_read(
+          file,
+          {.found = "voxel spacing " + six_digits(grid.spacing_mm[axis]) + " along " + name,
+           .expected = six_digits(kLeastSpacingMm) + " to " + six_digits(kMostSpacingMm) + " mm",
+           .fix = "correct the header"});
     }
     if (!std::isfinite(grid.origin_mm[axis])) {
-      throw InputError("cannot read", file,
-                       "origin " + six_digits(grid.origin_mm[axis]) + " along " + name +
-                           ", expected a finite number; correct the header's affine");
+      cannot_read(file, {.found = "origin " + six_digits(grid.origin_mm[axis]) + " along " + name,
+                         .expected = "a finite number",
+                         .fix = "correct the header's affine"});
     }
     if (std::abs(grid.origin_mm[axis]) > kFarthestOriginMm) {
-      throw InputError("cannot read", file,
-                       "origin " + six_digits(grid.origin_mm[axis]) + " along " + name +
-                           ", expected at most " + six_digits(kFarthestOriginMm) +
-                           " mm from 0; correct the header");
+      cannot_read(file, {.found = "origin " + six_digits(grid.origin_mm[axis]) + " along " + name,
+                         .expected = "at most " + six_digits(kFarthestOriginMm) + " mm from 0",
+                         .fix = "correct the header"});
     }
   }
 }
@@ -53,14 +55,12 @@ void check_grid(Geometry& grid, const ReadOptions& options, const std::string& f
   check_numbers(grid, file);
   const double error = orthonormality_error(grid.direction);
   if (!std::isfinite(error)) {
-    throw InputError("cannot read", file,
-                     "its orientation holds NaN or infinite numbers; write the file again with the "
-                     "right affine");
+    cannot_read(file, {.found = "its orientation holds NaN or infinite numbers",
+                       .fix = "write the file again with the right affine"});
   }
   if (std::abs(determinant(grid.direction)) < kSingular) {
-    throw InputError("cannot read", file,
-                     "its orientation is singular (two axes point the same way); write the file "
-                     "again with the right affine");
+    cannot_read(file, {.found = "its orientation is singular (two axes point the same way)",
+                       .fix = "write the file again with the right affine"});
   }
   if (error <= kRoundingError) {
     if (error > kSilentRoundingError) {
@@ -69,10 +69,10 @@ void check_grid(Geometry& grid, const ReadOptions& options, const std::string& f
     }
     grid.direction = nearest_orthonormal(grid.direction);
   } else if (!options.allow_shear) {
-    throw InputError("cannot read", file,
-                     "a sheared grid (its axes are " + six_digits(error) +
-                         " off right angles, as from a tilted gantry); resample it to a "
-                         "rectangular grid, or set data.shear to \"resample\"");
+    cannot_read(file,
+                {.found = "a sheared grid (its axes are " + six_digits(error) +
+                          " off right angles, as from a tilted gantry)",
+                 .fix = "resample it to a rectangular grid, or set data.shear to \"resample\""});
   }
 }
 

@@ -109,9 +109,11 @@ std::optional<GridDifference> grid_difference(const Geometry& found, const Geome
 void check_same_grid(const FileGrid& found, const FileGrid& expected, const std::string& partner) {
   const auto difference = grid_difference(found.grid, expected.grid);
   if (!difference) return;
-  throw InputError("another grid than " + partner, found.file.string(),
-                   "found " + difference->found + ", expected " + difference->expected + " as in " +
-                       expected.file.string() + "; resample it onto that grid");
+  throw InputError({.file = found.file.string(),
+                    .what = "another grid than " + partner,
+                    .found = difference->found,
+                    .expected = difference->expected + " as in " + expected.file.string(),
+                    .fix = "resample it onto that grid"});
 }
 
 }  // namespace lamp
