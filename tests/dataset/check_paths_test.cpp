@@ -39,7 +39,7 @@ TEST(CheckPathsTest, OneDataSetOrImagesOnly) {
 TEST(CheckPathsTest, TheFirstFaultIsSaidAndTheOthersCounted) {
   CheckReport report;
   EXPECT_NO_THROW(throw_if_faulty(report));
-  DatasetFault fault;
+  Fault fault;
   fault.file = "a.nii";
   fault.what = "no label";
   fault.fix = "add it";

@@ -9,7 +9,6 @@
 #include <limits>
 
 #include "lamp/base/errors.h"
-#include "lamp/base/size3.h"
 #include "support/decoded_png.h"
 
 namespace lamp {
@@ -46,11 +45,11 @@ std::vector<std::array<double, 9>> straight_directions() {
 }
 
 // The corner voxel furthest to the patient's left, front and head.
-Size3 left_front_upper_corner(const Geometry& grid) {
-  Size3 best = {0, 0, 0};
+std::array<std::int64_t, 3> left_front_upper_corner(const Geometry& grid) {
+  std::array<std::int64_t, 3> best = {0, 0, 0};
   double most = -std::numeric_limits<double>::infinity();
   for (int corner = 0; corner < 8; ++corner) {
-    Size3 index;
+    std::array<std::int64_t, 3> index;
     for (std::size_t a = 0; a < 3; ++a) index[a] = (corner >> a) & 1 ? grid.size[a] - 1 : 0;
     const auto point = grid.point({static_cast<double>(index[0]), static_cast<double>(index[1]),
                                    static_cast<double>(index[2])});

@@ -11,12 +11,13 @@
 #include <utility>
 
 #include "lamp/base/errors.h"
-#include "lamp/base/size3.h"
 #include "lamp/base/text.h"
 #include "lamp/volume/orientation.h"
 
 namespace lamp {
 namespace {
+
+using VoxelIndex = std::array<std::int64_t, 3>;  // x, y, z of the file's grid
 
 constexpr double kObliqueDegrees = 0.5;  // less is not seen
 
@@ -63,13 +64,13 @@ std::map<std::int64_t, LabelSum> sums_of_labels(const torch::Tensor& map) {
 }
 
 // The voxel of `label` that is nearest to its centre, which need not lie within it.
-Size3 centre_of(const torch::Tensor& map, std::int64_t label, const LabelSum& sum,
-                const Geometry& grid) {
-  Size3 nearest = {0, 0, 0};
+VoxelIndex centre_of(const torch::Tensor& map, std::int64_t label, const LabelSum& sum,
+                     const Geometry& grid) {
+  VoxelIndex nearest = {0, 0, 0};
   double least = std::numeric_limits<double>::infinity();
   visit_labels(map, [&](std::int64_t x, std::int64_t y, std::int64_t z, std::int64_t found) {
     if (found != label) return;
-    const Size3 index = {x, y, z};
+    const VoxelIndex index = {x, y, z};
     double distance = 0;
     for (std::size_t a = 0; a < 3; ++a) {
       const double apart =
@@ -86,7 +87,7 @@ Size3 centre_of(const torch::Tensor& map, std::int64_t label, const LabelSum& su
 
 // Row after row as `kind` shows it, of voxels [D, H, W].
 torch::Tensor plane_of(const torch::Tensor& voxels, const PlaneKind& kind, const AxisMap& axes,
-                       const Size3& through) {
+                       const VoxelIndex& through) {
   const auto source = [&](int axis) { return axes.source_axis[static_cast<std::size_t>(axis)]; };
   const int across = source(kind.across), columns = source(kind.columns), rows = source(kind.rows);
   torch::Tensor plane =
@@ -241,7 +242,7 @@ class PlaneCutter {
   const CaseMaps& maps_;
   const Geometry& grid_;
   const AxisMap axes_;
-  Size3 through_ = {0, 0, 0};
+  VoxelIndex through_ = {0, 0, 0};
   std::set<std::int64_t> labels_;
 };
 
