@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <map>
 #include <regex>
 #include <set>
@@ -21,7 +22,8 @@ const std::map<std::string, Modules> kTable = {
     {"base", {}},
     {"volume", {"base"}},
     {"formats", {"volume"}},
-    {"dataset", {"formats"}},
+    {"preview", {"volume"}},
+    {"dataset", {"formats", "preview"}},
     {"cases", {"dataset"}},
     {"augment", {"cases"}},
     {"convert", {"dataset"}},
@@ -175,6 +177,81 @@ TEST(LayeringTest, SeesASourceFileWithoutItsHeader) {
   ASSERT_EQ(found.size(), 1U);
   EXPECT_EQ(fs::path(found[0]).filename(), "b.cpp");
   fs::remove_all(root);
+}
+
+std::string text_of(const fs::path& file) {
+  std::ifstream in(file);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+bool is_source(const fs::path& file) {
+  return file.extension() == ".h" || file.extension() == ".cpp";
+}
+
+// Lines outside cli/ whose text holds a word of the command line: the library names settings
+// (base/setting_name.h), the program says how they are written. Not so: what a folder's own
+// dataset.json says it was made by, which has to stay as it is to be known again.
+std::vector<std::string> lines_with_options(const fs::path& root) {
+  static const std::regex kOption(R"("[^"]*--[a-z])");
+  std::vector<std::string> found;
+  for (const auto& entry : fs::recursive_directory_iterator(root)) {
+    if (!is_source(entry.path()) || fs::relative(entry.path(), root).begin()->string() == "cli")
+      continue;
+    std::ifstream in(entry.path());
+    for (std::string line; std::getline(in, line);) {
+      const std::size_t start = line.find_first_not_of(' ');
+      if (start == std::string::npos || line.compare(start, 2, "//") == 0) continue;
+      if (std::regex_search(line, kOption) && line.find("\"Prepared by ") == std::string::npos)
+        found.push_back(entry.path().filename().string() + ": " + line.substr(start));
+    }
+  }
+  return found;
+}
+
+TEST(LayeringTest, TheLibraryHoldsNoWordOfTheCommandLine) {
+  EXPECT_EQ(lines_with_options(fs::path(LAMP_SOURCE_DIR) / "src" / "lamp"),
+            std::vector<std::string>{});
+}
+
+TEST(LayeringTest, SeesAWordOfTheCommandLine) {
+  const fs::path root = fs::temp_directory_path() / ("lamp-options-" + std::to_string(getpid()));
+  fs::create_directories(root / "nets");
+  fs::create_directories(root / "cli");
+  std::ofstream(root / "nets" / "a.cpp")
+      << "// Not \"--so\".\nthrow Error(\"use --patch\");\n--i;\n";
+  std::ofstream(root / "cli" / "b.cpp") << "throw Error(\"use --patch\");\n";
+  EXPECT_EQ(lines_with_options(root),
+            std::vector<std::string>{"a.cpp: throw Error(\"use --patch\");"});
+  fs::remove_all(root);
+}
+
+std::set<std::string> matches_in(const std::string& text, const std::regex& pattern) {
+  std::set<std::string> found;
+  for (std::sregex_iterator at(text.begin(), text.end(), pattern), end; at != end; ++at)
+    found.insert((*at)[1]);
+  return found;
+}
+
+TEST(LayeringTest, EverySettingThatAMessageNamesHasAnOption) {
+  static const std::regex kNamed("setting_(?:name|to)\\(\\s*\"([^\"]+)\"");
+  static const std::regex kRow("\\{\"([a-z0-9_.]+)\", \"-"), kWord("\", \"(-[a-z0-9-]+)\"\\}");
+  const fs::path root = fs::path(LAMP_SOURCE_DIR) / "src" / "lamp";
+  std::string library, program;
+  for (const auto& entry : fs::recursive_directory_iterator(root)) {
+    if (!is_source(entry.path()) || entry.path().stem() == "option_names") continue;
+    const bool is_program = fs::relative(entry.path(), root).begin()->string() == "cli";
+    (is_program ? program : library) += text_of(entry.path());
+  }
+  const std::string table = text_of(root / "cli" / "option_names.cpp");
+  const auto named = matches_in(library, kNamed), rows = matches_in(table, kRow);
+  EXPECT_GT(named.size(), 30U);
+  for (const std::string& key : named) EXPECT_TRUE(rows.contains(key)) << key << " has no option";
+  for (const std::string& key : rows)
+    EXPECT_NE(library.find('"' + key + '"'), std::string::npos) << "nothing names " << key;
+  for (const std::string& word : matches_in(table, kWord))
+    EXPECT_TRUE(program.find('"' + word + '"') != std::string::npos ||
+                program.find('"' + word + ',') != std::string::npos)
+        << word << " is no option";
 }
 
 TEST(LayeringTest, OnlyOneSourceFileSpeaksItk) {

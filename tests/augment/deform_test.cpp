@@ -9,6 +9,7 @@
 #include <numbers>
 
 #include "cases/patch_samples.h"
+#include "lamp/base/size3.h"
 
 namespace lamp {
 namespace {
@@ -90,7 +91,7 @@ TEST(DeformTest, OnlyVoxelsFromWithinThePatchHaveALabel) {
 
 TEST(DeformTest, TheElasticFieldMovesVoxelsByItsValuesAndIsTurnedByTheAffineMap) {
   Random random{3};
-  const std::array<std::int64_t, 3> size = {20, 24, 28};
+  const Size3 size = {20, 24, 28};
   const ElasticField field(size, {.sigma_voxels = 4, .magnitude = 60}, random);
   const torch::Tensor moved = field.slices(0, 20);
   const auto ramp =

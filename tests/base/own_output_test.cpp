@@ -97,7 +97,7 @@ TEST_F(OwnOutputTest, NamesThatAreNoFilesAreRefused) {
   EXPECT_THAT(refusal(json("folder/")), HasSubstr("no file name"));
   OutputList dash;
   dash.add({"-o", "-", own_json("lamp plan")});
-  EXPECT_THAT(refusal(dash), HasSubstr("--json"));
+  EXPECT_THAT(refusal(dash), HasSubstr("json prints"));
   OutputList twice = json("a.json");
   twice.add({"--svg", folder_ / "." / "a.json", own_svg()});
   EXPECT_THAT(refusal(twice), HasSubstr("name the same file"));

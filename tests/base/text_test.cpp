@@ -65,6 +65,8 @@ TEST(TextTest, CountsInTheNounsPlural) {
   EXPECT_EQ(counted(2, "micro-batch"), "2 micro-batches");
   EXPECT_EQ(counted(2, "epoch"), "2 epochs");
   EXPECT_EQ(counted(0, "step"), "0 steps");
+  EXPECT_EQ(counted(std::size_t{4}, "entry"), "4 entries");
+  EXPECT_EQ(counted(3, "class"), "3 classes");
 }
 
 TEST(TextTest, BitsAreNoBytes) {

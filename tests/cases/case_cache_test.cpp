@@ -23,6 +23,7 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
+#include "lamp/base/size3.h"
 #include "lamp/cases/case_file.h"
 #include "lamp/cases/case_store.h"
 #include "support/ball_dataset.h"
@@ -165,7 +166,7 @@ TEST(MappedCaseTest, APatchTouchesItsOwnPartOfTheFile) {
   const std::int64_t before = resident_bytes_around(mapped.stored.const_data_ptr());
   ASSERT_GE(before, 0) << "no such mapping";
   Random random{1};
-  const Patch patch = draw_patch(mapped, {.size = std::array<std::int64_t, 3>{32, 32, 32}}, random);
+  const Patch patch = draw_patch(mapped, {.size = Size3{32, 32, 32}}, random);
   EXPECT_EQ(patch.label.sum().item<int>(), 1);
   EXPECT_EQ(patch.image[0][3][4][5].item<int>(), 90 - 16 + 5);
   const std::int64_t touched = resident_bytes_around(mapped.stored.const_data_ptr()) - before;

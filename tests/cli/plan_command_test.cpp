@@ -348,6 +348,9 @@ TEST(PlanCommandTest, RefusesBadInputWithTwoAndAReason) {
            {"--devices cpu", "--device cpu"},
            {"--devices 2.5 --device-memory 16GiB", "--devices"},
            {"--devices 4 --device-memory 16", "16GiB"},
+           {"--devices 2 --device-memory 16GiB,8GiB,4GiB",
+            "--device-memory: found 3 sizes for 2 devices; give one for all of them"},
+           {"--device cpu,cpu --device-memory 16GiB,8GiB", "--device-memory: found 16.0 GiB and"},
            {"-d somewhere", "-c CONFIG"},
            {"-c demo -d somewhere --input 64,64,64", "--input"},
            {four + "--schedule 1f2b", "1f2b"},
@@ -360,6 +363,23 @@ TEST(PlanCommandTest, RefusesBadInputWithTwoAndAReason) {
     EXPECT_EQ(result.exit_code, 2) << arguments << result.err;
     EXPECT_THAT(result.err, HasSubstr(part)) << arguments;
   }
+}
+
+TEST(PlanCommandTest, UnequalDevicesKeepToTheirOwnMemory) {
+  const std::string work =
+      "--net unet --width 16 --input 128,128,128 --batch 8 --flops 10T --bandwidth 50GB/s "
+      "--recompute never --microbatches 4 --schedule 1f1b --devices 2 ";
+  const Json equal = plan_json(work + "--device-memory 64GiB");
+  ASSERT_EQ(equal["devices"].size(), 2U);
+  const auto peak = equal["devices"][1]["peak_bytes"].get<std::int64_t>();
+  const std::int64_t small = peak * 9 / 10;
+  const Json json = plan_json(work + "--device-memory 64GiB," + std::to_string(small));
+  EXPECT_EQ(json["fits"], true);
+  EXPECT_EQ(json["devices"][0]["memory_bytes"], std::int64_t{64} << 30);
+  if (json["devices"].size() < 2) return;  // the larger one alone
+  EXPECT_EQ(json["devices"][1]["memory_bytes"], small);
+  EXPECT_LE(json["devices"][1]["peak_bytes"], small);
+  EXPECT_NE(json["partition"], equal["partition"]);
 }
 
 TEST(PlanCommandTest, AnInputBelowTheStrideIsPlannedAsAStepPadsIt) {

@@ -128,10 +128,11 @@ TEST_F(MainJobTest, SegmentsAndEvaluatesOnTheInputsGrid) {
   const fs::path out = *folder_ / "out";
   const ProgramResult segmented =
       run_lamp("segment -q -m " + quoted(*folder_ / "run") + " -i " +
-               quoted(*folder_ / "data" / "imagesTr") + " -o " + quoted(out));
+               quoted(*folder_ / "data" / "imagesTr") + " --preview -o " + quoted(out));
   ASSERT_EQ(segmented.exit_code, 0) << segmented.err;
   for (int i = 0; i < 5; ++i) {
     const std::string name = "ball_" + std::to_string(i) + ".nii.gz";
+    EXPECT_TRUE(fs::exists(out / ("ball_" + std::to_string(i) + ".png")));
     EXPECT_LT(
         corner_distance_voxels(read_volume_header(out / name).geometry,
                                read_volume_header(*folder_ / "data" / "imagesTr" / name).geometry),
@@ -139,9 +140,9 @@ TEST_F(MainJobTest, SegmentsAndEvaluatesOnTheInputsGrid) {
   }
   const Json cases = read_json(out / "segment.json");
   EXPECT_THAT(cases.dump(), HasSubstr("volume_mm3"));
-  const ProgramResult evaluated =
-      run_lamp("evaluate --json -p " + quoted(out) + " -r " +
-               quoted(*folder_ / "data" / "labelsTr") + " -d " + quoted(*folder_ / "data"));
+  const ProgramResult evaluated = run_lamp(
+      "evaluate --json -p " + quoted(out) + " -r " + quoted(*folder_ / "data" / "labelsTr") +
+      " --preview -d " + quoted(*folder_ / "data"));  // whose pictures show both maps instead
   ASSERT_EQ(evaluated.exit_code, 0) << evaluated.err;
   EXPECT_GT(read_json(out / "summary.json")["foreground_mean"]["Dice"].get<double>(), 0.7);
 }

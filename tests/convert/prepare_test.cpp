@@ -14,6 +14,7 @@
 
 #include "convert/prepare_fixture.h"
 #include "convert/prepare_samples.h"
+#include "lamp/base/size3.h"
 #include "lamp/convert/prepare_report.h"
 #include "lamp/dataset/case_volumes.h"
 #include "lamp/dataset/check_report.h"
@@ -49,7 +50,7 @@ TEST_F(PrepareTest, HanCasesKeepEveryVoxelAndLabel) {
 
   const Volume image = read_case_image(dataset.test[0]);
   EXPECT_TRUE(torch::equal(image.voxels[0], head_image(2).to(torch::kFloat32)));
-  EXPECT_EQ(image.geometry.size, (std::array<std::int64_t, 3>{11, 10, 9}));
+  EXPECT_EQ(image.geometry.size, (Size3{11, 10, 9}));
   EXPECT_NEAR(image.geometry.spacing_mm[1], 0.97, 1e-6);
   EXPECT_NEAR(image.geometry.spacing_mm[2], 2.5, 1e-6);
   torch::Tensor expected = torch::zeros({9, 10, 11}, torch::kUInt8);
@@ -212,7 +213,7 @@ TEST_F(PrepareTest, WithNothingButFaultsThereIsNoDataSet) {
 TEST_F(PrepareTest, ASourceOfAnotherLayoutIsNamedAsSuch) {
   fs::create_directories(folder_ / "han" / "a" / "structures");
   testing::written(folder_ / "han" / "a" / "img.nrrd", "x");
-  testing::expect_refused([&] { prepare_dataset(han()); }, "which --from pddca reads");
+  testing::expect_refused([&] { prepare_dataset(han()); }, "which from=pddca reads");
   fs::remove_all(folder_ / "han");
   testing::expect_refused([&] { prepare_dataset(han()); }, "found nothing");
   fs::create_directories(folder_ / "han");

@@ -38,5 +38,26 @@ TEST(ChannelNamesTest, NumbersMustCountFromZero) {
   EXPECT_EQ(fault({-1}, 1), "q_-1 has no channel in its name");
 }
 
+TEST(ChannelNamesTest, FilesOfOneFolderAndStemAreOneCaseInOrderOfTheirNumbers) {
+  const auto groups = group_channels({"in/b_0001.nii.gz", "in/a.nrrd", "in/b_0000.nii.gz",
+                                      "other/b_0002.nii.gz", "in/b_0001.mha"});
+  ASSERT_EQ(groups.size(), 3U);
+  EXPECT_EQ(groups[0].stem, "b");
+  ASSERT_EQ(groups[0].files.size(), 3U);
+  EXPECT_EQ(groups[0].files[0].file, "in/b_0000.nii.gz");
+  EXPECT_EQ(groups[0].files[1].file, "in/b_0001.nii.gz");
+  EXPECT_EQ(groups[0].files[2].file, "in/b_0001.mha");  // twice: channel_fault's business
+  EXPECT_EQ(groups[1].stem, "a");
+  EXPECT_EQ(groups[1].files[0].number, -1);
+  EXPECT_EQ(groups[2].files[0].number, 2);
+}
+
+TEST(ChannelNamesTest, AGivenEndingIsWhatFollowsTheNumber) {
+  const auto groups = group_channels({"p_0000.x.nii.gz", "p_0001.x.nii.gz"}, ".x.nii.gz");
+  ASSERT_EQ(groups.size(), 1U);
+  EXPECT_EQ(groups[0].stem, "p");
+  EXPECT_EQ(group_channels({"p_0000.x.nii.gz"})[0].files[0].number, -1);
+}
+
 }  // namespace
 }  // namespace lamp

@@ -152,7 +152,7 @@ TEST_F(HostileDatasetTest, FilesOutsideTheFolderAreReadOnlyIfAllowed) {
       EXPECT_TRUE(read_dataset(folder_ / "liver", &faults).training.empty()) << image;
       ASSERT_EQ(faults.size(), 1U) << image;
       EXPECT_EQ(faults[0].what, "a file outside the data set's folder");
-      EXPECT_THAT(faults[0].fix, HasSubstr("--allow-outside"));
+      EXPECT_THAT(faults[0].fix, HasSubstr("allow_outside"));
       allow_outside_files(true);
       EXPECT_EQ(read_dataset(folder_ / "liver").training.size(), 1U) << image;
       allow_outside_files(false);

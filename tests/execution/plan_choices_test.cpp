@@ -14,6 +14,7 @@
 #include "lamp/base/errors.h"
 #include "lamp/base/log.h"
 #include "lamp/base/random.h"
+#include "lamp/base/size3.h"
 #include "lamp/training/bench.h"
 
 namespace lamp {
@@ -74,7 +75,7 @@ TEST(PlanChoicesTest, TheLargestInputFitsAndTheNextOneDoesNot) {
     const NetworkPlan chosen = choose_plan(options);
     ASSERT_TRUE(chosen.plan.fits) << mebibytes;
     const auto size = chosen.options.input;
-    const std::array<std::int64_t, 3> most = {64, 48, 56};  // multiples of 8
+    const Size3 most = {64, 48, 56};  // multiples of 8
     for (std::size_t axis = 0; axis < 3; ++axis) {
       EXPECT_EQ(size[axis] % 8, 0);
       EXPECT_LE(size[axis], most[axis]);
@@ -96,7 +97,7 @@ TEST(PlanChoicesTest, WhereNotEvenOneStrideFitsThePlanSaysSo) {
   options.largest_input = true;
   const NetworkPlan chosen = choose_plan(options);
   EXPECT_FALSE(chosen.plan.fits);
-  EXPECT_EQ(chosen.options.input, (std::array<std::int64_t, 3>{8, 8, 8}));
+  EXPECT_EQ(chosen.options.input, (Size3{8, 8, 8}));
   EXPECT_THAT(chosen.plan.reasons.front(), HasSubstr("nothing fits"));
 }
 

@@ -76,7 +76,7 @@ TEST(SteadyMicrobatchesTest, OneDeviceSplitsOnlyWhenAsked) {
   const NetworkPlan refused = choose_plan(options);
   EXPECT_FALSE(refused.plan.fits);
   EXPECT_EQ(refused.execution.microbatches, 1);
-  EXPECT_THAT(refused.plan.reasons, Contains(HasSubstr("--microbatches ")));
+  EXPECT_THAT(refused.plan.reasons, Contains(HasSubstr("execution.microbatches=")));
   options.execution.microbatches = 4;
   EXPECT_TRUE(choose_plan(options).plan.fits);
 }

@@ -2,10 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include "lamp/base/size3.h"
+
 namespace lamp {
 namespace {
 
-ProbeOptions probe(const std::string& kind, std::array<std::int64_t, 3> size) {
+ProbeOptions probe(const std::string& kind, Size3 size) {
   ProbeOptions options{.patch = {16, 16, 16}, .train_cases = 24, .test_cases = 24, .steps = 60};
   options.phantoms = {.kind = kind, .size = size, .seed = 3};
   options.data.to_lps = false;

@@ -8,6 +8,7 @@
 
 #include "formats/dicom_writer.h"
 #include "lamp/base/log.h"
+#include "lamp/base/size3.h"
 #include "support/temporary_folder.h"
 #include "volume/volume_samples.h"
 
@@ -49,7 +50,7 @@ class DicomFixture : public ::testing::Test {
 
   void expect_whole_series(const std::filesystem::path& folder) const {
     const Volume volume = read_image(folder);
-    ASSERT_EQ(volume.geometry.size, (std::array<std::int64_t, 3>{4, 3, kSlices}));
+    ASSERT_EQ(volume.geometry.size, (Size3{4, 3, kSlices}));
     for (int k = 0; k < kSlices; ++k)
       EXPECT_TRUE(torch::equal(volume.voxels[0][k].flatten(),
                                torch::arange(100 * k, 100 * k + 12, torch::kFloat32)));

@@ -228,7 +228,7 @@ TEST_F(DicomFolderTest, SeveralSeriesAreListedAndCanBeChosen) {
   EXPECT_EQ(read_image(folder_, {.dicom_series = "9.8.7"}).geometry.size[2], 3);
   EXPECT_EQ(read_image(folder_, {.dicom_series = "1"}).geometry.size[2], kSlices);
   EXPECT_EQ(read_dicom_folder(folder_, "1").left_out.size(), 3U);
-  testing::expect_refused([&] { read_image(folder_, {.dicom_series = "3"}); }, "--series 3");
+  testing::expect_refused([&] { read_image(folder_, {.dicom_series = "3"}); }, "series=3");
 }
 
 TEST_F(DicomFolderTest, ALoneSliceOfTheSamePlaneUnderAnotherUidIsNotLeftOut) {

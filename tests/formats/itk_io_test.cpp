@@ -3,6 +3,7 @@
 
 #include "formats/dicom_writer.h"
 #include "lamp/base/files.h"
+#include "lamp/base/size3.h"
 #include "lamp/formats/gzip.h"
 #include "support/temporary_folder.h"
 #include "volume/volume_samples.h"
@@ -44,7 +45,7 @@ std::string counting() {
 
 void expect_counting(const std::filesystem::path& path) {
   const Volume volume = read_image(path);
-  EXPECT_EQ(volume.geometry.size, (std::array<std::int64_t, 3>{4, 3, 2}));
+  EXPECT_EQ(volume.geometry.size, (Size3{4, 3, 2}));
   EXPECT_EQ(volume.geometry.spacing_mm, (std::array<double, 3>{2, 3, 4}));
   EXPECT_EQ(volume.geometry.point({1, 1, 1}), (std::array<double, 3>{12, 23, 34}));
   EXPECT_TRUE(torch::equal(volume.voxels.flatten(), torch::arange(1, 25, torch::kFloat32)));
@@ -237,7 +238,7 @@ class DicomTest : public ::testing::Test {
 TEST_F(DicomTest, ReadsASeriesInTheOrderOfItsPositions) {
   write_all();
   const Volume volume = read_image(folder_.path());
-  EXPECT_EQ(volume.geometry.size, (std::array<std::int64_t, 3>{4, 3, kSlices}));
+  EXPECT_EQ(volume.geometry.size, (Size3{4, 3, kSlices}));
   EXPECT_EQ(volume.geometry.spacing_mm, (std::array<double, 3>{0.5, 0.75, 2.5}));
   EXPECT_EQ(volume.geometry.origin_mm, (std::array<double, 3>{-10, 20, 30}));
   for (int k = 0; k < kSlices; ++k) {

@@ -64,7 +64,7 @@ TEST_F(NiftiFormTest, VoxelsOfTwoSizesAreRefusedWithBoth) {
         with_codes(bytes, static_cast<std::int16_t>(sform), static_cast<std::int16_t>(qform));
     expect_refused(coded, "voxels of 1.0000x1.0000x2.0000 mm, its pixdim of 2.0000x2.0000x4.0000");
     expect_refused(coded, "100.0 % apart");
-    expect_refused(coded, "--orientation");
+    expect_refused(coded, "orientation=");
   }
   // One axis is enough, whichever and in whichever direction.
   expect_refused(with_pixdim(plain(), {1, 1, 1.9F}), "5.3 % apart");
@@ -101,7 +101,7 @@ TEST_F(NiftiFormTest, TheUserDecidesBetweenSizes) {
   EXPECT_EQ(qform.point({1, 1, 1}), (Spacing{12, 22, 34}));
   EXPECT_THAT(told_, HasSubstr("the qform is used as asked for"));
   // A file without a qform cannot be read by it: still refused where pixdim contradicts the sform.
-  expect_refused(with_codes(bytes, 1, 0), "--orientation sform", NiftiForm::kQform);
+  expect_refused(with_codes(bytes, 1, 0), "orientation=sform", NiftiForm::kQform);
   EXPECT_EQ(read(with_codes(bytes, 1, 0), NiftiForm::kSform).spacing_mm, (Spacing{1, 1, 2}));
   // Without an sform nothing is to be decided.
   EXPECT_EQ(read(with_codes(bytes, 0, 1), NiftiForm::kSform).spacing_mm, (Spacing{2, 2, 4}));
@@ -114,7 +114,7 @@ TEST_F(NiftiFormTest, TheUserDecidesBetweenPlaces) {
     const std::string bytes =
         with_codes(changed(plain(), kQoffset, -5.F), static_cast<std::int16_t>(sform),
                    static_cast<std::int16_t>(qform));
-    if (sform == qform) expect_refused(bytes, "--orientation sform or qform");
+    if (sform == qform) expect_refused(bytes, "orientation=sform or qform");
     EXPECT_EQ(read(bytes, NiftiForm::kSform).point({0, 0, 0}), (Spacing{10, 20, 30}));
     EXPECT_THAT(told_, HasSubstr("5.00 voxels apart, the sform is used as asked for"));
     EXPECT_EQ(read(bytes, NiftiForm::kQform).point({0, 0, 0}), (Spacing{5, 20, 30}));
@@ -129,7 +129,7 @@ TEST_F(NiftiFormTest, TheUserDecidesBetweenPlaces) {
 
 TEST_F(NiftiFormTest, AFormThatIsNoneCanBeAvoided) {
   const std::string broken = changed(plain(), kSrow, kNan);
-  expect_refused(broken, "--orientation qform");
+  expect_refused(broken, "orientation=qform");
   expect_refused(broken, "NaN", NiftiForm::kSform);
   EXPECT_EQ(read(broken, NiftiForm::kQform).spacing_mm, (Spacing{1, 1, 2}));
   const std::string no_rotation = changed(plain(), kQuatern, 2.F);

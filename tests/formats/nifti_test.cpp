@@ -7,6 +7,7 @@
 
 #include "formats/nifti_samples.h"
 #include "lamp/base/files.h"
+#include "lamp/base/size3.h"
 #include "lamp/formats/gzip.h"
 #include "support/temporary_folder.h"
 
@@ -105,7 +106,7 @@ TEST_F(NiftiTest, ReadsTheWorldAsNibabelDoes) {
     for (int y = 0; y < 3; ++y)
       for (int x = 0; x < 2; ++x) bytes += {static_cast<char>(x * 12 + y * 4 + z), '\0'};
   const Volume volume = read_image(file(bytes));
-  EXPECT_EQ(volume.geometry.size, (std::array<std::int64_t, 3>{2, 3, 4}));
+  EXPECT_EQ(volume.geometry.size, (Size3{2, 3, 4}));
   EXPECT_EQ(volume.geometry.spacing_mm, (std::array<double, 3>{2, 3, 4}));
   EXPECT_EQ(volume.geometry.point({0, 0, 0}), (std::array<double, 3>{-10, -20, 30}));
   EXPECT_EQ(volume.geometry.point({1, 1, 1}), (std::array<double, 3>{-12, -23, 34}));

@@ -3,11 +3,12 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
 #include <cstdint>
 #include <cstring>
 #include <string>
 #include <vector>
+
+#include "lamp/base/size3.h"
 
 namespace lamp::testing {
 
@@ -51,8 +52,8 @@ std::string encoded(T value, bool big_endian) {
 
 // The values of a z, y, x array, x fastest (C order) or z fastest (Fortran order).
 template <typename T>
-std::string array_bytes(const std::vector<T>& values, const std::array<std::int64_t, 3>& zyx,
-                        bool fortran_order, bool big_endian) {
+std::string array_bytes(const std::vector<T>& values, const Size3& zyx, bool fortran_order,
+                        bool big_endian) {
   std::string bytes;
   const auto [depth, height, width] = zyx;
   const auto at = [&](std::int64_t z, std::int64_t y, std::int64_t x) {
@@ -70,7 +71,7 @@ std::string array_bytes(const std::vector<T>& values, const std::array<std::int6
   return bytes;
 }
 
-inline std::string shape_of(const std::array<std::int64_t, 3>& zyx) {
+inline std::string shape_of(const Size3& zyx) {
   return "(" + std::to_string(zyx[0]) + ", " + std::to_string(zyx[1]) + ", " +
          std::to_string(zyx[2]) + ")";
 }

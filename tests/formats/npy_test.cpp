@@ -12,6 +12,7 @@
 #include "formats/npy_samples.h"
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
+#include "lamp/base/size3.h"
 #include "support/run_python.h"
 #include "support/temporary_folder.h"
 #include "volume/volume_samples.h"
@@ -27,7 +28,7 @@ using testing::run_python;
 using testing::shape_of;
 using testing::written;
 
-constexpr std::array<std::int64_t, 3> kSize = {3, 4, 5};  // z, y, x
+constexpr Size3 kSize = {3, 4, 5};  // z, y, x
 constexpr std::int64_t kCount = 60;
 
 class NpyTest : public ::testing::Test {
@@ -72,7 +73,7 @@ class NpyTest : public ::testing::Test {
           SCOPED_TRACE(array.dictionary() + " version " + std::to_string(version));
           const Volume image =
               to_image(read_npy_volume(file(array.bytes()), {1, 2, 3}), {}, "array.npy");
-          ASSERT_EQ(image.geometry.size, (std::array<std::int64_t, 3>{5, 4, 3}));
+          ASSERT_EQ(image.geometry.size, (Size3{5, 4, 3}));
           EXPECT_EQ(image.geometry.spacing_mm, (std::array<double, 3>{1, 2, 3}));
           ASSERT_EQ(image.voxels.sizes(), (std::vector<std::int64_t>{1, 3, 4, 5}));
           const float* found = image.voxels.const_data_ptr<float>();

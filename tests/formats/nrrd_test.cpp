@@ -2,6 +2,7 @@
 #include "lamp/formats/nrrd.h"
 
 #include "formats/text_volume_samples.h"
+#include "lamp/base/size3.h"
 
 namespace lamp {
 namespace {
@@ -190,7 +191,7 @@ TEST_F(NrrdTest, ChannelsAreTheFirstAxisHoweverTheHeaderSaysSo) {
     const Volume image = read_image(nrrd(directed.with("kinds", kind + std::string(" domain domain "
                                                                                    "domain"))));
     EXPECT_EQ(image.voxels.size(0), 2);
-    EXPECT_EQ(image.geometry.size, (std::array<std::int64_t, 3>{3, 2, 2}));
+    EXPECT_EQ(image.geometry.size, (Size3{3, 2, 2}));
     EXPECT_EQ(image.geometry.spacing_mm, (Point{2, 3, 4}));
     EXPECT_EQ(image.voxels.index({1, 0, 0, 2}).item<float>(), 6);  // the sixth number
   }

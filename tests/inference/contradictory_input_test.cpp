@@ -61,7 +61,7 @@ TEST_F(ContradictoryInputTest, IsRefusedUnlessSomebodyDecides) {
   const SegmentReport report = segment(keep_, std::nullopt);
   ASSERT_EQ(report.failures.size(), 1U);
   EXPECT_EQ(report.failures[0].exit_code, kExitInput);
-  EXPECT_THAT(report.failures[0].message, HasSubstr("--orientation sform or qform"));
+  EXPECT_THAT(report.failures[0].message, HasSubstr("orientation=sform or qform"));
   EXPECT_EQ(said(report), "refuse");
 }
 
@@ -89,7 +89,7 @@ TEST_F(ContradictoryInputTest, TheLabelMapLiesLikeItsImage) {
                                      read_label(folder_ / "out/scan.nii.gz", options).geometry),
               0);
   }
-  testing::expect_refused([&] { read_label(folder_ / "out/scan.nii.gz"); }, "--orientation");
+  testing::expect_refused([&] { read_label(folder_ / "out/scan.nii.gz"); }, "orientation=");
 }
 
 }  // namespace

@@ -73,9 +73,9 @@ TEST_F(InputListTest, SeveralChannelsOfACaseComeTogetherInOrder) {
   const auto cases = expand_inputs({path()}, 2);
   ASSERT_EQ(cases.size(), 3U);
   EXPECT_EQ(cases[0].name, "p");
-  ASSERT_EQ(cases[0].channels.size(), 2U);
-  EXPECT_EQ(cases[0].channels[1].filename(), "p_0001.nii.gz");
-  EXPECT_EQ(cases[2].channels.size(), 1U);
+  ASSERT_EQ(cases[0].files.size(), 2U);
+  EXPECT_EQ(cases[0].files[1].file.filename(), "p_0001.nii.gz");
+  EXPECT_EQ(cases[2].files.size(), 1U);
 }
 
 TEST_F(InputListTest, NumbersOfCasesAreNoChannels) {

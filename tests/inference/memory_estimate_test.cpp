@@ -6,6 +6,7 @@
 
 #include "lamp/base/host_memory.h"
 #include "lamp/base/memory_counter.h"
+#include "lamp/base/size3.h"
 #include "lamp/base/text.h"
 #include "lamp/inference/predictor.h"
 #include "lamp/nets/net_factory.h"
@@ -19,7 +20,7 @@ struct Setting {
   const char* net;
   std::int64_t width, depth;
   c10::ScalarType dtype;
-  std::array<std::int64_t, 3> size;  // x, y, z
+  Size3 size;  // x, y, z
 };
 
 void PrintTo(const Setting& setting, std::ostream* out) {
@@ -62,7 +63,7 @@ TEST(ForwardMemoryStageTest, StagesTakeWhatTheirLinksTake) {
   Network network = make_network({.width = 8, .depth = 2, .classes = 3});
   place_network(network, {});
   const ForwardMemory memory(network, kHost, torch::kFloat32);
-  const std::array<std::int64_t, 3> size = {64, 64, 64};
+  const Size3 size = {64, 64, 64};
   const std::size_t links = network.chain->size();
   const std::int64_t whole = memory.bytes(size);
   EXPECT_EQ(memory.stage_bytes(size, {0, links}, 3), whole) << "no skip leaves a single stage";

@@ -14,8 +14,8 @@ namespace fs = std::filesystem;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-const std::vector<InputCase> kOne = {{"a", {"in/a.nii.gz"}}};
-const std::vector<InputCase> kTwo = {{"a", {"in/a.nii.gz"}}, {"b", {"in/b.mha"}}};
+const std::vector<InputCase> kOne = {{"a", {{-1, "in/a.nii.gz"}}}};
+const std::vector<InputCase> kTwo = {{"a", {{-1, "in/a.nii.gz"}}}, {"b", {{-1, "in/b.mha"}}}};
 
 std::string output_refusal(const fs::path& output, const SegmentOptions& options,
                            const std::vector<InputCase>& cases) {
@@ -68,11 +68,12 @@ TEST(SegmentOutputsTest, ANameAndAFormatMustAgree) {
   EXPECT_THAT(output_refusal("one.nrrd", {.format = "mha"}, kOne), HasSubstr("contradicts"));
   EXPECT_THAT(output_refusal("one.nii", {.format = "nii.gz"}, kOne), HasSubstr("contradicts"));
   EXPECT_EQ(output_refusal("one.NRRD", {.format = "nrrd"}, kOne), "");
-  EXPECT_THAT(output_refusal("out", {.format = "png"}, kOne), HasSubstr("--format"));
+  EXPECT_THAT(output_refusal("out", {.format = "png"}, kOne), HasSubstr("format: found"));
 }
 
 TEST(SegmentOutputsTest, CasesThatWouldShareAFileAreRefused) {
-  const std::vector<InputCase> twins = {{"a", {"in/a.nii.gz"}}, {"a_prob", {"in/a_prob.nii.gz"}}};
+  const std::vector<InputCase> twins = {{"a", {{-1, "in/a.nii.gz"}}},
+                                        {"a_prob", {{-1, "in/a_prob.nii.gz"}}}};
   EXPECT_EQ(output_refusal("out", {}, twins), "");
   EXPECT_THAT(output_refusal("out", {.save_probabilities = true}, twins),
               HasSubstr("out/a_prob.nii.gz would be the label map of in/a_prob.nii.gz and the "

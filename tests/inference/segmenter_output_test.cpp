@@ -12,6 +12,7 @@
 #include "lamp/inference/segment_outputs.h"
 #include "lamp/inference/segmenter.h"
 #include "lamp/nets/net_factory.h"
+#include "lamp/preview/png.h"
 #include "support/signals.h"
 #include "support/temporary_folder.h"
 #include "support/tree_snapshot.h"
@@ -114,6 +115,38 @@ TEST_F(SegmenterOutputTest, ProbabilitiesAreProtectedToo) {
   image("out/a_prob.nii.gz");
   EXPECT_THAT(refusal({input}, {.save_probabilities = true}), HasSubstr("a_prob.nii.gz"));
   EXPECT_NO_THROW(segment({input}));  // which are not in the way of label maps
+}
+
+TEST_F(SegmenterOutputTest, APictureLiesBesideEachLabelMapAndGoesWithIt) {
+  const std::vector<std::string> inputs = {image("in/a.nii.gz", 1), image("in/b.nii.gz", 2)};
+  for (int round = 0; round < 2; ++round) {
+    const SegmentReport report = segment(inputs, {.preview = true});
+    EXPECT_EQ(report.to_json()["cases"][1]["preview"], (out_ / "b.png").string());
+    EXPECT_TRUE(own_png()(out_ / "a.png"));
+    EXPECT_TRUE(own_png()(out_ / "b.png"));
+  }
+  std::ofstream(out_ / "b.png", std::ios::app) << "changed";
+  EXPECT_THAT(refusal(inputs, {.preview = true}), HasSubstr("b.png"));
+  segment(inputs);
+  EXPECT_FALSE(fs::exists(out_ / "a.png"));  // it showed another label map
+  EXPECT_TRUE(fs::exists(out_ / "b.png"));
+}
+
+TEST_F(SegmenterOutputTest, APictureLiesBesideALabelMapThatIsNamed) {
+  const std::string input = image("in/a.nii.gz");
+  out_ = folder_ / "map.nii.gz";
+  segment({input}, {.preview = true});
+  EXPECT_TRUE(own_png()(folder_ / "map.png"));
+}
+
+TEST_F(SegmenterOutputTest, APictureOfTheUsersIsNotReplaced) {
+  const std::string input = image("in/a.nii.gz");
+  fs::create_directory(out_);
+  std::ofstream(out_ / "a.png") << "a photo";
+  EXPECT_THAT(refusal({input}, {.preview = true}),
+              AllOf(HasSubstr("--preview"), HasSubstr("a.png"), HasSubstr("choose another")));
+  EXPECT_NO_THROW(segment({input}));
+  EXPECT_TRUE(fs::exists(out_ / "a.png"));
 }
 
 TEST_F(SegmenterOutputTest, AnInputIsNotReplacedThroughALink) {

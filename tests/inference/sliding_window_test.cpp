@@ -8,6 +8,7 @@
 #include "lamp/base/errors.h"
 #include "lamp/base/json.h"
 #include "lamp/base/safetensors.h"
+#include "lamp/base/size3.h"
 #include "lamp/inference/predictor.h"
 #include "lamp/nets/net_factory.h"
 #include "support/devices.h"
@@ -31,7 +32,7 @@ TEST_P(MonaiTest, GivesTheReferencesScores) {
       read_safetensors(std::string(LAMP_TEST_DATA) + "/sliding_" + GetParam() + ".safetensors");
   const auto& t = file.tensors;
   const Json about = Json::parse(file.metadata.at("about"));
-  const auto roi = about["roi"].get<std::array<std::int64_t, 3>>();  // z, y, x
+  const auto roi = about["roi"].get<Size3>();  // z, y, x
   const auto network = [&](const torch::Tensor& x) {
     const torch::Tensor hidden = torch::conv3d(x, t.at("w0"), t.at("b0"), 1, 2).tanh();
     return torch::conv3d(hidden, t.at("w1"), t.at("b1"), 1, 2);
@@ -91,17 +92,16 @@ torch::Tensor box_sum(const torch::Tensor& x) {
 }
 
 TEST(SlidingWindowTest, AWindowLongerThanTheImageIsAsLongAsTheImage) {
-  using Size = std::array<std::int64_t, 3>;
-  const std::pair<Size, Size> cases[] = {{{5, 6, 7}, {5, 6, 12}}, {{5, 6, 7}, {9, 4, 4}},
-                                         {{5, 6, 1}, {4, 4, 4}},  {{1, 1, 1}, {4, 4, 4}},
-                                         {{1, 9, 2}, {1, 4, 8}},  {{2, 2, 2}, {32, 32, 32}}};
+  const std::pair<Size3, Size3> cases[] = {{{5, 6, 7}, {5, 6, 12}}, {{5, 6, 7}, {9, 4, 4}},
+                                           {{5, 6, 1}, {4, 4, 4}},  {{1, 1, 1}, {4, 4, 4}},
+                                           {{1, 9, 2}, {1, 4, 8}},  {{2, 2, 2}, {32, 32, 32}}};
   for (const auto& [size, window] : cases) {
     const torch::Tensor image = torch::rand({1, size[0], size[1], size[2]});
-    const auto seen_by = [&](const Size& asked) {
+    const auto seen_by = [&](const Size3& asked) {
       return sliding_window(image, {{asked[2], asked[1], asked[0]}, 0.5}, box_sum);
     };
-    const Size fits = {std::min(size[0], window[0]), std::min(size[1], window[1]),
-                       std::min(size[2], window[2])};
+    const Size3 fits = {std::min(size[0], window[0]), std::min(size[1], window[1]),
+                        std::min(size[2], window[2])};
     EXPECT_TRUE(torch::equal(seen_by(window), seen_by(fits)));
     EXPECT_TRUE(seen_by(window).is_contiguous());
     EXPECT_EQ(seen_by(window).sizes(), image.sizes());
@@ -117,7 +117,7 @@ TEST_P(SlidingWindowDeviceTest, AWindowOverTheWholeImageGivesTheWholeImagesScore
   network.initialise(3);
   place_network(network, {.device = device(), .layout = Layout::kContiguous});
   const Predictor predictor = make_predictor(network, device(), torch::kFloat32);
-  for (const auto& size : {std::array<std::int64_t, 3>{9, 10, 11}, {1, 5, 12}, {4, 4, 4}}) {
+  for (const auto& size : {Size3{9, 10, 11}, {1, 5, 12}, {4, 4, 4}}) {
     const torch::Tensor image = torch::randn({1, size[0], size[1], size[2]});
     const torch::Tensor whole = predictor(image.unsqueeze(0))[0];
     for (const Blend blend : {Blend::kGaussian, Blend::kConstant}) {

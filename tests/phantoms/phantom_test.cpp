@@ -20,6 +20,7 @@
 #include "lamp/base/files.h"
 #include "lamp/base/json.h"
 #include "lamp/base/log.h"
+#include "lamp/base/size3.h"
 #include "lamp/dataset/case_volumes.h"
 #include "lamp/dataset/check_report.h"
 #include "lamp/dataset/datalist.h"
@@ -151,7 +152,7 @@ TEST_F(PhantomTest, SomeCasesAreStoredWithOtherAxes) {
 }
 
 TEST_F(PhantomTest, CasesVaryInSizeAndHaveAnisotropicSpacing) {
-  std::set<std::array<std::int64_t, 3>> sizes;
+  std::set<Size3> sizes;
   for (int i = 0; i < 4; ++i) {
     const PhantomCase drawn = draw_phantom(options("liver"), true, i);
     sizes.insert(drawn.image.geometry.size);
@@ -179,7 +180,7 @@ TEST_F(PhantomTest, LiversHoldTumoursOfDifferentNumberAndSize) {
 TEST_F(PhantomTest, APatchThatTouchesATwinShowsNoCueToItsSide) {
   for (int i = 0; i < 4; ++i) {
     Random random({3, static_cast<std::uint64_t>(i)});
-    const std::array<std::int64_t, 3> size = {136 - 2 * i, 112 - 2 * i, 96 - 2 * i};
+    const Size3 size = {136 - 2 * i, 112 - 2 * i, 96 - 2 * i};
     const Scene scene = draw_twins(size, random);
     for (const int id : {1, 2}) {
       const torch::Tensor places = torch::nonzero(scene.label.voxels[0] == id);
@@ -323,7 +324,7 @@ TEST_F(PhantomTest, RefusesOptionsOutOfRange) {
   for (const char* text :
        {"64", "64,64", "64,64,64,64", "64,64,x", "", "64,,64", "-64,64,64", "64,64,64 "})
     EXPECT_THROW(parse_phantom_size(text), UsageError) << text;
-  EXPECT_EQ(parse_phantom_size("96,80,64"), (std::array<std::int64_t, 3>{96, 80, 64}));
+  EXPECT_EQ(parse_phantom_size("96,80,64"), (Size3{96, 80, 64}));
 }
 
 }  // namespace

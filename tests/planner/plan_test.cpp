@@ -186,17 +186,59 @@ TEST(PlanTest, StagesThatShareADeviceGainNothing) {
   EXPECT_EQ(make_plan(request, full_size).setup.stages(), 1U);
 }
 
+// What a later cut leaves to the last device is all the memory that it gets here.
+TEST(PlanTest, ASmallerDeviceGetsASmallerStage) {
+  PlanRequest request = request_for(2, 100 * kGiB, 1);
+  request.all_devices = true;
+  request.recompute = RecomputeRule::kNever;
+  const Plan equal = make_plan(request, full_size);
+  const std::int64_t equal_bytes = equal.balance.peak_bytes[1];
+  const MemoryModel memory(equal.costs, equal.setup);
+  Partition later = equal.balance.partition;
+  std::int64_t less_bytes = equal_bytes;
+  while (less_bytes >= equal_bytes && later[1].first + 1 < later[1].last) {
+    later[0].last = ++later[1].first;
+    less_bytes = memory.device_peak_bytes(later, equal.balance.recompute)[1];
+  }
+  ASSERT_LT(less_bytes, equal_bytes);
+  request.devices[1].memory_bytes = less_bytes;
+  const Plan plan = make_plan(request, full_size);
+  ASSERT_TRUE(plan.fits);
+  EXPECT_LE(plan.balance.peak_bytes[1], less_bytes);
+  EXPECT_NE(plan.balance.partition, equal.balance.partition);
+}
+
+TEST(PlanTest, OfUnequalDevicesTheRoomiestAreUsedFirstInTheirOrder) {
+  const std::vector<PlanDevice> devices = {{"a", 3}, {"b", 1}, {"c", 4}, {"d", 3}};
+  const auto names = [&](std::size_t count) {
+    std::string text;
+    for (const PlanDevice& device : roomiest_devices(devices, count)) text += device.name;
+    return text;
+  };
+  EXPECT_EQ(names(1), "c");
+  EXPECT_EQ(names(2), "ac");
+  EXPECT_EQ(names(3), "acd");
+  EXPECT_EQ(names(4), "abcd");
+  PlanRequest request = request_for(2, 100 * kGiB, 1);
+  request.devices[0].memory_bytes = 1;
+  EXPECT_FALSE(make_plan(request, full_size).fits) << "the first is used";
+  request.any_devices = true;
+  const Plan plan = make_plan(request, full_size);
+  ASSERT_TRUE(plan.fits);
+  EXPECT_EQ(plan.setup.devices.front().name, "d1");
+}
+
 TEST(PlanTest, SaysWhatWouldFitWhereNothingDoes) {
   PlanRequest request = request_for(2, 8 * kGiB, 4);
   request.recompute = RecomputeRule::kNever;
   request.alternatives = {
-      {"--input 64,64,64", [](const CostQuery& query) { return proportional(query, 0.3); }}};
+      {"input=64,64,64", [](const CostQuery& query) { return proportional(query, 0.3); }}};
   const Plan plan = make_plan(request, full_size);
   EXPECT_FALSE(plan.fits);
   EXPECT_GT(plan.balance.largest_peak_bytes, request.devices[0].memory_bytes);
   EXPECT_THAT(plan.reasons.front(), HasSubstr("nothing fits"));
-  EXPECT_THAT(plan.reasons, Contains(HasSubstr("--microbatches 4 would fit")));
-  EXPECT_THAT(plan.reasons, Contains(HasSubstr("--input 64,64,64 would fit")));
+  EXPECT_THAT(plan.reasons, Contains(HasSubstr("execution.microbatches=4 would fit")));
+  EXPECT_THAT(plan.reasons, Contains(HasSubstr("input=64,64,64 would fit")));
 }
 
 // A request that fixes some things at random; the devices may be unequal or be one and the same.
@@ -224,7 +266,7 @@ PlanRequest random_request(Random& random) {
   }
   for (const double size : {0.7, 0.5, 0.3, 0.1})
     request.alternatives.push_back(
-        {"--input " + std::to_string(size),
+        {"input=" + std::to_string(size),
          [size](const CostQuery& query) { return proportional(query, size); }});
   return request;
 }
@@ -233,18 +275,18 @@ PlanRequest random_request(Random& random) {
 std::optional<Plan> follow(const std::string& advice, PlanRequest request) {
   const auto starts_with = [&](const char* words) { return advice.rfind(words, 0) == 0; };
   CostProvider costs = full_size;
-  if (starts_with("--recompute auto")) {
+  if (starts_with("execution.recompute=auto")) {
     request.recompute.reset();
-  } else if (starts_with("--schedule auto")) {
+  } else if (starts_with("execution.schedule=auto")) {
     request.schedule.reset();
-  } else if (starts_with("--partition auto")) {
+  } else if (starts_with("execution.partition=auto")) {
     request.partition.reset();
-  } else if (starts_with("--microbatches ")) {
-    request.microbatches = std::stoi(advice.substr(15));
-  } else if (starts_with("--batch ")) {
-    request.batch = std::stoll(advice.substr(8));
-  } else if (starts_with("--input ")) {
-    const double size = std::stod(advice.substr(8));
+  } else if (starts_with("execution.microbatches=")) {
+    request.microbatches = std::stoi(advice.substr(advice.find('=') + 1));
+  } else if (starts_with("batch=")) {
+    request.batch = std::stoll(advice.substr(6));
+  } else if (starts_with("input=")) {
+    const double size = std::stod(advice.substr(6));
     costs = [size](const CostQuery& query) { return proportional(query, size); };
   } else if (advice.find(" such devices") != std::string::npos) {
     for (std::size_t d = request.devices.size(); d < std::stoul(advice); ++d)
@@ -268,11 +310,11 @@ TEST(PlanTest, AdviceIsTrueWhenFollowed) {
       const auto then = follow(reason, request);
       if (!then) continue;
       EXPECT_TRUE(then->fits) << trial << ": " << reason;
-      ++followed[reason.substr(0, reason.find(' ', 2))];
+      ++followed[reason.substr(0, reason.find_first_of(" =", 2))];
     }
   }
-  for (const char* kind :
-       {"--recompute", "--schedule", "--partition", "--microbatches", "--batch", "--input"})
+  for (const char* kind : {"execution.recompute", "execution.schedule", "execution.partition",
+                           "execution.microbatches", "batch", "input"})
     EXPECT_GT(followed[kind], 4) << kind;
   EXPECT_GT(followed["3 such"] + followed["4 such"], 4);
 }

@@ -8,6 +8,7 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/base/log.h"
+#include "lamp/base/size3.h"
 #include "lamp/nets/precision.h"
 #include "lamp/training/trainer.h"
 #include "support/ball_dataset.h"
@@ -36,9 +37,8 @@ Json auto_config() {
 }
 
 TEST_F(AutoSettingsTest, TheMedianSizeIsThatOfTheNetworksGrid) {
-  using Size = std::array<std::int64_t, 3>;
   const Dataset dataset = read_dataset(data_);
-  EXPECT_EQ(median_size(dataset, {}), (Size{21, 20, 21}));
+  EXPECT_EQ(median_size(dataset, {}), (Size3{21, 20, 21}));
   EXPECT_EQ(median_size(dataset, {.spacing_mm = std::array<double, 3>{1, 1, 1}})[2], 42);
 }
 
@@ -46,7 +46,7 @@ TEST_F(AutoSettingsTest, APatchReachesTheMedianSizeInMultiplesOfTheStride) {
   TrainConfig config = parse_train_config(auto_config());
   EXPECT_EQ(to_json(config)["curriculum"][0]["patch"], "auto");
   settle_auto(config, read_dataset(data_), Json());
-  EXPECT_EQ(config.curriculum[0].patch, (std::array<std::int64_t, 3>{20, 20, 20}));
+  EXPECT_EQ(config.curriculum[0].patch, (Size3{20, 20, 20}));
   EXPECT_EQ(config.execution.precision, bf16_support(c10::kCPU).is_fast ? "bf16" : "fp32");
 }
 
@@ -57,7 +57,7 @@ TEST_F(AutoSettingsTest, ARunThatGoesOnKeepsWhatItBeganWith) {
   earlier["curriculum"][0]["patch"] = {12, 16, 8};
   settle_auto(config, read_dataset(data_), earlier);
   EXPECT_EQ(config.execution.precision, "fp32");
-  EXPECT_EQ(config.curriculum[0].patch, (std::array<std::int64_t, 3>{12, 16, 8}));
+  EXPECT_EQ(config.curriculum[0].patch, (Size3{12, 16, 8}));
 }
 
 TEST_F(AutoSettingsTest, ANetworkThatFitsNowhereIsRefused) {

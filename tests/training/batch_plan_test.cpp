@@ -9,6 +9,7 @@
 #include <fstream>
 #include <set>
 
+#include "lamp/base/size3.h"
 #include "support/ball_dataset.h"
 #include "support/temporary_folder.h"
 
@@ -53,7 +54,7 @@ TEST(BatchPlanTest, AugmentationHasAStreamOfItsOwnAndLeavesTheChoiceOfPatchesAlo
   const testing::TemporaryFolder folder;
   CaseStore store(read_dataset(testing::write_ball_dataset(folder.path(), 3)), {},
                   {.limit_bytes = 1 << 26});
-  const StageConfig stage = {.patch = std::array<std::int64_t, 3>{9, 10, 11}, .batch = 3};
+  const StageConfig stage = {.patch = Size3{9, 10, 11}, .batch = 3};
   const Json mirror = {{"flip", {{"probability", 1}, {"axes", {"x"}}}}};
   const Batch plain = BatchPlan(stage, 0, false, 1, {0, 1, 2}).make(4, store);
   const Batch mirrored = BatchPlan(stage, 0, false, 1, {0, 1, 2},
@@ -79,7 +80,7 @@ TEST(PatchSamplerTest, PatchesHoldForegroundAndImageAndLabelStayTogether) {
   EXPECT_EQ(sample.voxel_counts[2], 1);
   for (std::uint64_t i = 0; i < 200; ++i) {
     Random random{7, i};
-    const Patch patch = draw_patch(sample, {.size = std::array<std::int64_t, 3>{8, 6, 4}}, random);
+    const Patch patch = draw_patch(sample, {.size = Size3{8, 6, 4}}, random);
     ASSERT_EQ(patch.label.sizes(), (std::vector<std::int64_t>{4, 6, 8}));
     ASSERT_TRUE(patch.label.any().item<bool>());
     ASSERT_TRUE(torch::equal(patch.image[0], patch.label.to(torch::kFloat32)));
@@ -93,7 +94,7 @@ TEST(PatchSamplerTest, ByClassDrawsTinyStructuresAsOftenAsLargeOnes) {
   for (std::uint64_t i = 0; i < 300; ++i) {
     Random one{1, i};
     Random two{2, i};
-    const std::array<std::int64_t, 3> size = {4, 4, 4};
+    const Size3 size = {4, 4, 4};
     tiny += draw_patch(sample, {.size = size}, one).label.eq(2).any().item<bool>();
     tiny_by_class +=
         draw_patch(sample, {.size = size, .by_class = true}, two).label.eq(2).any().item<bool>();
@@ -106,7 +107,7 @@ TEST(PatchSamplerTest, SmallVolumesAreExtendedWithoutALabel) {
   const TrainingCase sample = ball_case(20, 3);  // 20 x 23 x 25
   for (std::uint64_t seed = 0; seed < 5; ++seed) {
     Random one{seed}, two{seed};
-    const PatchOptions options{.size = std::array<std::int64_t, 3>{64, 16, 32}};
+    const PatchOptions options{.size = Size3{64, 16, 32}};
     const Patch patch = draw_patch(sample, options, one);
     const Patch cut = cut_patch(sample, options, two);
     EXPECT_EQ(cut.label.sizes(), (std::vector<std::int64_t>{20, 16, 25}));
@@ -157,7 +158,7 @@ TEST(PatchSamplerTest, WhatNoScanShowedIsNeitherCountedNorDrawn) {
   index_foreground(sample, 3);
   for (std::uint64_t i = 0; i < 50; ++i) {
     Random random{3, i};
-    const Patch patch = cut_patch(sample, {.size = std::array<std::int64_t, 3>{2, 2, 2}}, random);
+    const Patch patch = cut_patch(sample, {.size = Size3{2, 2, 2}}, random);
     EXPECT_TRUE(patch.label.ne(-1).any().item<bool>()) << "a patch that shows nothing";
   }
   sample.label.fill_(-2);
@@ -170,7 +171,7 @@ TEST(BatchPlanTest, PatchesAreFilledUpToTheLargestAfterTheyWereAugmented) {
   const testing::TemporaryFolder folder;  // volumes of 20 ... 22 x 20 x 21 voxels
   CaseStore store(read_dataset(testing::write_ball_dataset(folder.path(), 3)), {},
                   {.limit_bytes = 1 << 26});
-  const StageConfig stage = {.patch = std::array<std::int64_t, 3>{32, 12, 40}, .batch = 3};
+  const StageConfig stage = {.patch = Size3{32, 12, 40}, .batch = 3};
   const Json parts = {{"flip", {{"probability", 1}, {"axes", {"x", "z"}}}}};
   const Batch plain = BatchPlan(stage, 0, false, 1, {0, 1, 2}).make(0, store);
   EXPECT_EQ(plain.image.sizes(), (std::vector<std::int64_t>{3, 1, 22, 12, 21}));
@@ -196,7 +197,7 @@ TEST(BatchPlanTest, APatchLongerThanTheVolumesGivesTheVolumes) {
   CaseStore store(read_dataset(testing::write_ball_dataset(folder.path(), 1)), {},
                   {.limit_bytes = 1 << 26});
   const Batch whole = BatchPlan({.batch = 1}, 0, false, 1, {0}).make(0, store);
-  for (const auto& patch : {std::array<std::int64_t, 3>{21, 20, 20}, {22, 20, 20}, {90, 80, 70}}) {
+  for (const auto& patch : {Size3{21, 20, 20}, {22, 20, 20}, {90, 80, 70}}) {
     const Batch batch = BatchPlan({.patch = patch, .batch = 1}, 0, false, 1, {0}).make(0, store);
     EXPECT_TRUE(torch::equal(batch.image, whole.image));
     EXPECT_TRUE(torch::equal(batch.label, whole.label));

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "lamp/base/size3.h"
 #include "support/ball_dataset.h"
 #include "support/temporary_folder.h"
 
@@ -59,7 +60,7 @@ class BatchSourceTest : public ::testing::Test {
 };
 
 TEST_F(BatchSourceTest, TheSameBitsOnAnyNumberOfThreadsWithAndWithoutCacheColdAndWarm) {
-  const StageConfig patches = {.patch = std::array<std::int64_t, 3>{12, 10, 14}, .batch = 4};
+  const StageConfig patches = {.patch = Size3{12, 10, 14}, .batch = 4};
   const StageConfig whole = {.patch = std::nullopt, .batch = 2};
   const Json grids[] = {{{"window", {0, 100}}},
                         {{"window", {-300, 300}}},
@@ -91,14 +92,14 @@ TEST_F(BatchSourceTest, TheSameBitsOnAnyNumberOfThreadsWithAndWithoutCacheColdAn
 }
 
 TEST_F(BatchSourceTest, BatchesDifferFromStepToStep) {
-  const StageConfig stage = {.patch = std::array<std::int64_t, 3>{12, 10, 14}, .batch = 4};
+  const StageConfig stage = {.patch = Size3{12, 10, 14}, .batch = 4};
   const auto all = batches(stage, cached(2), {{"window", {0, 100}}});
   for (std::size_t step = 1; step < all.size(); ++step)
     EXPECT_FALSE(torch::equal(all[step].image, all[0].image));
 }
 
 TEST_F(BatchSourceTest, LabelsHoldOnlyDeclaredValuesAfterAugmentation) {
-  const StageConfig stage = {.patch = std::array<std::int64_t, 3>{24, 10, 14}, .batch = 4};
+  const StageConfig stage = {.patch = Size3{24, 10, 14}, .batch = 4};
   for (const Batch& batch : batches(stage, cached(2), {{"spacing_mm", {0.7, 1.2, 1.5}}})) {
     EXPECT_LE(batch.label.max().item<int>(), 1);
     EXPECT_TRUE(batch.label.any().item<bool>());

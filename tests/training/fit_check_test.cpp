@@ -151,7 +151,7 @@ INSTANTIATE_TEST_SUITE_P(Networks, MeasuredPeakTest,
                            return std::get<0>(info.param) + "_" + std::get<1>(info.param);
                          });
 
-TEST_F(FitCheckTest, TheBenchSpeaksInItsOwnOptions) {
+TEST_F(FitCheckTest, TheBenchSpeaksOfItsOwnSettings) {
   BenchOptions options{.input = {512, 512, 512}, .batch = 64};
   options.execution.device = "cpu";
   options.execution.memory_bytes = 16 * kGiB;
@@ -164,10 +164,10 @@ TEST_F(FitCheckTest, TheBenchSpeaksInItsOwnOptions) {
     }
   };
   EXPECT_THAT(words([&] { check_step_fits(options); }),
-              AllOf(HasSubstr("--input 512,512,512 --batch 64"), HasSubstr("--input "),
+              AllOf(HasSubstr("input=512,512,512 batch=64"), HasSubstr("input="),
                     HasSubstr("would fit"), Not(HasSubstr("curriculum"))));
   options.execution.memory_bytes = 8 * kGiB;
-  EXPECT_THAT(words([&] { check_segment_fits(options); }), HasSubstr("--patch "));
+  EXPECT_THAT(words([&] { check_segment_fits(options); }), HasSubstr("patch="));
   options.window = WindowOptions{.size = {96, 96, 96}};
   EXPECT_EQ(words([&] { check_segment_fits(options); }), "");
 }

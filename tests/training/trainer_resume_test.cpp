@@ -86,7 +86,7 @@ TEST_F(TrainerResumeTest, AResumedRunKeepsTheLayoutItBeganWith) {
 TEST_F(TrainerResumeTest, RefusesToTrainOverARunUnlessAskedToResume) {
   const Json config = testing::ball_config();
   run("run", config);
-  EXPECT_THAT(message_of("run", config), HasSubstr("--resume"));
+  EXPECT_THAT(message_of("run", config), HasSubstr("go on with resume"));
 }
 
 TEST_F(TrainerResumeTest, RefusesToResumeWithAnotherNetworkOrDataSet) {

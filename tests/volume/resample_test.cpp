@@ -5,6 +5,7 @@
 #include <cmath>
 #include <set>
 
+#include "lamp/base/size3.h"
 #include "lamp/volume/matrix3.h"
 #include "volume/volume_samples.h"
 
@@ -44,7 +45,7 @@ Geometry inner_grid(const Geometry& grid, double margin_mm, std::array<double, 3
   return inner;
 }
 
-Geometry oblique(std::array<std::int64_t, 3> size, std::array<double, 3> spacing_mm) {
+Geometry oblique(Size3 size, std::array<double, 3> spacing_mm) {
   Random random{11};
   Geometry grid = testing::oblique_grid(random, size);
   grid.spacing_mm = spacing_mm;
@@ -114,7 +115,7 @@ TEST(ResampleTest, BeyondTheBorderTheBorderHolds) {
 TEST(ResampleTest, ASpacingKeepsTheOuterEdges) {
   const Geometry grid = oblique({20, 33, 7}, {0.9, 0.7, 5});
   const Geometry fine = with_spacing(grid, {1, 0.35, 50});
-  EXPECT_EQ(fine.size, (std::array<std::int64_t, 3>{18, 66, 1}));
+  EXPECT_EQ(fine.size, (Size3{18, 66, 1}));
   for (int corner = 0; corner < 8; ++corner) {
     Vector3 a, b;
     for (int i = 0; i < 3; ++i) {

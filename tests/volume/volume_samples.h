@@ -11,6 +11,7 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/base/random.h"
+#include "lamp/base/size3.h"
 #include "lamp/formats/volume_io.h"
 
 namespace lamp::testing {
@@ -31,7 +32,7 @@ inline std::array<double, 9> random_direction(Random& random) {
           m * cb * cc};
 }
 
-inline Geometry oblique_grid(Random& random, std::array<std::int64_t, 3> size) {
+inline Geometry oblique_grid(Random& random, Size3 size) {
   Geometry grid{.size = size, .direction = random_direction(random)};
   for (int a = 0; a < 3; ++a) {
     grid.spacing_mm[a] = random.uniform(0.3, 4);

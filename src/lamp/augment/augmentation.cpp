@@ -11,6 +11,7 @@
 #include <cmath>
 
 #include "lamp/augment/deform.h"
+#include "lamp/base/size3.h"
 #include "lamp/dataset/sided_labels.h"
 
 namespace lamp {
@@ -114,8 +115,7 @@ Patch Augmenter::deform(const Patch& patch, Random& random) const {
   const bool affine = draw < config_.affine.probability,
              elastic = draw < config_.elastic.probability;
   if (!affine && !elastic) return patch;
-  const std::array<std::int64_t, 3> size = {patch.label.size(0), patch.label.size(1),
-                                            patch.label.size(2)};
+  const Shape3 size = last_three(patch.label.sizes());
   Deformation deformation;
   if (affine) deformation = draw_affine(config_.affine, size, random);
   if (elastic) {

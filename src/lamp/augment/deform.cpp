@@ -9,6 +9,8 @@
 #include <cmath>
 #include <numbers>
 
+#include "lamp/base/size3.h"
+
 namespace lamp {
 namespace {
 
@@ -25,8 +27,8 @@ Matrix3 rotation(int axis, double radians) {
 
 // What torch's grid holds along one axis: -1 and 1 are the outer faces of the first and last voxel,
 // so the centre of the patch is 0 and one voxel is 2 / size.
-torch::Tensor base_grid(const Deformation& deformation, const std::array<std::int64_t, 3>& size_xyz,
-                        std::int64_t first, std::int64_t count) {
+torch::Tensor base_grid(const Deformation& deformation, const Size3& size_xyz, std::int64_t first,
+                        std::int64_t count) {
   const auto centred = [&](int axis, std::int64_t from, std::int64_t length) {
     const double centre = static_cast<double>(size_xyz[static_cast<std::size_t>(axis)] - 1) / 2;
     return torch::arange(length, torch::kFloat64).add_(static_cast<double>(from) - centre);
@@ -61,8 +63,7 @@ torch::Tensor sample(const torch::Tensor& image, const torch::Tensor& grid, std:
 
 }  // namespace
 
-Deformation draw_affine(const AffineConfig& config, const std::array<std::int64_t, 3>& size,
-                        Random& random) {
+Deformation draw_affine(const AffineConfig& config, const Shape3& size, Random& random) {
   const auto draw = [&](double limit) { return random.uniform(-limit, limit); };
   const double radian = std::numbers::pi / 180;
   Matrix3 turned = {1, 0, 0, 0, 1, 0, 0, 0, 1};
@@ -75,7 +76,7 @@ Deformation draw_affine(const AffineConfig& config, const std::array<std::int64_
   Vector3 shift{};
   Matrix3 scale{};
   for (std::size_t a = 0; a < 3; ++a) {
-    shift[a] = draw(config.translation) * static_cast<double>(size[2 - a]);
+    shift[a] = draw(config.translation) * static_cast<double>(size.xyz()[a]);
     scale[4 * a] = 1 + draw(config.scale);
   }
   return {.linear = product(oblique, scale), .shift = product(oblique, shift)};
@@ -86,7 +87,7 @@ Patch deform(const Patch& patch, const Deformation& deformation) {
   const std::int64_t depth = patch.label.size(0), height = patch.label.size(1),
                      width = patch.label.size(2);
   if (patch.label.numel() == 0) return patch;
-  const std::array<std::int64_t, 3> size_xyz = {width, height, depth};
+  const Size3 size_xyz = last_three(patch.label.sizes()).xyz();
   std::optional<ElasticField> elastic;
   if (deformation.elastic) {
     Matrix3 to_grid = deformation.linear;

@@ -2,11 +2,11 @@
 // that the image is interpolated once.
 #pragma once
 
-#include <array>
 #include <optional>
 
 #include "lamp/augment/augment_config.h"
 #include "lamp/augment/elastic.h"
+#include "lamp/base/size3.h"
 #include "lamp/cases/patch_sampler.h"
 #include "lamp/volume/matrix3.h"
 
@@ -22,8 +22,7 @@ struct Deformation {
 
 // Draws linear = rotation * shear * scale and shift = rotation * shear * translation, in the order
 // of the paper's code; `size` is the patch's (d, h, w).
-Deformation draw_affine(const AffineConfig& config, const std::array<std::int64_t, 3>& size,
-                        Random& random);
+Deformation draw_affine(const AffineConfig& config, const Shape3& size, Random& random);
 
 // Image: linear interpolation, outside the patch its border values. Label: nearest, outside
 // kNoScan, for which uint8 becomes int16; no other value appears. Shapes are kept.

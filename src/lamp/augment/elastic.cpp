@@ -9,6 +9,8 @@
 #include <numbers>
 #include <vector>
 
+#include "lamp/base/size3.h"
+
 namespace lamp {
 namespace {
 
@@ -66,8 +68,7 @@ ElasticField::Axis ElasticField::make_axis(std::int64_t voxels, double sigma) {
   return axis;
 }
 
-ElasticField::ElasticField(const std::array<std::int64_t, 3>& size, const ElasticOptions& options,
-                           Random& random)
+ElasticField::ElasticField(const Shape3& size, const ElasticOptions& options, Random& random)
     : size_(size) {
   TORCH_CHECK(size[0] > 0 && size[1] > 0 && size[2] > 0, "an elastic field of an empty volume");
   TORCH_CHECK(options.sigma_voxels >= 1, "elastic sigma ", options.sigma_voxels,

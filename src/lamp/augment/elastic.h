@@ -9,11 +9,11 @@
 
 #include <torch/types.h>
 
-#include <array>
 #include <cstdint>
 #include <vector>
 
 #include "lamp/base/random.h"
+#include "lamp/base/size3.h"
 #include "lamp/volume/matrix3.h"
 
 namespace lamp {
@@ -32,8 +32,7 @@ struct ElasticOptions {
 class ElasticField {
  public:
   // For a volume of `size` (d, h, w) voxels. Memory: 12 bytes * h * w * 2 d / sigma.
-  ElasticField(const std::array<std::int64_t, 3>& size, const ElasticOptions& options,
-               Random& random);
+  ElasticField(const Shape3& size, const ElasticOptions& options, Random& random);
 
   // The field whose displacements are matrix * v for every v of this one; row-major, x, y, z.
   ElasticField transformed(const Matrix3& matrix) const;
@@ -52,7 +51,7 @@ class ElasticField {
   };
   static Axis make_axis(std::int64_t voxels, double sigma);
 
-  std::array<std::int64_t, 3> size_;
+  Shape3 size_;
   Axis z_;
   torch::Tensor planes_;  // [3, points along z, h, w]: interpolated along x and y
 };

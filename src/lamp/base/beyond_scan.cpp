@@ -10,8 +10,7 @@ namespace lamp {
 namespace {
 
 // What torch's padding takes: the last dimension first, low end and high end.
-std::vector<std::int64_t> missing(const torch::Tensor& tensor,
-                                  const std::array<std::int64_t, 3>& size) {
+std::vector<std::int64_t> missing(const torch::Tensor& tensor, const Shape3& size) {
   std::vector<std::int64_t> amounts;
   for (std::int64_t axis = 3; axis-- > 0;) {
     const std::int64_t length = tensor.size(tensor.dim() - 3 + axis);
@@ -31,7 +30,7 @@ torch::Tensor signed_labels(const torch::Tensor& labels) {
 
 }  // namespace
 
-torch::Tensor extend_scan(const torch::Tensor& image, const std::array<std::int64_t, 3>& size) {
+torch::Tensor extend_scan(const torch::Tensor& image, const Shape3& size) {
   TORCH_CHECK((image.dim() == 4 || image.dim() == 5) && image.numel() > 0,
               "a scan to be extended has four or five dimensions and voxels, found ",
               image.sizes());
@@ -41,7 +40,7 @@ torch::Tensor extend_scan(const torch::Tensor& image, const std::array<std::int6
   return torch::replication_pad3d(image.unsqueeze(0), amounts).squeeze(0);
 }
 
-torch::Tensor extend_labels(const torch::Tensor& labels, const std::array<std::int64_t, 3>& size) {
+torch::Tensor extend_labels(const torch::Tensor& labels, const Shape3& size) {
   const auto amounts = missing(labels, size);
   if (nothing(amounts)) return labels;
   return torch::constant_pad_nd(signed_labels(labels), amounts, kNoScan);

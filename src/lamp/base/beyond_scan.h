@@ -8,9 +8,10 @@
 
 #include <torch/types.h>
 
-#include <array>
 #include <cstdint>
 #include <optional>
+
+#include "lamp/base/size3.h"
 
 namespace lamp {
 
@@ -18,12 +19,12 @@ namespace lamp {
 // their 255 with it as equal, so ask seen_by_scan).
 inline constexpr std::int64_t kNoScan = -1;
 
-// Grows the last three dimensions of [.., D, H, W] to `size` (d, h, w) where they are smaller, at
+// Grows the last three dimensions of [.., D, H, W] to `size` where they are smaller, at
 // the high ends, by repeating the last slices. Any float type; four or five dimensions.
-torch::Tensor extend_scan(const torch::Tensor& image, const std::array<std::int64_t, 3>& size);
+torch::Tensor extend_scan(const torch::Tensor& image, const Shape3& size);
 
 // The same for labels [D, H, W]: what is added is kNoScan, for which uint8 becomes int16.
-torch::Tensor extend_labels(const torch::Tensor& labels, const std::array<std::int64_t, 3>& size);
+torch::Tensor extend_labels(const torch::Tensor& labels, const Shape3& size);
 
 // Puts kNoScan wherever `beyond` is set, for which uint8 becomes int16. The given labels are left
 // alone, and returned where nothing is set.

@@ -9,6 +9,8 @@
 #include <sstream>
 
 #include "lamp/base/errors.h"
+#include "lamp/base/setting_name.h"
+#include "lamp/base/text.h"
 
 namespace lamp {
 namespace {
@@ -28,14 +30,15 @@ c10::Device parse_device(const std::string& name, const std::string& text) {
   bool digits = !index.empty() && index.size() < 4;
   for (const char c : index) digits = digits && std::isdigit(static_cast<unsigned char>(c));
   if (!digits) {
-    throw UsageError("--device: found \"" + text +
+    throw UsageError(setting_name("execution.device") + ": found \"" + text +
                      "\", expected auto, cpu, cuda, cuda:0 or several with commas such as cpu,cpu");
   }
   const int number = std::stoi(index);
   const int there = load_cuda_devices();
   if (number >= there) {
-    throw UsageError("--device: " + name + " is not here: " + std::to_string(there) +
-                     " CUDA devices are visible; use --device cpu or auto");
+    throw UsageError(setting_name("execution.device") + ": " + name + " is not here: " +
+                     counted(there, "CUDA device") + (there == 1 ? " is" : " are") +
+                     " visible; use " + setting_to("execution.device", "cpu") + " or auto");
   }
   return {c10::kCUDA, static_cast<c10::DeviceIndex>(number)};
 }

@@ -126,6 +126,17 @@ void ObjectReader::finish() const {
   }
 }
 
+std::optional<Size3> size3_of(const Json& json) {
+  if (!json.is_array() || json.size() != 3) return std::nullopt;
+  Size3 size{};
+  for (std::size_t axis = 0; axis < 3; ++axis) {
+    if (!json[axis].is_number_integer()) return std::nullopt;
+    size[axis] = json[axis].get<std::int64_t>();  // beyond its range it wraps to below zero
+    if (size[axis] < 1 || size[axis] > kLongestSide) return std::nullopt;
+  }
+  return size;
+}
+
 void throw_wrong_type(const std::string& where, const Json& found, const std::string& expected) {
   std::string shown = dump_json(found, -1);
   if (shown.size() > 60) shown = shown.substr(0, 57) + "...";

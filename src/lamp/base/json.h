@@ -2,12 +2,14 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "lamp/base/json_parser.h"
+#include "lamp/base/size3.h"
 
 namespace lamp {
 
@@ -53,6 +55,9 @@ std::string close_match(const std::string& word, const std::vector<std::string>&
 // UsageError "configuration: <where>: found ..., expected ...".
 [[noreturn]] void throw_wrong_type(const std::string& where, const Json& found,
                                    const std::string& expected);
+
+// [128, 128, 96] as x, y, z; nothing unless it is three whole numbers from 1 to kLongestSide.
+std::optional<Size3> size3_of(const Json& json);
 
 template <typename T>
 T ObjectReader::get(const std::string& key, const T& fallback) {

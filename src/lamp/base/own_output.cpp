@@ -17,6 +17,7 @@
 #include "lamp/base/files.h"
 #include "lamp/base/interrupt.h"
 #include "lamp/base/log.h"
+#include "lamp/base/setting_name.h"
 #include "lamp/base/text.h"
 
 namespace lamp {
@@ -52,7 +53,7 @@ const char* kind_of(mode_t mode) {
 std::string advice_for(mode_t mode) {
   if (S_ISDIR(mode)) return "expected the name of a file; choose another name";
   if (S_ISLNK(mode)) return "which would be lost; name a file that is no link";
-  return "expected a file; --json prints to the standard output";
+  return "expected a file; " + setting_name("json") + " prints to the standard output";
 }
 
 // The same file under the same name, whatever links its folder is reached by.
@@ -160,8 +161,8 @@ void OutputList::check_names() const {
   for (const PlannedOutput& output : outputs_) {
     const std::string name = output.file.filename().string();
     if (name.empty() || name == "." || name == ".." || name == "-")
-      refuse_output(output,
-                    "found no file name, expected one; --json prints to the standard output");
+      refuse_output(output, "found no file name, expected one; " + setting_name("json") +
+                                " prints to the standard output");
     if (name.size() > kLongestFileName)
       refuse_output(output, "found a name of " + std::to_string(name.size()) +
                                 " bytes, expected at most " + std::to_string(kLongestFileName) +

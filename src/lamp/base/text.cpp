@@ -9,6 +9,7 @@
 #include <iterator>
 
 #include "lamp/base/errors.h"
+#include "lamp/base/size3.h"
 
 namespace lamp {
 
@@ -51,9 +52,12 @@ bool is_plain_number(const std::string& text) {
 
 }  // namespace
 
-std::string counted(std::int64_t count, const std::string& noun) {
-  const bool hisses = noun.ends_with("ch") && noun != "epoch";
-  return std::to_string(count) + " " + noun + (count == 1 ? "" : hisses ? "es" : "s");
+std::string counted_text(std::int64_t count, const std::string& noun) {
+  const std::string text = std::to_string(count) + " ";
+  if (count == 1) return text + noun;
+  if (noun.ends_with("try")) return text + noun.substr(0, noun.size() - 1) + "ies";
+  const bool hisses = noun.ends_with("ss") || (noun.ends_with("ch") && noun != "epoch");
+  return text + noun + (hisses ? "es" : "s");
 }
 
 std::string bytes_text(std::int64_t bytes) {
@@ -64,7 +68,7 @@ std::string need_bytes_text(std::int64_t bytes) {
   return bytes_in_units(bytes, [](double value) { return std::ceil(10 * value) / 10; });
 }
 
-std::string size_text(const std::array<std::int64_t, 3>& size, const std::string& between) {
+std::string size_text(const Size3& size, const std::string& between) {
   return std::to_string(size[0]) + between + std::to_string(size[1]) + between +
          std::to_string(size[2]);
 }

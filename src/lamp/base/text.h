@@ -2,7 +2,7 @@
 // version's headers.)
 #pragma once
 
-#include <array>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -10,14 +10,20 @@
 
 namespace lamp {
 
+struct Size3;
+
 // "0.123" for fixed(0.12345, 3).
 std::string fixed(double value, int digits);
 // "0.30303" or "1e-07": what six digits say of a measurement.
 std::string six_digits(double value);
 // The shortest text that reads back as the same double.
 std::string shortest(double value);
-// "1 stage", "2 stages", "3 micro-batches".
-std::string counted(std::int64_t count, const std::string& noun);
+// "1 stage", "2 stages", "3 micro-batches", "4 entries".
+std::string counted_text(std::int64_t count, const std::string& noun);
+template <std::integral Count>
+std::string counted(Count count, const std::string& noun) {
+  return counted_text(static_cast<std::int64_t>(count), noun);
+}
 // "3.2 GiB", "512 B".
 std::string bytes_text(std::int64_t bytes);
 // The same rounded up, for what is needed: whoever takes the text at its word has enough.
@@ -35,7 +41,7 @@ double parse_bandwidth(const std::string& text, const std::string& what);
 // Operations a second of "100T" or "19.5TFLOPS". Throws UsageError that names `what`.
 double parse_flops(const std::string& text, const std::string& what);
 // Three numbers of voxels: "64,64,48" as options take it, or with "x" in between.
-std::string size_text(const std::array<std::int64_t, 3>& size, const std::string& between = ",");
+std::string size_text(const Size3& size, const std::string& between = ",");
 // "1:05" or "2:00:09".
 std::string clock_text(double seconds);
 

@@ -7,16 +7,10 @@
 #include <numeric>
 #include <utility>
 
+#include "lamp/base/size3.h"
+
 namespace lamp {
 namespace {
-
-using Zyx = std::array<std::int64_t, 3>;
-
-Zyx spatial(const torch::Tensor& label) { return {label.size(0), label.size(1), label.size(2)}; }
-
-Zyx zyx(const std::array<std::int64_t, 3>& size_xyz) {
-  return {size_xyz[2], size_xyz[1], size_xyz[0]};
-}
 
 // The linear index of a foreground voxel, or -1 if the case has none.
 std::int64_t draw_centre(const TrainingCase& sample, bool by_class, Random& random) {
@@ -89,10 +83,11 @@ void index_foreground(TrainingCase& sample, int classes) {
 
 Patch cut_patch(const TrainingCase& sample, const PatchOptions& options, Random& random) {
   if (!options.size) return {sample.image(), sample.label};
-  const Zyx size = zyx(*options.size), whole = spatial(sample.label);
+  const Shape3 size = options.size->dhw(), whole = last_three(sample.label.sizes());
   std::int64_t centre = draw_centre(sample, options.by_class, random);
   if (centre < 0) centre = draw_seen(sample.label, random);
-  const Zyx at = {centre / (whole[1] * whole[2]), centre / whole[2] % whole[1], centre % whole[2]};
+  const Shape3 at = {centre / (whole[1] * whole[2]), centre / whole[2] % whole[1],
+                     centre % whole[2]};
   torch::Tensor image = sample.stored;
   torch::Tensor label = sample.label;
   for (int axis = 0; axis < 3; ++axis) {
@@ -106,19 +101,19 @@ Patch cut_patch(const TrainingCase& sample, const PatchOptions& options, Random&
   return {decode_image(image, sample.code), label};
 }
 
-Patch fill_patch(const Patch& patch, const Zyx& size) {
+Patch fill_patch(const Patch& patch, const Shape3& size) {
   return {extend_scan(patch.image, size), extend_labels(patch.label, size)};
 }
 
 Patch draw_patch(const TrainingCase& sample, const PatchOptions& options, Random& random) {
   const Patch patch = cut_patch(sample, options, random);
-  return options.size ? fill_patch(patch, zyx(*options.size)) : patch;
+  return options.size ? fill_patch(patch, options.size->dhw()) : patch;
 }
 
 Batch collate(const std::vector<Patch>& patches, std::vector<std::vector<int>> annotated) {
   TORCH_CHECK(!patches.empty() && patches.size() == annotated.size(),
               "a batch needs one annotation entry a patch");
-  Zyx size = {0, 0, 0};
+  Shape3 size = {0, 0, 0};
   for (const Patch& patch : patches)
     for (int axis = 0; axis < 3; ++axis) size[axis] = std::max(size[axis], patch.label.size(axis));
   std::vector<torch::Tensor> images, labels;

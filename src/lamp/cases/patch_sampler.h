@@ -5,7 +5,6 @@
 
 #include <torch/types.h>
 
-#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -13,6 +12,7 @@
 
 #include "lamp/base/beyond_scan.h"
 #include "lamp/base/random.h"
+#include "lamp/base/size3.h"
 #include "lamp/cases/image_code.h"
 
 namespace lamp {
@@ -43,7 +43,7 @@ void index_foreground(TrainingCase& sample, int classes);
 
 // A stage's way of cutting.
 struct PatchOptions {
-  std::optional<std::array<std::int64_t, 3>> size;  // x, y, z; none = the whole volume
+  std::optional<Size3> size;  // x, y, z; none = the whole volume
   bool by_class = false;  // centre: a voxel of a label drawn first (each present label alike), or
                           // any foreground voxel
 };
@@ -60,7 +60,7 @@ Patch cut_patch(const TrainingCase& sample, const PatchOptions& options, Random&
 // Grows a patch to `size` (d, h, w) where it is smaller: image by repetition, label by kNoScan. It
 // comes after augmentation, so that a mirrored or turned patch is filled like any other image, and
 // noise and gamma see the scan alone.
-Patch fill_patch(const Patch& patch, const std::array<std::int64_t, 3>& size);
+Patch fill_patch(const Patch& patch, const Shape3& size);
 
 // cut_patch, filled up to the size that was asked for.
 Patch draw_patch(const TrainingCase& sample, const PatchOptions& options, Random& random);

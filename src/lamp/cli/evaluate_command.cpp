@@ -27,11 +27,14 @@ void add_evaluate_command(CLI::App& app, const GlobalOptions& globals) {
                    "summary.json to write, or a folder for it (default: in PRED, or beside it if "
                    "it is a file)")
       ->check(names_an_output());
+  auto preview = std::make_shared<bool>(false);
+  command->add_flag("--preview", *preview, "also a picture of each case, <case>.png");
   add_outside_option(*command);
   add_orientation_option(*command, options->nifti_form);
-  command->callback([options, output, &globals] {
+  command->callback([options, output, preview, &globals] {
     const std::filesystem::path summary = summary_path(*output, options->prediction);
     summary_outputs(summary, *options).check();
+    if (*preview) options->preview = summary.parent_path();
     const EvaluationResult result = evaluate_folders(*options);
     write_summary(result, summary);
     if (globals.json) {

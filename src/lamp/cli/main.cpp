@@ -19,6 +19,7 @@
 #include "lamp/base/out_of_memory.h"
 #include "lamp/base/text.h"
 #include "lamp/cli/commands.h"
+#include "lamp/cli/option_names.h"
 #include "lamp/cli/suggestions.h"
 
 #ifndef LAMP_VERSION
@@ -173,6 +174,7 @@ int run_and_report(int argc, char** argv) {
 int main(int argc, char** argv) {
   std::set_terminate(lamp::last_words);
   lamp::keep_heap();
+  lamp::name_settings(lamp::option_names());
   lamp::watch_signals();
   return lamp::flush_output(lamp::run_and_report(argc, argv));
 }

@@ -3,12 +3,12 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
-#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
 
 #include "lamp/base/json.h"
+#include "lamp/base/size3.h"
 
 namespace lamp {
 
@@ -29,8 +29,5 @@ struct ExecutionOptions {
 void add_options(CLI::App& command, ExecutionOptions& options);
 // The "execution" object: only what was given.
 Json to_json(const ExecutionOptions& options);
-
-// x, y, z of "64,64,64". Throws UsageError that names the option.
-std::array<std::int64_t, 3> parse_size(const std::string& text, const std::string& option);
 
 }  // namespace lamp

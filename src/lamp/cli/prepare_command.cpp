@@ -3,6 +3,7 @@
 #include <memory>
 #include <string>
 
+#include "lamp/base/text.h"
 #include "lamp/cli/commands.h"
 #include "lamp/cli/dataset_options.h"
 #include "lamp/cli/orientation_option.h"
@@ -43,8 +44,8 @@ void add_prepare_command(CLI::App& app, const GlobalOptions& globals) {
       print_json(json);
     } else {
       std::cout << report.folder.string() << ": " << json["training"] << " training and "
-                << json["test"] << " test cases, " << report.converted << " converted now"
-                << std::endl;
+                << counted(json["test"].get<std::int64_t>(), "test case") << ", "
+                << report.converted << " converted now" << std::endl;
     }
     throw_if_failed(report);
   });

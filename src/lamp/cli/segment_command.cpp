@@ -1,18 +1,15 @@
 // `lamp segment`: options, one call, the report.
-#include <ATen/Parallel.h>
-
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "lamp/base/device.h"
-#include "lamp/base/errors.h"
 #include "lamp/base/text.h"
 #include "lamp/cli/commands.h"
 #include "lamp/cli/orientation_option.h"
 #include "lamp/cli/output_options.h"
 #include "lamp/execution/execution_config.h"
-#include "lamp/execution/resolved_execution.h"
+#include "lamp/execution/segment_plan.h"
 #include "lamp/inference/segmenter.h"
 #include "lamp/inference/test_time_mirroring.h"
 
@@ -28,31 +25,10 @@ struct SegmentLine {
   std::string memory;
   std::string mirror;
   std::string series;
-  std::string device, precision, layout, plan;  // empty = not given
+  GivenExecution execution;
+  std::string plan;
   SegmentOptions segment;
 };
-
-// Device, precision, layout and threads; the cut of a training step is none of the folded
-// network's.
-void apply_plan(const SegmentLine& options, const std::vector<SegmentModel>& models,
-                SegmentOptions& segment) {
-  const ResolvedExecution plan = read_plan(options.plan);
-  const auto refuse = [&](const std::string& field) {
-    if (!field.empty()) throw UsageError("--plan " + options.plan + ": " + field);
-  };
-  for (const SegmentModel& model : models) refuse(differing_net(plan, model.model.network.config));
-  const auto take = [&](const char* name, const std::string& given, const std::string& planned,
-                        std::string& field) {
-    if (!given.empty() && given != planned)
-      refuse(std::string(name) + ": " + planned + " in the plan, " + given + " here");
-    field = planned;
-  };
-  take("device", options.device, plan.device(), segment.device);
-  take("precision", options.precision, plan.precision, segment.precision);
-  take("layout", options.layout, plan.layout, segment.layout);
-  plan.torch_devices();  // throws if they are not here
-  at::set_num_threads(plan.threads);
-}
 
 SegmentRequest request_of(const SegmentLine& options) {
   SegmentRequest request{
@@ -63,13 +39,12 @@ SegmentRequest request_of(const SegmentLine& options) {
   if (!options.memory.empty())
     request.options.memory_bytes = parse_memory(options.memory, "--memory");
   if (!options.mirror.empty()) request.options.mirror = parse_mirror_request(options.mirror);
-  if (!(request.options.cleanup.min_volume_mm3 >= 0))
-    throw UsageError("--min-volume-mm3: expected a volume of 0 or more");
-  if (!options.device.empty()) request.options.device = options.device;
-  if (!options.layout.empty()) request.options.layout = options.layout;
-  if (!options.precision.empty())
+  const GivenExecution& given = options.execution;
+  if (!given.device.empty()) request.options.device = given.device;
+  if (!given.layout.empty()) request.options.layout = given.layout;
+  if (!given.precision.empty())
     request.options.precision =
-        chosen_precision(options.precision, parse_devices(request.options.device).front());
+        chosen_precision(given.precision, parse_devices(request.options.device).front());
   check_options(request.options);
   return request;
 }
@@ -78,7 +53,7 @@ void run_segment(const SegmentLine& options, const GlobalOptions& globals) {
   SegmentRequest request = request_of(options);
   std::vector<SegmentModel> models;
   for (const std::string& file : options.models) models.push_back({file, load_model(file)});
-  if (!options.plan.empty()) apply_plan(options, models, request.options);
+  if (!options.plan.empty()) obey_plan(options.plan, models, options.execution, request.options);
   const SegmentReport report = segment_all(models, request);
   if (globals.json) print_json(report.to_json());
   report.throw_if_failed();
@@ -105,16 +80,16 @@ void add_network_options(CLI::App& command, SegmentLine& options) {
       .add_option("--overlap", options.segment.overlap, "share of a window seen again by the next")
       ->capture_default_str();
   command.add_option("--blend", options.blend, "gaussian or constant")->capture_default_str();
-  command.add_option("--precision", options.precision, "fp32, bf16, fp16 or auto")
+  command.add_option("--precision", options.execution.precision, "fp32, bf16, fp16 or auto")
       ->default_str("fp32");
   command
-      .add_option("--layout", options.layout,
+      .add_option("--layout", options.execution.layout,
                   "order of the network's tensors: auto (measured), channels_last or contiguous")
       ->default_str("auto");
   command.add_option("--memory", options.memory,
                      "the most to use, such as 8GiB; default: 80 % of what is available");
   command
-      .add_option("--device", options.device,
+      .add_option("--device", options.execution.device,
                   "auto, cpu, cuda:0 or several, such as cuda:0,cuda:1: one stage of the "
                   "network on each")
       ->default_str("auto");
@@ -154,6 +129,8 @@ void add_segment_command(CLI::App& app, const GlobalOptions& globals) {
                       "nii.gz, nii, nrrd or mha; default: as -o ends, or nii.gz");
   command->add_flag("--save-probabilities", options->segment.save_probabilities,
                     "also <case>_prob: the softmax of every class");
+  command->add_flag("--preview", options->segment.preview,
+                    "also <case>.png: a picture of each result");
   add_cleaning_options(*command, *options);
   add_orientation_option(*command, options->segment.nifti_form);
   command->callback([options, &globals] { run_segment(*options, globals); });

@@ -1,97 +1,43 @@
 // `lamp simulate`: a schedule timed on paper; its figures, timetable and pictures.
-#include <cmath>
 #include <iostream>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "lamp/base/errors.h"
 #include "lamp/base/interrupt.h"
 #include "lamp/base/text.h"
 #include "lamp/cli/commands.h"
 #include "lamp/cli/output_options.h"
 #include "lamp/planner/block_stream.h"
-#include "lamp/planner/simulate.h"
+#include "lamp/planner/paper_pipeline.h"
 #include "lamp/planner/timetable.h"
 #include "lamp/report/timeline.h"
 
 namespace lamp {
 namespace {
 
-constexpr int kMostStages = 65536;
-constexpr double kMostActions = 2e7;  // some gigabytes of timeline
-constexpr int kDrawnTicks = 100;      // columns of a printed timetable
+constexpr int kDrawnTicks = 100;  // columns of a printed timetable
 
 struct SimulateLine {
-  std::string schedule = "gpipe";
-  int stages = 0;
-  int microbatches = 0;
-  std::vector<double> forward;
-  std::vector<double> backward;
-  std::vector<double> weight;
-  std::vector<double> transfer;
-  std::string recompute = "never";
+  PaperPipeline pipeline;
   std::string svg;
   std::string trace;
   bool paper = false;
 };
 
-// One number for all, or one for each.
-std::vector<double> spread(const std::vector<double>& given, std::size_t count,
-                           const char* option) {
-  if (given.size() != 1 && given.size() != count)
-    throw UsageError(std::string(option) + ": found " + std::to_string(given.size()) +
-                     " times, expected 1 or " + std::to_string(count));
-  for (const double time : given)
-    if (!std::isfinite(time) || time < 0)
-      throw UsageError(std::string(option) + ": found " + shortest(time) +
-                       ", expected a time of 0 or more");
-  return given.size() == count ? given : std::vector<double>(count, given[0]);
-}
-
-PipelineCosts costs_of(const SimulateLine& options, const Schedule& schedule) {
-  const auto stages = static_cast<std::size_t>(options.stages);
-  const auto forward = spread(options.forward.empty() ? std::vector<double>{1} : options.forward,
-                              stages, "--forward");
-  const auto backward = spread(options.backward.empty() ? std::vector<double>{2} : options.backward,
-                               stages, "--backward");
-  if (!options.weight.empty() && !schedule.splits_backward())
-    throw UsageError("--weight: schedule " + options.schedule +
-                     " does not split the backward; use zero-bubble");
-  std::vector<double> weight(stages, 0);
-  if (schedule.splits_backward()) {
-    for (std::size_t j = 0; j < stages; ++j) weight[j] = backward[j] / 2;
-    if (!options.weight.empty()) weight = spread(options.weight, stages, "--weight");
-  }
-  PipelineCosts costs{
-      .recompute = std::vector<RecomputeRule>(stages, parse_recompute_rule(options.recompute))};
-  for (std::size_t j = 0; j < stages; ++j) {
-    if (weight[j] > backward[j])
-      throw UsageError("--weight: found " + shortest(weight[j]) +
-                       ", more than the whole backward of " + shortest(backward[j]));
-    costs.stages.push_back({forward[j], backward[j] - weight[j], weight[j]});
-  }
-  if (!options.transfer.empty()) {
-    const auto times =
-        stages > 1 ? spread(options.transfer, stages - 1, "--transfer") : std::vector<double>{};
-    costs.transfers = times;
-  }
-  return costs;
-}
-
-TimelinePicture picture_of(const SimulateLine& options, const Simulation& simulation) {
-  return {.title = options.schedule + ", " + counted(options.stages, "stage") + ", " +
-                   counted(options.microbatches, "micro-batch") + ": makespan " +
+TimelinePicture picture_of(const PaperPipeline& pipeline, const Simulation& simulation) {
+  return {.title = pipeline.schedule + ", " + counted(pipeline.stages, "stage") + ", " +
+                   counted(pipeline.microbatches, "micro-batch") + ": makespan " +
                    shortest(simulation.makespan),
-          .panels = {{.name = "", .stages = options.stages, .timeline = simulation.timeline}},
-          .unit = options.forward.empty() && options.backward.empty() ? "forward times" : "s"};
+          .panels = {{.name = "", .stages = pipeline.stages, .timeline = simulation.timeline}},
+          .unit = pipeline.forward.empty() && pipeline.backward.empty() ? "forward times" : "s"};
 }
 
-Json simulation_json(const SimulateLine& options, const Simulation& simulation) {
-  return {{"schedule", options.schedule},
-          {"stages", options.stages},
-          {"microbatches", options.microbatches},
-          {"recompute", options.recompute},
+Json simulation_json(const PaperPipeline& pipeline, const Simulation& simulation) {
+  return {{"schedule", pipeline.schedule},
+          {"stages", pipeline.stages},
+          {"microbatches", pipeline.microbatches},
+          {"recompute", pipeline.recompute},
           {"makespan", simulation.makespan},
           {"bubble", simulation.bubble},
           {"utilisation", simulation.utilisation},
@@ -110,9 +56,9 @@ std::string row_of(const TimelineEntry& entry) {
 }
 
 // Row by row: as a tree of values a timeline of millions would take gigabytes and minutes.
-void print_schedule_json(const SimulateLine& options, const Simulation& simulation) {
+void print_schedule_json(const PaperPipeline& pipeline, const Simulation& simulation) {
   constexpr std::size_t kRowsBetweenLooks = 4096;
-  std::string head = dump_json(simulation_json(options, simulation));
+  std::string head = dump_json(simulation_json(pipeline, simulation));
   head.resize(head.rfind('}'));
   while (head.back() == '\n') head.pop_back();
   std::cout << head << ",\n  \"timeline\": [";
@@ -123,9 +69,9 @@ void print_schedule_json(const SimulateLine& options, const Simulation& simulati
   std::cout << "\n  ]\n}" << std::endl;
 }
 
-void print_simulation(const SimulateLine& options, const Simulation& simulation) {
-  std::cout << options.schedule << ", " << counted(options.stages, "stage") << ", "
-            << counted(options.microbatches, "micro-batch") << ", recompute " << options.recompute
+void print_simulation(const PaperPipeline& pipeline, const Simulation& simulation) {
+  std::cout << pipeline.schedule << ", " << counted(pipeline.stages, "stage") << ", "
+            << counted(pipeline.microbatches, "micro-batch") << ", recompute " << pipeline.recompute
             << "\nmakespan     " << shortest(simulation.makespan) << "\nbubble       "
             << fixed(100 * simulation.bubble, 2) << " %\nutilisation  "
             << fixed(100 * simulation.utilisation, 2) << " %\nin flight   ";
@@ -136,47 +82,27 @@ void print_simulation(const SimulateLine& options, const Simulation& simulation)
   std::cout.flush();
 }
 
-void check(const SimulateLine& options) {
-  if (options.stages < 1 || options.microbatches < 1)
-    throw UsageError("simulate: found " + std::to_string(options.stages) + " stages and " +
-                     std::to_string(options.microbatches) +
-                     " micro-batches; give --stages and --microbatches of 1 or more, or --paper");
-  if (options.stages > kMostStages || 3.0 * options.stages * options.microbatches > kMostActions)
-    throw UsageError("simulate: " + std::to_string(options.stages) + " stages with " +
-                     std::to_string(options.microbatches) +
-                     " micro-batches are more than 20 million actions; use fewer");
-}
-
 void run_schedule(const SimulateLine& options, const GlobalOptions& globals) {
-  check(options);
   const PictureFiles pictures{options.svg, options.trace};
   picture_outputs(pictures).check();
-  const Schedule schedule =
-      make_schedule(parse_schedule_kind(options.schedule), options.stages, options.microbatches);
-  throw_if_interrupted("nothing was written");
-  const Simulation simulation = simulate(schedule, costs_of(options, schedule));
-  throw_if_interrupted("nothing was written");
+  const Simulation simulation = simulate(options.pipeline);
   if (globals.json) {
-    print_schedule_json(options, simulation);
+    print_schedule_json(options.pipeline, simulation);
   } else {
-    print_simulation(options, simulation);
+    print_simulation(options.pipeline, simulation);
   }
-  write_picture_files(pictures, picture_of(options, simulation));
+  write_picture_files(pictures, picture_of(options.pipeline, simulation));
 }
 
 void run_paper(const GlobalOptions& globals) {
-  constexpr int kDevices = 3;
-  constexpr int kBatches = 120;
-  constexpr int kDrawn = 30;
-  const auto conventional = simulate_stream(conventional_blocks(), kDevices, kBatches, kDrawn);
-  const auto lamp = simulate_stream(lamp_blocks(), kDevices, kBatches, kDrawn);
+  const auto [conventional, lamp] = simulate_appendix_b();
   if (globals.json) {
     const auto entry = [](const BlockStream& stream, const char* formula) {
       return Json{{"batches_per_unit_time", stream.batches_per_unit},
                   {"in_time_t", formula},
                   {"timetable", stream.timetable}};
     };
-    print_json({{"devices", kDevices},
+    print_json({{"devices", kAppendixDevices},
                 {"ticks_per_unit", kTicksPerUnit},
                 {"conventional", entry(conventional, "t/2")},
                 {"lamp", entry(lamp, "3t/4")},
@@ -200,19 +126,22 @@ void add_simulate_command(CLI::App& app, const GlobalOptions& globals) {
   CLI::App* command = app.add_subcommand(
       "simulate", "times a pipeline schedule on paper: makespan, bubble, timeline");
   auto options = std::make_shared<SimulateLine>();
-  command->add_option("--schedule", options->schedule, "naive, gpipe, 1f1b or zero-bubble")
+  command->add_option("--schedule", options->pipeline.schedule, "naive, gpipe, 1f1b or zero-bubble")
       ->capture_default_str();
-  command->add_option("--stages", options->stages, "devices K");
-  command->add_option("--microbatches", options->microbatches, "parts M of the mini-batch");
+  command->add_option("--stages", options->pipeline.stages, "devices K");
+  command->add_option("--microbatches", options->pipeline.microbatches,
+                      "parts M of the mini-batch");
   const auto times = [&](const char* name, std::vector<double>& target, const char* help) {
     command->add_option(name, target, help)->delimiter(',');
   };
-  times("--forward", options->forward, "forward time, one for all stages or f1,f2,...; default 1");
-  times("--backward", options->backward, "backward time, both halves; default 2");
-  times("--weight", options->weight,
+  times("--forward", options->pipeline.forward,
+        "forward time, one for all stages or f1,f2,...; default 1");
+  times("--backward", options->pipeline.backward, "backward time, both halves; default 2");
+  times("--weight", options->pipeline.weight,
         "the weight half's part of it, for zero-bubble; default half of it");
-  times("--transfer", options->transfer, "time between neighbours, one or K-1 of them; default 0");
-  command->add_option("--recompute", options->recompute, "never, always or except_last")
+  times("--transfer", options->pipeline.transfer,
+        "time between neighbours, one or K-1 of them; default 0");
+  command->add_option("--recompute", options->pipeline.recompute, "never, always or except_last")
       ->capture_default_str();
   command->add_option("--svg", options->svg, "draw the timeline to this file")
       ->check(names_an_output());

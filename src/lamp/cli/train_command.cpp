@@ -50,7 +50,7 @@ void run_train(const TrainLine& options, const GlobalOptions& globals) {
                 {"best_dice", summary.best_dice < 0 ? Json() : Json(summary.best_dice)},
                 {"model", summary.best.string()}});
   } else {
-    log_info("trained for " + std::to_string(summary.epochs) + " epochs; best validation Dice " +
+    log_info("trained for " + counted(summary.epochs, "epoch") + "; best validation Dice " +
              (summary.best_dice < 0 ? std::string("not measured") : fixed(summary.best_dice, 4)) +
              "; model " + summary.best.string());
   }

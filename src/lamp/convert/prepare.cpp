@@ -14,6 +14,7 @@
 #include "lamp/base/log.h"
 #include "lamp/base/progress.h"
 #include "lamp/base/safe_path.h"
+#include "lamp/base/setting_name.h"
 #include "lamp/base/text.h"
 #include "lamp/convert/prepare_decathlon.h"
 #include "lamp/convert/prepare_han.h"
@@ -46,17 +47,19 @@ void validate(const PrepareOptions& options) {
   if (options.folder.empty() || options.source.empty())
     throw UsageError("prepare: found an empty name, expected the folders to read and to write");
   if (options.test && !options.test_cases.empty())
-    throw UsageError("prepare: found --test and --test-cases, expected one of them");
+    throw UsageError("prepare: found " + setting_name("test") + " and " +
+                     setting_name("test_cases") + ", expected one of them");
   if (options.test && *options.test < 0)
-    throw UsageError("prepare --test: found " + std::to_string(*options.test) +
-                     ", expected 0 or more cases");
+    throw UsageError("prepare " + setting_name("test") + ": found " +
+                     std::to_string(*options.test) + ", expected 0 or more cases");
   if (options.spacing_mm && options.from != "han-npy")
-    throw UsageError("prepare --spacing: found it with --from " + options.from +
+    throw UsageError("prepare " + setting_name("spacing") + ": found it with " +
+                     setting_to("from", options.from) +
                      ", expected it with han-npy only: the other layouts say their spacing");
   const fs::path source = resolved(options.source), folder = resolved(options.folder);
   if (is_within(folder, source) || is_within(source, folder))
-    throw UsageError("prepare -o: found " + options.folder.string() + " and the source " +
-                     options.source.string() +
+    throw UsageError("prepare " + setting_name("output") + ": found " + options.folder.string() +
+                     " and the source " + options.source.string() +
                      ", expected folders of which none holds the other; choose another folder");
   std::error_code error;
   if (!fs::is_directory(options.source, error))
@@ -75,7 +78,7 @@ SourceSet open_source(const PrepareOptions& options) {
   if (options.from == "decathlon")
     return open_decathlon(options.source,
                           {.nifti_form = options.nifti_form.value_or(NiftiForm::kRefuse)});
-  throw UsageError("prepare --from: found \"" + options.from +
+  throw UsageError("prepare " + setting_name("from") + ": found \"" + options.from +
                    "\", expected han-npy, pddca or decathlon");
 }
 
@@ -136,7 +139,7 @@ class Preparation {
   void begin(const PrepareOptions& options) {
     std::vector<std::string> names;
     for (const SourceCase& source : set_.cases) names.push_back(source.name);
-    OwnContent own{.option = "prepare -o",
+    OwnContent own{.option = "prepare " + setting_name("output"),
                    .expected = "what the same command began",
                    .description = info_.description};
     if (auto found = PrepareRecord::read(folder_)) {
@@ -194,12 +197,13 @@ class Preparation {
   void check_same_request(const Json& settings, const std::vector<std::string>& names) const {
     const std::string other = difference(record_.settings, settings);
     if (!other.empty())
-      throw UsageError("prepare -o: found a data set in " + folder_.string() + " begun with " +
-                       other + "; give the same options or choose another folder");
+      throw UsageError("prepare " + setting_name("output") + ": found a data set in " +
+                       folder_.string() + " begun with " + other +
+                       "; give the same options or choose another folder");
     if (record_.cases != names)
-      throw UsageError("prepare -o: found a data set in " + folder_.string() + " begun with " +
-                       std::to_string(record_.cases.size()) + " cases, the source now has " +
-                       std::to_string(names.size()) +
+      throw UsageError("prepare " + setting_name("output") + ": found a data set in " +
+                       folder_.string() + " begun with " + counted(record_.cases.size(), "case") +
+                       ", the source now has " + std::to_string(names.size()) +
                        " or others, and another split would mix training and test; choose another "
                        "folder");
   }
@@ -213,8 +217,9 @@ class Preparation {
       std::error_code missing;
       const auto found = fs::file_size(file, missing);
       if (!missing && found != bytes)
-        throw UsageError("prepare -o: found " + file.string() + " changed since it was written (" +
-                         std::to_string(found) + " bytes, were " + std::to_string(bytes) +
+        throw UsageError("prepare " + setting_name("output") + ": found " + file.string() +
+                         " changed since it was written (" + std::to_string(found) +
+                         " bytes, were " + std::to_string(bytes) +
                          "), expected what the same command wrote; move it away or choose another "
                          "folder");
     }
@@ -231,7 +236,8 @@ class Preparation {
             return is_label(overlap.kept) && is_label(overlap.lost);
           });
       if (!sound)
-        throw UsageError("prepare -o: found a record that names other labels for " + name +
+        throw UsageError("prepare " + setting_name("output") +
+                         ": found a record that names other labels for " + name +
                          " than the source has, expected what lamp prepare wrote; choose another "
                          "folder");
     }
@@ -297,12 +303,12 @@ class Preparation {
     if (facts.training || facts.annotated.size() + 1 == set_.labels.size()) return;
     facts.notes.push_back(facts.name + " is a test case with " +
                           std::to_string(facts.annotated.size()) + " of " +
-                          std::to_string(set_.labels.size() - 1) + " structures annotated");
+                          counted(set_.labels.size() - 1, "structure") + " annotated");
   }
 
   void warn_of(const PreparedCase& facts) const {
     for (const Overlap& overlap : facts.overlaps)
-      log_warning(facts.name + ": " + std::to_string(overlap.voxels) + " voxels in both " +
+      log_warning(facts.name + ": " + counted(overlap.voxels, "voxel") + " in both " +
                   set_.labels.at(overlap.kept) + " and " + set_.labels.at(overlap.lost) +
                   ", given to the smaller, " + set_.labels.at(overlap.kept));
     for (const std::string& note : facts.notes) log_warning(printable(note));
@@ -367,7 +373,8 @@ void warn_of_unknown_spacing(const PrepareOptions& options) {
   if (options.from == "han-npy" && !options.spacing_mm)
     log_warning(
         "npy arrays do not say their spacing: 1 x 1 x 1 mm is written, and distances and volumes "
-        "are in voxels; give --spacing X,Y,Z if you know it");
+        "are in voxels; give " +
+        setting_to("spacing", "X,Y,Z") + " if you know it");
 }
 
 // Such images look all alike to a window of CT values.
@@ -376,8 +383,9 @@ void warn_of_scaled_images(const PrepareReport& report) {
                                     [](const PreparedCase& facts) { return facts.scaled; });
   if (scaled > 0)
     log_warning(std::to_string(scaled) + " of " + std::to_string(report.cases.size()) +
-                " images hold values from 0 to 1, not CT numbers; train them with --set "
-                "data.window=null, or the presets' window leaves no contrast");
+                " images hold values from 0 to 1, not CT numbers; train them with " +
+                setting_to("set", "data.window=null") +
+                ", or the presets' window leaves no contrast");
 }
 
 }  // namespace

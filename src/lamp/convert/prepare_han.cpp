@@ -12,6 +12,7 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/base/safe_path.h"
+#include "lamp/base/setting_name.h"
 #include "lamp/base/text.h"
 #include "lamp/dataset/case_volumes.h"
 #include "lamp/formats/npy.h"
@@ -126,7 +127,8 @@ class CaseFinder {
       std::error_code error;
       for (const SourceCase& found : cases_)
         if (fs::exists(found.image.parent_path() / image, error))
-          hint = std::string("there is ") + image + ", which --from " + from + " reads";
+          hint =
+              std::string("there is ") + image + ", which " + setting_to("from", from) + " reads";
     }
     throw InputError(
         {.file = source.string(),

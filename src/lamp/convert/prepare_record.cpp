@@ -7,6 +7,7 @@
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
 #include "lamp/base/safe_path.h"
+#include "lamp/base/setting_name.h"
 
 namespace lamp {
 namespace fs = std::filesystem;
@@ -75,9 +76,9 @@ std::optional<PrepareRecord> PrepareRecord::read(const fs::path& folder) {
     }
     return record;
   } catch (const std::exception&) {  // no JSON, or not of our making
-    throw UsageError(
-        "prepare -o: found a record that cannot be read: " + (folder / kFile).string() +
-        ", expected what lamp prepare wrote; choose another folder");
+    throw UsageError("prepare " + setting_name("output") +
+                     ": found a record that cannot be read: " + (folder / kFile).string() +
+                     ", expected what lamp prepare wrote; choose another folder");
   }
 }
 

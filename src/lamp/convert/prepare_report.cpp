@@ -6,6 +6,8 @@
 #include <cmath>
 
 #include "lamp/base/errors.h"
+#include "lamp/base/setting_name.h"
+#include "lamp/base/text.h"
 #include "lamp/dataset/check_report.h"
 #include "lamp/dataset/dataset_check.h"
 
@@ -19,7 +21,7 @@ std::array<double, 3> parse_spacing(const std::string& text) {
     const auto [next, error] = std::from_chars(at, end, spacing_mm[a]);
     const bool separated = a == 2 ? next == end : next != end && *next == ',';
     if (error != std::errc() || !separated || !std::isfinite(spacing_mm[a]) || spacing_mm[a] <= 0)
-      throw UsageError("prepare --spacing: found \"" + text +
+      throw UsageError("prepare " + setting_name("spacing") + ": found \"" + text +
                        "\", expected three positive numbers of mm such as 0.98,0.98,2.5");
     at = next + 1;
   }
@@ -62,9 +64,9 @@ void throw_if_failed(const PrepareReport& report) {
   if (report.faults.empty()) return;
   const std::string first = message_of(report.faults.front());
   if (report.cases.empty() && report.faults.size() == 1) throw Error(first, kExitInput);
-  throw Error(std::to_string(report.faults.size()) + " faults, " +
-                  std::to_string(report.cases.size()) + " of " +
-                  std::to_string(report.source_cases) + " cases are written, the first: " + first,
+  throw Error(counted(report.faults.size(), "fault") + ", " + std::to_string(report.cases.size()) +
+                  " of " + std::to_string(report.source_cases) +
+                  " cases are written, the first: " + first,
               report.cases.empty() ? kExitInput : kExitSomeCasesFailed);
 }
 

@@ -12,6 +12,7 @@
 #include "lamp/base/log.h"
 #include "lamp/base/random.h"
 #include "lamp/base/random_streams.h"
+#include "lamp/base/setting_name.h"
 
 namespace lamp {
 namespace {
@@ -28,7 +29,7 @@ std::vector<std::string> named_cases(const SourceSet& set, const std::vector<std
   std::set<std::string> test;
   for (const std::string& name : wanted) {
     if (!known.contains(name))
-      throw UsageError("prepare --test-cases: found \"" + name +
+      throw UsageError("prepare " + setting_name("test_cases") + ": found \"" + name +
                        "\", expected the names of cases; the nearest is \"" + nearest(name, names) +
                        "\"");
     test.insert(name);
@@ -74,8 +75,9 @@ std::vector<std::string> choose_test_cases(const SourceSet& set, const PrepareOp
   if (options.test) {
     auto test = drawn_cases(set, *options.test, options.seed);
     if (static_cast<int>(test.size()) < *options.test)
-      throw UsageError("prepare --test: found " + std::to_string(*options.test) +
-                       ", expected at most " + std::to_string(test.size()) +
+      throw UsageError("prepare " + setting_name("test") + ": found " +
+                       std::to_string(*options.test) + ", expected at most " +
+                       std::to_string(test.size()) +
                        ", the number of cases whose every structure is annotated");
     return test;
   }

@@ -77,7 +77,11 @@ std::string distinct_values(const torch::Tensor& voxels) {
 class CaseChecker {
  public:
   CaseChecker(const Case& entry, const CheckSetting& setting, CheckedCase& result)
-      : entry_(entry), dataset_(setting.dataset), options_(setting.read), result_(result) {
+      : entry_(entry),
+        dataset_(setting.dataset),
+        options_(setting.read),
+        drawn_(setting.drawn),
+        result_(result) {
     options_.refuse_nan = false;  // they are counted
   }
 
@@ -159,11 +163,35 @@ class CaseChecker {
     if (facts.channels == 0) {
       facts.geometry = image->geometry;
       grid_ = image->geometry;
+      keep_image(*image);
     } else {
       check_grid(file, image->geometry, "the other channels");
     }
     facts.channels += image->voxels.size(0);
     fingerprint_.add(image->voxels);
+  }
+
+  void keep_image(const Volume& image) {
+    if (!drawn_) return;
+    result_.grey = grey_image(image);
+    result_.maps.geometry = image.geometry;
+  }
+
+  // A map of the image's size is drawn over it voxel for voxel, wherever its header puts it.
+  void keep_label(const Volume& label) {
+    if (!drawn_) return;
+    CaseMaps& maps = result_.maps;
+    if (!result_.grey) {
+      maps.geometry = label.geometry;
+      maps.notes.push_back("No image: outlines on black");
+    } else if (label.geometry.size != maps.geometry.size) {
+      maps.notes.push_back("The label map is not shown: it has " + label.geometry.describe());
+      return;
+    } else if (grid_difference(label.geometry, maps.geometry)) {
+      maps.notes.push_back(
+          "The label map lies elsewhere by its header; it is drawn voxel for voxel");
+    }
+    maps.reference = label.voxels[0];
   }
 
   void check_values(const fs::path& file, const torch::Tensor& voxels) {
@@ -231,6 +259,7 @@ class CaseChecker {
 
   void check_label() {
     const auto label = read(entry_.label, &read_label);
+    if (label) keep_label(*label);
     if (dataset_.labels.empty()) return;
     if (!label) {
       std::error_code error;
@@ -281,6 +310,7 @@ class CaseChecker {
   const Case& entry_;
   const Dataset& dataset_;
   ReadOptions options_;
+  const bool drawn_;
   CheckedCase& result_;
   std::optional<Geometry> grid_;  // of the first image that could be read
   bool whole_ = true;             // are all values of the image whole numbers?

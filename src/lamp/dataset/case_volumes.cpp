@@ -27,19 +27,23 @@ void count_runs(const torch::Tensor& label, std::map<std::int64_t, std::int64_t>
 
 }  // namespace
 
-Volume read_case_image(const Case& entry, const ReadOptions& options) {
-  TORCH_CHECK(!entry.images.empty(), "case ", entry.name, " has no image");
-  Volume image = read_image(entry.images.front(), options);
-  if (entry.images.size() == 1) return image;
+Volume read_channels(const std::vector<std::filesystem::path>& files, const ReadOptions& options) {
+  TORCH_CHECK(!files.empty(), "an image of no file");
+  Volume image = read_image(files.front(), options);
+  if (files.size() == 1) return image;
   std::vector<torch::Tensor> channels = {image.voxels};
-  for (std::size_t c = 1; c < entry.images.size(); ++c) {
-    const Volume next = read_image(entry.images[c], options);
-    check_same_grid({next.geometry, entry.images[c]}, {image.geometry, entry.images.front()},
+  for (std::size_t c = 1; c < files.size(); ++c) {
+    const Volume next = read_image(files[c], options);
+    check_same_grid({next.geometry, files[c]}, {image.geometry, files.front()},
                     "its first channel");
     channels.push_back(next.voxels);
   }
   image.voxels = torch::cat(channels, 0);
   return image;
+}
+
+Volume read_case_image(const Case& entry, const ReadOptions& options) {
+  return read_channels(entry.images, options);
 }
 
 Volume read_case_label(const Case& entry, const Dataset& dataset, const ReadOptions& options) {

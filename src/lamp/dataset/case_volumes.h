@@ -6,15 +6,20 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "lamp/dataset/datalist.h"
 
 namespace lamp {
 
-// [C, D, H, W] float32: the channels of all image files, which must lie on one grid
+// [C, D, H, W] float32: the channels of all files in their order, which must lie on one grid
 // (kSameGridVoxels).
+Volume read_channels(const std::vector<std::filesystem::path>& files,
+                     const ReadOptions& options = {});
+// Those of the case's image.
 Volume read_case_image(const Case& entry, const ReadOptions& options = {});
 
 // [1, D, H, W] integers, on the grid of the case's first image, with none but declared values.

@@ -5,12 +5,15 @@
 #include <cctype>
 #include <map>
 
+#include "lamp/formats/volume_io.h"
+
 namespace lamp {
+namespace fs = std::filesystem;
 namespace {
 
 constexpr std::size_t kDigits = 4;
 
-std::string number_list(const std::map<int, std::filesystem::path>& files) {
+std::string number_list(const std::map<int, fs::path>& files) {
   std::string text;
   std::size_t place = 0;
   for (const auto& entry : files) {
@@ -37,8 +40,30 @@ std::string channel_name(const std::string& stem, int number) {
   return stem + "_" + digits;
 }
 
+std::vector<ChannelGroup> group_channels(const std::vector<fs::path>& files,
+                                         const std::string& ending) {
+  std::vector<ChannelGroup> groups;
+  std::map<fs::path, std::size_t> places;
+  for (const fs::path& file : files) {
+    const std::string full = file.filename().string();
+    const auto [stem, number] = split_channel(
+        ending.empty() ? case_name(file) : full.substr(0, full.size() - ending.size()));
+    if (number < 0) {
+      groups.push_back({stem, {{number, file}}});
+      continue;
+    }
+    const auto [place, is_new] = places.emplace(file.parent_path() / stem, groups.size());
+    if (is_new) groups.push_back({.stem = stem});
+    auto& channels = groups[place->second].files;
+    const auto after = std::find_if(channels.begin(), channels.end(),
+                                    [n = number](const auto& at) { return at.number > n; });
+    channels.insert(after, {number, file});
+  }
+  return groups;
+}
+
 std::string channel_fault(const std::vector<ChannelFile>& files, std::size_t expected) {
-  std::map<int, std::filesystem::path> found;
+  std::map<int, fs::path> found;
   for (const ChannelFile& file : files) {
     if (file.number < 0) return file.file.filename().string() + " has no channel in its name";
     const auto [other, is_new] = found.emplace(file.number, file.file);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "lamp/base/setting_name.h"
 #include "lamp/base/text.h"
 #include "lamp/dataset/datalist_parser.h"
 
@@ -166,7 +167,7 @@ std::string describe(const CheckReport& report) {
     text += titled_row("note", printable(report.notes[i]));
   if (report.notes.size() > kShownNotes)
     text += titled_row("note", "and " + std::to_string(report.notes.size() - kShownNotes) +
-                                   " more (--json shows all)");
+                                   " more (" + setting_name("json") + " shows all)");
   for (const Fault& fault : report.faults)
     text += titled_row("FAULT", printable(message_of(fault)));
   return text + titled_row("result",

@@ -12,11 +12,13 @@
 #include <optional>
 #include <set>
 #include <unordered_set>
+#include <utility>
 
 #include "lamp/base/interrupt.h"
 #include "lamp/base/progress.h"
 #include "lamp/base/text.h"
 #include "lamp/dataset/case_check.h"
+#include "lamp/dataset/check_previews.h"
 #include "lamp/dataset/datalist_parser.h"
 #include "lamp/dataset/dataset_file.h"
 #include "lamp/dataset/dataset_lists.h"
@@ -27,10 +29,23 @@ namespace lamp {
 namespace fs = std::filesystem;
 namespace {
 
+// Nothing that the picture took stays.
+void draw_case(const CheckPreviews& previews, std::size_t i, const Dataset& dataset,
+               CheckedCase& result) {
+  CaseMaps maps = std::move(result.maps);
+  const std::optional<GreyImage> grey = std::exchange(result.grey, std::nullopt);
+  maps.name = result.facts.name + " (" + result.facts.split + ")";
+  maps.image = grey ? &*grey : nullptr;
+  maps.names.insert(dataset.labels.begin(), dataset.labels.end());
+  previews.draw(i, maps);
+}
+
 // Cases differ much in size, so each thread takes the next one that is free. Results stay in order.
-// Returns the fingerprints of their images and labels.
-ImageKeys check_cases(const std::vector<PlacedCase>& jobs, const CheckSetting& setting,
-                      CheckReport& report) {
+// Returns the fingerprints of their images and labels. `preview`: folder of pictures, or empty.
+ImageKeys check_cases(const std::vector<PlacedCase>& jobs, CheckSetting setting,
+                      const fs::path& preview, CheckReport& report) {
+  const CheckPreviews previews(preview, jobs);
+  setting.drawn = previews.wanted();
   std::vector<CheckedCase> results(jobs.size());
   std::atomic<std::size_t> next = 0;
   std::mutex mutex;
@@ -42,6 +57,7 @@ ImageKeys check_cases(const std::vector<PlacedCase>& jobs, const CheckSetting& s
       const Case& entry = *jobs[i].entry;
       results[i] = check_case(entry, setting);
       results[i].facts.split = jobs[i].split;
+      if (previews.wanted()) draw_case(previews, i, setting.dataset, results[i]);
       const std::lock_guard lock(mutex);
       progress.advance(entry.name);
     }
@@ -49,7 +65,8 @@ ImageKeys check_cases(const std::vector<PlacedCase>& jobs, const CheckSetting& s
   at::parallel_for(0, at::get_num_threads(), 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t thread = begin; thread < end; ++thread) work();
   });
-  if (stopped()) throw_if_interrupted("nothing was changed");
+  if (stopped())
+    throw_if_interrupted(previews.wanted() ? "some pictures are written" : "nothing was changed");
   ImageKeys fingerprints{.same = "the same voxels", .images = {}, .labels = {}};
   for (CheckedCase& result : results) {
     fingerprints.images.push_back(std::move(result.fingerprint));
@@ -175,7 +192,8 @@ CheckReport check_dataset(const fs::path& folder_or_json, const CheckOptions& op
     std::vector<PlacedCase> cases = placed_cases(dataset);
     if (!options.with_tests) cases.resize(cases.size() - dataset.test.size());  // they come last
     const ImageKeys fingerprints =
-        check_cases(cases, {.dataset = dataset, .labelled = true, .read = options.read}, report);
+        check_cases(cases, {.dataset = dataset, .labelled = true, .read = options.read},
+                    options.preview, report);
     report_twins(cases, fingerprints, findings);
     append(report.faults, findings.faults);
     append(report.notes, findings.notes);
@@ -189,7 +207,8 @@ CheckReport check_dataset(const fs::path& folder_or_json, const CheckOptions& op
   return report;
 }
 
-CheckReport check_images(const std::vector<fs::path>& paths, const ReadOptions& read) {
+CheckReport check_images(const std::vector<fs::path>& paths, const ReadOptions& read,
+                         const fs::path& preview) {
   CheckReport report{.name = paths.size() == 1 ? paths.front().string()
                                                : std::to_string(paths.size()) + " paths"};
   std::vector<Case> cases;
@@ -198,9 +217,10 @@ CheckReport check_images(const std::vector<fs::path>& paths, const ReadOptions& 
     for (const fs::path& volume : volumes_of(path, read.dicom_series, report))
       if (std::error_code error; seen.insert(fs::weakly_canonical(volume, error)).second)
         cases.push_back({.name = case_name(volume), .images = {volume}});
+  const Dataset none;  // single images
   std::vector<PlacedCase> jobs;
   for (const Case& entry : cases) jobs.push_back({&entry, "image"});
-  check_cases(jobs, {.dataset = Dataset(), .labelled = false, .read = read}, report);
+  check_cases(jobs, {.dataset = none, .labelled = false, .read = read}, preview, report);
   note_ignored(seen, report);
   return report;
 }

@@ -39,6 +39,8 @@ struct CheckReport {
 struct CheckOptions {
   ReadOptions read;        // how the images will be read
   bool with_tests = true;  // the test cases too; training does without them
+  // Of pictures, one a case: new, empty or of such pictures alone; empty = none.
+  std::filesystem::path preview = {};
 };
 
 // Reads every file of a data set. Finds: a damaged dataset.json, missing and unreadable files,
@@ -46,15 +48,16 @@ struct CheckOptions {
 // undeclared label values, images in the place of labels, a data set without any foreground, NaN
 // and infinite voxels, faults of single entries and of the lists (dataset_lists.h), images that
 // stand on both sides of a split under two names, and classes drawn though not annotated. Never
-// throws for a fault. Works on at::get_num_threads() cases at a time, each of which is held in
+// throws for a fault; UsageError for a folder of pictures that is not LAMP's, Error if the disk
+// refuses them. Works on at::get_num_threads() cases at a time, each of which is held in
 // memory once.
 CheckReport check_dataset(const std::filesystem::path& folder_or_json,
                           const CheckOptions& options = {});
 
 // Single images (files or DICOM folders); a folder stands for every volume that list_folder finds
-// in it.
+// in it. `preview` as in CheckOptions.
 CheckReport check_images(const std::vector<std::filesystem::path>& paths,
-                         const ReadOptions& read = {});
+                         const ReadOptions& read = {}, const std::filesystem::path& preview = {});
 
 // A JSON file, or a folder that holds dataset.json, imagesTr, or a JSON but no volumes; else images
 // are meant.

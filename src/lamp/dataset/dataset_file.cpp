@@ -6,6 +6,7 @@
 #include <array>
 #include <string_view>
 
+#include "lamp/base/setting_name.h"
 #include "lamp/base/text.h"
 #include "lamp/dataset/datalist_parser.h"
 
@@ -16,16 +17,17 @@ namespace {
 struct KnownJson {
   std::string_view key;  // tells it from every data set
   const char* what;
+  const char* setting = nullptr;  // that takes it
 };
 
 constexpr std::array<KnownJson, 9> kKnownJson = {
-    {{"curriculum", "a training configuration, for lamp train -c"},
+    {{"curriculum", "a training configuration, for lamp train", "config"},
      {"metric_per_case", "the scores of lamp evaluate or nnU-Net"},
      {"configurations", "nnU-Net's plans"},
      {"plans_name", "nnU-Net's plans"},
      {"shapes_after_crop", "nnU-Net's fingerprint of a data set"},
      {"intensityproperties", "nnU-Net's plans of version 1"},
-     {"conditions", "an experiment, for lamp experiment --preset"},
+     {"conditions", "an experiment, for lamp experiment", "preset"},
      {"microbatches", "a plan of lamp plan"},
      {"patches_per_second", "a measurement of lamp bench"}}};
 
@@ -106,7 +108,9 @@ std::string known_other_json(const Json& json) {
     return "nnU-Net's folds (splits_final.json), which lie beside a data set's dataset.json";
   if (!json.is_object()) return "";
   for (const KnownJson& known : kKnownJson)
-    if (json.contains(known.key)) return known.what;
+    if (json.contains(known.key))
+      return std::string(known.what) +
+             (known.setting != nullptr ? " " + setting_name(known.setting) : "");
   return "";
 }
 

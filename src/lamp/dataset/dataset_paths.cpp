@@ -10,6 +10,7 @@
 #include <system_error>
 
 #include "lamp/base/safe_path.h"
+#include "lamp/base/setting_name.h"
 #include "lamp/base/text.h"
 #include "lamp/base/unicode_form.h"
 #include "lamp/dataset/datalist_parser.h"
@@ -135,7 +136,8 @@ std::optional<fs::path> DatasetPaths::resolve(const fs::path& base, const std::s
     why = {.what = "a file outside the data set's folder",
            .found = shown(text),
            .expected = "a file in " + absolute_.string(),
-           .fix = "link or copy it there, or give --allow-outside if you trust this list"};
+           .fix = "link or copy it there, or give " + setting_name("allow_outside") +
+                  " if you trust this list"};
     return std::nullopt;
   }
   return on_disk(file);

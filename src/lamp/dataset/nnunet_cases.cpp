@@ -22,56 +22,46 @@ struct Folder {
   DatasetPaths& paths;
 };
 
-using Channels = std::map<int, fs::path>;
-
-// By case name; a file that cannot be placed is a fault.
-std::map<std::string, Channels> group_files(const Folder& folder, const FaultSink& sink) {
-  std::map<std::string, Channels> cases;
+// Those of the folder that end as the data set's files do.
+std::vector<fs::path> files_of(const Folder& folder) {
   std::vector<fs::path> files;
   std::error_code error;
   for (fs::directory_iterator at(folder.images, error), end; !error && at != end;
        at.increment(error))
-    files.push_back(at->path());
+    if (!is_hidden(at->path()) && at->path().filename().string().ends_with(folder.ending))
+      files.push_back(at->path());
   if (error && error != std::errc::no_such_file_or_directory)
     throw InputError(unreadable(folder.images.string(), error.value()));
   std::sort(files.begin(), files.end());
-  for (const fs::path& file : files) {
-    const std::string name = file.filename().string();
-    if (is_hidden(file) || !name.ends_with(folder.ending)) continue;
-    const auto [stem, channel] = split_channel(name.substr(0, name.size() - folder.ending.size()));
-    if (channel >= 0) {
-      cases[stem][channel] = file;
-    } else {
-      sink.add({.file = file.string(),
-                .what = "a file name without a channel",
-                .found = printable(name),
-                .expected = "<case>_0000" + folder.ending,
-                .fix = "rename it"});
-    }
-  }
-  return cases;
+  return files;
 }
 
-std::optional<Case> make_case(const std::string& name, const Channels& channels,
-                              const Folder& folder, const Dataset& dataset, const FaultSink& sink) {
-  Case entry{.name = name};
-  for (const auto& [channel, file] : channels) entry.images.push_back(file);
-  const std::size_t expected = std::max<std::size_t>(dataset.channels.size(), 1);
-  std::vector<ChannelFile> numbers;
+std::optional<Case> make_case(const ChannelGroup& group, const Folder& folder,
+                              const Dataset& dataset, const FaultSink& sink) {
+  Case entry{.name = group.stem};
   std::string found;
-  for (const auto& [channel, file] : channels) {
-    numbers.push_back({channel, file});
-    found += (found.empty() ? "" : ", ") + std::to_string(channel);
+  for (const auto& [number, file] : group.files) {
+    entry.images.push_back(file);
+    found += (found.empty() ? "" : ", ") + std::to_string(number);
   }
-  if (const std::string wrong = channel_fault(numbers, expected); !wrong.empty()) {
+  if (group.files.front().number < 0) {
+    sink.add({.file = entry.images.front().string(),
+              .what = "a file name without a channel",
+              .found = printable(entry.images.front().filename().string()),
+              .expected = "<case>_0000" + folder.ending,
+              .fix = "rename it"});
+    return std::nullopt;
+  }
+  const std::size_t expected = std::max<std::size_t>(dataset.channels.size(), 1);
+  if (const std::string wrong = channel_fault(group.files, expected); !wrong.empty()) {
     sink.add({.file = entry.images.front().string(),
               .what = "channels missing or unknown",
-              .found = "channels " + found + " of case " + name + ": " + wrong,
+              .found = "channels " + found + " of case " + entry.name + ": " + wrong,
               .expected = "0 to " + std::to_string(expected - 1) + " as channel_names says",
               .fix = "add the missing files or correct channel_names"});
     return std::nullopt;
   }
-  const fs::path label = folder.paths.on_disk(folder.labels / (name + folder.ending));
+  const fs::path label = folder.paths.on_disk(folder.labels / (entry.name + folder.ending));
   std::error_code error;
   if (folder.needs_label || fs::exists(label, error)) entry.label = label;
   return entry;
@@ -79,9 +69,10 @@ std::optional<Case> make_case(const std::string& name, const Channels& channels,
 
 std::vector<Case> find_cases(const Folder& folder, const Dataset& dataset, const FaultSink& sink) {
   std::vector<Case> cases;
-  for (const auto& [name, channels] : group_files(folder, sink))
-    if (auto entry = make_case(name, channels, folder, dataset, sink))
-      cases.push_back(std::move(*entry));
+  for (const ChannelGroup& group : group_channels(files_of(folder), folder.ending))
+    if (auto entry = make_case(group, folder, dataset, sink)) cases.push_back(std::move(*entry));
+  std::sort(cases.begin(), cases.end(),
+            [](const Case& a, const Case& b) { return a.name < b.name; });
   return cases;
 }
 

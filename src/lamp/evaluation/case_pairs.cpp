@@ -5,6 +5,7 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/base/log.h"
+#include "lamp/base/setting_name.h"
 #include "lamp/base/unicode_form.h"
 #include "lamp/formats/folder_content.h"
 #include "lamp/formats/volume_io.h"
@@ -93,7 +94,8 @@ std::vector<CasePair> pair_cases(const fs::path& prediction, const fs::path& ref
   if (is_folder(prediction, "prediction") != folders)
     throw UsageError(
         "evaluate: found a folder and a file, expected two folders or two files; "
-        "name both alike with -p and -r");
+        "name both alike with " +
+        setting_name("prediction") + " and " + setting_name("reference"));
   if (!folders) return {{case_name(reference), prediction, reference}};
   auto predictions = label_maps(prediction, Role::kPrediction);
   std::vector<CasePair> pairs;

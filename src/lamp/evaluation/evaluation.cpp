@@ -10,6 +10,7 @@
 #include "lamp/base/progress.h"
 #include "lamp/dataset/datalist.h"
 #include "lamp/evaluation/case_pairs.h"
+#include "lamp/evaluation/evaluation_previews.h"
 #include "lamp/formats/volume_io.h"
 #include "lamp/objective/surface_metrics.h"
 #include "lamp/volume/grid_difference.h"
@@ -30,7 +31,7 @@ class LabelKnowledge {
       for (const Case& entry : *cases) add(entry);
   }
 
-  bool complete() const { return dataset_.has_value(); }
+  const std::optional<Dataset>& dataset() const { return dataset_; }
 
   std::map<std::int64_t, std::string> names() const {
     std::map<std::int64_t, std::string> names;
@@ -117,7 +118,7 @@ LabelMetrics measure_label(const torch::Tensor& predicted, const torch::Tensor& 
 }
 
 CaseEvaluation evaluate_case(const CasePair& pair, const LabelKnowledge& knowledge,
-                             const ReadOptions& options) {
+                             const EvaluationPreviews& previews, const ReadOptions& options) {
   const Volume predicted = read_prediction(pair, options);
   const Volume reference = read_label_map(pair.reference, options);
   check_same_grid({predicted.geometry, pair.prediction}, {reference.geometry, pair.reference},
@@ -132,6 +133,7 @@ CaseEvaluation evaluate_case(const CasePair& pair, const LabelKnowledge& knowled
     metrics.annotated = knowledge.is_annotated(pair.name, label);
     if (metrics.annotated) metrics = measure_label(p, r, label, overlap, reference.geometry);
   }
+  previews.draw(pair, predicted, reference);
   return result;
 }
 
@@ -157,17 +159,20 @@ EvaluationResult evaluate_folders(const EvaluationOptions& options) {
   const auto pairs = pair_cases(options.prediction, options.reference);
   EvaluationResult result;
   result.names = knowledge.names();
+  const EvaluationPreviews previews(options, pairs, knowledge.dataset());
   const ReadOptions reading{.nifti_form = options.nifti_form.value_or(NiftiForm::kRefuse)};
   Progress progress("evaluate", static_cast<std::int64_t>(pairs.size()));
   for (const CasePair& pair : pairs) {
-    throw_if_interrupted("nothing was written");
+    throw_if_interrupted(options.preview ? "some pictures are written" : "nothing was written");
+    const std::size_t done = result.cases.size();
     try {
-      result.cases.push_back(evaluate_case(pair, knowledge, reading));
+      result.cases.push_back(evaluate_case(pair, knowledge, previews, reading));
     } catch (const Error& error) {
       result.failures.push_back({pair.name, error.what(), error.exit_code()});
     } catch (const std::bad_alloc&) {
       result.failures.push_back({pair.name, "out of memory: " + pair.name, kExitDoesNotFit});
     }
+    if (result.cases.size() == done) previews.remove_older(pair);
     progress.advance(pair.name);
   }
   fill_absent_labels(result, knowledge);

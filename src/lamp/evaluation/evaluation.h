@@ -48,6 +48,8 @@ struct EvaluationOptions {
   std::filesystem::path reference;               // folder or file
   std::optional<std::filesystem::path> dataset;  // dataset.json: label names, annotated classes
   std::optional<NiftiForm> nifti_form;           // of contradictory files; none = they are refused
+  // Where a picture of each case is written; none = no pictures.
+  std::optional<std::filesystem::path> preview = {};
 };
 
 struct EvaluationResult {
@@ -59,7 +61,7 @@ struct EvaluationResult {
 // Pairs the cases and evaluates one after another, each on all threads. A case that fails (no
 // prediction, unreadable, another grid, undeclared label values) becomes a failure and the others
 // go on. Without a dataset the labels are all those found in any map. Throws as pair_cases() and
-// read_dataset() do.
+// read_dataset() do, and UsageError if a picture would replace a file that LAMP did not write.
 EvaluationResult evaluate_folders(const EvaluationOptions& options);
 
 // Throws Error if a case failed: its own exit code for a single case, kExitInput if all failed,

@@ -12,6 +12,7 @@
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
 #include "lamp/base/log.h"
+#include "lamp/base/setting_name.h"
 #include "lamp/base/text.h"
 
 namespace lamp {
@@ -236,15 +237,15 @@ fs::path summary_path(const fs::path& output, const fs::path& prediction) {
   std::string ending = output.extension().string();
   ending = lower(ending);
   if (ending == ".json") return output;
-  throw UsageError("-o: " + output.string() +
+  throw UsageError(setting_name("output") + ": " + output.string() +
                    ": found a name that does not end in .json, expected the summary's, such as " +
                    (output.parent_path() / kName).string() + ", or a folder for it");
 }
 
 OutputList summary_outputs(const fs::path& summary, const EvaluationOptions& options) {
   OutputList files;
-  files.add({"-o", summary, own_json(kWriter)});
-  files.add({"-o", metrics_file(summary), own_table(csv_header())});
+  files.add({setting_name("output"), summary, own_json(kWriter)});
+  files.add({setting_name("output"), metrics_file(summary), own_table(csv_header())});
   files.protect(options.prediction);
   files.protect(options.reference);
   if (options.dataset) files.protect(*options.dataset);

@@ -8,6 +8,7 @@
 #include <numbers>
 
 #include "lamp/base/errors.h"
+#include "lamp/base/text.h"
 
 namespace lamp {
 namespace {
@@ -183,7 +184,7 @@ void check_optimizer_state(const OptimizerConfig& config, const NamedParameters&
     }
   }
   if (used != state.size())
-    throw Error("it remembers " + std::to_string(state.size() - used) + " tensors that \"" +
+    throw Error("it remembers " + counted(state.size() - used, "tensor") + " that \"" +
                 config.name + "\" and this network do not know");
 }
 

@@ -8,6 +8,8 @@
 
 #include "lamp/base/device.h"
 #include "lamp/base/errors.h"
+#include "lamp/base/setting_name.h"
+#include "lamp/base/size3.h"
 #include "lamp/base/text.h"
 #include "lamp/execution/plan_costs.h"
 #include "lamp/nets/net_factory.h"
@@ -17,18 +19,16 @@
 namespace lamp {
 namespace {
 
-using Size = std::array<std::int64_t, 3>;
-
 constexpr double kShareOfHost = 0.65;
 constexpr double kShareOfGpu = 0.9;
 
-Size multiples_below(Size size, std::int64_t stride) {
+Size3 multiples_below(Size3 size, std::int64_t stride) {
   for (std::int64_t& side : size) side = std::max(side / stride, std::int64_t{1}) * stride;
   return size;
 }
 
 // The longest axis by one stride; false where none is left.
-bool shorten(Size& size, std::int64_t stride) {
+bool shorten(Size3& size, std::int64_t stride) {
   const auto longest = std::max_element(size.begin(), size.end());
   if (*longest <= stride) return false;
   *longest -= stride;
@@ -43,19 +43,20 @@ bool may_fit(const PlanOptions& options, const std::shared_ptr<Network>& shapes,
   return least_fit(request, shape_costs_of(options, shapes)).fits;
 }
 
-std::string largest_reason(const PlanOptions& options, const Size& most) {
+std::string largest_reason(const PlanOptions& options, const Size3& most) {
   return "input " + size_text(options.input) + ": the largest up to " + size_text(most) +
          " that fits, in multiples of " + std::to_string(stride_multiple(options.net));
 }
 
 // Then measured, where the devices are here.
 Plan plan_largest(PlanOptions& options, Seconds seconds) {
-  const Size most = options.input;
+  const Size3 most = options.input;
   const std::int64_t stride = shapes_of(options)->stride_multiple;
   check_plan_options(options);
   if (std::any_of(most.begin(), most.end(), [&](std::int64_t side) { return side < stride; }))
-    throw UsageError("--input: found " + size_text(most) + ", but the largest input is sought in " +
-                     "multiples of " + std::to_string(stride) + "; give more a side");
+    throw UsageError(setting_name("input") + ": found " + size_text(most) +
+                     ", but the largest input is sought in " + "multiples of " +
+                     std::to_string(stride) + "; give more a side");
   options.input = largest_input(options, options.absent_devices ? 1 : kShareWithoutWorkspaces);
   Plan plan = plan_network(options, seconds);
   while (!plan.fits && shorten(options.input, stride)) plan = plan_network(options, seconds);
@@ -67,9 +68,10 @@ Plan plan_largest(PlanOptions& options, Seconds seconds) {
 std::string decide_precision(PlanOptions& options) {
   if (options.execution.precision != "auto") return "";
   if (options.absent_devices)
-    throw UsageError(
-        "--precision auto asks what this machine multiplies, but --devices describes devices that "
-        "are not here: give fp32, bf16 or fp16");
+    throw UsageError(setting_to("execution.precision", "auto") +
+                     " asks what this machine multiplies, but " + setting_name("absent_devices") +
+                     " describes devices that "
+                     "are not here: give fp32, bf16 or fp16");
   const c10::Device device = parse_devices(options.execution.device).front();
   options.execution.precision = chosen_precision("auto", device);
   return "precision " + options.execution.precision + ": " + bf16_support(device).why;
@@ -94,19 +96,19 @@ bool may_fit(const PlanOptions& options, double share) {
 
 double usual_share(c10::Device device) { return device.is_cpu() ? kShareOfHost : kShareOfGpu; }
 
-Size largest_that_fits(const Size& most, std::int64_t stride,
-                       const std::function<bool(const Size&)>& fits) {
-  std::vector<Size> sizes = {multiples_below(most, stride)};
-  for (Size size = sizes.front(); shorten(size, stride);) sizes.push_back(size);
+Size3 largest_that_fits(const Size3& most, std::int64_t stride,
+                        const std::function<bool(const Size3&)>& fits) {
+  std::vector<Size3> sizes = {multiples_below(most, stride)};
+  for (Size3 size = sizes.front(); shorten(size, stride);) sizes.push_back(size);
   const auto found = std::partition_point(sizes.begin(), sizes.end() - 1,
-                                          [&](const Size& size) { return !fits(size); });
+                                          [&](const Size3& size) { return !fits(size); });
   return *found;
 }
 
-Size largest_input(const PlanOptions& options, double share) {
+Size3 largest_input(const PlanOptions& options, double share) {
   const auto shapes = shapes_of(options);
   PlanOptions smaller = options;
-  return largest_that_fits(options.input, shapes->stride_multiple, [&](const Size& size) {
+  return largest_that_fits(options.input, shapes->stride_multiple, [&](const Size3& size) {
     smaller.input = size;
     return may_fit(smaller, shapes, share);
   });

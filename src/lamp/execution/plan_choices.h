@@ -4,10 +4,10 @@
 
 #include <c10/core/Device.h>
 
-#include <array>
 #include <cstdint>
 #include <functional>
 
+#include "lamp/base/size3.h"
 #include "lamp/execution/plan_request.h"
 
 namespace lamp {
@@ -32,13 +32,12 @@ double usual_share(c10::Device device);
 
 // The first of `most` and ever smaller ones, multiples of `stride`, that fits; the last of them,
 // one stride a side, if none does. Of two sizes the smaller one fits if the larger one does.
-std::array<std::int64_t, 3> largest_that_fits(
-    const std::array<std::int64_t, 3>& most, std::int64_t stride,
-    const std::function<bool(const std::array<std::int64_t, 3>&)>& fits);
+Size3 largest_that_fits(const Size3& most, std::int64_t stride,
+                        const std::function<bool(const Size3&)>& fits);
 
 // largest_that_fits() up to options.input, of which a training step fits `share` of the devices'
 // memory, by shapes alone: nothing is allocated.
-std::array<std::int64_t, 3> largest_input(const PlanOptions& options, double share = 1);
+Size3 largest_input(const PlanOptions& options, double share = 1);
 bool may_fit(const PlanOptions& options, double share = 1);
 
 }  // namespace lamp

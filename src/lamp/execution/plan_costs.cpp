@@ -180,8 +180,7 @@ CostProvider shape_costs_of(const PlanOptions& options, std::shared_ptr<Network>
     const std::int64_t stride = network->stride_multiple;
     for (std::size_t axis = 2; axis < 5; ++axis)
       sizes[axis] = (sizes[axis] + stride - 1) / stride * stride;
-    return shape_costs(*network->chain, sizes, speed_of(options),
-                       options.input[0] * options.input[1] * options.input[2]);
+    return shape_costs(*network->chain, sizes, speed_of(options), options.input.voxels());
   };
 }
 

@@ -5,18 +5,21 @@
 
 #include <algorithm>
 #include <chrono>
+#include <iterator>
 #include <limits>
 
 #include "lamp/base/device.h"
 #include "lamp/base/errors.h"
 #include "lamp/base/interrupt.h"
 #include "lamp/base/log.h"
+#include "lamp/base/setting_name.h"
 #include "lamp/base/text.h"
 #include "lamp/execution/optimizer.h"
 #include "lamp/execution/plan_costs.h"
 #include "lamp/inference/memory_estimate.h"
 #include "lamp/nets/net_factory.h"
 #include "lamp/planner/microbatch_choice.h"
+#include "lamp/planner/plan_candidates.h"
 
 namespace lamp {
 namespace {
@@ -28,14 +31,18 @@ constexpr std::int64_t kMostDevices = 1024;
 // Stages by their names; for those that are not here "0", "1", ...
 std::vector<PlanDevice> devices_of(const PlanOptions& options) {
   std::vector<PlanDevice> devices;
+  const auto memory_of_next = [&] {
+    return options.unequal_memory_bytes.empty() ? options.device_memory_bytes
+                                                : options.unequal_memory_bytes.at(devices.size());
+  };
   for (std::int64_t d = 0; d < options.absent_devices.value_or(0); ++d)
-    devices.push_back({std::to_string(d), *options.device_memory_bytes});
+    devices.push_back({std::to_string(d), memory_of_next().value()});
   if (options.absent_devices) return devices;
-  for (const c10::Device device : parse_devices(options.execution.device))
-    devices.push_back(
-        {device.str(),
-         options.device_memory_bytes ? *options.device_memory_bytes : available_bytes(device),
-         device.is_cpu() ? at::get_num_threads() : 1});  // stages side by side
+  for (const c10::Device device : parse_devices(options.execution.device)) {
+    const auto memory = memory_of_next();
+    devices.push_back({device.str(), memory ? *memory : available_bytes(device),
+                       device.is_cpu() ? at::get_num_threads() : 1});  // stages side by side
+  }
   return devices;
 }
 
@@ -62,8 +69,36 @@ std::vector<Alternative> smaller_inputs(const PlanOptions& options,
     const std::int64_t step = std::max(stride, *longest / 8 / stride * stride);
     if (*longest <= step || *longest - step < stride) return alternatives;
     *longest = (*longest - step + stride - 1) / stride * stride;
-    alternatives.push_back({"--input " + size_text(smaller.input), shape_costs_of(smaller, shapes),
+    alternatives.push_back({setting_to("input", size_text(smaller.input)),
+                            shape_costs_of(smaller, shapes),
                             options.absent_devices ? 1 : kShareWithoutWorkspaces});
+  }
+}
+
+}  // namespace
+
+namespace {
+
+// Stages of one device share its memory, so that it has one size.
+void check_unequal_memory(const PlanOptions& options) {
+  const auto& bytes = options.unequal_memory_bytes;
+  if (bytes.empty()) return;
+  std::vector<std::string> names;
+  if (!options.absent_devices)
+    for (const c10::Device device : parse_devices(options.execution.device))
+      names.push_back(device.str());
+  const auto count = options.absent_devices.value_or(std::ssize(names));
+  if (std::ssize(bytes) != count)
+    throw UsageError(setting_name("device_memory") + ": found " +
+                     counted(std::ssize(bytes), "size") + " for " + counted(count, "device") +
+                     "; give one for all of them, or one for each");
+  for (std::size_t d = 0; d < names.size(); ++d) {
+    const auto first =
+        static_cast<std::size_t>(std::find(names.begin(), names.end(), names[d]) - names.begin());
+    if (bytes[d] != bytes[first])
+      throw UsageError(setting_name("device_memory") + ": found " + bytes_text(bytes[first]) +
+                       " and " + bytes_text(bytes[d]) + " for " + names[d] +
+                       ", whose stages share one memory; give the same size for each of them");
   }
 }
 
@@ -72,30 +107,35 @@ std::vector<Alternative> smaller_inputs(const PlanOptions& options,
 void check_plan_options(const PlanOptions& options) {
   for (const std::int64_t side : options.input)
     if (side < 1)
-      throw UsageError("--input: found " + size_text(options.input) +
+      throw UsageError(setting_name("input") + ": found " + size_text(options.input) +
                        ", expected 1 voxel or more a side");
   if (options.batch < 1)
-    throw UsageError("--batch: found " + std::to_string(options.batch) + ", expected 1 or more");
+    throw UsageError(setting_name("batch") + ": found " + std::to_string(options.batch) +
+                     ", expected 1 or more");
   if (!options.absent_devices) {
+    check_unequal_memory(options);
     if (options.flops_per_s)
       throw UsageError(
-          "--flops describes devices that are not here: give their number too, "
-          "--devices N, or leave it out to have this machine measured");
+          setting_name("flops") + " describes devices that are not here: give their number too, " +
+          setting_to("absent_devices", "N") + ", or leave it out to have this machine measured");
     return;
   }
   const std::int64_t count = *options.absent_devices;
   if (count < 1 || count > kMostDevices)
-    throw UsageError("--devices: found " + std::to_string(count) + ", expected 1 to " +
-                     std::to_string(kMostDevices));
-  if (!options.device_memory_bytes)
-    throw UsageError("--devices " + std::to_string(count) +
-                     ": these devices are not here, so say how large they are: "
-                     "--device-memory 16GiB");
+    throw UsageError(setting_name("absent_devices") + ": found " + std::to_string(count) +
+                     ", expected 1 to " + std::to_string(kMostDevices));
+  if (!options.device_memory_bytes && options.unequal_memory_bytes.empty())
+    throw UsageError(setting_to("absent_devices", std::to_string(count)) +
+                     ": these devices are not here, so say how large they are: " +
+                     setting_to("device_memory", "16GiB"));
+  check_unequal_memory(options);
   const std::string& precision = options.execution.precision;
   if (precision == "bf16" || precision == "fp16")
-    throw UsageError("--precision " + precision + ": --devices " + std::to_string(count) +
+    throw UsageError(setting_to("execution.precision", precision) + ": " +
+                     setting_to("absent_devices", std::to_string(count)) +
                      " describes devices that are not here, whose costs are worked out in fp32; "
-                     "use --precision fp32, which holds more than " +
+                     "use " +
+                     setting_to("execution.precision", "fp32") + ", which holds more than " +
                      precision);
 }
 
@@ -104,13 +144,14 @@ PlanRequest request_of(const PlanOptions& options, const std::shared_ptr<Network
   const ExecutionConfig& execution = options.execution;
   PlanRequest request{.devices = devices_of(options), .batch = options.batch};
   request.all_devices = !options.absent_devices && execution.device != "auto";
-  if (!request.all_devices && request.devices.size() > network.chain->size())
-    request.devices.resize(network.chain->size());  // a stage has a layer at least
+  request.any_devices = options.absent_devices.has_value();
+  if (!request.all_devices && request.devices.size() > network.chain->size())  // a layer a stage
+    request.devices = roomiest_devices(request.devices, network.chain->size());
   const bool on_host = request.devices.front().name == "cpu";
   if (!on_host || options.bytes_per_s)
     request.bytes_per_s = options.bytes_per_s.value_or(kAbsentBytesPerS);
   request.optimizer_factor = optimizer_state_factor(options.optimizer);
-  const std::int64_t voxels = options.input[0] * options.input[1] * options.input[2];
+  const std::int64_t voxels = options.input.voxels();
   // On the CPU the network takes a copy in another layout; elsewhere only a padded one.
   const bool is_padded = std::any_of(options.input.begin(), options.input.end(), [&](auto side) {
     return side % network.stride_multiple != 0;

@@ -2,12 +2,13 @@
 // made of them, and the plan turned into what a run obeys. Every command decides here.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
+#include "lamp/base/size3.h"
 #include "lamp/execution/execution_config.h"
 #include "lamp/execution/optimizer.h"
 #include "lamp/execution/resolved_execution.h"
@@ -21,15 +22,16 @@ constexpr double kShareWithoutWorkspaces = 0.9;
 
 struct PlanOptions {
   NetConfig net;
-  std::array<std::int64_t, 3> input = {64, 64, 64};  // x, y, z
-  bool largest_input = false;                        // `input` is the most: plan_choices.h
+  Size3 input = {64, 64, 64};  // x, y, z
+  bool largest_input = false;  // `input` is the most: plan_choices.h
   std::int64_t batch = 1;
   ExecutionConfig execution;  // .device: what is here; what is "auto" is planned
   OptimizerConfig optimizer;
   bool loss_is_sum = true;  // over samples
   // Devices that are not here: their number, at most; their costs come from shapes alone.
   std::optional<std::int64_t> absent_devices;
-  std::optional<std::int64_t> device_memory_bytes;  // none = what is free
+  std::optional<std::int64_t> device_memory_bytes;  // of each device; none = what is free
+  std::vector<std::int64_t> unequal_memory_bytes;   // instead: one for each device, in their order
   std::optional<double> flops_per_s;                // of absent devices
   std::optional<double> bytes_per_s;                // between devices
   std::uint64_t seed = 0;

@@ -8,6 +8,8 @@
 #include "lamp/base/device.h"
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
+#include "lamp/base/setting_name.h"
+#include "lamp/base/size3.h"
 #include "lamp/base/text.h"
 #include "lamp/nets/net_factory.h"
 
@@ -28,14 +30,15 @@ std::string shown(const Json& value) {
   return value.is_string() ? value.get<std::string>() : value.dump();
 }
 
-constexpr const char* kPlanWayOut = "write it again with lamp plan -o";
+std::string plan_way_out() { return "write it again with lamp plan " + setting_name("output"); }
 
 // Reads one plan; every fault is the file's.
 class PlanReader {
  public:
   PlanReader(const Json& json, const std::filesystem::path& file, std::string where)
       : json_(json), file_(file), where_(std::move(where)) {
-    if (!json.is_object()) refuse("", "an object, as lamp plan -o writes it");
+    if (!json.is_object())
+      refuse("", "an object, as lamp plan " + setting_name("output") + " writes it");
   }
 
   std::string text(const char* key) const {
@@ -73,7 +76,7 @@ class PlanReader {
                             : found == json_.end() ? "no " + key
                                                    : key + " " + shortened(shown(*found))),
          .expected = expected,
-         .fix = kPlanWayOut});
+         .fix = plan_way_out()});
   }
 
  private:
@@ -130,8 +133,7 @@ std::string contradiction(const ResolvedExecution& plan, const PlannedWork& work
 
 }  // namespace
 
-std::int64_t most_microbatches(std::int64_t samples, const std::array<std::int64_t, 3>& input,
-                               std::int64_t stride) {
+std::int64_t most_microbatches(std::int64_t samples, const Size3& input, std::int64_t stride) {
   const bool one_value =
       std::all_of(input.begin(), input.end(), [&](std::int64_t side) { return side <= stride; });
   return one_value ? std::max<std::int64_t>(samples / 2, 1) : samples;
@@ -200,11 +202,11 @@ ResolvedExecution parse_resolved_execution(const Json& json, const std::filesyst
     throw InputError({.file = file.string(),
                       .what = "no usable plan",
                       .found = where + error.what(),
-                      .fix = kPlanWayOut});
+                      .fix = plan_way_out()});
   }
-  const auto input = reader.numbers("input", kMostSamples);
-  if (input.size() != 3) reader.refuse("input", "three whole numbers");
-  std::copy(input.begin(), input.end(), plan.input.begin());
+  const auto input = size3_of(reader.at("input"));
+  if (!input) reader.refuse("input", "three whole numbers");
+  plan.input = *input;
   plan.batch = reader.number("batch", kMostSamples);
   plan.microbatches = reader.number("microbatches", plan.batch);
   plan.threads = static_cast<int>(reader.number("threads", kMostThreads));
@@ -240,8 +242,8 @@ std::vector<Json> read_plans(const std::filesystem::path& file) {
     throw InputError({.file = file.string(),
                       .what = "no usable plan",
                       .found = "no plan in it",
-                      .expected = "what lamp plan -o writes",
-                      .fix = kPlanWayOut});
+                      .expected = "what lamp plan " + setting_name("output") + " writes",
+                      .fix = plan_way_out()});
   const auto curriculum = json.find("curriculum");
   if (curriculum == json.end() || !curriculum->is_array() || curriculum->empty()) return {json};
   std::vector<Json> plans;
@@ -256,7 +258,7 @@ ResolvedExecution read_plan(const std::filesystem::path& file) {
   throw InputError({.file = file.string(),
                     .what = "no usable plan",
                     .found = "no stage in it was planned",
-                    .fix = kPlanWayOut});
+                    .fix = plan_way_out()});
 }
 
 std::string differing_net(const ResolvedExecution& plan, const NetConfig& net) {

@@ -3,13 +3,13 @@
 // curriculum) and part of what `lamp plan -o` writes, so that a plan can be carried to a run.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <string>
 #include <vector>
 
 #include "lamp/base/json.h"
+#include "lamp/base/size3.h"
 #include "lamp/execution/execution_config.h"
 #include "lamp/nets/network.h"
 #include "lamp/pipeline/pipeline.h"
@@ -19,7 +19,7 @@ namespace lamp {
 struct ResolvedExecution {
   // What it was decided for.
   NetConfig net;
-  std::array<std::int64_t, 3> input{};  // x, y, z, at most
+  Size3 input{};  // x, y, z, at most
   std::int64_t batch = 1;
   // What was decided.
   std::vector<std::string> devices;      // one a stage
@@ -58,13 +58,12 @@ ResolvedExecution read_plan(const std::filesystem::path& file);
 
 // Micro-batches of a prepared batch that may be smaller than the plan's: at most one for each
 // sample, and none that would leave batch norm a single value.
-std::int64_t most_microbatches(std::int64_t samples, const std::array<std::int64_t, 3>& input,
-                               std::int64_t stride);
+std::int64_t most_microbatches(std::int64_t samples, const Size3& input, std::int64_t stride);
 
 // What a plan is held against.
 struct PlannedWork {
   const NetConfig& net;
-  std::array<std::int64_t, 3> input;
+  Size3 input;
   std::int64_t batch;
   const ExecutionConfig& execution;
   bool loss_is_sum = true;  // over samples

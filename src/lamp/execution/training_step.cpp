@@ -4,10 +4,10 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <vector>
 
+#include "lamp/base/size3.h"
 #include "lamp/base/text.h"
 #include "lamp/execution/numeric_guard.h"
 
@@ -45,9 +45,8 @@ StepResult TrainingStep::run_pipeline(const StepBatch& batch, std::int64_t key) 
     return loss_(network_.crop(output, batch.image), labels.narrow(0, part.first, part.count),
                  flags.narrow(0, part.first, part.count));
   };
-  const std::int64_t most =
-      most_microbatches(prepared.size(0), {prepared.size(4), prepared.size(3), prepared.size(2)},
-                        network_.stride_multiple);
+  const std::int64_t most = most_microbatches(prepared.size(0), last_three(prepared.sizes()).xyz(),
+                                              network_.stride_multiple);
   const PrecisionScope scope(precision_, devices_.front());
   return pipeline_->step(
       prepared, loss,

@@ -8,6 +8,7 @@
 #include "lamp/base/files.h"
 #include "lamp/base/log.h"
 #include "lamp/base/own_output.h"
+#include "lamp/base/setting_name.h"
 #include "lamp/dataset/datalist.h"
 #include "lamp/evaluation/evaluation.h"
 #include "lamp/evaluation/summary.h"
@@ -105,7 +106,7 @@ SegmentReport segment_cell(const DiceCell& cell) {
                       .what = "no test cases",
                       .found = "its \"test\" list is empty",
                       .expected = "some for an experiment",
-                      .fix = "make them with lamp prepare --test"});
+                      .fix = "make them with lamp prepare " + setting_name("test")});
   request.options.device = cell.device;
   request.options.patch = parse_patch(cell.condition.patch);
   request.options.overlap = cell.condition.overlap;

@@ -15,6 +15,7 @@
 #include "lamp/base/interrupt.h"
 #include "lamp/base/log.h"
 #include "lamp/base/own_output.h"
+#include "lamp/base/setting_name.h"
 #include "lamp/base/sha256.h"
 #include "lamp/base/text.h"
 #include "lamp/cases/preprocess.h"
@@ -68,8 +69,8 @@ class Runner {
         cells_(request.folder),
         results_{.experiment = experiment_} {
     results_.provenance = {
-        {"machine", processor_name() + ", " + std::to_string(at::get_num_threads()) +
-                        " threads, device " + request.device},
+        {"machine", processor_name() + ", " + counted(at::get_num_threads(), "thread") +
+                        ", device " + request.device},
         {"torch", TORCH_VERSION},
         {"date", today()},
         {"seeds", experiment_.seeds}};
@@ -115,11 +116,11 @@ class Runner {
     const fs::path& folder = request_.folder;
     if (!fs::exists(folder, error) || fs::is_regular_file(folder_mark(), error)) return;
     if (!fs::is_directory(folder, error))
-      throw UsageError("experiment -o: " + folder.string() +
+      throw UsageError("experiment " + setting_name("output") + ": " + folder.string() +
                        ": found a file, expected a folder, new, empty or an experiment's");
     for (const auto& entry : fs::directory_iterator(folder, error)) {
       if (is_temporary_name(entry.path())) continue;
-      throw UsageError("experiment -o: found " + entry.path().string() +
+      throw UsageError("experiment " + setting_name("output") + ": found " + entry.path().string() +
                        ", expected an empty folder or one that lamp experiment began; choose "
                        "another folder, or, for an experiment of an earlier lamp, put an empty "
                        "file " +
@@ -137,7 +138,7 @@ class Runner {
                           .what = "no test cases",
                           .found = "its \"test\" list is empty",
                           .expected = "some for an experiment",
-                          .fix = "make them with lamp prepare --test"});
+                          .fix = "make them with lamp prepare " + setting_name("test")});
       if (!fs::is_directory(data_.references))
         throw InputError({.file = data_.references.string(),
                           .what = "no labels of test cases",
@@ -147,11 +148,12 @@ class Runner {
       return;
     }
     if (!experiment_.phantoms)
-      throw UsageError("experiment: this one needs real data: name a data set with -d");
+      throw UsageError("experiment: this one needs real data: name a data set with " +
+                       setting_name("dataset"));
     const fs::path folder = request_.folder / "data" / "phantoms";
     data_ = {folder / "dataset.json", folder / "labelsTs", key_of(*experiment_.phantoms)};
     if (fs::exists(folder) && !fs::exists(phantoms_mark()))
-      throw UsageError("-o " + request_.folder.string() + ": " + folder.string() +
+      throw UsageError(setting_to("output", request_.folder.string()) + ": " + folder.string() +
                        " is not an experiment's; choose another folder");
   }
 
@@ -347,7 +349,8 @@ Json document_of(const ExperimentRequest& request) {
 }  // namespace
 
 Json run_experiment(const ExperimentRequest& request) {
-  if (request.folder.empty()) throw UsageError("experiment: -o is needed: the folder to write");
+  if (request.folder.empty())
+    throw UsageError("experiment: " + setting_name("output") + " is needed: the folder to write");
   parse_devices(request.device);  // its own error, before anything is written
   Json document = document_of(request);
   apply_settings(document, request.settings);

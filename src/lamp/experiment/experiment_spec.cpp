@@ -5,6 +5,7 @@
 #include <set>
 
 #include "lamp/base/errors.h"
+#include "lamp/base/size3.h"
 #include "lamp/base/text.h"
 #include "lamp/nets/net_factory.h"
 #include "lamp/training/train_config.h"
@@ -12,13 +13,9 @@
 namespace lamp {
 namespace {
 
-std::array<std::int64_t, 3> parse_triple(const Json& json, const std::string& where) {
-  const auto positive = [](const Json& value) {
-    return value.is_number_integer() && value.get<std::int64_t>() > 0;
-  };
-  if (!json.is_array() || json.size() != 3 || !std::all_of(json.begin(), json.end(), positive))
-    throw_wrong_type(where, json, "three whole numbers [x, y, z]");
-  return {json[0].get<std::int64_t>(), json[1].get<std::int64_t>(), json[2].get<std::int64_t>()};
+Size3 parse_triple(const Json& json, const std::string& where) {
+  if (const auto size = size3_of(json)) return *size;
+  throw_wrong_type(where, json, "three whole numbers [x, y, z]");
 }
 
 const Json& list_at(ObjectReader& reader, const std::string& key) {

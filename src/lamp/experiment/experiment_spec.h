@@ -4,13 +4,13 @@
 // works as well.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "lamp/base/json.h"
+#include "lamp/base/size3.h"
 #include "lamp/inference/patch_choice.h"
 #include "lamp/nets/network.h"
 #include "lamp/phantoms/phantom.h"
@@ -34,15 +34,15 @@ struct Condition {
 struct Timing {
   std::string name;
   NetConfig net;
-  std::array<std::int64_t, 3> input;                 // x, y, z of the volume
-  std::optional<std::array<std::int64_t, 3>> patch;  // of windows; none = whole
+  Size3 input;                 // x, y, z of the volume
+  std::optional<Size3> patch;  // of windows; none = whole
   double overlap = 0.5;
   std::string paper;
 };
 
 // Can a small classifier tell a patch's label from the patch alone (patch_probe.h)?
 struct Control {
-  std::vector<std::array<std::int64_t, 3>> patches;
+  std::vector<Size3> patches;
   int train_cases = 150;
   int test_cases = 150;
   int steps = 250;

@@ -3,9 +3,9 @@
 // as training cuts them; on phantoms that hold no cue it stays at chance.
 #pragma once
 
-#include <array>
 #include <cstdint>
 
+#include "lamp/base/size3.h"
 #include "lamp/cases/preprocess.h"
 #include "lamp/phantoms/phantom.h"
 
@@ -14,7 +14,7 @@ namespace lamp {
 struct ProbeOptions {
   PhantomOptions phantoms;  // kind, size and seed; the cases are drawn, not read
   DataConfig data;
-  std::array<std::int64_t, 3> patch;  // x, y, z
+  Size3 patch;  // x, y, z
   int train_cases = 150;
   int test_cases = 150;
   int steps = 250;  // of 32 patches

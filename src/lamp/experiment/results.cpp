@@ -106,7 +106,7 @@ std::string timing_table(const Results& results) {
   std::string text = "Inference of one volume of " + size_text(first.input) +
                      " voxels, windows overlapping by " + shortest(100 * first.overlap) +
                      " %, mean ± standard deviation of " +
-                     std::to_string(results.experiment.rounds) + " rounds after a warm-up.\n\n" +
+                     counted(results.experiment.rounds, "round") + " after a warm-up.\n\n" +
                      head_of({"model (input)", "seconds", "peak GiB", "the paper's seconds"});
   for (const Timing& timing : results.experiment.timings) {
     const auto found = results.timings.find(timing.name);

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "lamp/base/errors.h"
+#include "lamp/base/setting_name.h"
 #include "lamp/base/text.h"
 
 namespace lamp {
@@ -129,7 +130,7 @@ const Series* chosen(const std::vector<Series>& all, const List& meant,
     if (std::to_string(i + 1) == choice.series) return meant[i];
   throw InputError({.file = choice.folder.string(),
                     .what = "no such series",
-                    .found = "--series " + printable(choice.series),
+                    .found = setting_to("series", printable(choice.series)),
                     .expected = "a UID or number of " +
                                 (meant.empty() ? "none, for it holds no image" : numbered(meant)),
                     .fix = meant.empty() ? "name another folder" : "choose one of them"});
@@ -141,7 +142,8 @@ void refuse_several(const List& list, const fs::path& folder, DicomFolder& conte
       .what = "cannot read",
       .found = std::to_string(list.size()) + " image series in the folder (" + numbered(list) + ")",
       .expected = "one",
-      .fix = "choose one with --series 1 or its UID, or move each to a folder of its own"};
+      .fix = "choose one with " + setting_to("series", "1") +
+             " or its UID, or move each to a folder of its own"};
 }
 
 void take(const Series& series, DicomFolder& content) {

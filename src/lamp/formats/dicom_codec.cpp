@@ -132,8 +132,9 @@ bool receive_all(int socket, char* bytes, std::size_t count, bool patiently) {
 
 // A damaged stream may claim any size, which a codec believes: it gets what the slice can need, and
 // fails beyond. (Counted are the heap and anonymous maps, the parent's included.)
-void limit_memory(std::size_t composed_bytes, std::size_t expected_bytes) {
-#ifndef __SANITIZE_ADDRESS__  // whose own memory counts as well
+void limit_memory([[maybe_unused]] std::size_t composed_bytes,
+                  [[maybe_unused]] std::size_t expected_bytes) {
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // whose memory counts as well
   constexpr std::size_t kCodec = std::size_t{256} << 20;
   const auto mine = static_cast<std::size_t>(data_bytes());
   rlimit limit{};

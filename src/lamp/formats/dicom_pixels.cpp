@@ -11,6 +11,7 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/base/log.h"
+#include "lamp/base/size3.h"
 #include "lamp/base/text.h"
 #include "lamp/formats/dicom_codec.h"
 #include "lamp/formats/gzip.h"
@@ -200,7 +201,7 @@ std::string read_dicom_pixels(const fs::path& file, const Geometry& plane, Dicom
   const DicomElements elements(file, true);
   if (auto fault = pixel_fault(elements)) cannot_read(file.string(), *std::move(fault));
   const DicomPixels layout = pixel_layout(elements);
-  if (plane.size != std::array<std::int64_t, 3>{layout.width, layout.height, 1})
+  if (plane.size != Size3{layout.width, layout.height, 1})
     cannot_read(file.string(), {.found = "it changed while it was read", .fix = "try again"});
   RawVolume raw{.geometry = plane,
                 .type = dicom_voxel_type(layout),

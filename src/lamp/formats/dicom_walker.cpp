@@ -2,7 +2,6 @@
 // a value.
 #include "lamp/formats/dicom_walker.h"
 
-#include <array>
 #include <cstring>
 
 #include "lamp/base/errors.h"

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "lamp/base/log.h"
+#include "lamp/base/size3.h"
 #include "lamp/base/text.h"
 #include "lamp/volume/grid_check.h"
 #include "lamp/volume/matrix3.h"
@@ -78,7 +79,7 @@ VoxelType meta_voxel_type(const TextHeader& header) {
   return found->second;
 }
 
-std::array<std::int64_t, 3> size_of(const TextHeader& header) {
+Size3 size_of(const TextHeader& header) {
   const auto sizes = header.whole_numbers("DimSize");
   if (sizes.size() != 3)
     header.refuse({.found = "its DimSize is " + in_quotes(header.get("DimSize")),

@@ -7,6 +7,8 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/base/log.h"
+#include "lamp/base/setting_name.h"
+#include "lamp/base/size3.h"
 #include "lamp/base/text.h"
 #include "lamp/volume/grid_check.h"
 #include "lamp/volume/matrix3.h"
@@ -121,7 +123,8 @@ void check_quaternion(const NiftiSpace& space, const std::string& file) {
 
 // Where two forms differ.
 std::string way_out() {
-  return "say which is right with --orientation sform or qform (data.nifti_form in a training's "
+  return "say which is right with " + setting_to("orientation", "sform") +
+         " or qform (data.nifti_form in a training's "
          "configuration), or correct the header";
 }
 
@@ -167,9 +170,10 @@ void compare_spacing(const Geometry& sform, const NiftiSpace& space, const FormC
   cannot_read(choice.file,
               {.found = found + ", so volumes and distances are uncertain",
                .fix = (space.qform_code > 0 ? way_out()
-                                            : "correct the header, or say with --orientation "
-                                              "sform (data.nifti_form in a training's "
-                                              "configuration) that the sform is right")});
+                                            : "correct the header, or say with " +
+                                                  setting_to("orientation", "sform") +
+                                                  " (data.nifti_form in a training's "
+                                                  "configuration) that the sform is right")});
 }
 
 void check_pixdim(const NiftiSpace& space, const std::string& file) {
@@ -194,16 +198,16 @@ void check_sform(const NiftiSpace& space, const std::string& file) {
                                   [](double value) { return std::isfinite(value); });
   const Geometry grid = from_sform(space);
   if (finite && std::abs(determinant(grid.direction)) > 1e-6) return;  // NaN where a column is 0
-  cannot_read(file,
-              {.found = std::string("its affine (sform) ") +
-                        (finite ? "is singular" : "holds NaN or infinite numbers"),
-               .fix = std::string("write the file again with the right affine") +
-                      (space.qform_code > 0 ? ", or use the qform with --orientation qform" : "")});
+  cannot_read(file, {.found = std::string("its affine (sform) ") +
+                              (finite ? "is singular" : "holds NaN or infinite numbers"),
+                     .fix = std::string("write the file again with the right affine") +
+                            (space.qform_code > 0
+                                 ? ", or use the qform with " + setting_to("orientation", "qform")
+                                 : "")});
 }
 
 // A file with one form leaves nothing to choose but what its pixdim says against the sform.
-Geometry chosen_form(const NiftiSpace& space, const std::array<std::int64_t, 3>& size,
-                     const FormChoice& choice) {
+Geometry chosen_form(const NiftiSpace& space, const Size3& size, const FormChoice& choice) {
   if (space.sform_code <= 0 && space.qform_code <= 0) return axis_aligned(space, choice.file);
   const bool take_qform =
       space.sform_code <= 0 || (space.qform_code > 0 && choice.form == NiftiForm::kQform);
@@ -264,8 +268,8 @@ void add_qform(NiftiSpace& space, const Geometry& geometry) {
 
 }  // namespace
 
-Geometry nifti_geometry(const NiftiSpace& space, const std::array<std::int64_t, 3>& size,
-                        const ReadOptions& options, const std::string& file) {
+Geometry nifti_geometry(const NiftiSpace& space, const Size3& size, const ReadOptions& options,
+                        const std::string& file) {
   check_pixdim(space, file);
   Geometry grid = chosen_form(space, size, {options.nifti_form, file});
   grid.size = size;

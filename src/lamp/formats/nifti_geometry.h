@@ -1,10 +1,10 @@
 // From a NIfTI file's three ways to place its grid to the one that holds, and back.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <string>
 
+#include "lamp/base/size3.h"
 #include "lamp/formats/nifti.h"
 
 namespace lamp {
@@ -15,8 +15,8 @@ namespace lamp {
 // smaller than pixdim's (0.1 %: a warning). `options.nifti_form` decides such cases, with a
 // warning; a file without the form asked for keeps the one it has. Without any code the axes are
 // taken to lie along R, A, S from 0 on (nifti1.h, method 1), with a warning. Throws InputError.
-Geometry nifti_geometry(const NiftiSpace& space, const std::array<std::int64_t, 3>& size,
-                        const ReadOptions& options, const std::string& file);
+Geometry nifti_geometry(const NiftiSpace& space, const Size3& size, const ReadOptions& options,
+                        const std::string& file);
 
 // sform and qform of `geometry`, both of code 1; only the sform where a qform could not say the
 // same (a sheared grid, or a turn by nearly 180 degrees, which three float32 numbers cannot hold).

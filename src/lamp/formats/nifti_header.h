@@ -2,11 +2,11 @@
 // 2011, https://nifti.nimh.nih.gov) and which of their values make sense.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
 
+#include "lamp/base/size3.h"
 #include "lamp/formats/nifti.h"
 
 namespace lamp {
@@ -17,7 +17,7 @@ inline constexpr std::int64_t kNifti2Bytes = 544;
 
 struct NiftiHeader {
   bool swap_bytes = false;
-  std::array<std::int64_t, 3> size{};
+  Size3 size{};
   std::int64_t channels = 1;
   VoxelType type = VoxelType::kUInt8;
   double slope = 1;

@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "lamp/base/errors.h"
+#include "lamp/base/setting_name.h"
 
 namespace lamp {
 namespace {
@@ -153,7 +154,9 @@ std::set<int> labels_to_clean(const Cleanup& cleanup, const std::map<int, std::s
       ids.insert(id);
       known = true;
     }
-    if (!known) throw UsageError("--keep-largest: the model has no label \"" + wanted + "\"");
+    if (!known)
+      throw UsageError(setting_name("keep_largest") + ": the model has no label \"" + wanted +
+                       "\"");
   }
   return ids;
 }

@@ -10,7 +10,9 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/base/log.h"
+#include "lamp/base/setting_name.h"
 #include "lamp/base/text.h"
+#include "lamp/dataset/case_volumes.h"
 #include "lamp/formats/file_start.h"
 #include "lamp/formats/folder_content.h"
 
@@ -30,7 +32,7 @@ Fault no_volume(const FolderContent& content, const fs::path& folder) {
               .fix = "check the path"};
   if (content.left_out.empty()) return fault;
   const LeftOut& first = content.left_out.front();
-  fault.found = std::to_string(content.left_out.size()) + " entries (such as " +
+  fault.found = counted(content.left_out.size(), "entry") + " (such as " +
                 first.file.filename().string() + ": " + first.reason + ") but no volume";
   for (const char* name : {"imagesTs", "imagesTr"})
     if (std::error_code error; fs::is_directory(folder / name, error)) {
@@ -85,7 +87,7 @@ void tell(const std::vector<LeftOut>& left_out) {
     }
   }
   if (told > kMostNamed)
-    log_info(std::to_string(told - kMostNamed) + " more files are left out (segment.json has all)");
+    log_info(counted(told - kMostNamed, "more file") + " left out (segment.json has all)");
 }
 
 void check_names(const std::vector<InputCase>& cases) {
@@ -94,8 +96,8 @@ void check_names(const std::vector<InputCase>& cases) {
     const auto [found, is_new] = seen.emplace(input.name, &input);
     if (!is_new)
       throw UsageError("two inputs are named " + input.name + ": " +
-                       found->second->channels.front().string() + " and " +
-                       input.channels.front().string() + "; segment them into different folders");
+                       found->second->first().string() + " and " + input.first().string() +
+                       "; segment them into different folders");
   }
 }
 
@@ -103,23 +105,10 @@ fs::path channel_key(const fs::path& file) {
   return file.parent_path() / split_channel(case_name(file)).stem;
 }
 
-// Files of one folder and one stem that number their channels are one case.
-std::vector<InputCase> group_channels(const std::vector<fs::path>& files) {
+std::vector<InputCase> grouped_files(const std::vector<fs::path>& files) {
   std::vector<InputCase> cases;
-  std::map<fs::path, std::size_t> places;
-  for (const fs::path& file : files) {
-    const ChannelName name = split_channel(case_name(file));
-    if (name.number < 0) {
-      cases.push_back({.name = name.stem, .channels = {file}});
-      continue;
-    }
-    const auto [place, is_new] = places.emplace(channel_key(file), cases.size());
-    if (is_new) cases.push_back({.name = name.stem});
-    InputCase& input = cases[place->second];
-    const auto at = std::upper_bound(input.numbers.begin(), input.numbers.end(), name.number);
-    input.channels.insert(input.channels.begin() + (at - input.numbers.begin()), file);
-    input.numbers.insert(at, name.number);
-  }
+  for (ChannelGroup& group : group_channels(files))
+    cases.push_back({.name = std::move(group.stem), .files = std::move(group.files)});
   return cases;
 }
 
@@ -137,22 +126,19 @@ std::vector<InputCase> single_files(const std::vector<fs::path>& files) {
                " and its neighbours are taken as cases of their own, for the "
                "network takes one channel: " +
                file.parent_path().string());
-    cases.push_back({.name = channel ? name.stem : case_name(file), .channels = {file}});
+    cases.push_back({.name = channel ? name.stem : case_name(file), .files = {{-1, file}}});
   }
   return cases;
 }
 
 void check_numbers(const InputCase& input, std::int64_t in_channels) {
-  if (input.numbers.empty()) return;
-  std::vector<ChannelFile> files;
-  for (std::size_t i = 0; i < input.channels.size(); ++i)
-    files.push_back({input.numbers[i], input.channels[i]});
+  if (input.files.front().number < 0) return;
   // As many as the files, in order: then only their number may be another one than the network's.
-  if (channel_fault(files, files.size()).empty()) return;
+  if (channel_fault(input.files, input.files.size()).empty()) return;
   throw InputError(
-      {.file = input.channels.front().string(),
+      {.file = input.first().string(),
        .what = "channels missing or unknown",
-       .found = "that " + channel_fault(files, static_cast<std::size_t>(in_channels)) +
+       .found = "that " + channel_fault(input.files, static_cast<std::size_t>(in_channels)) +
                 " of case " + input.name,
        .expected = "0 to " + std::to_string(in_channels - 1) + ", as the network takes",
        .fix = "add the missing files or rename them"});
@@ -161,10 +147,10 @@ void check_numbers(const InputCase& input, std::int64_t in_channels) {
 [[noreturn]] void refuse_channels(const InputCase& input, std::int64_t found,
                                   std::int64_t in_channels) {
   std::string expected = std::to_string(in_channels);
-  if (in_channels > 1 && input.channels.size() > 1)
+  if (in_channels > 1 && input.files.size() > 1)
     expected += ", in files " + input.name + "_0000 to " + input.name + "_" +
                 (in_channels > 10 ? "00" : "000") + std::to_string(in_channels - 1);
-  throw InputError({.file = input.channels.front().string(),
+  throw InputError({.file = input.first().string(),
                     .what = "wrong number of channels",
                     .found = std::to_string(found),
                     .expected = expected + " as the network takes",
@@ -174,9 +160,8 @@ void check_numbers(const InputCase& input, std::int64_t in_channels) {
 }  // namespace
 
 std::string InputCase::describe() const {
-  const std::string first = channels.front().string();
-  return channels.size() == 1 ? first
-                              : first + " and " + std::to_string(channels.size() - 1) + " more";
+  const std::string name = first().string();
+  return files.size() == 1 ? name : name + " and " + std::to_string(files.size() - 1) + " more";
 }
 
 std::vector<InputCase> expand_inputs(const std::vector<std::string>& inputs,
@@ -188,38 +173,27 @@ std::vector<InputCase> expand_inputs(const std::vector<std::string>& inputs,
   for (const std::string& input : inputs)
     for (const fs::path& file : expand(input, dicom_series, others))
       if (seen.insert(fs::weakly_canonical(file)).second) files.push_back(file);
-  if (files.empty()) throw UsageError("segment: -i is needed: files or folders to segment");
+  if (files.empty())
+    throw UsageError("segment: " + setting_name("inputs") +
+                     " is needed: files or folders to segment");
   for (const std::string& input : inputs) seen.insert(fs::weakly_canonical(input));
   std::erase_if(others, [&](const LeftOut& file) {
     return seen.contains(fs::weakly_canonical(file.file));  // it was named by itself
   });
   tell(others);
-  std::vector<InputCase> cases = in_channels > 1 ? group_channels(files) : single_files(files);
+  std::vector<InputCase> cases = in_channels > 1 ? grouped_files(files) : single_files(files);
   check_names(cases);
   if (left_out) std::move(others.begin(), others.end(), std::back_inserter(*left_out));
   return cases;
 }
 
 Volume read_case(const InputCase& input, std::int64_t in_channels, const ReadOptions& options) {
-  const auto files = static_cast<std::int64_t>(input.channels.size());
+  const auto files = static_cast<std::int64_t>(input.files.size());
   if (files > 1) check_numbers(input, in_channels);
   if (files > 1 && files != in_channels) refuse_channels(input, files, in_channels);
-  Volume image = read_image(input.channels.front(), options);
-  std::vector<torch::Tensor> channels = {image.voxels};
-  for (std::size_t i = 1; i < input.channels.size(); ++i) {
-    const Volume next = read_image(input.channels[i], options);
-    const double apart = corner_distance_voxels(image.geometry, next.geometry);
-    if (apart > kSameGridVoxels)
-      throw InputError({.file = input.channels[i].string(),
-                        .what = "channels on different grids",
-                        .found = next.geometry.describe(),
-                        .expected = "that of " + input.channels.front().string() + " (" +
-                                    image.geometry.describe() + "; corners " + shortest(apart) +
-                                    " voxels apart)",
-                        .fix = "resample it onto that grid"});
-    channels.push_back(next.voxels);
-  }
-  if (channels.size() > 1) image.voxels = torch::cat(channels);
+  std::vector<fs::path> channels;
+  for (const ChannelFile& channel : input.files) channels.push_back(channel.file);
+  Volume image = read_channels(channels, options);
   if (files == 1 && image.voxels.size(0) == 1 && in_channels > 1)
     check_numbers(input, in_channels);  // a single channel of several, unless it is the first
   if (image.voxels.size(0) != in_channels)

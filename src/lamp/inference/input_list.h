@@ -15,9 +15,9 @@ namespace lamp {
 
 struct InputCase {
   std::string name;
-  std::vector<std::filesystem::path> channels;  // one file (of any number of channels) or one each
-  std::vector<int> numbers;  // of the channels, as the files' names say; empty if they say nothing
+  std::vector<ChannelFile> files;  // one of any number of channels, or one each, in order
 
+  const std::filesystem::path& first() const { return files.front().file; }
   // The first file, and how many more there are: for messages and reports.
   std::string describe() const;
 };

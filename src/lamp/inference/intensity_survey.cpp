@@ -39,7 +39,7 @@ Intensities count_input(const InputCase& input, const IntensityStandard& standar
   ReadOptions options = standard.data.read_options();
   options.dicom_series = standard.dicom_series;
   const Volume volume = standard.channels > 0 ? read_case(input, standard.channels, options)
-                                              : read_image(input.channels.front(), options);
+                                              : read_image(input.first(), options);
   return count_intensities(place_image(volume, standard.data).voxels, {});
 }
 
@@ -112,6 +112,24 @@ IntensitySurvey survey_intensities(const std::vector<std::string>& paths,
     survey.warnings.push_back("data.window: " + warning +
                               "; are these the units that the window is meant for?");
   survey.warnings.insert(survey.warnings.end(), cases.begin(), cases.end());
+  return survey;
+}
+
+IntensityStandard standard_of(const SegmentModel& model) {
+  return {.data = preprocessing_of(model),
+          .trained = model.model.intensities,
+          .channels = model.model.network.config.in_channels,
+          .model = model.file};
+}
+
+IntensitySurvey survey_beside(CheckReport& report, const std::vector<std::string>& paths,
+                              const IntensityStandard& standard) {
+  if (!standard.model.empty() && standard.trained.is_null())
+    report.notes.insert(report.notes.begin(),
+                        standard.model + " does not say which values it was trained on");
+  IntensitySurvey survey = survey_intensities(paths, standard);
+  for (std::string& warning : survey.warnings) warning = "warning: " + warning;
+  report.notes.insert(report.notes.begin(), survey.warnings.begin(), survey.warnings.end());
   return survey;
 }
 

@@ -8,6 +8,8 @@
 
 #include "lamp/base/json.h"
 #include "lamp/cases/preprocess.h"
+#include "lamp/dataset/dataset_check.h"
+#include "lamp/inference/scorer.h"
 
 namespace lamp {
 
@@ -22,12 +24,20 @@ struct IntensityStandard {
   Json trained;               // a model's "intensities", or null
   std::int64_t channels = 0;  // of a model; 0 = any
   std::string dicom_series;   // as in ReadOptions
+  std::string model;          // the model's file, if it is one's
 };
+
+// A model's preprocessing and the values it was trained on.
+IntensityStandard standard_of(const SegmentModel& model);
 
 // `paths`: one data set, all of whose cases are looked at, or images as `lamp segment` takes them.
 // Files that cannot be read are left out: check_dataset and check_images name them. Works on
 // at::get_num_threads() cases at a time. Throws Interrupted after a signal.
 IntensitySurvey survey_intensities(const std::vector<std::string>& paths,
                                    const IntensityStandard& standard);
+
+// The same beside a check of these paths: what is found stands first among the report's notes.
+IntensitySurvey survey_beside(CheckReport& report, const std::vector<std::string>& paths,
+                              const IntensityStandard& standard);
 
 }  // namespace lamp

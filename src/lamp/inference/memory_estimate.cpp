@@ -12,6 +12,7 @@
 
 #include "lamp/base/host_memory.h"
 #include "lamp/base/memory_counter.h"
+#include "lamp/base/size3.h"
 #include "lamp/planner/forward_pass.h"
 #include "lamp/profile/measured_forward.h"
 
@@ -31,7 +32,7 @@ std::int64_t round_up(std::int64_t length, std::int64_t multiple) {
 
 // One pass over zeros of D, H, W voxels, ended as the predictor ends it: by a copy to float32.
 MeasuredForward counted_pass(const Network& network, const torch::TensorOptions& options,
-                             const std::array<std::int64_t, 3>& shape) {
+                             const Shape3& shape) {
   torch::Tensor input =
       torch::zeros({1, network.config.in_channels, shape[0], shape[1], shape[2]}, options);
   input = network.laid_out(input);
@@ -107,7 +108,7 @@ void ForwardMemory::measure_large(const Network& network, std::int64_t length) {
   for (std::size_t i = 0; i < workspaces_.size(); ++i) workspaces_[i].large = large.workspace(i);
 }
 
-NetworkCosts ForwardMemory::costs_of(const std::array<std::int64_t, 3>& size) const {
+NetworkCosts ForwardMemory::costs_of(const Size3& size) const {
   const std::int64_t slice = round_up(size[1], multiple_) * round_up(size[2], multiple_);  // D x H
   const auto voxels = static_cast<double>(round_up(size[0], multiple_) * slice);
   const auto scaled = [&](std::int64_t bytes) {
@@ -127,12 +128,12 @@ NetworkCosts ForwardMemory::costs_of(const std::array<std::int64_t, 3>& size) co
   return costs;
 }
 
-std::int64_t ForwardMemory::bytes(const std::array<std::int64_t, 3>& size) const {
+std::int64_t ForwardMemory::bytes(const Size3& size) const {
   return stage_bytes(size, {0, unit_.layers.size() - 1}, 0);
 }
 
-std::int64_t ForwardMemory::stage_bytes(const std::array<std::int64_t, 3>& size,
-                                        const StageRange& links, int waiting) const {
+std::int64_t ForwardMemory::stage_bytes(const Size3& size, const StageRange& links,
+                                        int waiting) const {
   StageRange range = links;
   if (range.last + 1 == unit_.layers.size()) ++range.last;  // it makes the copy to float32
   return prediction_peak_bytes(costs_of(size), range, waiting);

@@ -13,10 +13,10 @@
 #include <c10/core/Device.h>
 #include <c10/core/ScalarType.h>
 
-#include <array>
 #include <cstdint>
 #include <vector>
 
+#include "lamp/base/size3.h"
 #include "lamp/nets/network.h"
 #include "lamp/pipeline/partition.h"
 #include "lamp/planner/network_costs.h"
@@ -32,10 +32,9 @@ class ForwardMemory {
 
   // Bytes allocated at most while a volume of x, y, z voxels passes: its padded copy and its logits
   // in, the parameters and the caller's own image out.
-  std::int64_t bytes(const std::array<std::int64_t, 3>& size) const;
+  std::int64_t bytes(const Size3& size) const;
   // The share of a pipeline stage; waiting: as in prediction_peak_bytes().
-  std::int64_t stage_bytes(const std::array<std::int64_t, 3>& size, const StageRange& links,
-                           int waiting) const;
+  std::int64_t stage_bytes(const Size3& size, const StageRange& links, int waiting) const;
 
  private:
   struct Line {
@@ -51,7 +50,7 @@ class ForwardMemory {
   struct TwoPasses;
 
   void measure_large(const Network& network, std::int64_t length);
-  NetworkCosts costs_of(const std::array<std::int64_t, 3>& size) const;
+  NetworkCosts costs_of(const Size3& size) const;
 
   std::int64_t multiple_;
   NetworkCosts unit_;  // of `unit_voxels_` voxels; its last layer is the copy to float32

@@ -6,15 +6,15 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/base/log.h"
+#include "lamp/base/setting_name.h"
+#include "lamp/base/size3.h"
 #include "lamp/base/text.h"
 
 namespace lamp {
 namespace {
 
-using Triple = std::array<std::int64_t, 3>;
-
 // One step down on the longest axis that can still be shortened; false if none can.
-bool shorten(Triple& window, std::int64_t multiple) {
+bool shorten(Size3& window, std::int64_t multiple) {
   const auto longest = std::max_element(window.begin(), window.end());
   if (*longest <= multiple) return false;
   *longest = (*longest - 1) / multiple * multiple;
@@ -22,7 +22,7 @@ bool shorten(Triple& window, std::int64_t multiple) {
 }
 
 std::optional<PatchChoice> largest_window(const PatchBudget& budget) {
-  for (Triple window = budget.volume; shorten(window, budget.multiple);) {
+  for (Size3 window = budget.volume; shorten(window, budget.multiple);) {
     const std::int64_t bytes = budget.need(window, false);
     if (bytes <= budget.limit_bytes)
       return PatchChoice{.whole = false, .size = window, .bytes = bytes};
@@ -32,7 +32,7 @@ std::optional<PatchChoice> largest_window(const PatchBudget& budget) {
 
 std::string limit_text(const PatchBudget& budget) {
   return bytes_text(budget.limit_bytes) +
-         (budget.user_limit ? " of --memory are left" : " are available");
+         (budget.user_limit ? " of " + setting_name("memory") + " are left" : " are available");
 }
 
 std::string without_spaces(std::string text) {
@@ -41,40 +41,34 @@ std::string without_spaces(std::string text) {
 }
 
 [[noreturn]] void refuse_all(const PatchBudget& budget) {
-  Triple least = budget.volume;
+  Size3 least = budget.volume;
   while (shorten(least, budget.multiple)) {
   }
   const std::int64_t bytes = budget.need(least, false);
-  throw DoesNotFit("does not fit: a volume of " + size_text(budget.volume, "x") + " voxels needs " +
-                   need_bytes_text(bytes) + " even in windows of " + size_text(least, "x") + ", " +
-                   limit_text(budget) + "; use " +
-                   (budget.user_limit
-                        ? "--memory " +
-                              without_spaces(need_bytes_text(bytes + budget.taken_bytes)) +
-                              " or more, of which the program itself takes " +
-                              bytes_text(budget.taken_bytes) + ", or "
-                        : "") +
-                   "a narrower network, fewer classes or a machine with more memory");
+  throw DoesNotFit(
+      "does not fit: a volume of " + size_text(budget.volume, "x") + " voxels needs " +
+      need_bytes_text(bytes) + " even in windows of " + size_text(least, "x") + ", " +
+      limit_text(budget) + "; use " +
+      (budget.user_limit
+           ? setting_to("memory", without_spaces(need_bytes_text(bytes + budget.taken_bytes))) +
+                 " or more, of which the program itself takes " + bytes_text(budget.taken_bytes) +
+                 ", or "
+           : "") +
+      "a narrower network, fewer classes or a machine with more memory");
 }
 
 // what: what was asked for and needs so many bytes.
 [[noreturn]] void refuse(const PatchBudget& budget, const std::string& what, std::int64_t bytes) {
   const std::string start = "does not fit: " + what + " needs " + need_bytes_text(bytes) + ", " +
-                            limit_text(budget) + "; --patch ";
+                            limit_text(budget) + "; ";
   if (const std::int64_t whole = budget.need(budget.volume, true); whole <= budget.limit_bytes)
-    throw DoesNotFit(start + "whole (" + need_bytes_text(whole) + ") or --patch auto would fit");
+    throw DoesNotFit(start + setting_to("patch", "whole") + " (" + need_bytes_text(whole) +
+                     ") or " + setting_to("patch", "auto") + " would fit");
   const auto window = largest_window(budget);
   if (!window) refuse_all(budget);
-  throw DoesNotFit(start + size_text(window->size, ",") + " (" + need_bytes_text(*window->bytes) +
-                   ") or --patch auto would fit");
-}
-
-std::optional<std::int64_t> length_of(const std::string& text) {
-  std::int64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  if (value < 1 || value > kLongestSide) return std::nullopt;
-  return value;
+  throw DoesNotFit(start + setting_to("patch", size_text(window->size, ",")) + " (" +
+                   need_bytes_text(*window->bytes) + ") or " + setting_to("patch", "auto") +
+                   " would fit");
 }
 
 }  // namespace
@@ -82,27 +76,23 @@ std::optional<std::int64_t> length_of(const std::string& text) {
 PatchRequest parse_patch(const std::string& text) {
   if (text == "auto") return {.kind = PatchRequest::kAuto};
   if (text == "whole") return {.kind = PatchRequest::kWhole};
-  PatchRequest request{.kind = PatchRequest::kFixed};
-  std::size_t begin = 0;
-  for (std::size_t axis = 0; axis < 3; ++axis) {
-    const std::size_t end = axis < 2 ? text.find(',', begin) : text.size();
-    const auto length =
-        end == std::string::npos ? std::nullopt : length_of(text.substr(begin, end - begin));
-    if (!length)
-      throw UsageError("--patch: found \"" + text +
-                       "\", expected whole, auto or X,Y,Z such as 128,128,96, each 1 to " +
-                       std::to_string(kLongestSide));
-    request.size[axis] = *length;
-    begin = end + 1;
-  }
-  return request;
+  const auto size = parse_size3(text);
+  if (!size)
+    throw UsageError(setting_name("patch") + ": found \"" + text + "\", expected whole, auto or " +
+                     expected_size3());
+  return {.kind = PatchRequest::kFixed, .size = *size};
+}
+
+Size3 parse_size(const std::string& text, const std::string& what) {
+  if (const auto size = parse_size3(text)) return *size;
+  throw UsageError(what + ": found \"" + text + "\", expected " + expected_size3());
 }
 
 Json PatchChoice::to_json() const { return whole ? Json("whole") : Json(size); }
 
 PatchChoice choose_patch(const PatchRequest& request, const PatchBudget& budget) {
   const bool whole = request.kind != PatchRequest::kFixed;
-  const Triple size = whole ? budget.volume : request.size;
+  const Size3 size = whole ? budget.volume : request.size;
   const std::int64_t bytes = budget.need(size, whole);
   if (bytes <= budget.limit_bytes) return {.whole = whole, .size = size, .bytes = bytes};
   if (request.kind == PatchRequest::kAuto) {
@@ -115,8 +105,8 @@ PatchChoice choose_patch(const PatchRequest& request, const PatchBudget& budget)
                   : "a window of " + size_text(size, "x")) +
                " voxels",
            bytes);
-  log_warning("about " + bytes_text(bytes) + " are needed, " + limit_text(budget) +
-              "; --patch auto would choose a size that fits");
+  log_warning("about " + bytes_text(bytes) + " are needed, " + limit_text(budget) + "; " +
+              setting_to("patch", "auto") + " would choose a size that fits");
   return {.whole = whole, .size = size, .bytes = bytes};
 }
 

@@ -1,7 +1,6 @@
 // Whole volume or windows: what the user asks for, and what the memory allows.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <functional>
 #include <limits>
@@ -9,25 +8,26 @@
 #include <string>
 
 #include "lamp/base/json.h"
+#include "lamp/base/size3.h"
 
 namespace lamp {
-
-constexpr std::int64_t kLongestSide = 1 << 16;  // of a window or volume, in voxels
 
 struct PatchRequest {
   enum Kind { kAuto, kWhole, kFixed };
   Kind kind = kAuto;
-  std::array<std::int64_t, 3> size = {0, 0, 0};  // x, y, z; only for kFixed
+  Size3 size = {0, 0, 0};  // x, y, z; only for kFixed
 };
 
 // "auto", "whole" or "X,Y,Z"; throws UsageError for anything else.
 PatchRequest parse_patch(const std::string& text);
+// x, y, z of "64,64,64"; throws UsageError that names `what`.
+Size3 parse_size(const std::string& text, const std::string& what);
 
 struct PatchChoice {
   bool whole = true;
-  std::array<std::int64_t, 3> size = {0, 0, 0};  // the window, or the volume if whole
-  std::optional<std::int64_t> bytes;             // estimated need, where it was worked out
-  bool alone = false;  // fits only while no other case is loaded or written
+  Size3 size = {0, 0, 0};             // the window, or the volume if whole
+  std::optional<std::int64_t> bytes;  // estimated need, where it was worked out
+  bool alone = false;                 // fits only while no other case is loaded or written
 
   // "whole" or [x, y, z].
   Json to_json() const;
@@ -35,12 +35,12 @@ struct PatchChoice {
 
 // What decides, apart from the request.
 struct PatchBudget {
-  std::array<std::int64_t, 3> volume;  // x, y, z on the network's grid
-  std::int64_t multiple;               // windows are multiples of this, or as long as the volume
-  std::int64_t limit_bytes;            // for everything that the case needs
-  bool user_limit;                     // --memory was given: what is beyond it is refused
+  Size3 volume;              // x, y, z on the network's grid
+  std::int64_t multiple;     // windows are multiples of this, or as long as the volume
+  std::int64_t limit_bytes;  // for everything that the case needs
+  bool user_limit;           // --memory was given: what is beyond it is refused
   // Need of a window (whole = false) or of the volume in one pass.
-  std::function<std::int64_t(const std::array<std::int64_t, 3>&, bool whole)> need;
+  std::function<std::int64_t(const Size3&, bool whole)> need;
   // What there is, to the last byte: what needs more is refused without --memory as well.
   std::int64_t most_bytes = std::numeric_limits<std::int64_t>::max();
   std::int64_t taken_bytes = 0;  // of --memory, by the program itself

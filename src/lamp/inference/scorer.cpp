@@ -11,6 +11,8 @@
 #include "lamp/base/host_memory.h"
 #include "lamp/base/log.h"
 #include "lamp/base/memory_counter.h"
+#include "lamp/base/setting_name.h"
+#include "lamp/base/size3.h"
 #include "lamp/inference/predictor.h"
 #include "lamp/inference/test_time_mirroring.h"
 #include "lamp/nets/inference_form.h"
@@ -37,8 +39,8 @@ void check_ensemble(const std::vector<SegmentModel>& models) {
     if (to_json(preprocessing_of({file, model})) != to_json(preprocessing_of(models.front())))
       what = "preprocessing (\"data\")";
     if (!what.empty())
-      throw UsageError("-m: " + file + " and " + models.front().file + " have different " + what +
-                       "; only models trained alike can be averaged");
+      throw UsageError(setting_name("models") + ": " + file + " and " + models.front().file +
+                       " have different " + what + "; only models trained alike can be averaged");
   }
 }
 
@@ -54,10 +56,6 @@ Network form_of(const Network& network, c10::ScalarType dtype) {
   copy_all(network.chain->buffers(), copy.chain->buffers());
   copy.chain->eval();
   return inference_form(copy);
-}
-
-std::array<std::int64_t, 3> size_of(const torch::Tensor& image) {  // [C, D, H, W]
-  return {image.size(3), image.size(2), image.size(1)};
 }
 
 // Windows of fewer are taken without the second that an estimate of their memory takes.
@@ -108,16 +106,15 @@ void Scorer::place(Network form, const PredictorFactory& factory) {
   const c10::Device first = devices_.front();
   const c10::ScalarType dtype = dtype_of(precision_);
   if (options_.patch.kind == PatchRequest::kFixed)
-    form.check_window("--patch", options_.patch.size);
+    form.check_window(setting_name("patch"), options_.patch.size);
   const Layout layout = choose_layout(
       options_.layout,
       {.device = first, .precision = precision_, .width = form.config.width, .training = false});
   if (predictors_.empty()) layout_ = layout;
   place_network(form, {.device = first, .dtype = dtype, .layout = layout});
   multiple_ = std::max(multiple_, form.stride_multiple);
-  const auto& [x, y, z] = options_.patch.size;
   const bool bounded = options_.patch.kind != PatchRequest::kFixed || options_.memory_bytes ||
-                       x * y * z > kUncheckedVoxels;
+                       options_.patch.size.voxels() > kUncheckedVoxels;
   if (bounded) forward_.emplace_back(form, first, dtype);
   if (devices_.size() == 1) {
     partitions_.push_back({{0, form.chain->size()}});
@@ -168,7 +165,7 @@ std::int64_t Scorer::need(const PreparedImage& image, const Plan& plan) const {
       several_ && !plan.alone ? static_cast<std::int64_t>(devices_.size()) : 1;
   std::int64_t work = image_bytes;
   // Windows: the sum of scores, the sum of weights, and some windows' images, scores and weights.
-  const std::int64_t window_voxels = plan.size[0] * plan.size[1] * plan.size[2];
+  const std::int64_t window_voxels = plan.size.voxels();
   if (!plan.whole)
     work += scores + network_voxels * 4 + windows_at_once() * (classes_ + 1) * window_voxels * 4;
   if (averages()) work += 2 * scores;  // the sum of probabilities, and one pass's softmax
@@ -186,7 +183,7 @@ std::int64_t Scorer::need(const PreparedImage& image, const Plan& plan) const {
 PatchChoice Scorer::choose(const PreparedImage& image) const {
   const bool fixed = options_.patch.kind == PatchRequest::kFixed;
   if (forward_.empty()) return {.whole = false, .size = options_.patch.size};
-  const auto volume = size_of(image.voxels);
+  const auto volume = last_three(image.voxels.sizes()).xyz();
   // Doing one thing at a time costs less than windows do.
   const Plan wish{.size = fixed ? options_.patch.size : volume, .whole = !fixed, .alone = false};
   const bool alone = !several_ || need(image, wish) > limit_bytes_;

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "lamp/base/size3.h"
 #include "lamp/cases/preprocess.h"
 #include "lamp/inference/memory_estimate.h"
 #include "lamp/inference/segment_options.h"
@@ -61,7 +62,7 @@ class Scorer {
 
  private:
   struct Plan {
-    std::array<std::int64_t, 3> size;
+    Size3 size;
     bool whole;
     bool alone;
   };

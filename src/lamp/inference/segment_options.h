@@ -27,6 +27,7 @@ struct SegmentOptions {
   std::string format;                        // nii.gz | nii | nrrd | mha, in any case; empty: as
                                              // the output's name says, else nii.gz
   bool save_probabilities = false;
+  bool preview = false;                 // also a picture of each case
   std::optional<NiftiForm> nifti_form;  // of contradictory inputs; none = as the model says
   MirrorRequest mirror;                 // test-time mirroring; none = off
   Cleanup cleanup;

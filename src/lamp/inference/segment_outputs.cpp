@@ -9,9 +9,11 @@
 #include <utility>
 
 #include "lamp/base/errors.h"
+#include "lamp/base/setting_name.h"
 #include "lamp/base/text.h"
 #include "lamp/formats/volume_io.h"
 #include "lamp/formats/volume_mark.h"
+#include "lamp/preview/png.h"
 
 namespace lamp {
 namespace {
@@ -50,18 +52,21 @@ bool ends_like_a_file(const fs::path& path) {
 
 // Throws UsageError for what is neither a folder nor a volume that can be written.
 bool names_a_file(const fs::path& output) {
-  if (output.empty()) throw UsageError("-o: found an empty name, expected a folder or a label map");
+  if (output.empty())
+    throw UsageError(setting_name("output") +
+                     ": found an empty name, expected a folder or a label map");
   if (output == "-")
-    throw UsageError("-o: label maps do not go to the standard output; name a folder or a file");
+    throw UsageError(setting_name("output") +
+                     ": label maps do not go to the standard output; name a folder or a file");
   std::error_code error;
   if (output.filename().empty() || fs::is_directory(output, error)) return false;
   if (format_of(output)) return true;
   if (is_bare_format(output) || ends_like_a_file(output))
-    throw UsageError("-o: " + output.string() + ": found a name in \"" +
+    throw UsageError(setting_name("output") + ": " + output.string() + ": found a name in \"" +
                      output.extension().string() + "\", expected a folder, or a label map in " +
                      kFormatList);
   if (fs::exists(fs::symlink_status(output, error)))
-    throw UsageError("-o: " + output.string() +
+    throw UsageError(setting_name("output") + ": " + output.string() +
                      ": found a file, expected a folder, new or old; choose another name");
   return false;
 }
@@ -70,8 +75,9 @@ std::string format_to_write(const fs::path& output, bool is_file, const std::str
   if (!is_file) return asked.empty() ? kFormats.front() : asked;
   const std::string named = *format_of(output);
   if (!asked.empty() && asked != named)
-    throw UsageError("--format " + asked + " contradicts -o " + output.string() + ", which says " +
-                     named + "; leave one of them out");
+    throw UsageError(setting_to("format", asked) + " contradicts " +
+                     setting_to("output", output.string()) + ", which says " + named +
+                     "; leave one of them out");
   return named;
 }
 
@@ -81,7 +87,8 @@ void refuse_shared_names(const SegmentOutputs& outputs, const std::vector<InputC
   const auto claim = [&](const fs::path& file, const std::string& owner) {
     const auto [other, is_new] = owners.emplace(file, owner);
     if (!is_new)
-      throw UsageError("-o: " + file.string() + " would be " + other->second + " and " + owner +
+      throw UsageError(setting_name("output") + ": " + file.string() + " would be " +
+                       other->second + " and " + owner +
                        "; segment them into different folders or rename one");
   };
   for (std::size_t i = 0; i < cases.size(); ++i)
@@ -90,16 +97,21 @@ void refuse_shared_names(const SegmentOutputs& outputs, const std::vector<InputC
     claim(outputs.probabilities[i], "the probabilities of " + cases[i].describe());
 }
 
-void add_files(SegmentOutputs& outputs, const std::vector<InputCase>& cases, bool saved) {
+void add_files(SegmentOutputs& outputs, const std::vector<InputCase>& cases,
+               const SegmentOptions& options) {
   const auto add = [&](const std::vector<fs::path>& volumes) {
     for (const fs::path& file : volumes)
-      outputs.files.add({"-o", file, own_volume(kSegmentWriter)});
+      outputs.files.add({setting_name("output"), file, own_volume(kSegmentWriter)});
   };
   add(outputs.labels);
-  if (saved) add(outputs.probabilities);
-  if (!outputs.report.empty()) outputs.files.add({"-o", outputs.report, own_json(kSegmentWriter)});
+  if (options.save_probabilities) add(outputs.probabilities);
+  if (options.preview)
+    for (const fs::path& file : outputs.previews)
+      outputs.files.add({setting_name("preview"), file, own_png()});
+  if (!outputs.report.empty())
+    outputs.files.add({setting_name("output"), outputs.report, own_json(kSegmentWriter)});
   for (const InputCase& input : cases)
-    for (const fs::path& file : input.channels) outputs.files.protect(file);
+    for (const ChannelFile& channel : input.files) outputs.files.protect(channel.file);
 }
 
 }  // namespace
@@ -119,7 +131,7 @@ void refuse_folder_of_inputs(const fs::path& output, const std::vector<std::stri
   std::error_code error;
   for (const std::string& input : inputs)
     if (fs::is_directory(input, error) && fs::equivalent(input, output, error))
-      throw UsageError("-o: " + output.string() +
+      throw UsageError(setting_name("output") + ": " + output.string() +
                        ": found the folder of the images, expected another one, or the label maps "
                        "would be taken for images");
 }
@@ -127,7 +139,7 @@ void refuse_folder_of_inputs(const fs::path& output, const std::vector<std::stri
 std::string parse_format(const std::string& text) {
   const std::string format = lower(text.starts_with('.') ? text.substr(1) : text);
   if (std::find(kFormats.begin(), kFormats.end(), format) == kFormats.end())
-    throw UsageError("--format: found \"" + text + "\", expected " + kFormatList);
+    throw UsageError(setting_name("format") + ": found \"" + text + "\", expected " + kFormatList);
   return format;
 }
 
@@ -135,8 +147,9 @@ SegmentOutputs plan_outputs(const fs::path& output, const SegmentOptions& option
                             const std::vector<InputCase>& cases) {
   const bool is_file = names_a_file(output);
   if (is_file && cases.size() > 1)
-    throw UsageError("-o: " + output.string() + " names one label map, found " +
-                     std::to_string(cases.size()) + " cases to segment; name a folder");
+    throw UsageError(setting_name("output") + ": " + output.string() +
+                     " names one label map, found " + std::to_string(cases.size()) +
+                     " cases to segment; name a folder");
   const std::string asked = options.format.empty() ? "" : parse_format(options.format);
   const std::string format = "." + format_to_write(output, is_file, asked);
   const fs::path folder = is_file ? output.parent_path() : output;
@@ -150,10 +163,11 @@ SegmentOutputs plan_outputs(const fs::path& output, const SegmentOptions& option
     }
     outputs.labels.push_back(folder / (stem + ending));
     outputs.probabilities.push_back(folder / (stem + "_prob" + ending));
+    outputs.previews.push_back(folder / (stem + ".png"));
   }
   if (!is_file) outputs.report = folder / "segment.json";
   refuse_shared_names(outputs, cases, options.save_probabilities);
-  add_files(outputs, cases, options.save_probabilities);
+  add_files(outputs, cases, options);
   return outputs;
 }
 

@@ -18,6 +18,7 @@ inline constexpr const char* kSegmentWriter = "lamp segment";
 struct SegmentOutputs {
   std::vector<std::filesystem::path> labels;         // one for each case
   std::vector<std::filesystem::path> probabilities;  // likewise, also where they are not saved
+  std::vector<std::filesystem::path> previews;       // likewise
   std::filesystem::path report;                      // segment.json; empty for a single file
   OutputList files;                                  // all of these, not yet checked
 };

@@ -9,6 +9,7 @@ namespace {
 Json case_result_json(const CaseResult& result) {
   Json json = {{"case", result.name}, {"input", result.input}, {"output", result.output}};
   if (!result.probabilities.empty()) json["probabilities"] = result.probabilities;
+  if (!result.preview.empty()) json["preview"] = result.preview;
   json["size"] = result.size;
   json["patch"] = result.patch.to_json();
   json["seconds"] = {{"load", result.seconds.load},

@@ -1,7 +1,6 @@
 // What a segmentation did, case by case: the content of segment.json.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -9,6 +8,7 @@
 #include <vector>
 
 #include "lamp/base/json.h"
+#include "lamp/base/size3.h"
 #include "lamp/formats/left_out.h"
 #include "lamp/inference/patch_choice.h"
 #include "lamp/inference/test_time_mirroring.h"
@@ -26,8 +26,9 @@ struct CaseResult {
   std::string name;
   std::string input;
   std::string output;
-  std::string probabilities;         // empty if not asked for
-  std::array<std::int64_t, 3> size;  // of the input, x, y, z
+  std::string probabilities;  // empty if not asked for
+  std::string preview;        // likewise
+  Size3 size;                 // of the input, x, y, z
   PatchChoice patch;
   CaseSeconds seconds;
   // While the case was in the network or being written: resident bytes of the process (which other

@@ -17,63 +17,38 @@
 #include "lamp/base/host_memory.h"
 #include "lamp/base/interrupt.h"
 #include "lamp/base/log.h"
-#include "lamp/base/out_of_memory.h"
 #include "lamp/base/progress.h"
+#include "lamp/base/setting_name.h"
 #include "lamp/base/stopwatch.h"
 #include "lamp/base/text.h"
 #include "lamp/cases/intensity_check.h"
+#include "lamp/inference/case_export.h"
 #include "lamp/inference/input_list.h"
 #include "lamp/inference/segment_outputs.h"
+#include "lamp/inference/segment_preview.h"
 
 namespace lamp {
 namespace {
 
 namespace fs = std::filesystem;
 
-SegmentFailure describe_failure(const InputCase& input, const std::exception_ptr& error) {
-  SegmentFailure failure{input.name, input.describe(), "", kExitRuntime};
-  try {
-    std::rethrow_exception(error);
-  } catch (const Interrupted&) {
-    throw;
-  } catch (const Error& known) {
-    failure.message = known.what();
-    failure.exit_code = known.exit_code();
-  } catch (const std::bad_alloc&) {
-    failure.message = "out of memory";
-    failure.exit_code = kExitDoesNotFit;
-  } catch (const c10::Error& unknown) {
-    failure.message = unknown.what_without_backtrace();
-    failure.message = failure.message.substr(0, failure.message.find('\n'));
-    if (is_out_of_memory(unknown)) failure.exit_code = kExitDoesNotFit;
-  } catch (const std::exception& unknown) {
-    failure.message = unknown.what();
-  }
-  if (failure.exit_code == kExitDoesNotFit &&
-      failure.message.find("--patch") == std::string::npos &&
-      failure.message.find("does not fit") == std::string::npos)
-    failure.message += "; use --patch auto or a smaller --patch";
-  const std::string file = printable(input.channels.front().string());  // as messages name it
-  if (failure.message.find(file) == std::string::npos)
-    failure.message = file + ": " + failure.message;
-  return failure;
-}
-
 struct LoadedCase {
   PreparedImage image;
-  Json intensities;  // beside those of training; null if unknown
+  Json intensities;               // beside those of training; null if unknown
+  std::optional<GreyImage> grey;  // for the picture, if one is wanted
   CaseSeconds seconds;
 };
 
 // Warns where the values are not like those that the model was trained on.
 LoadedCase load_case(const InputCase& input, const Model& model, const DataConfig& config,
-                     const ReadOptions& reading) {
+                     const ReadOptions& reading, bool drawn) {
   const torch::InferenceMode no_gradients;
   LoadedCase loaded;
   Stopwatch watch;
   const std::int64_t in_channels = model.network.config.in_channels;
   Volume volume = read_case(input, in_channels, reading);
   loaded.seconds.load = watch.lap();
+  if (drawn) loaded.grey = grey_image(volume);
   loaded.image = place_image(volume, config);
   volume.voxels.reset();
   if (usable_intensities(model.intensities, static_cast<std::size_t>(in_channels))) {
@@ -105,9 +80,10 @@ class SegmentJob {
         cases_(expand_inputs(request.inputs, model_.network.config.in_channels, &left_out_,
                              request.dicom_series)),
         outputs_(plan_outputs(request.output, options_, cases_)),
-        keep_largest_(labels_to_clean(options_.cleanup, model_.labels)),
+        export_(model_, options_, outputs_),
         results_(cases_.size()),
-        failures_(cases_.size()) {
+        failures_(cases_.size()),
+        greys_(cases_.size()) {
     refuse_folder_of_inputs(request.output, request.inputs);
     for (const SegmentModel& model : models) outputs_.files.protect(model.file);
     outputs_.files.check();
@@ -192,7 +168,7 @@ class SegmentJob {
 
   void stream_case(std::size_t i) {
     try {
-      LoadedCase loaded = load_case(cases_[i], model_, config_, reading_);
+      LoadedCase loaded = load_case(cases_[i], model_, config_, reading_, options_.preview);
       CaseResult result = begin_result(i, loaded);
       std::shared_lock among_others(alone_mutex_, std::defer_lock);
       std::unique_lock alone(alone_mutex_, std::defer_lock);
@@ -214,7 +190,8 @@ class SegmentJob {
     return scores;
   }
 
-  CaseResult begin_result(std::size_t i, const LoadedCase& loaded) const {
+  CaseResult begin_result(std::size_t i, LoadedCase& loaded) {
+    greys_[i] = std::move(loaded.grey);
     return {.name = cases_[i].name,
             .input = cases_[i].describe(),
             .output = outputs_.labels[i].string(),
@@ -226,8 +203,9 @@ class SegmentJob {
 
   void start_loading(std::size_t i) {
     if (i >= cases_.size()) return;
-    loading_ = std::async(std::launch::async,
-                          [this, i] { return load_case(cases_[i], model_, config_, reading_); });
+    loading_ = std::async(std::launch::async, [this, i] {
+      return load_case(cases_[i], model_, config_, reading_, options_.preview);
+    });
   }
 
   // Waits for the case before, so that one is written at a time.
@@ -245,71 +223,19 @@ class SegmentJob {
     exporting_ = std::async(std::launch::async, std::move(work));
   }
 
+  void fail_case(std::size_t i) {
+    failures_[i] = export_.fail(i, cases_[i]);
+    greys_[i].reset();
+  }
+
   void finish_case(std::size_t i, CaseResult& result, Scores& scores, const GridPath& path,
                    std::int64_t peak) {
-    export_case(i, result, scores, path);
+    export_.write(i, result, scores, path, greys_[i]);
+    greys_[i].reset();
     if (scorer_->devices().front().is_cpu())
       result.peak_bytes = std::max(peak, peak_resident_bytes());
     log_case(result);
     results_[i] = std::move(result);
-  }
-
-  void export_case(std::size_t i, CaseResult& result, Scores& scores, const GridPath& path) {
-    const torch::InferenceMode no_gradients;
-    Stopwatch watch;
-    Volume labels = labels_on_input_grid(scores.logits, path);
-    torch::Tensor classes = labels.voxels;
-    if (!options_.save_probabilities) scores.logits.reset();
-    labels.voxels = class_to_id(labels.voxels, model_.labels);
-    if (options_.cleanup.wanted()) result.cleaned_voxels = clean(labels, classes);
-    result.volume_mm3 = volumes(labels);
-    if (options_.save_probabilities) {
-      result.probabilities = outputs_.probabilities[i].string();
-      write_output(outputs_.probabilities[i],
-                   probabilities_on_input_grid(scores.logits, path, classes));
-    }
-    write_output(outputs_.labels[i], labels);
-    if (!options_.save_probabilities && remove_older_probabilities(outputs_.probabilities[i]))
-      log_info(outputs_.probabilities[i].string() +
-               ": the probabilities of an earlier call are removed");
-    result.seconds.export_ = watch.lap();
-  }
-
-  void write_output(const fs::path& file, const Volume& volume) const {
-    outputs_.files.confirm(file);
-    write_volume(file, volume, kSegmentWriter);
-  }
-
-  void fail_case(std::size_t i) {
-    SegmentFailure failure = describe_failure(cases_[i], std::current_exception());
-    // What an earlier call left here, or this one half done, would pass for a result.
-    failure.removed_older = outputs_.files.remove_older(outputs_.labels[i]);
-    if (options_.save_probabilities) outputs_.files.remove_older(outputs_.probabilities[i]);
-    remove_older_probabilities(outputs_.probabilities[i]);
-    if (failure.removed_older) failure.message += "; the label map of an earlier call is removed";
-    failures_[i] = std::move(failure);
-  }
-
-  // Cleans the label map, and the map of classes along with it; returns how many voxels changed.
-  std::int64_t clean(Volume& labels, torch::Tensor& classes) const {
-    const torch::Tensor before = labels.voxels.clone();
-    clean_labels(labels.voxels[0], options_.cleanup, keep_largest_,
-                 labels.geometry.voxel_volume_mm3());
-    const torch::Tensor removed = before.ne(labels.voxels);
-    // Class 0 is the background; `classes` may be the label map itself.
-    if (options_.save_probabilities) classes = classes.masked_fill(removed, 0);
-    return removed.sum().item<std::int64_t>();
-  }
-
-  std::map<std::string, double> volumes(const Volume& labels) const {
-    const torch::Tensor counts =
-        torch::bincount(labels.voxels.flatten(), {}, model_.labels.rbegin()->first + 1);
-    std::map<std::string, double> volumes;
-    for (const auto& [id, name] : model_.labels)
-      if (id != 0)
-        volumes[name] += static_cast<double>(counts[id].item<std::int64_t>()) *
-                         labels.geometry.voxel_volume_mm3();
-    return volumes;
   }
 
   static void log_case(const CaseResult& result) {
@@ -349,7 +275,7 @@ class SegmentJob {
   const std::vector<InputCase> cases_;
   ReadOptions reading_;
   SegmentOutputs outputs_;  // checked once, not changed afterwards
-  const std::set<int> keep_largest_;
+  const CaseExport export_;
   std::optional<Scorer> scorer_;
   SegmentReport report_;
   std::shared_mutex alone_mutex_;  // held alone by a case that fits only while no other is at work
@@ -357,6 +283,7 @@ class SegmentJob {
   // Each case has its own place, written by one thread.
   std::vector<std::optional<CaseResult>> results_;
   std::vector<std::optional<SegmentFailure>> failures_;
+  std::vector<std::optional<GreyImage>> greys_;
   // Last, so that their threads end before what they use.
   std::future<LoadedCase> loading_;
   std::future<void> exporting_;
@@ -366,8 +293,10 @@ class SegmentJob {
 
 void check_options(const SegmentOptions& options) {
   if (!(options.overlap >= 0 && options.overlap < 1))
-    throw UsageError("--overlap: found " + shortest(options.overlap) +
+    throw UsageError(setting_name("overlap") + ": found " + shortest(options.overlap) +
                      ", expected a share of the window from 0 to below 1, such as 0.5");
+  if (!(options.cleanup.min_volume_mm3 >= 0))
+    throw UsageError(setting_name("min_volume_mm3") + ": expected a volume of 0 or more");
   if (!options.format.empty()) parse_format(options.format);
 }
 

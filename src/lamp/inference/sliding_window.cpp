@@ -7,14 +7,14 @@
 #include <vector>
 
 #include "lamp/base/errors.h"
+#include "lamp/base/setting_name.h"
+#include "lamp/base/size3.h"
 
 namespace lamp {
 namespace {
 
 constexpr double kSigma = 0.125;       // of the window, per axis: MONAI's and nnU-Net's choice
 constexpr double kLeastWeight = 1e-3;  // keeps corners, seen by one window only, away from 0 / 0
-
-using Triple = std::array<std::int64_t, 3>;  // in tensor order here: z, y, x
 
 // Equal steps, the last window moved back to end with the image.
 std::vector<std::int64_t> starts(std::int64_t length, std::int64_t window, double overlap) {
@@ -35,7 +35,7 @@ torch::Tensor bell(std::int64_t length) {
 }
 
 // [d, h, w] float32.
-torch::Tensor window_weights(const Triple& window, Blend blend) {
+torch::Tensor window_weights(const Shape3& window, Blend blend) {
   if (blend == Blend::kConstant) return torch::ones({window[0], window[1], window[2]});
   torch::Tensor weights =
       bell(window[0]).view({-1, 1, 1}) * bell(window[1]).view({-1, 1}) * bell(window[2]);
@@ -43,7 +43,7 @@ torch::Tensor window_weights(const Triple& window, Blend blend) {
   return weights.clamp_min_(std::max(positive.min().item<double>(), kLeastWeight));
 }
 
-torch::Tensor cut(torch::Tensor tensor, const Triple& start, const Triple& size) {
+torch::Tensor cut(torch::Tensor tensor, const Shape3& start, const Shape3& size) {
   for (std::size_t axis = 0; axis < 3; ++axis)
     tensor =
         tensor.narrow(tensor.dim() - 3 + static_cast<std::int64_t>(axis), start[axis], size[axis]);
@@ -53,12 +53,12 @@ torch::Tensor cut(torch::Tensor tensor, const Triple& start, const Triple& size)
 // Sums weighted scores; the number of classes is known with the first of them.
 class Blender {
  public:
-  Blender(const torch::Tensor& image, const Triple& window, Blend blend)
+  Blender(const torch::Tensor& image, const Shape3& window, Blend blend)
       : window_(window),
         weights_(window_weights(window, blend).to(image.device())),
         weight_sum_(torch::zeros(image.sizes().slice(1), weights_.options())) {}
 
-  void add(const torch::Tensor& scores, const Triple& start) {  // [K, d, h, w]
+  void add(const torch::Tensor& scores, const Shape3& start) {  // [K, d, h, w]
     if (!sum_.defined()) {
       std::vector<std::int64_t> shape = weight_sum_.sizes().vec();
       shape.insert(shape.begin(), scores.size(0));
@@ -70,15 +70,15 @@ class Blender {
   torch::Tensor mean() { return sum_.div_(weight_sum_); }
 
  private:
-  Triple window_;
+  Shape3 window_;
   torch::Tensor weights_;
   torch::Tensor sum_;  // [K, D, H, W]
   torch::Tensor weight_sum_;
 };
 
-std::vector<Triple> window_starts(const torch::Tensor& image, const Triple& window,
+std::vector<Shape3> window_starts(const torch::Tensor& image, const Shape3& window,
                                   double overlap) {
-  std::vector<Triple> all;
+  std::vector<Shape3> all;
   for (const std::int64_t z : starts(image.size(1), window[0], overlap))
     for (const std::int64_t y : starts(image.size(2), window[1], overlap))
       for (const std::int64_t x : starts(image.size(3), window[2], overlap))
@@ -101,16 +101,17 @@ void check(const torch::Tensor& image, const WindowOptions& options) {
 Blend parse_blend(const std::string& text) {
   if (text == "gaussian") return Blend::kGaussian;
   if (text == "constant") return Blend::kConstant;
-  throw UsageError("--blend: found \"" + text + "\", expected gaussian or constant");
+  throw UsageError(setting_name("blend") + ": found \"" + text +
+                   "\", expected gaussian or constant");
 }
 
 torch::Tensor sliding_window(const torch::Tensor& image, const WindowOptions& options,
                              const Predictor& predictor) {
   check(image, options);
-  const Triple window = {std::min(options.size[2], image.size(1)),
-                         std::min(options.size[1], image.size(2)),
-                         std::min(options.size[0], image.size(3))};
-  const std::vector<Triple> places = window_starts(image, window, options.overlap);
+  Shape3 window = last_three(image.sizes());
+  for (std::size_t axis = 0; axis < 3; ++axis)
+    window[axis] = std::min(window[axis], options.size.dhw()[axis]);
+  const std::vector<Shape3> places = window_starts(image, window, options.overlap);
   Blender blender(image, window, options.blend);
   const auto batch = static_cast<std::size_t>(options.batch);
   for (std::size_t first = 0; first < places.size(); first += batch) {

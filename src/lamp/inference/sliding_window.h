@@ -5,10 +5,11 @@
 
 #include <torch/types.h>
 
-#include <array>
 #include <cstdint>
 #include <functional>
 #include <string>
+
+#include "lamp/base/size3.h"
 
 namespace lamp {
 
@@ -25,8 +26,8 @@ enum class Blend {
 Blend parse_blend(const std::string& text);
 
 struct WindowOptions {
-  std::array<std::int64_t, 3> size;  // x, y, z in voxels
-  double overlap = 0.5;              // share of a window that the next one covers again, [0, 1)
+  Size3 size;            // x, y, z in voxels
+  double overlap = 0.5;  // share of a window that the next one covers again, [0, 1)
   Blend blend = Blend::kGaussian;
   std::int64_t batch = 1;  // windows in one call of the predictor
 };

@@ -9,6 +9,7 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/base/log.h"
+#include "lamp/base/setting_name.h"
 #include "lamp/dataset/sided_labels.h"
 
 namespace lamp {
@@ -28,7 +29,7 @@ bool holds(const std::vector<int>& axes, int axis) {
 
 void warn(Mirroring& mirroring, const std::string& reason) {
   mirroring.left_out.push_back(reason);
-  log_warning("--tta: " + reason);
+  log_warning(setting_name("mirror") + ": " + reason);
 }
 
 // The classes of a pair: ids become their places in the list of labels.
@@ -46,18 +47,19 @@ void refuse_lonely_sides(const std::map<int, std::string>& labels) {
   const auto alone = labels_without_twin(labels);
   if (alone.empty()) return;
   const std::string& name = alone.begin()->second;
-  throw UsageError("--tta: label \"" + name + "\" names a side, but there is no \"" +
-                   mirrored_name(name) +
-                   "\" to exchange it with in mirrored images; leave --tta out");
+  throw UsageError(setting_name("mirror") + ": label \"" + name +
+                   "\" names a side, but there is no \"" + mirrored_name(name) +
+                   "\" to exchange it with in mirrored images; leave " + setting_name("mirror") +
+                   " out");
 }
 
 void refuse_unknown_sides(const std::string& file, const std::map<int, std::string>& labels) {
   for (const auto& [id, name] : labels) {
     if (mirrored_name(name).empty()) continue;
-    throw UsageError("--tta: " + file +
+    throw UsageError(setting_name("mirror") + ": " + file +
                      " does not say which axes its training mirrored, and its label \"" + name +
-                     "\" names a side, which a mirrored image turns into the other; leave --tta "
-                     "out");
+                     "\" names a side, which a mirrored image turns into the other; leave " +
+                     setting_name("mirror") + " out");
   }
 }
 
@@ -70,11 +72,12 @@ MirrorRequest parse_mirror_request(const std::string& text) {
   for (std::string name; std::getline(parts, name, ',');) {
     const int axis = name == "x" ? 0 : name == "y" ? 1 : name == "z" ? 2 : -1;
     if (axis < 0 || holds(request.axes, axis))
-      throw UsageError("--tta: found \"" + text + "\", expected some of x,y,z, each once");
+      throw UsageError(setting_name("mirror") + ": found \"" + text +
+                       "\", expected some of x,y,z, each once");
     request.axes.push_back(axis);
   }
   if (request.axes.empty() || text.back() == ',')
-    throw UsageError("--tta: found \"" + text + "\", expected some of x,y,z");
+    throw UsageError(setting_name("mirror") + ": found \"" + text + "\", expected some of x,y,z");
   return request;
 }
 
@@ -94,9 +97,10 @@ Mirroring settle_mirroring(const MirrorRequest& request,
   for (const auto& [file, trained] : models) {
     if (!trained) {
       refuse_unknown_sides(file, labels);
-      log_warning("--tta: " + file +
+      log_warning(setting_name("mirror") + ": " + file +
                   " does not say which axes its training mirrored; compare the result with one "
-                  "without --tta");
+                  "without " +
+                  setting_name("mirror"));
       continue;
     }
     std::vector<int> untrained;

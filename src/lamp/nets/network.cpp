@@ -13,6 +13,7 @@
 
 #include "lamp/base/beyond_scan.h"
 #include "lamp/base/errors.h"
+#include "lamp/base/size3.h"
 #include "lamp/base/text.h"
 
 namespace lamp {
@@ -72,7 +73,7 @@ std::vector<std::int64_t> encoder_filters(const NetConfig& config) {
 torch::Tensor Network::pad(const torch::Tensor& input) const {
   TORCH_CHECK(input.dim() == 5 && input.size(1) == config.in_channels && input.numel() > 0,
               "the network takes [N, ", config.in_channels, ", D, H, W], found ", input.sizes());
-  std::array<std::int64_t, 3> size{};
+  Shape3 size{};
   for (std::size_t axis = 0; axis < 3; ++axis) {
     const std::int64_t length = input.size(2 + static_cast<std::int64_t>(axis));
     size[axis] = (length + stride_multiple - 1) / stride_multiple * stride_multiple;
@@ -116,7 +117,7 @@ torch::Tensor Network::forward(const torch::Tensor& input) const {
   return crop(chain->forward(prepare(input)), input);
 }
 
-void Network::check_window(const std::string& what, const std::array<std::int64_t, 3>& size) const {
+void Network::check_window(const std::string& what, const Size3& size) const {
   if (*std::min_element(size.begin(), size.end()) >= stride_multiple) return;
   const std::string least = std::to_string(stride_multiple);
   throw UsageError(what + ": found " + size_text(size) + ", smaller than the stride of " +

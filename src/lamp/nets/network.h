@@ -4,13 +4,13 @@
 
 #include <torch/types.h>
 
-#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "lamp/base/json.h"
+#include "lamp/base/size3.h"
 #include "lamp/sequence/sequence.h"
 
 namespace lamp {
@@ -47,9 +47,9 @@ struct Network {
   torch::Tensor pad(const torch::Tensor& input) const;
   torch::Tensor crop(const torch::Tensor& output, const torch::Tensor& input) const;
 
-  // Throws UsageError that begins with `what` ("--patch") if an axis of a window x, y, z is shorter
+  // Throws UsageError that begins with `what` ("patch") if an axis of a window x, y, z is shorter
   // than the network's stride: most of what the network would see is padding.
-  void check_window(const std::string& what, const std::array<std::int64_t, 3>& size) const;
+  void check_window(const std::string& what, const Size3& size) const;
 
   // Lays convolution weights out as D, H, W, C and brings inputs into that order (layout_choice.h
   // knows when). Values stay the same up to rounding.

@@ -14,6 +14,7 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/base/log.h"
+#include "lamp/base/setting_name.h"
 #include "lamp/nets/conv_kernel.h"
 
 namespace lamp {
@@ -102,9 +103,11 @@ Precision parse_precision(const std::string& name, c10::DeviceType device) {
   if (name == "fp32") return Precision::kFp32;
   if (name == "bf16") return Precision::kBf16;
   if (name != "fp16")
-    throw UsageError("--precision: found \"" + name + "\", expected fp32, bf16 or fp16");
+    throw UsageError(setting_name("execution.precision") + ": found \"" + name +
+                     "\", expected fp32, bf16 or fp16");
   if (device == c10::kCPU)
-    throw UsageError("--precision fp16 needs a GPU; on the CPU use bf16 or fp32");
+    throw UsageError(setting_to("execution.precision", "fp16") +
+                     " needs a GPU; on the CPU use bf16 or fp32");
   return Precision::kFp16;
 }
 

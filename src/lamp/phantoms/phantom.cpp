@@ -14,6 +14,8 @@
 #include "lamp/base/own_output.h"
 #include "lamp/base/progress.h"
 #include "lamp/base/random.h"
+#include "lamp/base/setting_name.h"
+#include "lamp/base/size3.h"
 #include "lamp/base/text.h"
 #include "lamp/dataset/decathlon_folder.h"
 #include "lamp/formats/volume_io.h"
@@ -27,13 +29,11 @@ namespace lamp {
 namespace fs = std::filesystem;
 namespace {
 
-using Size = std::array<std::int64_t, 3>;
-
 struct Kind {
   std::string name;
   std::vector<std::string> labels;
-  Size size;
-  Scene (*draw)(const Size&, Random&);
+  Size3 size;
+  Scene (*draw)(const Size3&, Random&);
 };
 
 const std::vector<Kind>& kinds() {
@@ -51,7 +51,8 @@ const std::vector<Kind>& kinds() {
 const Kind& find_kind(const std::string& name) {
   for (const Kind& kind : kinds())
     if (kind.name == name) return kind;
-  throw UsageError("synth --kind: found \"" + name + "\", expected han, liver or twins");
+  throw UsageError("synth " + setting_name("kind") + ": found \"" + name +
+                   "\", expected han, liver or twins");
 }
 
 // What a random number is for; part of its key, so that one purpose never shifts another's numbers.
@@ -69,8 +70,8 @@ Random random_for(const PhantomOptions& options, bool training, int index, Purpo
       {options.seed, kind, training ? 1U : 0U, static_cast<std::uint64_t>(index), purpose});
 }
 
-Size nominal_size(const PhantomOptions& options) {
-  return options.size == Size{0, 0, 0} ? find_kind(options.kind).size : options.size;
+Size3 nominal_size(const PhantomOptions& options) {
+  return options.size == Size3{0, 0, 0} ? find_kind(options.kind).size : options.size;
 }
 
 // How a case's axes lie in its file. Most are plain LPS. One in four of the realistic kinds has its
@@ -110,22 +111,24 @@ void validate(const PhantomOptions& options) {
                           const std::string& expected) {
     if (!good) throw UsageError("synth " + option + ": found " + found + ", expected " + expected);
   };
+  const std::string counted_cases = setting_name("train") + ", " + setting_name("test");
   const std::string counts = std::to_string(options.train) + " and " + std::to_string(options.test);
   require(options.train >= 0 && options.test >= 0 && options.train <= kMostCases &&
               options.test <= kMostCases,
-          "--train, --test", counts, "0 to " + std::to_string(kMostCases));
-  require(options.train + options.test > 0, "--train, --test", counts, "at least one case");
-  require(options.missing >= 0 && options.missing <= 1, "--missing", shortest(options.missing),
-          "a probability, 0 to 1");
+          counted_cases, counts, "0 to " + std::to_string(kMostCases));
+  require(options.train + options.test > 0, counted_cases, counts, "at least one case");
+  require(options.missing >= 0 && options.missing <= 1, setting_name("missing"),
+          shortest(options.missing), "a probability, 0 to 1");
   for (const std::int64_t size : nominal_size(options))
-    require(size >= kSmallestSize && size <= kLargestSize, "--size", std::to_string(size),
+    require(size >= kSmallestSize && size <= kLargestSize, setting_name("size"),
+            std::to_string(size),
             std::to_string(kSmallestSize) + " to " + std::to_string(kLargestSize) +
                 " voxels along each axis");
-  require(!options.folder.empty(), "-o", "no folder", "the folder to write");
+  require(!options.folder.empty(), setting_name("output"), "no folder", "the folder to write");
 }
 
 void warn_of_short_reach(const PhantomOptions& options) {
-  Size smallest = nominal_size(options);
+  Size3 smallest = nominal_size(options);
   for (std::int64_t& size : smallest) size -= kSizeSpread;
   const std::int64_t reach = twins_reach(smallest);
   if (options.kind == "twins" && reach < twins_reach({kLargestSize, kLargestSize, kLargestSize}))
@@ -155,7 +158,8 @@ OutputList outputs_of(const PhantomOptions& options, const std::vector<Entry>& e
   OutputList outputs;
   for (const Entry& entry : entries)
     for (const std::string& file : {entry.files.image(), entry.files.label()})
-      outputs.add({"synth -o", options.folder / file, own_volume(kPhantomWriter)});
+      outputs.add(
+          {"synth " + setting_name("output"), options.folder / file, own_volume(kPhantomWriter)});
   return outputs;
 }
 
@@ -174,25 +178,16 @@ std::map<int, std::string> phantom_labels(const std::string& kind) {
   return labels;
 }
 
-std::array<std::int64_t, 3> parse_phantom_size(const std::string& text) {
-  Size size{};
-  const char* at = text.data();
-  const char* const end = at + text.size();
-  for (std::size_t a = 0; a < 3; ++a) {
-    const auto [next, error] = std::from_chars(at, end, size[a]);
-    const bool separated = a == 2 ? next == end : next != end && *next == ',';
-    if (error != std::errc() || !separated || size[a] < 1)
-      throw UsageError("synth --size: found \"" + text +
-                       "\", expected three whole numbers such as 96,96,64");
-    at = next + 1;
-  }
-  return size;
+Size3 parse_phantom_size(const std::string& text) {
+  if (const auto size = parse_size3(text)) return *size;
+  throw UsageError("synth " + setting_name("size") + ": found \"" + text + "\", expected " +
+                   expected_size3());
 }
 
 PhantomCase draw_phantom(const PhantomOptions& options, bool training, int index) {
   const Kind& kind = find_kind(options.kind);
   Random random = random_for(options, training, index, kScene);
-  Size size = nominal_size(options);
+  Size3 size = nominal_size(options);
   for (std::int64_t& voxels : size) voxels -= random.below(kSizeSpread + 1);
   Scene scene = kind.draw(size, random);
   Random storage = random_for(options, training, index, kStorage);
@@ -235,8 +230,9 @@ void refuse_other_phantoms(const PhantomOptions& options, const std::vector<Entr
   const Json before = earlier_request(options.folder), now = request_of(options);
   if (before == now) return;
   const auto refuse = [&](const std::string& found, const std::string& expected) {
-    throw UsageError("synth -o: found " + found + " in " + options.folder.string() + ", expected " +
-                     expected + "; choose another folder, or remove this one");
+    throw UsageError("synth " + setting_name("output") + ": found " + found + " in " +
+                     options.folder.string() + ", expected " + expected +
+                     "; choose another folder, or remove this one");
   };
   for (const auto& [key, value] : now.items())
     if (before.is_object() && before.value(key, Json()) != value)
@@ -254,7 +250,7 @@ void refuse_other_phantoms(const PhantomOptions& options, const std::vector<Entr
 void write_phantoms(const PhantomOptions& options) {
   validate(options);
   std::vector<Entry> entries = list_entries(options);
-  refuse_other_content(options.folder, {.option = "synth -o",
+  refuse_other_content(options.folder, {.option = "synth " + setting_name("output"),
                                         .expected = "the same phantoms",
                                         .description = kDescription,
                                         .entries = files_of(entries)});

@@ -2,13 +2,13 @@
 // on, in the demo, the tests and the experiments.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <map>
 #include <string>
 #include <vector>
 
+#include "lamp/base/size3.h"
 #include "lamp/volume/volume.h"
 
 namespace lamp {
@@ -27,16 +27,15 @@ struct PhantomOptions {
   std::filesystem::path folder;
   int train = 16;
   int test = 4;
-  std::array<std::int64_t, 3> size = {
-      0, 0, 0};        // x, y, z voxels; each case is 0 to 8 smaller. 0 = the kind's default
-  double missing = 0;  // probability that an organ of a training case is not annotated
+  Size3 size = {0, 0, 0};  // x, y, z voxels; each case is 0 to 8 smaller. 0 = the kind's default
+  double missing = 0;      // probability that an organ of a training case is not annotated
   std::uint64_t seed = 0;
 };
 
 // Label ids and names of a kind, background included. UsageError for an unknown kind.
 std::map<int, std::string> phantom_labels(const std::string& kind);
 // "96,96,64". UsageError for anything but three whole numbers.
-std::array<std::int64_t, 3> parse_phantom_size(const std::string& text);
+Size3 parse_phantom_size(const std::string& text);
 
 struct PhantomCase {
   Volume image;                // int16 HU, [1, D, H, W]

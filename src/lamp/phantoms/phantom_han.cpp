@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "lamp/base/size3.h"
 #include "lamp/phantoms/phantom_shapes.h"
 
 namespace lamp {
@@ -207,7 +208,7 @@ class Head {
 
 }  // namespace
 
-Scene draw_han(const std::array<std::int64_t, 3>& size, Random& random) {
+Scene draw_han(const Size3& size, Random& random) {
   Geometry geometry{.size = size};
   const double zoom = random.uniform(1.0, 1.06);
   const double in_plane =

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "lamp/base/size3.h"
 #include "lamp/phantoms/phantom_shapes.h"
 
 namespace lamp {
@@ -111,7 +112,7 @@ void paint_liver(Canvas& canvas, Random& random) {
 
 }  // namespace
 
-Scene draw_liver(const std::array<std::int64_t, 3>& size, Random& random) {
+Scene draw_liver(const Size3& size, Random& random) {
   Geometry geometry{.size = size};
   const double zoom = random.uniform(1.0, 1.06);
   const double in_plane =

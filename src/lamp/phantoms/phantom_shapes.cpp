@@ -223,8 +223,8 @@ Canvas::Canvas(const Geometry& geometry, const Pose& pose, std::uint64_t key)
     : geometry_(geometry), pose_(pose), key_(key) {
   const auto& size = geometry.size;
   edge_ = geometry.spacing_mm[0] / pose.scale[0];
-  hu_ = torch::full({size[2], size[1], size[0]}, kAirHu, torch::kFloat32);
-  label_ = torch::zeros({size[2], size[1], size[0]}, torch::kUInt8);
+  hu_ = torch::full(size.dhw(), kAirHu, torch::kFloat32);
+  label_ = torch::zeros(size.dhw(), torch::kUInt8);
   const auto anatomy = [&](const Vec3& index) {
     Vec3 p = transposed_times(pose.rotation, minus(geometry.point(index), pose.centre_mm));
     for (std::size_t a = 0; a < 3; ++a) p[a] /= pose.scale[a];

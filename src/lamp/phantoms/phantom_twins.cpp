@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "lamp/base/size3.h"
 #include "lamp/phantoms/phantom_shapes.h"
 
 namespace lamp {
@@ -27,9 +28,7 @@ constexpr std::int64_t kSkin = 2;  // voxels of air in front of it, and the soft
 constexpr std::int64_t kMarkWidth = 9;
 
 // Half the width of a twin's bounding box.
-std::int64_t half_width(const std::array<std::int64_t, 3>& size) {
-  return std::clamp<std::int64_t>(size[0] / 12, 1, 5);
-}
+std::int64_t half_width(const Size3& size) { return std::clamp<std::int64_t>(size[0] / 12, 1, 5); }
 
 // A twin's centre along one axis: anywhere in [low, high], or the middle if that is empty.
 double place(double low, double high, Random& random) {
@@ -39,7 +38,7 @@ double place(double low, double high, Random& random) {
 
 }  // namespace
 
-std::int64_t twins_reach(const std::array<std::int64_t, 3>& size) {
+std::int64_t twins_reach(const Size3& size) {
   const std::int64_t twin = 2 * half_width(size) + 1;
   const std::int64_t along_x = (size[0] - 2 * kSkin - 2 * twin) / 3;
   const std::int64_t along_y = (size[1] - 2 * kSkin - kMarkWidth - twin) / 2;
@@ -47,7 +46,7 @@ std::int64_t twins_reach(const std::array<std::int64_t, 3>& size) {
   return std::clamp<std::int64_t>(std::min({along_x, along_y, along_z}), 0, kPatchReach);
 }
 
-Scene draw_twins(const std::array<std::int64_t, 3>& size, Random& random) {
+Scene draw_twins(const Size3& size, Random& random) {
   const auto half = static_cast<double>(half_width(size));
   const auto reach = static_cast<double>(twins_reach(size));
   const Vec3 voxels = {static_cast<double>(size[0]), static_cast<double>(size[1]),

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "lamp/base/log.h"
+#include "lamp/base/text.h"
 
 namespace lamp {
 
@@ -13,8 +14,8 @@ std::vector<MicroBatch> split_batch(std::int64_t samples, std::int64_t parts) {
   TORCH_CHECK(samples >= 1 && parts >= 1, "cannot split ", samples, " samples into ", parts,
               " micro-batches");
   if (parts > samples) {
-    log_warning_once("a batch of " + std::to_string(samples) + " has no " + std::to_string(parts) +
-                     " micro-batches: using " + std::to_string(samples));
+    log_warning_once("a batch of " + counted(samples, "sample") + " has no " +
+                     counted(parts, "micro-batch") + ": using " + std::to_string(samples));
     parts = samples;
   }
   std::vector<MicroBatch> split;

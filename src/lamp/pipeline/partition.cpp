@@ -8,6 +8,8 @@
 #include <numeric>
 
 #include "lamp/base/errors.h"
+#include "lamp/base/setting_name.h"
+#include "lamp/base/text.h"
 #include "lamp/sequence/sequence.h"
 
 namespace lamp {
@@ -45,9 +47,8 @@ Partition ranges(const std::vector<std::size_t>& ends) {
 
 void check_partition(const Partition& partition, std::size_t links, std::size_t devices) {
   if (partition.size() != devices)
-    throw UsageError("a pipeline over " + std::to_string(devices) +
-                     " devices needs as many stages, "
-                     "found a partition into " +
+    throw UsageError("a pipeline over " + counted(devices, "device") +
+                     " needs as many stages, found a partition into " +
                      std::to_string(partition.size()));
   std::size_t next = 0;
   for (const StageRange& range : partition) {
@@ -59,7 +60,7 @@ void check_partition(const Partition& partition, std::size_t links, std::size_t 
     next = range.last;
   }
   if (next != links)
-    throw UsageError("the partition holds " + std::to_string(next) + " layers, the chain " +
+    throw UsageError("the partition holds " + counted(next, "layer") + ", the chain " +
                      std::to_string(links));
 }
 
@@ -68,13 +69,13 @@ Partition partition_by_counts(const std::vector<std::int64_t>& counts, std::size
   std::int64_t sum = 0;
   for (const std::int64_t count : counts) {
     if (count < 1)
-      throw UsageError("--partition: found a stage of " + std::to_string(count) +
-                       " layers, expected 1 or more");
+      throw UsageError(setting_name("execution.partition") + ": found a stage of " +
+                       counted(count, "layer") + ", expected 1 or more");
     ends.push_back(static_cast<std::size_t>(sum += count));
   }
   if (ends.empty() || ends.back() != links) {
-    throw UsageError("--partition: its stages add up to " + std::to_string(sum) +
-                     " layers, but the network has " + std::to_string(links) +
+    throw UsageError(setting_name("execution.partition") + ": its stages add up to " +
+                     counted(sum, "layer") + ", but the network has " + std::to_string(links) +
                      "; use auto to let it be cut for you");
   }
   return ranges(ends);
@@ -82,8 +83,8 @@ Partition partition_by_counts(const std::vector<std::int64_t>& counts, std::size
 
 Partition partition_by_costs(const std::vector<double>& costs, std::size_t stages) {
   if (stages < 1 || costs.size() < stages) {
-    throw UsageError("cannot cut " + std::to_string(costs.size()) + " layers into " +
-                     std::to_string(stages) + " stages; use at most one device a layer");
+    throw UsageError("cannot cut " + counted(costs.size(), "layer") + " into " +
+                     counted(stages, "stage") + "; use at most one device a layer");
   }
   // The bottleneck is the cost of some run of links: collect those sums and bisect over them.
   std::vector<double> candidates;

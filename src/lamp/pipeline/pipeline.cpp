@@ -15,6 +15,8 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/base/memory_counter.h"
+#include "lamp/base/setting_name.h"
+#include "lamp/base/text.h"
 
 namespace lamp {
 namespace {
@@ -86,16 +88,16 @@ Pipeline::Pipeline(std::shared_ptr<Sequence> chain, PipelineOptions options)
     : chain_(std::move(chain)), options_(std::move(options)), all_threads_(at::get_num_threads()) {
   if (options_.devices.empty()) throw UsageError("a pipeline needs at least one device");
   if (options_.microbatches < 1)
-    throw UsageError("--microbatches: found " + std::to_string(options_.microbatches) +
-                     ", expected 1 or more");
+    throw UsageError(setting_name("execution.microbatches") + ": found " +
+                     std::to_string(options_.microbatches) + ", expected 1 or more");
   const std::size_t count = options_.devices.size();
   if (options_.partition.empty())
     options_.partition = partition_by_costs(parameter_bytes(*chain_), count);
   check_partition(options_.partition, chain_->size(), count);
   if (options_.recompute.empty()) options_.recompute.assign(count, RecomputeRule::kNever);
   if (options_.recompute.size() != count)
-    throw UsageError("found " + std::to_string(options_.recompute.size()) +
-                     " recompute rules for " + std::to_string(count) + " stages");
+    throw UsageError("found " + counted(options_.recompute.size(), "recompute rule") + " for " +
+                     counted(count, "stage"));
   check_chain();
   for (std::size_t j = 0; j < count; ++j) {
     stages_.push_back(std::make_unique<Stage>(

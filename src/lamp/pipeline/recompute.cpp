@@ -4,6 +4,7 @@
 #include <array>
 
 #include "lamp/base/errors.h"
+#include "lamp/base/setting_name.h"
 
 namespace lamp {
 namespace {
@@ -15,7 +16,8 @@ constexpr std::array<const char*, 3> kRuleNames = {"never", "always", "except_la
 RecomputeRule parse_recompute_rule(const std::string& name) {
   for (std::size_t rule = 0; rule < kRuleNames.size(); ++rule)
     if (name == kRuleNames[rule]) return static_cast<RecomputeRule>(rule);
-  throw UsageError("--recompute: found \"" + name + "\", expected never, always or except_last");
+  throw UsageError(setting_name("execution.recompute") + ": found \"" + name +
+                   "\", expected never, always or except_last");
 }
 
 std::string to_string(RecomputeRule rule) { return kRuleNames[static_cast<std::size_t>(rule)]; }

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "lamp/base/errors.h"
+#include "lamp/base/text.h"
 
 namespace lamp {
 namespace {
@@ -124,8 +125,8 @@ void check_completeness(const Schedule& schedule) {
 
 void validate(const Schedule& schedule, const BufferLimits& limits) {
   if (static_cast<int>(schedule.actions.size()) != schedule.stages)
-    throw Error("invalid schedule: " + std::to_string(schedule.actions.size()) + " lists for " +
-                std::to_string(schedule.stages) + " stages");
+    throw Error("invalid schedule: " + counted(schedule.actions.size(), "list") + " for " +
+                counted(schedule.stages, "stage"));
   check_completeness(schedule);
   PaperRun run(schedule, std::vector<StageCosts>(schedule.actions.size()), limits);
   run.run();
@@ -137,8 +138,8 @@ void validate(const Schedule& schedule, const BufferLimits& limits) {
 std::vector<TimedAction> time_schedule(const Schedule& schedule,
                                        const std::vector<StageCosts>& costs) {
   if (costs.size() != schedule.actions.size())
-    throw UsageError("costs for " + std::to_string(costs.size()) +
-                     " stages, but the schedule has " + std::to_string(schedule.stages));
+    throw UsageError("costs for " + counted(costs.size(), "stage") + ", but the schedule has " +
+                     std::to_string(schedule.stages));
   validate(schedule);
   return PaperRun(schedule, costs, {}).run();
 }

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "lamp/base/errors.h"
+#include "lamp/base/text.h"
 #include "lamp/planner/partition_scorer.h"
 #include "lamp/planner/stage_bounds.h"
 
@@ -298,8 +299,8 @@ std::optional<Balance> Search::run() {
 std::optional<Balance> balance(const NetworkCosts& costs, const PipelineSetup& setup,
                                const BalanceOptions& options) {
   if (setup.stages() < 1 || setup.stages() > costs.layers.size())
-    throw UsageError("cannot cut " + std::to_string(costs.layers.size()) + " layers into " +
-                     std::to_string(setup.stages()) + " stages; use at most one device a layer");
+    throw UsageError("cannot cut " + counted(costs.layers.size(), "layer") + " into " +
+                     counted(setup.stages(), "stage") + "; use at most one device a layer");
   return Search(costs, setup, options).run();
 }
 

@@ -48,4 +48,11 @@ BlockStream simulate_stream(const std::vector<Block>& blocks, int devices, int b
           draw_timetable(cells, devices, drawn_ticks)};
 }
 
+AppendixB simulate_appendix_b() {
+  constexpr int kBatches = 120;  // enough to tell the sustained throughput
+  constexpr int kDrawnTicks = 30;
+  return {simulate_stream(conventional_blocks(), kAppendixDevices, kBatches, kDrawnTicks),
+          simulate_stream(lamp_blocks(), kAppendixDevices, kBatches, kDrawnTicks)};
+}
+
 }  // namespace lamp

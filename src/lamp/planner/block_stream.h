@@ -37,4 +37,11 @@ struct BlockStream {
 BlockStream simulate_stream(const std::vector<Block>& blocks, int devices, int batches,
                             int drawn_ticks);
 
+// Both rows on the appendix's devices.
+constexpr int kAppendixDevices = 3;
+struct AppendixB {
+  BlockStream conventional, lamp;
+};
+AppendixB simulate_appendix_b();
+
 }  // namespace lamp

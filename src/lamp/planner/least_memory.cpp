@@ -2,10 +2,10 @@
 #include "lamp/planner/least_memory.h"
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
 #include "lamp/base/errors.h"
+#include "lamp/base/text.h"
 #include "lamp/planner/memory_model.h"
 
 namespace lamp {
@@ -134,8 +134,8 @@ Balance least_memory_balance(const NetworkCosts& costs, const PipelineSetup& set
                              const std::optional<Partition>& partition) {
   const std::size_t links = costs.layers.size(), stages = setup.stages();
   if (stages < 1 || stages > links)
-    throw UsageError("cannot cut " + std::to_string(links) + " layers into " +
-                     std::to_string(stages) + " stages; use at most one device a layer");
+    throw UsageError("cannot cut " + counted(links, "layer") + " into " + counted(stages, "stage") +
+                     "; use at most one device a layer");
   Balance result = LeastMemory(costs, setup, recompute, partition).result();
   result.step_s =
       simulate(setup, make_schedule(setup.schedule, static_cast<int>(stages), setup.microbatches),

@@ -26,13 +26,14 @@ using CostProvider = std::function<NetworkCosts(const CostQuery&)>;
 
 // What the plan does not choose itself but may advise where nothing fits, such as a smaller input.
 struct Alternative {
-  std::string advice;  // "--input 96,96,96"
+  std::string advice;  // "input=96,96,96" (base/setting_name.h)
   CostProvider costs;
   double memory_share = 1;  // of the devices; less where these costs leave something out
 };
 
 struct PlanRequest {
   std::vector<PlanDevice> devices;  // a stage each, at most; the first K are used
+  bool any_devices = false;         // instead of the first the K with most memory, in their order
   bool all_devices = false;         // K is their number
   std::int64_t batch = 1;           // samples of a mini-batch
   double bytes_per_s = std::numeric_limits<double>::infinity();  // between devices

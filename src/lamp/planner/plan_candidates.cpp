@@ -2,8 +2,12 @@
 #include "lamp/planner/plan_candidates.h"
 
 #include <algorithm>
+#include <iterator>
+#include <numeric>
 
 #include "lamp/base/errors.h"
+#include "lamp/base/setting_name.h"
+#include "lamp/base/text.h"
 
 namespace lamp {
 namespace {
@@ -21,21 +25,23 @@ void check_request(const PlanRequest& request) {
     throw UsageError("plan: found a batch of " + std::to_string(request.batch) +
                      ", expected 1 or more");
   if (request.batch > kLargestBatch)
-    throw UsageError("--batch: found " + std::to_string(request.batch) + ", expected at most " +
-                     std::to_string(kLargestBatch));
+    throw UsageError(setting_name("batch") + ": found " + std::to_string(request.batch) +
+                     ", expected at most " + std::to_string(kLargestBatch));
   if (request.microbatches && *request.microbatches < 1)
-    throw UsageError("--microbatches: found " + std::to_string(*request.microbatches) +
-                     ", expected 1 or more");
+    throw UsageError(setting_name("execution.microbatches") + ": found " +
+                     std::to_string(*request.microbatches) + ", expected 1 or more");
   if (std::min<std::int64_t>(request.microbatches.value_or(1), request.batch) > kMostMicrobatches)
-    throw UsageError("--microbatches: found " + std::to_string(*request.microbatches) +
-                     ", expected at most " + std::to_string(kMostMicrobatches));
+    throw UsageError(setting_name("execution.microbatches") + ": found " +
+                     std::to_string(*request.microbatches) + ", expected at most " +
+                     std::to_string(kMostMicrobatches));
   if (!(request.bytes_per_s > 0))
-    throw UsageError("--bandwidth: expected more than 0 bytes a second");
+    throw UsageError(setting_name("bandwidth") + ": expected more than 0 bytes a second");
   if (request.partition &&
       (request.all_devices ? request.partition->size() != request.devices.size()
                            : request.partition->size() > request.devices.size()))
-    throw UsageError("--partition: found " + std::to_string(request.partition->size()) +
-                     " stages for " + std::to_string(request.devices.size()) + " devices");
+    throw UsageError(setting_name("execution.partition") + ": found " +
+                     counted(std::ssize(*request.partition), "stage") + " for " +
+                     counted(std::ssize(request.devices), "device"));
 }
 
 void scale_seconds(NetworkCosts& costs, double factor) {
@@ -48,6 +54,20 @@ void scale_seconds(NetworkCosts& costs, double factor) {
 }
 
 }  // namespace
+
+std::vector<PlanDevice> roomiest_devices(const std::vector<PlanDevice>& devices,
+                                         std::size_t count) {
+  std::vector<std::size_t> order(devices.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    return devices[a].memory_bytes > devices[b].memory_bytes;
+  });
+  order.resize(count);
+  std::sort(order.begin(), order.end());
+  std::vector<PlanDevice> chosen;
+  for (const std::size_t d : order) chosen.push_back(devices[d]);
+  return chosen;
+}
 
 Candidates::Candidates(const PlanRequest& request, const CostProvider& provider)
     : request_(request), provider_(provider) {
@@ -99,9 +119,12 @@ std::vector<Candidate> Candidates::all() const {
 
 PipelineSetup Candidates::setup(const Candidate& candidate) const {
   PipelineSetup setup{.schedule = candidate.schedule, .microbatches = candidate.microbatches};
-  setup.devices.assign(request_.devices.begin(),
-                       request_.devices.begin() + static_cast<std::ptrdiff_t>(std::min(
-                                                      candidate.stages, request_.devices.size())));
+  const std::size_t used = std::min(candidate.stages, request_.devices.size());
+  if (request_.any_devices)
+    setup.devices = roomiest_devices(request_.devices, used);
+  else
+    setup.devices.assign(request_.devices.begin(),
+                         request_.devices.begin() + static_cast<std::ptrdiff_t>(used));
   // More than there are, for advice: like the last one.
   while (setup.devices.size() < candidate.stages) {
     PlanDevice another = request_.devices.back();

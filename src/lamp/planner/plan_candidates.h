@@ -18,6 +18,9 @@ constexpr int kMostMicrobatches = 4096;
 // Micro-batches of fewer samples are left to the user: batch norm is unsteady on a single one.
 constexpr std::int64_t kLeastChosenSamples = 2;
 
+// So many of them: those with most memory, in their order.
+std::vector<PlanDevice> roomiest_devices(const std::vector<PlanDevice>& devices, std::size_t count);
+
 struct Candidate {
   std::size_t stages;
   int microbatches;

@@ -6,6 +6,7 @@
 #include <functional>
 #include <optional>
 
+#include "lamp/base/setting_name.h"
 #include "lamp/base/text.h"
 #include "lamp/planner/fit.h"
 
@@ -20,10 +21,6 @@ std::string percent(double share) { return fixed(100 * share, 0) + " %"; }
 std::string seconds_text(double seconds) {
   return seconds < 0.1 ? fixed(1e3 * seconds, 2) + " ms" : fixed(seconds, 3) + " s";
 }
-std::string counted_size(std::size_t count, const std::string& noun) {
-  return counted(static_cast<std::int64_t>(count), noun);
-}
-
 // The fastest step with so many stages; infinity where none fits, nothing where there was no time
 // to look.
 std::optional<double> best_step_s(Candidates& candidates, std::size_t stages) {
@@ -42,9 +39,8 @@ double work_s(const LayerCosts& layer) { return layer.forward_s + layer.backward
 std::string devices_reason(const Plan& plan, Candidates& candidates) {
   const PlanRequest& request = candidates.request();
   const std::size_t stages = plan.setup.stages();
-  if (!request.seconds_are_measured) return counted_size(stages, "device");
-  std::string text =
-      counted_size(stages, "device") + ": " + seconds_text(plan.step_s()) + " a step";
+  if (!request.seconds_are_measured) return counted(stages, "device");
+  std::string text = counted(stages, "device") + ": " + seconds_text(plan.step_s()) + " a step";
   const auto compare = [&](std::size_t other, const std::string& name) {
     const auto step = best_step_s(candidates, other);
     if (!step) return;
@@ -66,7 +62,7 @@ std::string microbatch_reason(const Plan& plan, const PlanRequest& request) {
                ? "a batch of one sample has no micro-batches"
                : "a batch of one sample has no micro-batches, so that stages work one after "
                  "another: the cut saves memory, not time";
-  std::string text = (m == 1 ? "one micro-batch" : std::to_string(m) + " micro-batches") + " of " +
+  std::string text = (m == 1 ? "one micro-batch" : counted(m, "micro-batch")) + " of " +
                      (request.batch % m == 0 ? "" : "up to ") +
                      counted((request.batch + m - 1) / m, "sample");
   if (plan.setup.stages() > 1)
@@ -149,8 +145,8 @@ std::string search_reason(const Balance& balance) {
            counted(balance.simulations, "partition") + " simulated)";
   if (balance.simulations == 0)
     return "the cut is the one that holds least: the search for the fastest found none that fits";
-  return "after " + std::to_string(balance.simulations) +
-         " simulations the cut is the fastest found; no cut takes less than " +
+  return "after " + counted(balance.simulations, "simulation") +
+         " the cut is the fastest found; no cut takes less than " +
          seconds_text(balance.lower_bound_s);
 }
 
@@ -169,10 +165,10 @@ std::string need_text(const Plan& least) {
     are_equal = are_equal && devices[d].memory_bytes == devices[0].memory_bytes;
     if (peaks[d] - devices[d].memory_bytes > peaks[worst] - devices[worst].memory_bytes) worst = d;
   }
-  return (are_equal ? counted_size(devices.size(), "device") : "device " + devices[worst].name) +
+  return (are_equal ? counted(devices.size(), "device") : "device " + devices[worst].name) +
          " with " + bytes_text(devices[worst].memory_bytes) + " would need " +
          need_bytes_text(peaks[worst]) + " at the least (" +
-         (least.setup.stages() > devices.size() ? counted_size(least.setup.stages(), "stage") + ", "
+         (least.setup.stages() > devices.size() ? counted(least.setup.stages(), "stage") + ", "
                                                 : "") +
          to_string(least.setup.schedule) +
          ", micro-batches: " + std::to_string(least.setup.microbatches) + ")";
@@ -206,7 +202,16 @@ void offer_smaller_batch(const PlanRequest& request, const CostProvider& provide
     return least_fit(smaller[i], provider).fits;
   });
   if (found < smaller.size())
-    offer(smaller[found], "--batch " + std::to_string(smaller[found].batch), provider);
+    offer(smaller[found], setting_to("batch", std::to_string(smaller[found].batch)), provider);
+}
+
+// Which devices are meant, where they are not all alike.
+std::string added_text(const std::vector<PlanDevice>& devices) {
+  const std::int64_t bytes = devices.back().memory_bytes;
+  const bool are_equal = std::all_of(devices.begin(), devices.end(), [&](const PlanDevice& device) {
+    return device.memory_bytes == bytes;
+  });
+  return are_equal ? "" : ", those added of " + bytes_text(bytes) + ",";
 }
 
 void offer_more_devices(const PlanRequest& request, const Plan& least, const CostProvider& provider,
@@ -230,10 +235,10 @@ void offer_more_devices(const PlanRequest& request, const Plan& least, const Cos
     return least_fit(with(now + 1 + i), provider).fits;
   });
   if (more < most - now)
-    offer(
-        with(now + 1 + more),
-        std::to_string(now + 1 + more) + " such devices" + (request.partition ? ", cut anew," : ""),
-        provider);
+    offer(with(now + 1 + more),
+          std::to_string(now + 1 + more) + " such devices" + added_text(request.devices) +
+              (request.partition ? ", cut anew," : ""),
+          provider);
 }
 
 void offer_alternative(const PlanRequest& request, const Offer& offer) {
@@ -260,7 +265,9 @@ std::vector<std::string> reasons_for(const Plan& plan, Candidates& candidates) {
   if (candidates.request().clock->was_ended())
     reasons.push_back(
         "the search was ended for taking too long, with the best so far: other numbers of devices "
-        "or micro-batches may be faster; fix some with --microbatches, --schedule or --device");
+        "or micro-batches may be faster; fix some with " +
+        setting_name("execution.microbatches") + ", " + setting_name("execution.schedule") +
+        " or " + setting_name("execution.device"));
   if (plan.setup.stages() > 1) reasons.push_back(schedule_reason(plan, candidates));
   reasons.push_back(recompute_reason(plan, candidates));
   if (plan.setup.stages() > 1) {
@@ -285,17 +292,18 @@ std::vector<std::string> advice_for(const Plan& least, Candidates& candidates,
   };
   PlanRequest changed = request;
   changed.recompute.reset();
-  if (request.recompute) offer(changed, "--recompute auto", provider);
+  if (request.recompute) offer(changed, setting_to("execution.recompute", "auto"), provider);
   changed = request;
   changed.schedule.reset();
-  if (request.schedule) offer(changed, "--schedule auto", provider);
+  if (request.schedule) offer(changed, setting_to("execution.schedule", "auto"), provider);
   changed = request;
   drop_cut(changed);
-  if (request.has_cut()) offer(changed, "--partition auto", provider);
+  if (request.has_cut()) offer(changed, setting_to("execution.partition", "auto"), provider);
   changed = request;
   changed.microbatches = static_cast<int>(std::min<std::int64_t>(request.batch, kMostMicrobatches));
   if (request.batch > 1 && request.loss_is_sum && request.microbatches != changed.microbatches)
-    offer(changed, "--microbatches " + std::to_string(*changed.microbatches), provider);
+    offer(changed, setting_to("execution.microbatches", std::to_string(*changed.microbatches)),
+          provider);
   offer_smaller_batch(request, provider, offer);
   offer_more_devices(request, least, provider, offer);
   offer_alternative(request, offer);

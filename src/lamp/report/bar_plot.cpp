@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "lamp/base/colours.h"
 #include "lamp/base/text.h"
 #include "lamp/report/svg.h"
 
@@ -19,8 +20,8 @@ constexpr double kBarBottom = 50;
 constexpr double kBarPlotWidth = 560;
 constexpr double kRow = 30;
 constexpr double kBarHeight = 18;
-constexpr const char* kBarColour = "#56b4e9";  // Okabe and Ito's, as in the timelines
-constexpr const char* kDotColour = "#0072b2";
+constexpr const char* kBarColour = kSkyBlue;
+constexpr const char* kDotColour = kDarkBlue;
 
 // Letters of UTF-8 text: bytes that continue one do not count.
 double letters_of(const std::string& text) {

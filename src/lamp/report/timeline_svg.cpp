@@ -1,5 +1,4 @@
-// The picture of a pipeline step. Colours are Okabe and Ito's, which colour-blind readers can tell
-// apart; labels appear only where they fit.
+// The picture of a pipeline step. Labels appear only where they fit.
 #include "lamp/report/timeline_svg.h"
 
 #include <algorithm>
@@ -7,6 +6,7 @@
 #include <cmath>
 #include <cstddef>
 
+#include "lamp/base/colours.h"
 #include "lamp/base/text.h"
 #include "lamp/report/svg.h"
 
@@ -26,11 +26,11 @@ struct Style {
   const char* colour;
   const char* ink;
 };
-constexpr std::array<Style, 5> kStyles = {{{WorkKind::kForward, "#56b4e9", "#000"},
-                                           {WorkKind::kBackward, "#e69f00", "#000"},
-                                           {WorkKind::kWeight, "#009e73", "#fff"},
-                                           {WorkKind::kRecompute, "#f0e442", "#000"},
-                                           {WorkKind::kTransfer, "#cc79a7", "#000"}}};
+constexpr std::array<Style, 5> kStyles = {{{WorkKind::kForward, kSkyBlue, "#000"},
+                                           {WorkKind::kBackward, kOrange, "#000"},
+                                           {WorkKind::kWeight, kBluishGreen, "#fff"},
+                                           {WorkKind::kRecompute, kYellow, "#000"},
+                                           {WorkKind::kTransfer, kReddishPurple, "#000"}}};
 
 Style style_of(WorkKind kind) {
   return *std::find_if(kStyles.begin(), kStyles.end(),

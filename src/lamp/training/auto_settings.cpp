@@ -10,19 +10,16 @@
 #include "lamp/base/device.h"
 #include "lamp/base/errors.h"
 #include "lamp/base/log.h"
+#include "lamp/base/size3.h"
 #include "lamp/base/text.h"
 #include "lamp/execution/plan_choices.h"
 #include "lamp/nets/precision.h"
 #include "lamp/training/curriculum_plan.h"
 
 namespace lamp {
-namespace {
+namespace {}  // namespace
 
-using Size = std::array<std::int64_t, 3>;
-
-}  // namespace
-
-Size largest_patch(const TrainConfig& config, const StageConfig& stage, const Size& most) {
+Size3 largest_patch(const TrainConfig& config, const StageConfig& stage, const Size3& most) {
   PlanOptions options = plan_options_of(config, stage, most);
   // Advice of what surely fits: rules that differ from stage to stage may save nothing.
   if (config.execution.recompute == "stages") options.execution.recompute = "never";
@@ -37,23 +34,21 @@ Size largest_patch(const TrainConfig& config, const StageConfig& stage, const Si
 namespace {
 
 // The patch that stage i of the run has had so far, if it had one.
-std::optional<Size> earlier_patch(const Json& earlier, std::size_t i) {
+std::optional<Size3> earlier_patch(const Json& earlier, std::size_t i) {
   if (!earlier.is_object() || earlier.value("curriculum", Json()).size() <= i) return std::nullopt;
-  const Json patch = earlier["curriculum"][i].value("patch", Json());
-  if (!patch.is_array()) return std::nullopt;
-  return patch.get<Size>();
+  return size3_of(earlier["curriculum"][i].value("patch", Json()));
 }
 
 }  // namespace
 
-Size median_size(const Dataset& dataset, const DataConfig& data) {
+Size3 median_size(const Dataset& dataset, const DataConfig& data) {
   TORCH_CHECK(!dataset.training.empty(), "a data set without cases has no median size");
   std::array<std::vector<std::int64_t>, 3> sides;
   for (const Case& entry : dataset.training) {
-    const Size size = network_size(entry, data);
+    const Size3 size = network_size(entry, data);
     for (std::size_t axis = 0; axis < 3; ++axis) sides[axis].push_back(size[axis]);
   }
-  Size median{};
+  Size3 median{};
   for (std::size_t axis = 0; axis < 3; ++axis) {
     const auto middle = sides[axis].begin() + static_cast<std::ptrdiff_t>(sides[axis].size() / 2);
     std::nth_element(sides[axis].begin(), middle, sides[axis].end());
@@ -72,7 +67,7 @@ void settle_auto(TrainConfig& config, const Dataset& dataset, const Json& earlie
     log_info("precision " + config.execution.precision + ": " +
              (goes_on ? "as the run began" : bf16_support(device).why));
   }
-  std::optional<Size> most;
+  std::optional<Size3> most;
   for (std::size_t i = 0; i < config.curriculum.size(); ++i) {
     StageConfig& stage = config.curriculum[i];
     if (!stage.is_auto_patch) continue;

@@ -16,6 +16,7 @@
 #include "lamp/base/errors.h"
 #include "lamp/base/interrupt.h"
 #include "lamp/base/memory_counter.h"
+#include "lamp/base/setting_name.h"
 #include "lamp/base/stopwatch.h"
 #include "lamp/execution/loss_scaler.h"
 #include "lamp/execution/training_step.h"
@@ -32,7 +33,8 @@ namespace {
 torch::Device single_device(const std::string& text) {
   const auto devices = parse_devices(text);
   if (devices.size() > 1 && text != "auto")
-    throw UsageError("bench segment: --device takes one device, found " + text);
+    throw UsageError("bench segment: " + setting_name("execution.device") +
+                     " takes one device, found " + text);
   return devices[0];
 }
 
@@ -209,7 +211,7 @@ ResolvedExecution decide_step(const BenchOptions& options) {
   }
   ResolvedExecution plan = read_plan(options.plan);
   const std::string field = differing_field(plan, work.work());
-  if (!field.empty()) throw UsageError("--plan " + options.plan + ": " + field);
+  if (!field.empty()) throw UsageError(setting_to("plan", options.plan) + ": " + field);
   return plan;
 }
 
@@ -219,7 +221,9 @@ MeasuredStep measure_step(const BenchOptions& options) {
 
 MeasuredStep measure_plan(const NetworkPlan& chosen, int rounds) {
   if (chosen.options.absent_devices)
-    throw UsageError("--measure: these devices are not here; leave it out, or plan for --device");
+    throw UsageError(setting_name("measure") +
+                     ": these devices are not here; leave it out, or plan for " +
+                     setting_name("execution.device"));
   return measure_step(chosen.execution, chosen.options.optimizer, rounds, chosen.options.seed);
 }
 
@@ -229,7 +233,7 @@ Json bench_segment(const BenchOptions& options) {
   const torch::InferenceMode no_gradients;
   if (options.window)
     Network{.config = options.net, .stride_multiple = stride_multiple(options.net)}.check_window(
-        "--patch", options.window->size);
+        setting_name("patch"), options.window->size);
   const torch::Device device = single_device(options.execution.device);
   check_segment_fits(options);
   BenchSetting setting = prepare(options, device);

@@ -3,7 +3,6 @@
 // same figures to the last bit.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <optional>
@@ -11,6 +10,7 @@
 #include <vector>
 
 #include "lamp/base/json.h"
+#include "lamp/base/size3.h"
 #include "lamp/execution/plan_choices.h"
 #include "lamp/inference/sliding_window.h"
 #include "lamp/nets/network.h"
@@ -20,7 +20,7 @@ namespace lamp {
 
 struct BenchOptions {
   NetConfig net;
-  std::array<std::int64_t, 3> input = {64, 64, 64};  // x, y, z
+  Size3 input = {64, 64, 64};  // x, y, z
   std::int64_t batch = 1;
   OptimizerConfig optimizer;
   ExecutionConfig execution;  // segment: one device, and of the others precision and layout

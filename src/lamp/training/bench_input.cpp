@@ -20,6 +20,7 @@
 #include "lamp/base/host_memory.h"
 #include "lamp/base/interrupt.h"
 #include "lamp/base/memory_counter.h"
+#include "lamp/base/setting_name.h"
 #include "lamp/base/stopwatch.h"
 #include "lamp/training/batch_source.h"
 #include "lamp/training/bench.h"
@@ -84,8 +85,9 @@ Input open_input(const InputBenchOptions& options) {
                       .fix = "add cases with labels"});
   const auto stages = static_cast<std::int64_t>(input.config.curriculum.size());
   if (options.stage < 1 || options.stage > stages)
-    throw UsageError("--stage: found " + std::to_string(options.stage) + ", expected 1 to " +
-                     std::to_string(stages) + ", the stages of the curriculum");
+    throw UsageError(setting_name("stage") + ": found " + std::to_string(options.stage) +
+                     ", expected 1 to " + std::to_string(stages) +
+                     ", the stages of the curriculum");
   complete_net(input.config, options.config.value("net", Json()), input.dataset);
   check_augment(input.config.augment, input.dataset.labels);
   input.cases = split_dataset(input.dataset, input.config.validation, input.config.seed).training;

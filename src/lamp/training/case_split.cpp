@@ -10,6 +10,7 @@
 #include "lamp/base/log.h"
 #include "lamp/base/random.h"
 #include "lamp/base/random_streams.h"
+#include "lamp/base/text.h"
 #include "lamp/training/nnunet_folds.h"
 
 namespace lamp {
@@ -57,10 +58,10 @@ CaseSplit split_by_nnunet_folds(const Dataset& dataset, int fold) {
   const std::vector<Fold> folds = file ? read_folds(*file, dataset) : make_folds(names);
   const auto count = static_cast<int>(folds.size());
   if (fold < 0 || fold >= count)
-    refuse_fold(
-        fold,
-        "there are " + std::to_string(count) + " folds" + (file ? " in " + file->string() : ""),
-        "0 to " + std::to_string(count - 1));
+    refuse_fold(fold,
+                std::string(count == 1 ? "there is " : "there are ") + counted(count, "fold") +
+                    (file ? " in " + file->string() : ""),
+                "0 to " + std::to_string(count - 1));
   const Fold& chosen = folds[static_cast<std::size_t>(fold)];
   CaseSplit split{.origin = "fold " + std::to_string(fold) + " of " +
                             (file ? file->string() : "nnU-Net's five (KFold, seed 12345)"),
@@ -72,8 +73,8 @@ CaseSplit split_by_nnunet_folds(const Dataset& dataset, int fold) {
   const std::size_t left_out = names.size() - split.training.size() - split.validation.size();
   if (left_out > 0)
     log_warning(file->string() + ": fold " + std::to_string(fold) + " leaves out " +
-                std::to_string(left_out) + " of " + std::to_string(names.size()) +
-                " training cases: they are neither trained on nor held out");
+                std::to_string(left_out) + " of " + counted(names.size(), "training case") +
+                ": they are neither trained on nor held out");
   return split;
 }
 

@@ -8,6 +8,8 @@
 #include "lamp/base/device.h"
 #include "lamp/base/errors.h"
 #include "lamp/base/log.h"
+#include "lamp/base/setting_name.h"
+#include "lamp/base/size3.h"
 #include "lamp/base/text.h"
 #include "lamp/cases/preprocess.h"
 #include "lamp/execution/plan_json.h"
@@ -16,22 +18,18 @@
 #include "lamp/training/case_split.h"
 
 namespace lamp {
-namespace {
+namespace {}  // namespace
 
-using Size = std::array<std::int64_t, 3>;
-
-}  // namespace
-
-Size network_size(const Case& entry, const DataConfig& data) {
+Size3 network_size(const Case& entry, const DataConfig& data) {
   const VolumeHeader header = read_volume_header(entry.images.front(), data.read_options());
   return plan_grid(Volume{.geometry = header.geometry}, data).network.size;
 }
 
-Size largest_size(const std::vector<Case>& cases, const DataConfig& data, std::size_t* which) {
-  Size largest{};
+Size3 largest_size(const std::vector<Case>& cases, const DataConfig& data, std::size_t* which) {
+  Size3 largest{};
   for (std::size_t i = 0; i < cases.size(); ++i) {
-    const Size size = network_size(cases[i], data);
-    if (size[0] * size[1] * size[2] <= largest[0] * largest[1] * largest[2]) continue;
+    const Size3 size = network_size(cases[i], data);
+    if (size.voxels() <= largest.voxels()) continue;
     largest = size;
     if (which != nullptr) *which = i;
   }
@@ -56,7 +54,8 @@ PlanOptions as_a_run(PlanOptions options) {
   return options;
 }
 
-PlanOptions plan_options_of(const TrainConfig& config, const StageConfig& stage, const Size& size) {
+PlanOptions plan_options_of(const TrainConfig& config, const StageConfig& stage,
+                            const Size3& size) {
   return as_a_run({.net = config.net,
                    .input = size,
                    .batch = stage.batch,
@@ -90,7 +89,7 @@ namespace {
 // What a data set says about a curriculum.
 struct DataSizes {
   std::int64_t cases = 0;  // to train on
-  Size largest{}, median{};
+  Size3 largest{}, median{};
 };
 
 DataSizes sizes_of(const TrainConfig& config, const Dataset& given) {
@@ -120,7 +119,10 @@ bool set_input(PlanOptions& options, const TrainConfig& config, const StageConfi
   } else if (stage.is_auto_patch && !options.absent_devices) {
     TrainConfig as_planned = config;
     as_planned.execution = options.execution;
-    as_planned.execution.memory_bytes = options.device_memory_bytes;
+    const auto& unequal = options.unequal_memory_bytes;
+    as_planned.execution.memory_bytes =
+        unequal.empty() ? options.device_memory_bytes
+                        : std::optional(*std::min_element(unequal.begin(), unequal.end()));
     options.input = largest_patch(as_planned, stage, sizes->median);
   } else {
     options.input = stage.is_auto_patch ? sizes->median : sizes->largest;
@@ -135,13 +137,15 @@ void refuse_unknown_sizes(const TrainConfig& config) {
     if (stage.is_auto_patch)
       throw UsageError(
           "plan: the curriculum's \"auto\" patch depends on the size of the images; give the data "
-          "set (-d FOLDER) or their size (--max-input X,Y,Z)");
+          "set (" +
+          setting_to("dataset", "FOLDER") + ") or their size (" + setting_to("max_input", "X,Y,Z") +
+          ")");
     any = any || stage.patch.has_value();
   }
   if (!any)
-    throw UsageError(
-        "plan: the curriculum holds whole volumes only; give the data set (-d FOLDER) or their "
-        "size: --input X,Y,Z");
+    throw UsageError("plan: the curriculum holds whole volumes only; give the data set (" +
+                     setting_to("dataset", "FOLDER") +
+                     ") or their size: " + setting_to("input", "X,Y,Z"));
 }
 
 }  // namespace

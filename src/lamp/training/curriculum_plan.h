@@ -2,12 +2,12 @@
 // sizes of the images that stages of whole volumes and validation meet.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "lamp/base/size3.h"
 #include "lamp/dataset/datalist.h"
 #include "lamp/execution/plan_choices.h"
 #include "lamp/training/train_config.h"
@@ -15,17 +15,16 @@
 namespace lamp {
 
 // x, y, z of a case's image on the network's grid; from its header alone.
-std::array<std::int64_t, 3> network_size(const Case& entry, const DataConfig& data);
+Size3 network_size(const Case& entry, const DataConfig& data);
 // The one with most voxels; `which`, if given, becomes its index.
-std::array<std::int64_t, 3> largest_size(const std::vector<Case>& cases, const DataConfig& data,
-                                         std::size_t* which = nullptr);
+Size3 largest_size(const std::vector<Case>& cases, const DataConfig& data,
+                   std::size_t* which = nullptr);
 
 // The options with their devices by name and, where it was open, device_memory_bytes the least of
 // what is free.
 PlanOptions as_a_run(PlanOptions options);
 // Of one stage on an input of x, y, z voxels.
-PlanOptions plan_options_of(const TrainConfig& config, const StageConfig& stage,
-                            const std::array<std::int64_t, 3>& size);
+PlanOptions plan_options_of(const TrainConfig& config, const StageConfig& stage, const Size3& size);
 
 // One stage of a curriculum, planned.
 struct StagePlan {

@@ -45,8 +45,7 @@ void remember(const DataCheck& check) {
   Fault first = faults.front();
   const std::size_t others = faults.size() - 1;
   if (others > 0)
-    first.fix += " (and " + std::to_string(others) +
-                 (others == 1 ? " more fault" : " more faults") +
+    first.fix += " (and " + counted(others, "more fault") +
                  " above; lamp check lists all; nothing was written)";
   throw InputError(std::move(first));
 }

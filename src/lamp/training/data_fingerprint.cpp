@@ -13,6 +13,7 @@
 #include "lamp/base/interrupt.h"
 #include "lamp/base/progress.h"
 #include "lamp/base/sha256.h"
+#include "lamp/base/text.h"
 #include "lamp/cases/case_sources.h"
 #include "lamp/training/run_place.h"
 
@@ -59,7 +60,7 @@ std::string difference(const Json& before, const Json& now) {
     return first_path(now) + " (case " + name + ") stands where " +
            before["name"].get<std::string>() + " was";
   if (before["images"] != now["images"] || before["files"].size() != now["files"].size())
-    return "case " + name + " has " + std::to_string(now["files"].size()) + " files, had " +
+    return "case " + name + " has " + counted(now["files"].size(), "file") + ", had " +
            std::to_string(before["files"].size()) + " (" + first_path(now) + ")";
   for (std::size_t i = 0; i < now["files"].size(); ++i)
     if (before["files"][i]["sha256"] != now["files"][i]["sha256"])
@@ -96,8 +97,7 @@ std::string difference_from_old(const Json& before, const Json& now) {
       return "the \"annotated\" list of case " + rows[i]["name"].dump();
   }
   if (rows.size() == old_rows.size()) return "";
-  return std::to_string(rows.size()) + " training cases, there were " +
-         std::to_string(old_rows.size());
+  return counted(rows.size(), "training case") + ", there were " + std::to_string(old_rows.size());
 }
 
 bool is_fingerprint(const Json& json) {

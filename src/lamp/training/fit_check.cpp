@@ -15,6 +15,8 @@
 #include "lamp/base/errors.h"
 #include "lamp/base/host_memory.h"
 #include "lamp/base/log.h"
+#include "lamp/base/setting_name.h"
+#include "lamp/base/size3.h"
 #include "lamp/base/text.h"
 #include "lamp/execution/optimizer.h"
 #include "lamp/execution/plan_choices.h"
@@ -26,41 +28,16 @@
 #include "lamp/planner/forward_pass.h"
 #include "lamp/training/case_split.h"
 #include "lamp/training/curriculum_plan.h"
+#include "lamp/training/fit_words.h"
 
 namespace lamp {
 namespace {
-
-using Size = std::array<std::int64_t, 3>;
 
 constexpr double kModelError = 0.1;
 constexpr std::size_t kMostHostStages = 4;   // that advice looks at
 constexpr std::size_t kMostGpus = 16;        // the same
 constexpr std::int64_t kSteadySamples = 2;   // of a micro-batch, for batch norm
 constexpr std::int64_t kMostAdvised = 4096;  // micro-batches
-
-// How the settings that may help are written.
-struct Words {
-  std::string batch, patch, patch_between, patch_end, microbatches, schedule, device;
-};
-
-Words words_of_stage(std::size_t stage) {
-  const std::string place = "curriculum." + std::to_string(stage) + ".";
-  return {.batch = place + "batch=",
-          .patch = place + "patch=[",
-          .patch_between = ",",
-          .patch_end = "]",
-          .microbatches = "execution.microbatches=",
-          .schedule = "execution.schedule=",
-          .device = "execution.device="};
-}
-
-const Words kBenchWords{.batch = "--batch ",
-                        .patch = "--input ",
-                        .patch_between = ",",
-                        .patch_end = "",
-                        .microbatches = "--microbatches ",
-                        .schedule = "--schedule ",
-                        .device = "--device "};
 
 constexpr const char* kMore = "; lamp plan says what fits";
 
@@ -160,7 +137,7 @@ std::int64_t most_that_fits(std::int64_t most, const std::function<bool(std::int
 class Advice {
  public:
   Advice(const PlanOptions& wish, const StepNeed& need, const Memories& memories,
-         const Words& words)
+         const FitWords& words)
       : wish_(wish), need_(need), memories_(memories), words_(words) {}
 
   std::vector<std::string> all() const {
@@ -184,7 +161,7 @@ class Advice {
       return need_.fits(fewer, memories_);
     });
     if (batch == 0) return std::nullopt;
-    return words_.batch + std::to_string(batch);
+    return words_.batch(batch);
   }
 
   std::optional<std::string> more_microbatches() const {
@@ -200,19 +177,19 @@ class Advice {
       return !need_.fits(more, memories_);
     });
     if (too_few >= most) return std::nullopt;
-    return words_.microbatches + std::to_string(too_few + 1) +
-           (other_schedule ? " with " + words_.schedule + "1f1b" : "");
+    return words_.microbatches(too_few + 1) +
+           (other_schedule ? " with " + words_.schedule("1f1b") : "");
   }
 
   std::optional<std::string> smaller_patch() const {
-    const auto fits = [&](const Size& size) {
+    const auto fits = [&](const Size3& size) {
       PlanOptions smaller = wish_;
       smaller.input = size;
       return need_.fits(smaller, memories_);
     };
-    const Size size = largest_that_fits(wish_.input, need_.stride(), fits);
+    const Size3 size = largest_that_fits(wish_.input, need_.stride(), fits);
     if (!fits(size)) return std::nullopt;
-    return words_.patch + size_text(size, words_.patch_between) + words_.patch_end;
+    return words_.patch(size);
   }
 
   // Of the host's memory all stages share one, but several can compute again.
@@ -227,7 +204,7 @@ class Advice {
     for (std::size_t k = devices.size() + 1; k <= most; ++k) {
       more.execution.device += "," + devices.back().str();
       if (!need_.fits(more, memories_)) continue;
-      return on_host ? words_.device + more.execution.device
+      return on_host ? words_.device(more.execution.device)
                      : counted(static_cast<std::int64_t>(k), "such device");
     }
     return std::nullopt;
@@ -236,7 +213,7 @@ class Advice {
   const PlanOptions& wish_;
   const StepNeed& need_;
   const Memories& memories_;
-  const Words& words_;
+  const FitWords& words_;
 };
 
 std::string one_of(const std::vector<std::string>& texts) {
@@ -262,7 +239,7 @@ std::string need_text(const Fit& fit, const Memories& memories) {
 
 // Says nothing where the step fits. `what`: "curriculum stage 1 (64x64x64, batch 16)".
 std::optional<std::string> step_fault(const PlanOptions& options, const std::string& what,
-                                      const Memories& memories, const Words& words) {
+                                      const Memories& memories, const FitWords& words) {
   const StepNeed need(options);
   const bool halve = is_reduced(options.execution.precision);
   const Fit fit = need.fit(options, memories, &Memory::most, halve);
@@ -277,7 +254,7 @@ std::optional<std::string> step_fault(const PlanOptions& options, const std::str
                          : one_of(advice) + " would fit");
 }
 
-NetworkCosts forward_costs(const NetConfig& net, const Size& size, bool halve) {
+NetworkCosts forward_costs(const NetConfig& net, const Size3& size, bool halve) {
   const c10::InferenceMode with_gradients(false);  // the caller may be predicting
   const PlanOptions options{.net = net, .input = size};
   const NetworkCosts costs = shape_costs_of(options, shapes_of(options))({.samples = 1});
@@ -306,7 +283,7 @@ std::optional<std::string> validation_fault(const TrainConfig& config, const Dat
   std::vector<Case> held_out;
   for (const std::size_t index : split.validation) held_out.push_back(dataset.training[index]);
   std::size_t which = 0;
-  const Size size = largest_size(held_out, config.data, &which);
+  const Size3 size = largest_size(held_out, config.data, &which);
   const bool one_device = memories.size() == 1;
   const Memory& memory =
       *std::max_element(memories.begin(), memories.end(),
@@ -339,7 +316,7 @@ void check_fits(const TrainConfig& config, const Dataset& dataset) {
   Dataset all = dataset;
   const CaseSplit split = split_dataset(all, config.validation, config.seed);
   std::vector<std::string> faults;
-  std::optional<Size> largest;
+  std::optional<Size3> largest;
   const auto add = [&](std::optional<std::string> fault) {
     if (fault) faults.push_back(std::move(*fault));
   };
@@ -351,13 +328,13 @@ void check_fits(const TrainConfig& config, const Dataset& dataset) {
       for (const std::size_t index : split.training) training.push_back(all.training[index]);
       largest = largest_size(training, config.data);
     }
-    const Size size = stage.patch ? *stage.patch : *largest;
+    const Size3 size = stage.patch ? *stage.patch : *largest;
     add(step_fault(
         plan_options_of(config, stage, size),
         "curriculum stage " + std::to_string(i + 1) + " (" +
             (stage.patch ? size_text(size, "x") : "whole volumes up to " + size_text(size, "x")) +
             ", batch " + std::to_string(stage.batch) + ")",
-        memories, words_of_stage(i)));
+        memories, FitWords(i)));
   }
   add(validation_fault(config, all, split, memories));
   if (faults.empty()) return;
@@ -373,9 +350,9 @@ void check_step_fits(const BenchOptions& options) {
                                      .batch = options.batch,
                                      .execution = options.execution,
                                      .optimizer = options.optimizer});
-  const std::string what =
-      "--input " + size_text(options.input) + " --batch " + std::to_string(options.batch);
-  if (const auto fault = step_fault(plan, what, memories_of(options.execution), kBenchWords))
+  const std::string what = setting_to("input", size_text(options.input)) + " " +
+                           setting_to("batch", std::to_string(options.batch));
+  if (const auto fault = step_fault(plan, what, memories_of(options.execution), FitWords()))
     throw DoesNotFit("does not fit: " + *fault + kMore);
 }
 
@@ -385,21 +362,21 @@ void check_segment_fits(const BenchOptions& options) {
   const auto [x, y, z] = options.input;
   // The image, and the logits of two networks that are compared.
   const std::int64_t beside = 4 * x * y * z * (options.net.in_channels + options.net.classes);
-  const auto bytes_of = [&](const Size& window) {
+  const auto bytes_of = [&](const Size3& window) {
     const NetworkCosts costs = forward_costs(options.net, window, halve);
     return 2 * parameter_bytes(costs) + beside + pass_bytes(costs, /*one_device=*/true);
   };
-  const Size size = options.window ? options.window->size : options.input;
+  const Size3 size = options.window ? options.window->size : options.input;
   const std::int64_t bytes = bytes_of(size);
   if (bytes <= memory.most) return;
   const auto fits = [&](const Size& window) { return bytes_of(window) <= memory.advised; };
   const Size window = largest_that_fits(size, stride_multiple(options.net), fits);
-  throw DoesNotFit("does not fit: --input " + size_text(options.input) + " " +
+  throw DoesNotFit("does not fit: " + setting_to("input", size_text(options.input)) + " " +
                    (options.window ? "in windows of " + size_text(size) : std::string("whole")) +
                    " " + need_text(bytes, memory) + "; " +
-                   (fits(window) ? "--patch " + size_text(window) + " would fit"
-                                 : std::string("use a smaller --input, a narrower network or fewer "
-                                               "classes")) +
+                   (fits(window) ? setting_to("patch", size_text(window)) + " would fit"
+                                 : "use a smaller " + setting_name("input") +
+                                       ", a narrower network or fewer classes") +
                    kMore);
 }
 

@@ -108,9 +108,9 @@ std::vector<Fold> read_folds(const fs::path& file, const Dataset& dataset) {
 
 std::vector<Fold> make_folds(std::vector<std::string> names) {
   if (names.size() < static_cast<std::size_t>(kFolds))
-    throw UsageError("configuration: validation.fold: found " + std::to_string(names.size()) +
-                     " training cases, expected at least " + std::to_string(kFolds) +
-                     " for five folds; use validation.fraction instead");
+    throw UsageError("configuration: validation.fold: found " +
+                     counted(names.size(), "training case") + ", expected at least " +
+                     std::to_string(kFolds) + " for five folds; use validation.fraction instead");
   std::sort(names.begin(), names.end());
   std::vector<std::size_t> order(names.size());
   std::iota(order.begin(), order.end(), std::size_t{0});

@@ -7,6 +7,8 @@
 #include <utility>
 
 #include "lamp/base/errors.h"
+#include "lamp/base/setting_name.h"
+#include "lamp/base/text.h"
 
 namespace lamp {
 namespace {
@@ -112,7 +114,9 @@ std::string objection(const std::string& key, const RunPosition& position, const
     if (stage > at) return "";
     if (stage < at) return name + " is finished";
     const std::int64_t done = position.cursor.epoch + (position.cursor.step > 0 ? 1 : 0);
-    return epochs >= done ? "" : std::to_string(done) + " epochs of " + name + " are done or begun";
+    return epochs >= done ? ""
+                          : counted(done, "epoch") + " of " + name + (done == 1 ? " is" : " are") +
+                                " done or begun";
   }
   if (rule == ResumeRule::kFreshStage) return position.has_begun(stage) ? name + " has begun" : "";
   return position.is_finished(stage, epochs) ? name + " is finished" : "";
@@ -166,7 +170,7 @@ void fill_in_stages(Json& base, const TrainConfig& before) {
       }
       stages[i]["optimizer"] = std::move(full);
     } else if (given.is_null() && !base.contains("optimizer")) {
-      throw UsageError("--set: curriculum." + std::to_string(i) +
+      throw UsageError(setting_name("set") + ": curriculum." + std::to_string(i) +
                        ": found a stage without \"optimizer\", and the stages before have "
                        "different ones, expected its own; add \"optimizer\": {\"name\": ...}");
     }
@@ -199,7 +203,7 @@ void reach_open_stages(Json& stages, const std::vector<Setting>& settings,
     }
   }
   if (!reached)
-    throw UsageError("--set: " + ours.front().key +
+    throw UsageError(setting_name("set") + ": " + ours.front().key +
                      ": every stage of the run is finished, so it would change nothing; add "
                      "epochs or a stage, too");
 }
@@ -266,9 +270,7 @@ void keep_finished_optimizers(TrainConfig& config, const Json& given, const RunP
 
 std::vector<std::string> check_resume(const std::filesystem::path& run, const RunPosition& position,
                                       const TrainConfig& now) {
-  const auto stages = [](std::size_t count) {
-    return std::to_string(count) + (count == 1 ? " stage" : " stages");
-  };
+  const auto stages = [](std::size_t count) { return counted(count, "stage"); };
   std::vector<std::string> changes;
   const std::size_t had = position.before.curriculum.size(), has = now.curriculum.size();
   if (has < had && position.has_begun(has))

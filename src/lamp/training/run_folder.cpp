@@ -10,6 +10,7 @@
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
 #include "lamp/base/log.h"
+#include "lamp/base/setting_name.h"
 #include "lamp/execution/execution_config.h"
 #include "lamp/nets/model_file.h"
 #include "lamp/nets/net_factory.h"
@@ -108,12 +109,13 @@ void Opening::judge() {
   if (!request_.dataset.empty()) refuse_place_in_dataset(run(), request_.dataset);
   const auto refuse_run = [&] {
     if (place == RunPlace::kSaved && !request_.resume)
-      throw UsageError("train: " + run().string() +
-                       " already holds a run: go on with --resume or choose another folder");
+      throw UsageError("train: " + run().string() + " already holds a run: go on with " +
+                       setting_name("resume") + " or choose another folder");
   };
   refuse_run();
   if (place == RunPlace::kFree && !request_.config)
-    throw UsageError("train: -c is needed: a configuration file or a preset (han, liver, demo)");
+    throw UsageError("train: " + setting_name("config") +
+                     " is needed: a configuration file or a preset (han, liver, demo)");
   const RunPlace before_lock = place;  // the lock itself makes a begun run of a new folder
   folder_.lock = std::make_unique<RunLock>(run());
   const RunPlace locked = judge_run_place(run());
@@ -135,7 +137,7 @@ void Opening::judge() {
 fs::path Opening::dataset_path() const {
   if (!request_.dataset.empty()) return request_.dataset;
   if (fingerprint_before_.is_null())
-    throw UsageError("train: -d is needed: the folder of a data set");
+    throw UsageError("train: " + setting_name("dataset") + " is needed: the folder of a data set");
   return fingerprint_before_["path"].get<std::string>();
 }
 
@@ -143,7 +145,8 @@ Json Opening::given_configuration() const {
   std::error_code error;
   const bool own = !request_.config;
   if (own && !fs::exists(run() / "config.json", error))
-    throw UsageError("train: -c is needed: a configuration file or a preset (han, liver, demo)");
+    throw UsageError("train: " + setting_name("config") +
+                     " is needed: a configuration file or a preset (han, liver, demo)");
   Json base = own ? read_own_config(run()) : *request_.config;
   if (position_) return configuration_to_resume(base, own, request_.settings, *position_);
   if (own)  // of a run that has saved nothing: all of it is still to come

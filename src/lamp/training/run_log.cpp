@@ -38,8 +38,7 @@ std::string first_rows(const std::filesystem::path& file, std::int64_t rows) {
   }
   if (next <= rows) {
     log_warning(file.string() + ": holds " + std::to_string(next - 1) + " of the " +
-                std::to_string(rows) +
-                " epochs that the saved state has seen; the others are lost");
+                counted(rows, "epoch") + " that the saved state has seen; the others are lost");
   }
   return kept;
 }

@@ -9,6 +9,7 @@
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
 #include "lamp/base/json.h"
+#include "lamp/base/setting_name.h"
 #include "lamp/training/run_lock.h"
 #include "lamp/training/run_state.h"
 
@@ -56,8 +57,8 @@ std::vector<std::string> names_in(const fs::path& folder) {
   for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error))
     names.push_back(at->path().filename().string() + (at->is_directory() ? "/" : ""));
   if (error)
-    throw UsageError("train: -o " + folder.string() + ": cannot be read: " + error.message() +
-                     "; choose another folder");
+    throw UsageError("train: " + setting_to("output", folder.string()) +
+                     ": cannot be read: " + error.message() + "; choose another folder");
   std::sort(names.begin(), names.end());
   return names;
 }
@@ -102,7 +103,7 @@ std::string list(const fs::path& folder, const std::vector<std::string>& names) 
 }
 
 [[noreturn]] void refuse_place(const fs::path& run, const std::string& found) {
-  throw UsageError("train: -o " + run.string() + ": found " + found +
+  throw UsageError("train: " + setting_to("output", run.string()) + ": found " + found +
                    ", expected a new or empty folder or a run of lamp train; choose another "
                    "folder, nothing was written");
 }
@@ -120,7 +121,7 @@ bool lies_in(const fs::path& path, const fs::path& folder) {
 }
 
 [[noreturn]] void refuse_inside(const fs::path& run, const fs::path& folder) {
-  throw UsageError("train: -o " + run.string() +
+  throw UsageError("train: " + setting_to("output", run.string()) +
                    ": found a place among the files of the data set (" + folder.string() +
                    "), expected one of its own; choose another folder");
 }
@@ -128,7 +129,9 @@ bool lies_in(const fs::path& path, const fs::path& folder) {
 }  // namespace
 
 fs::path plain_run_path(const fs::path& run) {
-  if (run.empty()) throw UsageError("train: -o: found an empty name, expected the run folder");
+  if (run.empty())
+    throw UsageError("train: " + setting_name("output") +
+                     ": found an empty name, expected the run folder");
   fs::path plain = run.lexically_normal();
   if (!plain.has_filename() && plain.has_relative_path()) plain = plain.parent_path();
   return plain;

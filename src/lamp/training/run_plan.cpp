@@ -10,6 +10,8 @@
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
 #include "lamp/base/log.h"
+#include "lamp/base/setting_name.h"
+#include "lamp/base/size3.h"
 #include "lamp/base/text.h"
 #include "lamp/execution/plan_choices.h"
 #include "lamp/training/curriculum_plan.h"
@@ -51,7 +53,7 @@ class RunPlanner {
     std::vector<Json> plans = read_plans(sources_.given);
     if (plans.size() == 1) plans.resize(config_.curriculum.size(), plans.front());
     if (plans.size() != config_.curriculum.size())
-      throw UsageError("--plan " + sources_.given.string() + ": found " +
+      throw UsageError(setting_to("plan", sources_.given.string()) + ": found " +
                        counted(std::ssize(plans), "plan") + " for a curriculum of " +
                        counted(std::ssize(config_.curriculum), "stage") + again());
     return plans;
@@ -81,7 +83,7 @@ class RunPlanner {
             .seed = config_.seed};
   }
 
-  std::array<std::int64_t, 3> largest_volume() {
+  Size3 largest_volume() {
     if (largest_) return *largest_;
     std::vector<Case> training;
     for (const std::size_t index : split_.training) training.push_back(dataset_.training[index]);
@@ -90,21 +92,24 @@ class RunPlanner {
   }
 
   std::string again() const {
-    return "; plan for this run: lamp plan -c CONFIG -d DATASET -o " + sources_.given.string();
+    return "; plan for this run: lamp plan " + setting_to("config", "CONFIG") + " " +
+           setting_to("dataset", "DATASET") + " " + setting_to("output", sources_.given.string());
   }
 
   // Nothing for a stage that the file leaves open.
   std::optional<ResolvedExecution> given_plan(std::size_t index, const PlanOptions& options) const {
     if (given_[index].is_null()) return std::nullopt;
     ResolvedExecution plan = parse_resolved_execution(given_[index], sources_.given);
-    const std::string where = "--plan " + sources_.given.string() + ": " + name(index) + ": ";
+    const std::string where =
+        setting_to("plan", sources_.given.string()) + ": " + name(index) + ": ";
     if (const std::string field = differing_field(plan, options.work()); !field.empty())
       throw UsageError(where + field + again());
     if (const Json before = earlier_microbatches(index);
         !before.is_null() && before != plan.microbatches)
       throw UsageError(where + "microbatches: " + std::to_string(plan.microbatches) +
                        " in the plan, " + before.dump() +
-                       " in the run so far, whose result depends on them; go on without --plan");
+                       " in the run so far, whose result depends on them; go on without " +
+                       setting_name("plan"));
     if (sources_.threads > 0 && sources_.threads != plan.threads)
       throw UsageError(where + "threads: " + std::to_string(plan.threads) + " in the plan, " +
                        std::to_string(sources_.threads) + " here" + again());
@@ -114,8 +119,8 @@ class RunPlanner {
 
   ResolvedExecution with_threads(ResolvedExecution plan, std::size_t index) const {
     if (sources_.threads == 0 || sources_.threads == plan.threads) return plan;
-    log_warning(name(index) + " goes on with " + std::to_string(sources_.threads) +
-                " threads instead of " + std::to_string(plan.threads) +
+    log_warning(name(index) + " goes on with " + counted(sources_.threads, "thread") +
+                " instead of " + std::to_string(plan.threads) +
                 ": results may differ in their last bits");
     plan.threads = sources_.threads;
     return plan;
@@ -148,7 +153,7 @@ class RunPlanner {
   const CaseSplit& split_;
   const PlanSources& sources_;
   std::vector<Json> given_, earlier_;  // by stage; null where there is none
-  std::optional<std::array<std::int64_t, 3>> largest_;
+  std::optional<Size3> largest_;
 };
 
 }  // namespace

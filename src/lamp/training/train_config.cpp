@@ -6,6 +6,8 @@
 #include <utility>
 
 #include "lamp/base/errors.h"
+#include "lamp/base/setting_name.h"
+#include "lamp/base/size3.h"
 #include "lamp/base/text.h"
 
 namespace lamp {
@@ -14,18 +16,13 @@ namespace {
 constexpr int kMostLoaderThreads = 1024;
 constexpr std::int64_t kMostCounted = 1'000'000'000;  // products of two stay whole numbers
 
-std::optional<std::array<std::int64_t, 3>> parse_patch(ObjectReader& reader) {
+std::optional<Size3> parse_patch(ObjectReader& reader) {
   const Json& patch = reader.at("patch");
   if (patch.is_null() || patch == "whole" || patch == "auto") return std::nullopt;
-  const std::string expected = "\"whole\", \"auto\" or three whole numbers of voxels [x, y, z]";
-  if (!patch.is_array() || patch.size() != 3)
-    throw_wrong_type(reader.where("patch"), patch, expected);
-  std::array<std::int64_t, 3> size{};
-  for (std::size_t axis = 0; axis < 3; ++axis) {
-    if (!patch[axis].is_number_integer() || patch[axis].get<std::int64_t>() < 1)
-      throw_wrong_type(reader.where("patch"), patch, expected);
-    size[axis] = patch[axis].get<std::int64_t>();
-  }
+  const auto size = size3_of(patch);
+  if (!size)
+    throw_wrong_type(reader.where("patch"), patch,
+                     "\"whole\", \"auto\" or three whole numbers of voxels [x, y, z]");
   return size;
 }
 
@@ -62,7 +59,8 @@ Json& member_of(Json& parent, const std::string& part, const std::string& settin
       !part.empty() && part.size() < 6 && part.find_first_not_of("0123456789") == std::string::npos;
   if (parent.is_array() && number && std::stoul(part) < parent.size())
     return parent[std::stoul(part)];
-  throw UsageError("--set: " + setting + ": there is no such place in the configuration" +
+  throw UsageError(setting_name("set") + ": " + setting +
+                   ": there is no such place in the configuration" +
                    (parent.is_array() && number
                         ? ": found " + std::to_string(parent.size()) + " entries, counted from 0"
                         : ""));
@@ -180,12 +178,13 @@ Json to_json(const TrainConfig& config) {
 Setting parse_setting(const std::string& text) {
   const auto equals = text.find('=');
   if (equals == 0 || equals == std::string::npos)
-    throw UsageError("--set: found \"" + text + "\", expected key=value such as optimizer.lr=1e-4");
+    throw UsageError(setting_name("set") + ": found \"" + text +
+                     "\", expected key=value such as optimizer.lr=1e-4");
   const std::string value = text.substr(equals + 1);
   Setting setting{.key = text.substr(0, equals), .value = value};
   if (!Json::accept(value, /*ignore_comments=*/true)) return setting;
   try {
-    setting.value = parse_json(value, "--set " + setting.key);
+    setting.value = parse_json(value, setting_to("set", setting.key));
   } catch (const InputError& error) {  // a key twice, or too deep
     throw UsageError(error.what());
   }

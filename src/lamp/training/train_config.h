@@ -2,7 +2,6 @@
 // shows the JSON.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -10,6 +9,7 @@
 
 #include "lamp/augment/augment_config.h"
 #include "lamp/base/json.h"
+#include "lamp/base/size3.h"
 #include "lamp/cases/preprocess.h"
 #include "lamp/execution/execution_config.h"
 #include "lamp/execution/optimizer.h"
@@ -21,7 +21,7 @@ namespace lamp {
 // One stage of the curriculum (the paper's section 3): small patches in large batches first, whole
 // volumes last.
 struct StageConfig {
-  std::optional<std::array<std::int64_t, 3>> patch;  // x, y, z voxels; none = "whole"
+  std::optional<Size3> patch;  // x, y, z voxels; none = "whole"
   // "auto": none yet; when the run begins the largest that fits the memory, up to the median size
   // of the training images (auto_settings.h). The run keeps it.
   bool is_auto_patch = false;

@@ -14,6 +14,7 @@
 #include "lamp/base/log.h"
 #include "lamp/base/out_of_memory.h"
 #include "lamp/base/progress.h"
+#include "lamp/base/setting_name.h"
 #include "lamp/base/stopwatch.h"
 #include "lamp/base/text.h"
 #include "lamp/execution/training_step.h"
@@ -118,7 +119,7 @@ std::string Trainer::place() const {
 TrainSummary Trainer::run() {
   log_info("training on " +
            (folder_.plan.empty() ? config().execution.device : folder_.plan.front().device()) +
-           ": " + std::to_string(split_.training.size()) + " cases, " +
+           ": " + counted(split_.training.size(), "case") + ", " +
            std::to_string(split_.validation.size()) + " held out for validation");
   if (!split_.validation.empty())
     log_info("held out (" + split_.origin + "): " + held_out_text(split_, folder_.dataset));
@@ -166,7 +167,7 @@ void Trainer::run_stage() {
   start_step(done > 0);
   log_info("stage " + std::to_string(cursor_.stage + 1) + " of " +
            std::to_string(config().curriculum.size()) + ": " + stage().describe() + ", " +
-           std::to_string(stage().epochs) + " epochs" +
+           counted(stage().epochs, "epoch") +
            (done > 0
                 ? ", going on at step " + std::to_string(done + 1) + " of " + std::to_string(steps)
                 : ""));
@@ -222,8 +223,9 @@ double Trainer::step(const Batch& batch) {
   } catch (const NotFinite& fault) {
     throw Error("training stopped at " + place() + ": " + fault.what() +
                 "; the last saved state is untouched: lower the learning rate of what is left and "
-                "go on with --resume --set optimizer.lr=" +
-                shortest(stage().optimizer.lr / 10));
+                "go on with " +
+                setting_name("resume") + " " +
+                setting_to("set", "optimizer.lr=" + shortest(stage().optimizer.lr / 10)));
   }
 }
 
@@ -278,7 +280,7 @@ void Trainer::stop_if_asked() {
   cursor_.epoch_seconds += epoch_start_.seconds();
   progress_.reset();
   save(true);
-  throw_if_interrupted("the state is saved, go on with --resume");
+  throw_if_interrupted(("the state is saved, go on with " + setting_name("resume")).c_str());
 }
 
 }  // namespace

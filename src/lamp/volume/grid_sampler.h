@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "lamp/base/size3.h"
 #include "lamp/volume/matrix3.h"
 #include "lamp/volume/volume.h"
 
@@ -46,8 +47,8 @@ class GridSampler {
   torch::Tensor along_axes(torch::Tensor crop, const Box& source, const Box& box, bool cubic) const;
   torch::Tensor through_points(const torch::Tensor& values, const Box& box) const;
 
-  std::array<std::int64_t, 3> from_size_;
-  std::array<std::int64_t, 3> to_size_;
+  Size3 from_size_;
+  Size3 to_size_;
   Matrix3 matrix_;  // index in `from` = matrix_ * index in `to` + offset_
   Vector3 offset_;
   bool aligned_ = false;

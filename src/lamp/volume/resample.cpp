@@ -15,6 +15,7 @@
 #include "lamp/base/beyond_scan.h"
 #include "lamp/base/errors.h"
 #include "lamp/base/log.h"
+#include "lamp/base/size3.h"
 #include "lamp/base/text.h"
 #include "lamp/volume/grid_sampler.h"
 #include "lamp/volume/matrix3.h"
@@ -27,7 +28,7 @@ constexpr std::int64_t kSlabVoxels = 1 << 20;
 constexpr float kTie = 1e-5F;
 
 // Whole numbers of voxels of a grid made from another, by numbers that a file's header has given.
-std::array<std::int64_t, 3> made_size(const Vector3& voxels, const Geometry& from) {
+Size3 made_size(const Vector3& voxels, const Geometry& from) {
   constexpr double kMostVoxels = 1e15;                  // more than any memory holds
   if (voxels[0] * voxels[1] * voxels[2] < kMostVoxels)  // false for NaN
     return {static_cast<std::int64_t>(voxels[0]), static_cast<std::int64_t>(voxels[1]),
@@ -109,7 +110,7 @@ std::map<std::int64_t, Box> label_boxes_of(const torch::Tensor& labels) {
 
 torch::Tensor resample_labels(const torch::Tensor& labels, const GridSampler& sampler,
                               const Geometry& to) {
-  const std::vector<std::int64_t> shape = {to.size[2], to.size[1], to.size[0]};
+  const Shape3 shape = to.size.dhw();
   const Contest contest{.score = torch::zeros(shape, torch::kFloat32),
                         .winner = torch::zeros(shape, labels.options())};
   for (const auto& [label, source] : label_boxes_of(labels)) {
@@ -216,7 +217,7 @@ torch::Tensor resample_argmax(const torch::Tensor& scores, const Geometry& from,
   const auto type = scores.size(0) <= 256 ? torch::kUInt8 : torch::kInt16;
   TORCH_CHECK(scores.size(0) >= 1 && scores.size(0) <= 32768, "found ", scores.size(0),
               " classes, expected 1 to 32768");
-  const torch::Tensor labels = torch::empty({to.size[2], to.size[1], to.size[0]}, type);
+  const torch::Tensor labels = torch::empty(to.size.dhw(), type);
   for (const Box& slab : sampler.slabs(kSlabVoxels)) {
     const torch::Tensor first =
         sampler.sample(scores[0], slab).clone(torch::MemoryFormat::Contiguous);

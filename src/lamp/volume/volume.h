@@ -10,6 +10,8 @@
 #include <memory>
 #include <string>
 
+#include "lamp/base/size3.h"
+
 namespace lamp {
 
 struct NiftiSpace;  // nifti.h: a NIfTI file's own orientation fields, to be written back bit for
@@ -17,13 +19,13 @@ struct NiftiSpace;  // nifti.h: a NIfTI file's own orientation fields, to be wri
 
 // Where a voxel grid lies: point(i, j, k) = origin + direction * diag(spacing) * (i, j, k).
 struct Geometry {
-  std::array<std::int64_t, 3> size = {0, 0, 0};  // voxels along x, y, z of the grid
+  Size3 size = {0, 0, 0};  // voxels along x, y, z of the grid
   std::array<double, 3> spacing_mm = {1, 1, 1};
   std::array<double, 3> origin_mm = {0, 0, 0};  // centre of the first voxel
   std::array<double, 9> direction = {
       1, 0, 0, 0, 1, 0, 0, 0, 1};  // row-major; column a is the unit vector of grid axis a
 
-  std::int64_t voxels() const { return size[0] * size[1] * size[2]; }
+  std::int64_t voxels() const { return size.voxels(); }
   double voxel_volume_mm3() const;  // |det|, right for sheared grids too
   std::array<double, 3> point(const std::array<double, 3>& index) const;
   // "64x64x40 voxels of 1x1x2.5 mm".

@@ -1,0 +1,66 @@
+// A row for each setting that a message of the library names (tests/layering_test.cpp compares).
+#include "lamp/cli/option_names.h"
+
+namespace lamp {
+
+const SettingNames& option_names() {
+  static const SettingNames kNames = {
+      {"absent_devices", "--devices"},
+      {"allow_outside", "--allow-outside"},
+      {"backward", "--backward"},
+      {"bandwidth", "--bandwidth"},
+      {"batch", "--batch"},
+      {"blend", "--blend"},
+      {"config", "-c"},
+      {"dataset", "-d"},
+      {"device_memory", "--device-memory"},
+      {"execution.device", "--device"},
+      {"execution.microbatches", "--microbatches"},
+      {"execution.partition", "--partition"},
+      {"execution.precision", "--precision"},
+      {"execution.recompute", "--recompute"},
+      {"execution.schedule", "--schedule"},
+      {"flops", "--flops"},
+      {"format", "--format"},
+      {"forward", "--forward"},
+      {"from", "--from"},
+      {"input", "--input"},
+      {"inputs", "-i"},
+      {"json", "--json"},
+      {"keep_largest", "--keep-largest"},
+      {"kind", "--kind"},
+      {"max_input", "--max-input"},
+      {"measure", "--measure"},
+      {"memory", "--memory"},
+      {"mirror", "--tta"},
+      {"missing", "--missing"},
+      {"min_volume_mm3", "--min-volume-mm3"},
+      {"models", "-m"},
+      {"orientation", "--orientation"},
+      {"output", "-o"},
+      {"overlap", "--overlap"},
+      {"paper", "--paper"},
+      {"patch", "--patch"},
+      {"plan", "--plan"},
+      {"prediction", "-p"},
+      {"preset", "--preset"},
+      {"preview", "--preview"},
+      {"reference", "-r"},
+      {"resume", "--resume"},
+      {"rounds", "--rounds"},
+      {"series", "--series"},
+      {"set", "--set"},
+      {"size", "--size"},
+      {"spacing", "--spacing"},
+      {"stage", "--stage"},
+      {"stages", "--stages"},
+      {"test", "--test"},
+      {"test_cases", "--test-cases"},
+      {"train", "--train"},
+      {"transfer", "--transfer"},
+      {"weight", "--weight"},
+  };
+  return kNames;
+}
+
+}  // namespace lamp

@@ -1,0 +1,67 @@
+// Names are settled before the first case is read.
+#include "lamp/dataset/check_previews.h"
+
+#include <set>
+#include <string>
+#include <system_error>
+
+#include "lamp/base/errors.h"
+#include "lamp/base/files.h"
+#include "lamp/base/setting_name.h"
+#include "lamp/preview/png.h"
+
+namespace lamp {
+namespace fs = std::filesystem;
+namespace {
+
+// A folder of pictures is told from a folder of somebody's by what is in it.
+void refuse_other_folders(const fs::path& folder) {
+  std::error_code error;
+  const auto status = fs::status(folder, error);
+  if (!fs::exists(status)) return;
+  const auto refuse = [&](const std::string& found) {
+    throw UsageError(setting_name("preview") + ": " + folder.string() + ": found " + found +
+                     ", expected a new or empty folder, or one that holds nothing but pictures of "
+                     "LAMP's; choose another one");
+  };
+  if (!fs::is_directory(status)) refuse("a file");
+  const OwnTest is_own = own_png();
+  for (const auto& entry : fs::directory_iterator(folder, error))
+    if (!entry.is_regular_file(error) || entry.is_symlink(error) || !is_own(entry.path()))
+      refuse(entry.path().filename().string() + " in it");
+  if (error)
+    throw Error("cannot read: " + folder.string() + ": " + error.message() +
+                "; choose another folder");
+}
+
+}  // namespace
+
+CheckPreviews::CheckPreviews(const fs::path& folder, const std::vector<PlacedCase>& cases) {
+  if (folder.empty() || cases.empty()) return;
+  refuse_other_folders(folder);
+  std::set<std::string> taken;
+  for (const PlacedCase& place : cases) {
+    std::string name = place.entry->name;  // a test case may be named like one of training
+    for (int n = 2; !taken.insert(name).second; ++n)
+      name = place.entry->name + "_" + std::to_string(n);
+    files_.push_back(folder / (name + ".png"));
+    outputs_.add({setting_name("preview"), files_.back(), own_png()});
+    for (const fs::path& image : place.entry->images) outputs_.protect(image);
+    if (!place.entry->label.empty()) outputs_.protect(place.entry->label);
+  }
+  outputs_.check();
+  outputs_.make_folders();
+}
+
+void CheckPreviews::draw(std::size_t i, const CaseMaps& maps) const {
+  if (!wanted()) return;
+  if (maps.geometry.voxels() == 0) {
+    outputs_.remove_older(files_[i]);
+    return;
+  }
+  const std::string png = case_png(maps);
+  outputs_.confirm(files_[i]);
+  write_file(files_[i], png);
+}
+
+}  // namespace lamp

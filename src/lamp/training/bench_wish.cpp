@@ -1,0 +1,41 @@
+// A plan's values first, then what was said.
+#include "lamp/training/bench_wish.h"
+
+#include <ATen/Parallel.h>
+
+#include "lamp/base/setting_name.h"
+#include "lamp/execution/resolved_execution.h"
+#include "lamp/inference/patch_choice.h"
+#include "lamp/nets/net_factory.h"
+
+namespace lamp {
+
+BenchOptions parse_bench_wish(const BenchWish& wish) {
+  std::optional<ResolvedExecution> plan;
+  if (!wish.plan.empty()) plan = read_plan(wish.plan);
+  BenchOptions options{.rounds = wish.rounds, .seed = wish.seed, .plan = wish.plan};
+  Json net = plan ? to_json(plan->net) : Json{{"classes", 10}};
+  net.update(wish.net);
+  options.net = parse_net_config(net);
+  if (!wish.input.empty())
+    options.input = parse_size(wish.input, setting_name("input"));
+  else if (plan)
+    options.input = plan->input;
+  options.batch = wish.batch.value_or(plan ? plan->batch : 1);
+  Json execution = Json::object();
+  if (plan)
+    execution = {{"device", plan->device()},
+                 {"precision", plan->precision},
+                 {"layout", plan->layout},
+                 {"deferred_batch_norm", plan->deferred_batch_norm}};
+  execution.update(wish.execution);
+  options.execution = parse_execution_config(execution);
+  if (plan && options.execution.device == plan->device()) at::set_num_threads(plan->threads);
+  const PatchRequest window = parse_patch(wish.patch);
+  if (window.kind == PatchRequest::kFixed)
+    options.window = WindowOptions{
+        .size = window.size, .overlap = wish.overlap, .blend = parse_blend(wish.blend)};
+  return options;
+}
+
+}  // namespace lamp

@@ -1,0 +1,190 @@
+// Pictures of cases as `lamp check` and `lamp evaluate` leave them. (program_test.cpp has those of
+// `lamp segment`, for which it trains a network.)
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <set>
+#include <string>
+
+#include "lamp/preview/png.h"
+#include "support/ball_dataset.h"
+#include "support/decoded_png.h"
+#include "support/run_program.h"
+#include "support/tree_snapshot.h"
+
+namespace lamp::testing {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+namespace fs = std::filesystem;
+
+class PreviewTest : public ::testing::Test {
+ protected:
+  PreviewTest() {
+    write_ball_dataset(data_, 2);
+    fs::create_directories(folder_ / "predicted");
+    for (const char* name : {"ball_0.nii.gz", "ball_1.nii.gz"}) {
+      Volume label = read_label(data_ / "labelsTr" / name);
+      label.voxels = torch::roll(label.voxels, {2}, {3}).contiguous();
+      write_volume(folder_ / "predicted" / name, label);
+    }
+  }
+
+  ProgramResult check(const std::string& folder) const {
+    return run_lamp("check --preview " + folder + " data", in_folder());
+  }
+  ProgramResult evaluate(const std::string& more) const {
+    return run_lamp("evaluate --preview -p predicted -r data/labelsTr " + more, in_folder());
+  }
+  std::string in_folder() const { return "cd " + quoted(folder_.path()) + ";"; }
+
+  void expect_unchanged(const std::string& command, const std::string& part) const {
+    const auto before = tree_snapshot(folder_.path());
+    const ProgramResult result = run_lamp(command, in_folder());
+    EXPECT_EQ(result.exit_code, 2) << command << "\n" << result.err;
+    EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1) << result.err;
+    EXPECT_THAT(result.err, HasSubstr(part));
+    EXPECT_THAT(result.err, HasSubstr("choose another"));
+    EXPECT_EQ(tree_snapshot(folder_.path()), before) << command;
+  }
+
+  // Greys that are neither black nor white nor text: an image was drawn.
+  static std::size_t greys_of(const DecodedPng& picture) {
+    std::set<int> greys;
+    for (int y = 0; y < picture.height; ++y)
+      for (int x = 0; x < picture.width; ++x) greys.insert(picture.grey(x, y));
+    return greys.size();
+  }
+  DecodedPng picture(const std::string& file) const {
+    EXPECT_TRUE(own_png()(folder_ / file)) << file;
+    return decoded_png(text_of(folder_ / file));
+  }
+  static std::set<Colour> colours_of(const DecodedPng& picture) {
+    std::set<Colour> colours;
+    for (int y = 0; y < picture.height; ++y)
+      for (int x = 0; x < picture.width; ++x)
+        if (const auto [red, green, blue] = picture.at(x, y); red != green || green != blue)
+          colours.insert({red, green, blue});
+    return colours;
+  }
+
+  TemporaryFolder folder_;
+  fs::path data_ = folder_ / "data";
+};
+
+TEST_F(PreviewTest, CheckDrawsTheReferenceOfEveryCaseAgainAndAgain) {
+  for (int round = 0; round < 2; ++round) {
+    const ProgramResult result = check("pictures/new");
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    for (const char* file : {"pictures/new/ball_0.png", "pictures/new/ball_1.png"}) {
+      EXPECT_GT(greys_of(picture(file)), 20U);
+      EXPECT_EQ(colours_of(picture(file)).size(), 1U);
+    }
+  }
+}
+
+TEST_F(PreviewTest, CheckDrawsSingleImagesToo) {
+  fs::create_directories(folder_ / "other");
+  fs::copy(data_ / "imagesTr" / "ball_1.nii.gz", folder_ / "other" / "ball_0.nii.gz");
+  const ProgramResult result = run_lamp("check --preview p data/imagesTr other", in_folder());
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  for (const char* file : {"p/ball_0.png", "p/ball_1.png", "p/ball_0_2.png"})
+    EXPECT_TRUE(colours_of(picture(file)).empty());
+}
+
+TEST_F(PreviewTest, CheckTakesNoFolderOfTheUsers) {
+  expect_unchanged("check --preview data data", "data: found ");
+  expect_unchanged("check --preview data/dataset.json data", "found a file");
+  ASSERT_EQ(check("p").exit_code, 0);
+  std::ofstream(folder_ / "p" / "ball_1.png", std::ios::app) << "changed";
+  expect_unchanged("check --preview p data", "ball_1.png");
+  fs::remove(folder_ / "p" / "ball_1.png");
+  fs::create_symlink(folder_ / "p" / "ball_0.png", folder_ / "p" / "ball_1.png");
+  expect_unchanged("check --preview p data", "ball_1.png");
+  for (const char* name : {"''", "-"}) EXPECT_EQ(check(name).exit_code, 2);
+}
+
+TEST_F(PreviewTest, WhatCannotBeReadHasNoPictureAndNoOlderOneStays) {
+  ASSERT_EQ(check("p").exit_code, 0);
+  fs::resize_file(data_ / "labelsTr" / "ball_0.nii.gz", 100);
+  fs::resize_file(data_ / "imagesTr" / "ball_1.nii.gz", 100);
+  EXPECT_EQ(check("p").exit_code, 3);
+  EXPECT_TRUE(colours_of(picture("p/ball_0.png")).empty());  // the image alone
+  EXPECT_LT(greys_of(picture("p/ball_1.png")), 20U);         // the label map alone
+  fs::resize_file(data_ / "imagesTr" / "ball_0.nii.gz", 100);
+  EXPECT_EQ(check("p").exit_code, 3);
+  EXPECT_FALSE(fs::exists(folder_ / "p" / "ball_0.png"));
+}
+
+TEST_F(PreviewTest, CheckShowsALabelMapThatLiesElsewhere) {
+  Volume label = read_label(data_ / "labelsTr" / "ball_0.nii.gz");
+  label.geometry.origin_mm[0] += 30;
+  write_volume(data_ / "labelsTr" / "ball_0.nii.gz", label);
+  EXPECT_EQ(check("p").exit_code, 3);
+  EXPECT_EQ(colours_of(picture("p/ball_0.png")).size(), 1U);
+}
+
+TEST_F(PreviewTest, EvaluateDrawsBothMapsOverTheImage) {
+  for (const char* more : {"-d data -o listed", "-o beside"}) {
+    for (int round = 0; round < 2; ++round) {
+      const ProgramResult result = evaluate(more);
+      EXPECT_EQ(result.exit_code, 0) << result.err;
+      EXPECT_THAT(result.err, Not(HasSubstr("without an image")));
+    }
+    const std::string out = std::string(more).substr(std::string(more).rfind(' ') + 1);
+    for (const char* file : {"/ball_0.png", "/ball_1.png"}) {
+      EXPECT_GT(greys_of(picture(out + file)), 20U);
+      EXPECT_EQ(colours_of(picture(out + file)).size(), 2U);  // the label's, full and pale
+    }
+  }
+}
+
+TEST_F(PreviewTest, EvaluateWithoutImagesDrawsOnBlackAndSaysSoOnce) {
+  fs::remove_all(data_ / "imagesTr");
+  const ProgramResult result = evaluate("-o out");
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  const auto first = result.err.find("without an image");
+  ASSERT_NE(first, std::string::npos) << result.err;
+  EXPECT_EQ(result.err.find("without an image", first + 1), std::string::npos);
+  EXPECT_LT(greys_of(picture("out/ball_0.png")), 20U);
+}
+
+TEST_F(PreviewTest, AnImageOfAnotherGridOrNoneIsNoFailure) {
+  Volume image = read_image(data_ / "imagesTr" / "ball_0.nii.gz");
+  image.geometry.origin_mm[2] += 5;
+  write_volume(data_ / "imagesTr" / "ball_0.nii.gz", image);
+  fs::resize_file(data_ / "imagesTr" / "ball_1.nii.gz", 100);
+  const ProgramResult result = evaluate("-o out");
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("another grid"));
+  EXPECT_THAT(result.err, HasSubstr("drawn on black"));
+  EXPECT_LT(greys_of(picture("out/ball_0.png")), 20U);
+  EXPECT_LT(greys_of(picture("out/ball_1.png")), 20U);
+}
+
+TEST_F(PreviewTest, EvaluateReplacesNoPictureOfTheUsers) {
+  fs::create_directories(folder_ / "out");
+  std::ofstream(folder_ / "out" / "ball_1.png") << "a photo";
+  expect_unchanged("evaluate --preview -q -p predicted -r data/labelsTr -o out", "ball_1.png");
+  EXPECT_EQ(run_lamp("evaluate -q -p predicted -r data/labelsTr -o out", in_folder()).exit_code, 0);
+}
+
+TEST_F(PreviewTest, ACaseThatFailsKeepsNoOlderPicture) {
+  ASSERT_EQ(evaluate("-o out").exit_code, 0);
+  fs::remove(folder_ / "predicted" / "ball_0.nii.gz");
+  EXPECT_EQ(evaluate("-o out").exit_code, 4);
+  EXPECT_FALSE(fs::exists(folder_ / "out" / "ball_0.png"));
+  EXPECT_TRUE(fs::exists(folder_ / "out" / "ball_1.png"));
+}
+
+TEST_F(PreviewTest, ADiskThatRefusesIsAnError) {
+  EXPECT_EQ(run_lamp("check --preview data/dataset.json/p data", in_folder()).exit_code, 1);
+  EXPECT_NE(run_lamp("check --preview p data", in_folder() + "ulimit -f 1;").exit_code, 0);
+}
+
+}  // namespace
+}  // namespace lamp::testing
