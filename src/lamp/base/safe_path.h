@@ -12,7 +12,7 @@ namespace lamp {
 // bytes.
 std::string fault_of_name(const std::string& name);
 
-// Throws InputError("<what>", file, ...) if fault_of_name finds one.
+// Throws InputError of `file` and `what` if fault_of_name finds one.
 void check_name(const std::string& name, const std::string& what, const std::string& file);
 
 // Whether `path` is `folder` or below it once links and ".." are followed, as far as the parts
