@@ -109,7 +109,7 @@ TEST_F(DicomValuesTest, AWrongTypeOfAnElementIsNamed) {
   auto wrong = slice(7);
   wrong.more[0x00280010] = {"SS", dicom_word(3)};
   write(wrong);
-  expect_image_refused(folder_, "IM07: found its Rows has the type SS, expected US");
+  expect_image_refused(folder_, "IM07: found its Rows of the type SS, expected US");
 }
 
 // What archives write that do not look a type up.

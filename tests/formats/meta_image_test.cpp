@@ -78,7 +78,7 @@ TEST_F(MetaImageTest, RefusesNumbersThatAreNoPlace) {
   };
   expect_image_refused(meta(turned("1 0 0 0 1 0 0 0")), "expected 9 numbers");
   expect_image_refused(meta(turned("1 0 0 nan 1 0 0 0 1")), "NaN");
-  expect_image_refused(meta(turned("2 0 0 0 1 0 0 0 1")), "has length 2, expected 1");
+  expect_image_refused(meta(turned("2 0 0 0 1 0 0 0 1")), "of length 2, expected 1");
   expect_image_refused(meta(turned("1 0 0 1 0 0 0 0 1")), "singular");
   expect_image_refused(meta(turned("1 0 0 0.6 0.8 0 0 0 1")), "sheared");
   expect_image_refused(meta(turned("0 0 0 0 0 0 0 0 0")), "length 0");

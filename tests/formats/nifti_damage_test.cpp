@@ -76,11 +76,11 @@ TEST_F(NiftiDamageTest, RefusesAClaimOfATrillionVoxelsAtOnce) {
 }
 
 TEST_F(NiftiDamageTest, RefusesSizesThatMakeNoSense) {
-  expect_image_refused(with_field<std::int16_t>(kDim, 0), "dim[0] is 0");
-  expect_image_refused(with_field<std::int16_t>(kDim, 9), "dim[0] is 9");
+  expect_image_refused(with_field<std::int16_t>(kDim, 0), "dim[0] = 0");
+  expect_image_refused(with_field<std::int16_t>(kDim, 9), "dim[0] = 9");
   expect_image_refused(with_field<std::int16_t>(kDim, 2), "expected a 3-D image");
-  expect_image_refused(with_field<std::int16_t>(kDim + 2, -24), "dim[1] is -24");
-  expect_image_refused(with_field<std::int16_t>(kDim + 4, 0), "dim[2] is 0");
+  expect_image_refused(with_field<std::int16_t>(kDim + 2, -24), "dim[1] = -24");
+  expect_image_refused(with_field<std::int16_t>(kDim + 4, 0), "dim[2] = 0");
   expect_image_refused(with_field<std::int16_t>(kDatatype, 16), "bitpix");
   expect_image_refused(with_field<std::int16_t>(kDatatype, 128), "RGB");
   expect_image_refused(with_field<std::int16_t>(kDatatype, 32), "complex");

@@ -151,7 +151,7 @@ TEST_F(NrrdTest, RefusesASpacingThatIsNoLength) {
   for (const char* spacings : {"nan 3 4", "nan nan nan", "2 NaN 4", "2 3 inf", "0 3 4", "2 -3 4"})
     expect_image_refused(nrrd(bare.with("spacings", spacings)), "voxel spacing");
   for (const char* spacings : {"2 3", "2 3 4 5", "2 3 x", "2,3,4", "two 3 4"})
-    expect_image_refused(nrrd(bare.with("spacings", spacings)), "its spacings is");
+    expect_image_refused(nrrd(bare.with("spacings", spacings)), "found spacings \"");
   const auto turned = [](const std::string& directions) {
     return nrrd_fields().with("space directions", directions);
   };

@@ -104,7 +104,7 @@ SegmentReport segment_cell(const DiceCell& cell) {
   if (request.inputs.empty())
     throw InputError({.file = cell.dataset.string(),
                       .what = "no test cases",
-                      .found = "its \"test\" list is empty",
+                      .found = "an empty \"test\" list",
                       .expected = "some for an experiment",
                       .fix = "make them with lamp prepare " + setting_name("test")});
   request.options.device = cell.device;

@@ -136,7 +136,7 @@ class Runner {
       if (dataset.test.empty())
         throw InputError({.file = dataset.file.string(),
                           .what = "no test cases",
-                          .found = "its \"test\" list is empty",
+                          .found = "an empty \"test\" list",
                           .expected = "some for an experiment",
                           .fix = "make them with lamp prepare " + setting_name("test")});
       if (!fs::is_directory(data_.references))

@@ -119,10 +119,10 @@ void DicomElements::check_types(const std::string& file) const {
   for (const Definition& defined : kDictionary) {
     const auto element = elements_.find(defined.tag);
     if (element == elements_.end() || has_type(defined, element->second.type)) continue;
-    cannot_read(file, {.found = std::string("its ") + defined.name + " has the type " +
-                                element->second.type,
-                       .expected = defined.type,
-                       .fix = "the header is damaged, get the file again"});
+    cannot_read(
+        file, {.found = std::string("its ") + defined.name + " of the type " + element->second.type,
+               .expected = defined.type,
+               .fix = "the header is damaged, get the file again"});
   }
 }
 

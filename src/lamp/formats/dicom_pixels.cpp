@@ -94,7 +94,7 @@ std::optional<Fault> rescale_fault(const DicomElements& elements) {
     return Fault{.found = "its rescale slope is 0, which makes all voxels alike",
                  .fix = "export the series again"};
   if (elements.has(kModalityLut) && elements.length(kModalityLut) > kEmptySequence)
-    return Fault{.found = "its values go through a table (ModalityLUTSequence)",
+    return Fault{.found = "values that go through a table (ModalityLUTSequence)",
                  .expected = "a rescale slope",
                  .fix = "convert the series to NIfTI"};
   return std::nullopt;

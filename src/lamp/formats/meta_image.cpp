@@ -82,7 +82,7 @@ VoxelType meta_voxel_type(const TextHeader& header) {
 Size3 size_of(const TextHeader& header) {
   const auto sizes = header.whole_numbers("DimSize");
   if (sizes.size() != 3)
-    header.refuse({.found = "its DimSize is " + in_quotes(header.get("DimSize")),
+    header.refuse({.found = "DimSize " + in_quotes(header.get("DimSize")),
                    .expected = "three numbers",
                    .fix = "the header is damaged, get the file again"});
   return {sizes[0], sizes[1], sizes[2]};
@@ -92,10 +92,10 @@ std::int64_t meta_channels(const TextHeader& header) {
   if (!header.has("ElementNumberOfChannels")) return 1;
   const auto channels = header.whole_numbers("ElementNumberOfChannels");
   if (channels.size() != 1 || channels[0] < 1)
-    header.refuse({.found = "its ElementNumberOfChannels is " +
-                            in_quotes(header.get("ElementNumberOfChannels")),
-                   .expected = "one number of 1 or more",
-                   .fix = "the header is damaged, get the file again"});
+    header.refuse(
+        {.found = "ElementNumberOfChannels " + in_quotes(header.get("ElementNumberOfChannels")),
+         .expected = "one number of 1 or more",
+         .fix = "the header is damaged, get the file again"});
   return channels[0];
 }
 
@@ -130,7 +130,7 @@ void read_direction(Geometry& grid, const TextHeader& header) {
     const Vector3 along = {matrix[3 * axis], matrix[3 * axis + 1], matrix[3 * axis + 2]};
     if (std::abs(norm(along) - 1) > kRoundingError)
       header.refuse({.found = "row " + std::to_string(axis + 1) + " of its " + field +
-                              " has length " + shortest(norm(along)),
+                              " of length " + shortest(norm(along)),
                      .expected = "1, since the spacing is given apart",
                      .fix = "correct the header"});
     set_column(grid.direction, axis, along);
@@ -188,7 +188,7 @@ void read_meta_scaling(RawVolume& volume, const TextHeader& header) {
   if (header.has(slope)) volume.slope = header.numbers(slope, 1)[0];
   if (header.has(offset)) volume.intercept = header.numbers(offset, 1)[0];
   if (!std::isfinite(volume.slope) || !std::isfinite(volume.intercept) || volume.slope == 0)
-    header.refuse({.found = "its values are to be scaled by " + shortest(volume.slope) +
+    header.refuse({.found = "values to be scaled by " + shortest(volume.slope) +
                             " and shifted by " + shortest(volume.intercept),
                    .expected = "finite numbers",
                    .fix = "correct the header"});

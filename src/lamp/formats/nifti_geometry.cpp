@@ -180,7 +180,7 @@ void check_pixdim(const NiftiSpace& space, const std::string& file) {
   for (int axis = 1; axis <= 3; ++axis) {
     const double found = space.pixdim[axis];
     if (std::isfinite(found) && found > 0) continue;
-    cannot_read(file, {.found = "pixdim[" + std::to_string(axis) + "] is " + shortest(found),
+    cannot_read(file, {.found = "pixdim[" + std::to_string(axis) + "] = " + shortest(found),
                        .expected = "a positive voxel size",
                        .fix = "correct the header"});
   }

@@ -151,7 +151,7 @@ VoxelType nifti_voxel_type(int code, int bits, const std::string& file) {
 void read_sizes(NiftiHeader& header, const RawHeader& raw, const std::string& file) {
   const std::int64_t rank = raw.dim[0];
   if (rank < 1 || rank > 7)
-    cannot_read(file, {.found = "dim[0] is " + std::to_string(rank),
+    cannot_read(file, {.found = "dim[0] = " + std::to_string(rank),
                        .expected = "1 to 7",
                        .fix = "the header is damaged, get the file again"});
   std::array<std::int64_t, 8> dim;
@@ -159,7 +159,7 @@ void read_sizes(NiftiHeader& header, const RawHeader& raw, const std::string& fi
   for (std::int64_t i = 1; i <= rank; ++i) {
     dim[i] = raw.dim[i];
     if (dim[i] < 1)
-      cannot_read(file, {.found = "dim[" + std::to_string(i) + "] is " + std::to_string(dim[i]),
+      cannot_read(file, {.found = "dim[" + std::to_string(i) + "] = " + std::to_string(dim[i]),
                          .expected = "1 or more",
                          .fix = "the header is damaged, get the file again"});
   }
@@ -199,7 +199,7 @@ std::int64_t voxel_offset(const RawHeader& raw, const std::string& file) {
   if (raw.offset >= static_cast<double>(raw.least_offset) && raw.offset <= kMost &&
       raw.offset == std::trunc(raw.offset))
     return static_cast<std::int64_t>(raw.offset);
-  cannot_read(file, {.found = "vox_offset is " + shortest(raw.offset),
+  cannot_read(file, {.found = "vox_offset = " + shortest(raw.offset),
                      .expected = "a whole number from " + std::to_string(raw.least_offset) + " on",
                      .fix = "the header is damaged, get the file again"});
 }
@@ -209,8 +209,8 @@ std::int64_t voxel_offset(const RawHeader& raw, const std::string& file) {
 void read_scaling(NiftiHeader& header, const RawHeader& raw, const std::string& file) {
   if (raw.slope == 0 || !std::isfinite(raw.slope)) return;
   if (!std::isfinite(raw.intercept))
-    cannot_read(file, {.found = "scl_slope is " + shortest(raw.slope) + " but scl_inter is " +
-                                shortest(raw.intercept),
+    cannot_read(file, {.found = "scl_slope = " + shortest(raw.slope) +
+                                " but scl_inter = " + shortest(raw.intercept),
                        .expected = "a number",
                        .fix = "set them to 0 if values are unscaled"});
   header.slope = raw.slope;

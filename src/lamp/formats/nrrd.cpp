@@ -183,7 +183,7 @@ std::vector<std::int64_t> sizes_of(const TextHeader& header) {
   const auto dimension = header.whole_numbers("dimension");
   const auto sizes = header.whole_numbers("sizes");
   if (dimension.size() != 1 || dimension[0] < 1 || dimension[0] > kMostAxes)
-    header.refuse({.found = "its dimension is " + in_quotes(header.get("dimension")),
+    header.refuse({.found = "the dimension " + in_quotes(header.get("dimension")),
                    .expected = "one number from 1 to 16",
                    .fix = "correct the header"});
   if (static_cast<std::int64_t>(sizes.size()) != dimension[0])
@@ -204,7 +204,7 @@ std::int64_t nrrd_channels(const TextHeader& header, const std::vector<std::int6
                    .expected = "at most one",
                    .fix = "save one image per file"});
   if (of_space.front())
-    header.refuse({.found = "its channels are not the first axis",
+    header.refuse({.found = "channels that are not the first axis",
                    .expected = "them there",
                    .fix = "save it so, or as NIfTI"});
   return sizes.front();

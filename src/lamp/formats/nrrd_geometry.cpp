@@ -51,7 +51,7 @@ Space named_space(const TextHeader& header) {
     const bool with_time = name == full + "time" || name == abbreviation + "t";
     if (plain || with_time) return {text, plain ? 3U : 4U, known.anatomical, known.to_lps};
   }
-  header.refuse({.found = "its space is " + in_quotes(text),
+  header.refuse({.found = "the space " + in_quotes(text),
                  .expected = "right-anterior-superior, left-anterior-superior, "
                              "left-posterior-superior or their abbreviations",
                  .fix = "correct the header"});
@@ -65,7 +65,7 @@ std::optional<Space> space_of(const TextHeader& header) {
   const auto dimension = header.whole_numbers("spacedimension");
   const std::size_t expected = space ? space->dimension : 3;
   if (dimension.size() != 1 || dimension[0] != static_cast<std::int64_t>(expected)) {
-    header.refuse({.found = "its space dimension is " + in_quotes(header.get("spacedimension")),
+    header.refuse({.found = "the space dimension " + in_quotes(header.get("spacedimension")),
                    .expected = std::to_string(expected) + (space ? " as its space has" : ""),
                    .fix = space ? "correct the header" : "save a 3-D image"});
   }
@@ -193,7 +193,7 @@ Vector3 space_origin(const TextHeader& header, const Space& space) {
   std::string_view text = header.get("spaceorigin");
   const std::vector<double> origin = take_vector(header, "spaceorigin", text);
   if (!trimmed(text).empty())
-    header.refuse({.found = "its space origin is " + in_quotes(header.get("spaceorigin")),
+    header.refuse({.found = "the space origin " + in_quotes(header.get("spaceorigin")),
                    .expected = "one vector",
                    .fix = "correct the header"});
   return in_lps(origin, space, header);

@@ -91,7 +91,7 @@ std::vector<double> TextHeader::numbers(const std::string& name, std::size_t cou
     result.push_back(number);
   }
   if (result.size() == count && words(get(name)).size() == count) return result;
-  refuse({.found = "its " + name + " is " + in_quotes(get(name)),
+  refuse({.found = name + " " + in_quotes(get(name)),
           .expected = counted(static_cast<std::int64_t>(count), "number"),
           .fix = "correct the header"});
 }
@@ -101,7 +101,7 @@ std::vector<std::int64_t> TextHeader::whole_numbers(const std::string& name) con
   for (const std::string_view word : words(get(name))) {
     std::int64_t number = 0;
     if (!parse_whole(word, number))
-      refuse({.found = "its " + name + " is " + in_quotes(get(name)),
+      refuse({.found = name + " " + in_quotes(get(name)),
               .expected = "whole numbers",
               .fix = "correct the header"});
     result.push_back(number);

@@ -42,7 +42,7 @@ std::int64_t whole_number(const Json& json, const char* key, const std::string& 
   const Json value = json.value(key, Json());
   if (!value.is_number_integer() ||
       (value.is_number_unsigned() && !std::in_range<std::int64_t>(value.get<std::uint64_t>())))
-    refuse_state(file, {.found = std::string("its cursor is damaged: \"") + key +
+    refuse_state(file, {.found = std::string("a damaged cursor: \"") + key +
                                  "\": " + value.dump().substr(0, 40),
                         .expected = "a whole number"});
   return value.get<std::int64_t>();
@@ -52,7 +52,7 @@ double number(const Json& json, const char* key, const std::string& file) {
   const Json value = json.value(key, Json());
   if (!value.is_number() || !std::isfinite(value.get<double>()))
     refuse_state(file,
-                 {.found = std::string("its cursor is damaged: \"") + key + "\": " +
+                 {.found = std::string("a damaged cursor: \"") + key + "\": " +
                            value.dump(-1, ' ', false, Json::error_handler_t::replace).substr(0, 40),
                   .expected = "a number"});
   return value.get<double>();
@@ -74,7 +74,7 @@ Cursor parse_cursor(const std::map<std::string, std::string>& metadata, const st
          .expected = "1"});
   const Json json = parse_json(found->second, file + " (cursor)");
   if (!json.is_object())
-    refuse_state(file, {.found = "its cursor is damaged: no JSON object", .expected = "one"});
+    refuse_state(file, {.found = "a damaged cursor", .expected = "a JSON object"});
   return {.stage = whole_number(json, "stage", file),
           .epoch = whole_number(json, "epoch", file),
           .step = whole_number(json, "step", file),
@@ -86,10 +86,9 @@ Cursor parse_cursor(const std::map<std::string, std::string>& metadata, const st
 
 void check_range(const char* key, std::int64_t found, std::int64_t most, const std::string& file) {
   if (found >= 0 && found <= most) return;
-  refuse_state(
-      file,
-      {.found = std::string("its cursor is damaged: \"") + key + "\": " + std::to_string(found),
-       .expected = "0 to " + std::to_string(most) + " as the run's configuration says"});
+  refuse_state(file,
+               {.found = std::string("a damaged cursor: \"") + key + "\": " + std::to_string(found),
+                .expected = "0 to " + std::to_string(most) + " as the run's configuration says"});
 }
 
 std::map<std::string, torch::Tensor> state_of(const Network& network) {
@@ -130,14 +129,14 @@ void check_cursor(const Cursor& cursor, const std::vector<StageConfig>& stages,
   for (std::int64_t i = 0; i < cursor.stage; ++i)
     done += stages[static_cast<std::size_t>(i)].epochs;
   if (cursor.epochs_done != done)
-    refuse_state(file, {.found = "its cursor is damaged: \"epochs_done\": " +
-                                 std::to_string(cursor.epochs_done),
-                        .expected = std::to_string(done) + " at this place in the curriculum"});
+    refuse_state(
+        file, {.found = "a damaged cursor: \"epochs_done\": " + std::to_string(cursor.epochs_done),
+               .expected = std::to_string(done) + " at this place in the curriculum"});
   if (cursor.epoch_seconds < 0 || cursor.best_dice < -1 || cursor.best_dice > 1)
-    refuse_state(file, {.found = "its cursor is damaged: \"epoch_seconds\": " +
-                                 shortest(cursor.epoch_seconds) +
-                                 " and \"best_dice\": " + shortest(cursor.best_dice),
-                        .expected = "0 or more, and -1 to 1"});
+    refuse_state(
+        file, {.found = "a damaged cursor: \"epoch_seconds\": " + shortest(cursor.epoch_seconds) +
+                        " and \"best_dice\": " + shortest(cursor.best_dice),
+               .expected = "0 or more, and -1 to 1"});
 }
 
 void check_step(const Cursor& cursor, const StageConfig& stage, std::int64_t training_cases,
@@ -205,7 +204,7 @@ void SavedState::check(const NetConfig& net, const OptimizerConfig& optimizer) c
       refuse_state(file_.string(), {.found = "the network's " + shown + " is missing"});
     if (found->second.sizes() != tensor.sizes() || found->second.dtype() != tensor.dtype())
       refuse_state(file_.string(),
-                   {.found = "the network's " + shown + " is " +
+                   {.found = "the network's " + shown + " of " +
                              c10::str(found->second.dtype(), " ", found->second.sizes()),
                     .expected = c10::str(tensor.dtype(), " ", tensor.sizes())});
     if (tensor.is_floating_point() && !found->second.isfinite().all().item<bool>())
