@@ -90,13 +90,16 @@ void check_length(const NpyHeader& header, const Stored& stored, std::size_t fil
   // A factor 0 must not hide an overflow from those behind it.
   std::vector<std::int64_t> nonzero = factors;
   std::erase(nonzero, 0);
-  const auto claim = checked_product(nonzero) ? checked_product(factors) : std::nullopt;
+  constexpr std::int64_t kTooMany = -1;
+  const std::int64_t claim =
+      checked_product(nonzero) ? checked_product(factors).value_or(kTooMany) : kTooMany;
   const auto found = static_cast<std::int64_t>(file_bytes - header.data_offset);
-  if (claim && *claim == found) return;
+  if (claim == found) return;
   cannot_read(file, {.found = std::to_string(found) + " bytes of values, which are " +
-                              (claim && *claim < found ? "followed by other data" : "cut short") +
+                              (claim != kTooMany && claim < found ? "followed by other data"
+                                                                  : "cut short") +
                               " unless its header is damaged",
-                     .expected = (claim ? std::to_string(*claim) : "more than 2^62") +
+                     .expected = (claim == kTooMany ? "more than 2^62" : std::to_string(claim)) +
                                  " for its shape " + shape_text(header.shape) + " of " +
                                  std::to_string(stored.item_bytes) + "-byte values",
                      .fix = "get the file again"});
