@@ -159,7 +159,7 @@ TEST(AugmentationTest, KeepsShapesTypesAndKnownLabels) {
 }
 
 TEST(AugmentationTest, SingleSlicesAndSingleVoxelsSurvive) {
-  for (const auto& size : {Size3{1, 8, 8}, {1, 1, 1}, {4, 1, 3}}) {
+  for (const auto& size : {Shape3{1, 8, 8}, {1, 1, 1}, {4, 1, 3}}) {
     const Patch patch = numbered_patch(size[0], size[1], size[2]);
     const Patch changed = run(patch, parse(kEverything));
     EXPECT_EQ(changed.label.sizes(), patch.label.sizes());

@@ -91,7 +91,7 @@ TEST(DeformTest, OnlyVoxelsFromWithinThePatchHaveALabel) {
 
 TEST(DeformTest, TheElasticFieldMovesVoxelsByItsValuesAndIsTurnedByTheAffineMap) {
   Random random{3};
-  const Size3 size = {20, 24, 28};
+  const Shape3 size = {20, 24, 28};
   const ElasticField field(size, {.sigma_voxels = 4, .magnitude = 60}, random);
   const torch::Tensor moved = field.slices(0, 20);
   const auto ramp =

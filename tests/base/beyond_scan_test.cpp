@@ -12,7 +12,7 @@
 namespace lamp {
 namespace {
 
-const std::vector<std::pair<Size3, Size3>> kSizes = {
+const std::vector<std::pair<Shape3, Shape3>> kSizes = {
     {{3, 4, 5}, {3, 4, 5}}, {{3, 4, 5}, {7, 4, 5}}, {{3, 4, 5}, {3, 9, 6}}, {{1, 1, 1}, {4, 3, 2}},
     {{2, 5, 1}, {2, 5, 8}}, {{6, 2, 4}, {2, 8, 4}}, {{4, 4, 4}, {1, 1, 1}}};
 
@@ -20,8 +20,8 @@ TEST(ExtendScanTest, BeyondTheEndComesTheLastVoxelOfEachAxis) {
   for (const auto& [from, to] : kSizes) {
     const torch::Tensor image = torch::rand({2, from[0], from[1], from[2]});
     const torch::Tensor grown = extend_scan(image, to);
-    const Size3 size = {std::max(from[0], to[0]), std::max(from[1], to[1]),
-                        std::max(from[2], to[2])};
+    const Shape3 size = {std::max(from[0], to[0]), std::max(from[1], to[1]),
+                         std::max(from[2], to[2])};
     ASSERT_EQ(grown.sizes(), (std::vector<std::int64_t>{2, size[0], size[1], size[2]}));
     for (std::int64_t c = 0; c < 2; ++c)
       for (std::int64_t z = 0; z < size[0]; ++z)
@@ -36,7 +36,7 @@ TEST(ExtendScanTest, BeyondTheEndComesTheLastVoxelOfEachAxis) {
 
 TEST(ExtendScanTest, BatchesTypesAndViewsAreFilledAlike) {
   const torch::Tensor image = torch::rand({2, 3, 4, 5, 6});
-  const Size3 size = {5, 7, 9};
+  const Shape3 size = {5, 7, 9};
   const torch::Tensor expected =
       torch::stack({extend_scan(image[0], size), extend_scan(image[1], size)});
   EXPECT_TRUE(torch::equal(extend_scan(image, size), expected));

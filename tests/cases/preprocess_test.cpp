@@ -75,8 +75,8 @@ TEST(PreprocessTest, TheNetworkSeesThePatientTheSameWayFromAll48Orientations) {
     double least = 1e9;
     torch::Tensor corner;
     for (int c = 0; c < 8; ++c) {
-      const Size3 at = {(c & 1) ? size[0] - 1 : 0, (c & 2) ? size[1] - 1 : 0,
-                        (c & 4) ? size[2] - 1 : 0};
+      const std::array<std::int64_t, 3> at = {(c & 1) ? size[0] - 1 : 0, (c & 2) ? size[1] - 1 : 0,
+                                              (c & 4) ? size[2] - 1 : 0};
       const auto point = image.geometry.point({double(at[0]), double(at[1]), double(at[2])});
       const double sum = point[0] + point[1] + point[2];
       if (sum < least) {

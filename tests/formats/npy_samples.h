@@ -52,7 +52,7 @@ std::string encoded(T value, bool big_endian) {
 
 // The values of a z, y, x array, x fastest (C order) or z fastest (Fortran order).
 template <typename T>
-std::string array_bytes(const std::vector<T>& values, const Size3& zyx, bool fortran_order,
+std::string array_bytes(const std::vector<T>& values, const Shape3& zyx, bool fortran_order,
                         bool big_endian) {
   std::string bytes;
   const auto [depth, height, width] = zyx;
@@ -71,7 +71,7 @@ std::string array_bytes(const std::vector<T>& values, const Size3& zyx, bool for
   return bytes;
 }
 
-inline std::string shape_of(const Size3& zyx) {
+inline std::string shape_of(const Shape3& zyx) {
   return "(" + std::to_string(zyx[0]) + ", " + std::to_string(zyx[1]) + ", " +
          std::to_string(zyx[2]) + ")";
 }

@@ -28,7 +28,7 @@ using testing::run_python;
 using testing::shape_of;
 using testing::written;
 
-constexpr Size3 kSize = {3, 4, 5};  // z, y, x
+constexpr Shape3 kSize = {3, 4, 5};  // z, y, x
 constexpr std::int64_t kCount = 60;
 
 class NpyTest : public ::testing::Test {

@@ -32,7 +32,7 @@ TEST_P(MonaiTest, GivesTheReferencesScores) {
       read_safetensors(std::string(LAMP_TEST_DATA) + "/sliding_" + GetParam() + ".safetensors");
   const auto& t = file.tensors;
   const Json about = Json::parse(file.metadata.at("about"));
-  const auto roi = about["roi"].get<Size3>();  // z, y, x
+  const auto roi = about["roi"].get<Shape3>();  // z, y, x
   const auto network = [&](const torch::Tensor& x) {
     const torch::Tensor hidden = torch::conv3d(x, t.at("w0"), t.at("b0"), 1, 2).tanh();
     return torch::conv3d(hidden, t.at("w1"), t.at("b1"), 1, 2);
@@ -40,7 +40,7 @@ TEST_P(MonaiTest, GivesTheReferencesScores) {
   for (const std::int64_t batch : {1, 4}) {
     const torch::Tensor scores =
         sliding_window(t.at("input")[0],
-                       {.size = {roi[2], roi[1], roi[0]},
+                       {.size = roi.xyz(),
                         .overlap = about["overlap"].get<double>(),
                         .blend = parse_blend(about["mode"].get<std::string>()),
                         .batch = batch},
@@ -92,16 +92,16 @@ torch::Tensor box_sum(const torch::Tensor& x) {
 }
 
 TEST(SlidingWindowTest, AWindowLongerThanTheImageIsAsLongAsTheImage) {
-  const std::pair<Size3, Size3> cases[] = {{{5, 6, 7}, {5, 6, 12}}, {{5, 6, 7}, {9, 4, 4}},
-                                           {{5, 6, 1}, {4, 4, 4}},  {{1, 1, 1}, {4, 4, 4}},
-                                           {{1, 9, 2}, {1, 4, 8}},  {{2, 2, 2}, {32, 32, 32}}};
+  const std::pair<Shape3, Shape3> cases[] = {{{5, 6, 7}, {5, 6, 12}}, {{5, 6, 7}, {9, 4, 4}},
+                                             {{5, 6, 1}, {4, 4, 4}},  {{1, 1, 1}, {4, 4, 4}},
+                                             {{1, 9, 2}, {1, 4, 8}},  {{2, 2, 2}, {32, 32, 32}}};
   for (const auto& [size, window] : cases) {
     const torch::Tensor image = torch::rand({1, size[0], size[1], size[2]});
-    const auto seen_by = [&](const Size3& asked) {
-      return sliding_window(image, {{asked[2], asked[1], asked[0]}, 0.5}, box_sum);
+    const auto seen_by = [&](const Shape3& asked) {
+      return sliding_window(image, {asked.xyz(), 0.5}, box_sum);
     };
-    const Size3 fits = {std::min(size[0], window[0]), std::min(size[1], window[1]),
-                        std::min(size[2], window[2])};
+    const Shape3 fits = {std::min(size[0], window[0]), std::min(size[1], window[1]),
+                         std::min(size[2], window[2])};
     EXPECT_TRUE(torch::equal(seen_by(window), seen_by(fits)));
     EXPECT_TRUE(seen_by(window).is_contiguous());
     EXPECT_EQ(seen_by(window).sizes(), image.sizes());

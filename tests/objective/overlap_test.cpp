@@ -32,8 +32,8 @@ TEST(OverlapTest, BoxHoldsTheLabelOfBothMaps) {
   p.slice(0, 2, 4).slice(1, 3, 4).slice(2, 5, 9) = 7;
   r[8][1][6] = 7;
   const VoxelBox box = count_overlap(p, r).at(7).box;
-  EXPECT_EQ(box.first, (Size3{2, 1, 5}));
-  EXPECT_EQ(box.last, (Size3{9, 4, 9}));
+  EXPECT_EQ(box.first, (std::array<std::int64_t, 3>{2, 1, 5}));
+  EXPECT_EQ(box.last, (std::array<std::int64_t, 3>{9, 4, 9}));
 }
 
 TEST(OverlapTest, DiceIsSymmetricAndOneForEqualMaps) {

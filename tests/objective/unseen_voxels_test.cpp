@@ -180,9 +180,9 @@ torch::Tensor in_front(const torch::Tensor& grown, at::IntArrayRef sizes) {
 }
 
 // Grown at the high ends; what the network says there is wild.
-Sample padded(const Sample& sample, const Size3& more) {
+Sample padded(const Sample& sample, const Shape3& more) {
   const auto& v = sample.logits.sizes();
-  const Size3 size = {v[2] + more[0], v[3] + more[1], v[4] + more[2]};
+  const Shape3 size = {v[2] + more[0], v[3] + more[1], v[4] + more[2]};
   Sample grown = sample;
   grown.logits = torch::randn({v[0], v[1], size[0], size[1], size[2]}, torch::kFloat64) * 1e3;
   in_front(grown.logits, {v[2], v[3], v[4]}).copy_(sample.logits);
@@ -207,7 +207,7 @@ TEST(UnseenVoxelsTest, APaddedVolumeHasTheLossOfTheVolume) {
   for (const LossConfig& config : all_losses()) {
     for (std::int64_t seed = 10; seed < 16; ++seed) {
       const Sample sample = draw(seed, 1 + seed % 2);
-      for (const auto& more : {Size3{0, 0, 3}, {2, 0, 0}, {1, 7, 2}}) {
+      for (const auto& more : {Shape3{0, 0, 3}, {2, 0, 0}, {1, 7, 2}}) {
         const Outcome expected = loss_of(config, sample),
                       found = loss_of(config, padded(sample, more));
         const auto v = sample.logits.sizes();

@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "lamp/base/errors.h"
+#include "lamp/base/size3.h"
 #include "support/decoded_png.h"
 
 namespace lamp {

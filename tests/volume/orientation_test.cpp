@@ -21,7 +21,7 @@ std::vector<AxisMap> all_orientations() {
   return maps;
 }
 
-float at(const torch::Tensor& voxels, const Size3& i) {
+float at(const torch::Tensor& voxels, const std::array<std::int64_t, 3>& i) {
   return voxels.index({0, i[2], i[1], i[0]}).item<float>();
 }
 
@@ -48,7 +48,7 @@ TEST(OrientationTest, APointInSpaceKeepsItsVoxel) {
     ASSERT_EQ(moved.sizes(),
               (std::vector<std::int64_t>{1, turned.size[2], turned.size[1], turned.size[0]}));
     for (int round = 0; round < 10; ++round) {
-      Size3 to{}, from{};
+      std::array<std::int64_t, 3> to{}, from{};
       for (int a = 0; a < 3; ++a) to[a] = random.below(turned.size[a]);
       for (int a = 0; a < 3; ++a)
         from[map.source_axis[a]] = map.flip[a] ? turned.size[a] - 1 - to[a] : to[a];

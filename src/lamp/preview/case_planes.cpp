@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "lamp/base/errors.h"
+#include "lamp/base/size3.h"
 #include "lamp/base/text.h"
 #include "lamp/volume/orientation.h"
 
