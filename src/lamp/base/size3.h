@@ -11,8 +11,6 @@
 #include <string_view>
 #include <utility>
 
-#include "lamp/base/size3.h"
-
 namespace lamp {
 
 struct Shape3;
