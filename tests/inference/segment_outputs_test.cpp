@@ -78,7 +78,7 @@ TEST(SegmentOutputsTest, CasesThatWouldShareAFileAreRefused) {
   EXPECT_THAT(output_refusal("out", {.save_probabilities = true}, twins),
               HasSubstr("out/a_prob.nii.gz would be the label map of in/a_prob.nii.gz and the "
                         "probabilities of in/a.nii.gz"));
-  EXPECT_THAT(output_refusal("out", {}, {{"a", {"x/a.nii.gz"}}, {"a", {"y/a.mha"}}}),
+  EXPECT_THAT(output_refusal("out", {}, {{"a", {{-1, "x/a.nii.gz"}}}, {"a", {{-1, "y/a.mha"}}}}),
               HasSubstr("out/a.nii.gz"));
 }
 

@@ -32,7 +32,7 @@ TEST_P(MonaiTest, GivesTheReferencesScores) {
       read_safetensors(std::string(LAMP_TEST_DATA) + "/sliding_" + GetParam() + ".safetensors");
   const auto& t = file.tensors;
   const Json about = Json::parse(file.metadata.at("about"));
-  const auto roi = about["roi"].get<Shape3>();  // z, y, x
+  const Shape3 roi{about["roi"].get<std::array<std::int64_t, 3>>()};
   const auto network = [&](const torch::Tensor& x) {
     const torch::Tensor hidden = torch::conv3d(x, t.at("w0"), t.at("b0"), 1, 2).tanh();
     return torch::conv3d(hidden, t.at("w1"), t.at("b1"), 1, 2);

@@ -369,8 +369,8 @@ void check_segment_fits(const BenchOptions& options) {
   const Size3 size = options.window ? options.window->size : options.input;
   const std::int64_t bytes = bytes_of(size);
   if (bytes <= memory.most) return;
-  const auto fits = [&](const Size& window) { return bytes_of(window) <= memory.advised; };
-  const Size window = largest_that_fits(size, stride_multiple(options.net), fits);
+  const auto fits = [&](const Size3& window) { return bytes_of(window) <= memory.advised; };
+  const Size3 window = largest_that_fits(size, stride_multiple(options.net), fits);
   throw DoesNotFit("does not fit: " + setting_to("input", size_text(options.input)) + " " +
                    (options.window ? "in windows of " + size_text(size) : std::string("whole")) +
                    " " + need_text(bytes, memory) + "; " +
