@@ -67,7 +67,10 @@ TEST_F(PipelinedTrainingTest, WhatTwoStagesSavedResumesOnAnotherNumber) {
   EXPECT_THROW(run("pieces", config("cpu,cpu")), Interrupted);
   EXPECT_THROW(run("pieces", config("cpu,cpu,cpu"), true), Interrupted);
   testing::forget_signals();
+  ::testing::internal::CaptureStderr();
   run("pieces", config("cpu"), true);
+  EXPECT_THAT(::testing::internal::GetCapturedStderr(),
+              HasSubstr("stage 1 of 2 is planned anew (device: cpu,cpu,cpu in the plan, cpu here"));
   EXPECT_EQ(weights("pieces"), weights("whole"));
 }
 

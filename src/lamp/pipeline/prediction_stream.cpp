@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "lamp/base/interrupt.h"
+#include "lamp/pipeline/stage_threads.h"
 
 namespace lamp {
 namespace {
@@ -29,9 +30,9 @@ class ArrivingSkips : public SkipPort {
 
 int threads_of_stage(const StreamOptions& options) {
   if (options.threads_per_stage > 0) return options.threads_per_stage;
-  const auto cpu_stages = std::count_if(options.devices.begin(), options.devices.end(),
-                                        [](c10::Device device) { return device.is_cpu(); });
-  return std::max(1, at::get_num_threads() / std::max(1, static_cast<int>(cpu_stages)));
+  // Crowded stages of a step take turns with all threads; here each has an input at work.
+  if (is_crowded(options.devices, at::get_num_threads())) return 1;
+  return stage_threads(options.devices, at::get_num_threads());
 }
 
 }  // namespace

@@ -138,8 +138,10 @@ class RunPlanner {
     const Json& json = earlier_[index];
     if (json.contains("threads")) {
       ResolvedExecution plan = parse_resolved_execution(json, sources_.earlier);
-      if (differing_field(plan, options.work()).empty())
-        return with_threads(std::move(plan), index);
+      const std::string field = differing_field(plan, options.work());
+      if (field.empty()) return with_threads(std::move(plan), index);
+      log_warning(name(index) + " is planned anew (" + field +
+                  "): results may differ in their last bits");
     }
     const Json count = earlier_microbatches(index);
     if (options.execution.microbatches == 0 && !count.is_null() &&
