@@ -144,7 +144,7 @@ TEST_F(SegmenterOutputTest, APictureOfTheUsersIsNotReplaced) {
   fs::create_directory(out_);
   std::ofstream(out_ / "a.png") << "a photo";
   EXPECT_THAT(refusal({input}, {.preview = true}),
-              AllOf(HasSubstr("--preview"), HasSubstr("a.png"), HasSubstr("choose another")));
+              AllOf(HasSubstr("preview: "), HasSubstr("a.png"), HasSubstr("choose another")));
   EXPECT_NO_THROW(segment({input}));
   EXPECT_TRUE(fs::exists(out_ / "a.png"));
 }
