@@ -35,8 +35,12 @@ FoundImage image_of(const fs::path& file, const Geometry& grid, const ReadOption
     log_warning(file.string() +
                 " lies on another grid than the label maps; they are drawn on black");
     return {{}, "The image lies on another grid: outlines on black"};
+  } catch (const Interrupted&) {
+    throw;
   } catch (const Error& error) {
     log_warning(std::string(error.what()) + "; the label maps are drawn on black");
+  } catch (const std::exception&) {
+    log_warning(file.string() + " is too large to be read here; the label maps are drawn on black");
   }
   return {{}, "The image cannot be read: outlines on black"};
 }
