@@ -192,7 +192,8 @@ bool is_source(const fs::path& file) {
 // (base/setting_name.h), the program says how they are written. Not so: what a folder's own
 // dataset.json says it was made by, which has to stay as it is to be known again.
 std::vector<std::string> lines_with_options(const fs::path& root) {
-  static const std::regex kOption(R"("[^"]*--[a-z])");
+  static const std::regex kOption(R"("[^"]*(--[a-z]|[ (]-[a-z]\b))");
+  static const std::regex kNoOption("ulimit -[a-z]|; +// .*");  // the shell's, or a comment
   std::vector<std::string> found;
   for (const auto& entry : fs::recursive_directory_iterator(root)) {
     if (!is_source(entry.path()) || fs::relative(entry.path(), root).begin()->string() == "cli")
@@ -201,6 +202,7 @@ std::vector<std::string> lines_with_options(const fs::path& root) {
     for (std::string line; std::getline(in, line);) {
       const std::size_t start = line.find_first_not_of(' ');
       if (start == std::string::npos || line.compare(start, 2, "//") == 0) continue;
+      line = std::regex_replace(line, kNoOption, "");
       if (std::regex_search(line, kOption) && line.find("\"Prepared by ") == std::string::npos)
         found.push_back(entry.path().filename().string() + ": " + line.substr(start));
     }

@@ -108,6 +108,23 @@ TEST_F(PreviewTest, CheckTakesNoFolderOfTheUsers) {
   for (const char* name : {"''", "-"}) EXPECT_EQ(check(name).exit_code, 2);
 }
 
+TEST_F(PreviewTest, WhatAKilledCallLeftIsRemoved) {
+  ASSERT_EQ(check("p").exit_code, 0);
+  const fs::path left = folder_ / "p" / ".ball_0.999999999-0.tmp.png";
+  std::ofstream(left) << "half a picture";
+  const ProgramResult result = check("p");
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_FALSE(fs::exists(left));
+}
+
+TEST_F(PreviewTest, AModelThatIsNotThereIsToldBeforeAnythingIsDrawn) {
+  for (const char* more : {"-m no_model", "-c no_config"}) {
+    const std::string command = std::string("check --preview p data ") + more;
+    EXPECT_NE(run_lamp(command, in_folder()).exit_code, 0) << more;
+    EXPECT_FALSE(fs::exists(folder_ / "p")) << more;
+  }
+}
+
 TEST_F(PreviewTest, WhatCannotBeReadHasNoPictureAndNoOlderOneStays) {
   ASSERT_EQ(check("p").exit_code, 0);
   fs::resize_file(data_ / "labelsTr" / "ball_0.nii.gz", 100);
@@ -150,6 +167,7 @@ TEST_F(PreviewTest, EvaluateWithoutImagesDrawsOnBlackAndSaysSoOnce) {
   const auto first = result.err.find("without an image");
   ASSERT_NE(first, std::string::npos) << result.err;
   EXPECT_EQ(result.err.find("without an image", first + 1), std::string::npos);
+  EXPECT_THAT(result.err, HasSubstr("name the data set with -d"));
   EXPECT_LT(greys_of(picture("out/ball_0.png")), 20U);
 }
 

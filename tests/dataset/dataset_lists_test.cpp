@@ -296,7 +296,7 @@ TEST_F(DatasetListsTest, SaysWhatAnotherJsonIs) {
     return std::string("accepted");
   };
   EXPECT_THAT(told(R"([{"train": ["a"], "val": ["b"]}])"), HasSubstr("splits_final.json"));
-  EXPECT_THAT(told(R"({"net": {}, "curriculum": []})"), HasSubstr("lamp train -c"));
+  EXPECT_THAT(told(R"({"net": {}, "curriculum": []})"), HasSubstr("lamp train config"));
   EXPECT_THAT(told(R"({"metric_per_case": [], "mean": {}})"), HasSubstr("scores"));
   EXPECT_THAT(told(R"({"dataset_name": "x", "plans_name": "nnUNetPlans"})"), HasSubstr("plans"));
   EXPECT_THAT(told(std::string("\xFF\xFE{\0}\0", 6)), HasSubstr("UTF-16"));

@@ -163,7 +163,7 @@ TEST_F(InputListTest, ChannelsMustMatchTheNetworkAndShareAGrid) {
   write("p_0001.nii.gz", 1, 5);
   const auto moved = expand_inputs({path()}, 2);
   EXPECT_THAT(refusal<InputError>([&] { read_case(moved[0], 2, {}); }),
-              HasSubstr("5 voxels apart"));
+              HasSubstr("a corner 5.000 voxels"));
 }
 
 }  // namespace

@@ -147,6 +147,10 @@ std::string read_file(const fs::path& path, std::size_t limit_bytes) {
   return file.start(size);
 }
 
+bool is_temporary_name(const fs::path& file) {
+  return process_of_temporary(file.filename().string()).has_value();
+}
+
 int remove_stale_temporaries(const fs::path& folder) { return remove_stale(folder, "."); }
 
 int remove_stale_temporaries_of(const fs::path& file) {

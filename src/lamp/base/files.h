@@ -46,6 +46,8 @@ void write_file(const std::filesystem::path& path, std::string_view text);
 std::string read_file(const std::filesystem::path& path,
                       std::size_t limit_bytes = std::size_t{1} << 40);
 
+// Whether this is the name of a temporary file of AtomicFile, of any process.
+bool is_temporary_name(const std::filesystem::path& file);
 // Removes the temporary files of AtomicFile in `folder` whose processes are gone. Only for folders
 // that no other machine writes to at the same time (a run folder under its lock). Returns how many.
 int remove_stale_temporaries(const std::filesystem::path& folder);

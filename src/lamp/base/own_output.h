@@ -1,8 +1,8 @@
 // Nothing that LAMP did not write is ever replaced or removed. Every option that names an output
 // hands its files to an OutputList before any work begins; an existing file may be replaced only if
 // it carries LAMP's mark of the same kind: a JSON's "written_by", an SVG's comment, a table's
-// header line, or, in a volume, a hash that also notices a later correction
-// (formats/volume_mark.h).
+// header line, or, in a volume or a picture, a hash that also notices a later correction
+// (formats/volume_mark.h, preview/png.h).
 #pragma once
 
 #include <sys/types.h>

@@ -24,4 +24,8 @@ std::string expected_size3() {
   return "X,Y,Z such as 128,128,96, each 1 to " + std::to_string(kLongestSide);
 }
 
+std::string expected_size3_list() {
+  return "three whole numbers [x, y, z], each 1 to " + std::to_string(kLongestSide);
+}
+
 }  // namespace lamp

@@ -45,6 +45,8 @@ inline constexpr std::int64_t kLongestSide = 1 << 16;
 std::optional<Size3> parse_size3(std::string_view text);
 // What it takes, for messages: "X,Y,Z such as 128,128,96, each 1 to 65536".
 std::string expected_size3();
+// The same of [128, 128, 96]: "three whole numbers [x, y, z], each 1 to 65536".
+std::string expected_size3_list();
 
 }  // namespace lamp
 

@@ -67,10 +67,11 @@ void add_check_command(CLI::App& app, const GlobalOptions& globals) {
     if (!options->model.empty() && !options->config.empty())
       throw UsageError("check: found both -m and -c, expected one of them");
     options->read.nifti_form = form->value_or(NiftiForm::kRefuse);
+    std::optional<IntensityStandard> standard;  // before any work, and before pictures are written
+    if (!options->model.empty() || !options->config.empty()) standard = wished_standard(*options);
     CheckReport report = check_paths(options->paths, options->read, options->preview);
     IntensitySurvey survey;
-    if (!options->model.empty() || !options->config.empty())
-      survey = survey_beside(report, options->paths, wished_standard(*options));
+    if (standard) survey = survey_beside(report, options->paths, *standard);
     if (globals.json) {
       Json json = to_json(report);
       if (!survey.numbers.empty()) json["intensities"] = survey.numbers;

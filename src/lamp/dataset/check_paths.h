@@ -9,9 +9,9 @@
 
 namespace lamp {
 
-// check_dataset() of the one data set among `paths`, or check_images() of all of them. Throws
-// `preview`: the folder for a picture of each case; empty = none. Throws
-// UsageError where they are neither, such as images beside a data set.
+// check_dataset() of the one data set among `paths`, or check_images() of all of them. `preview`:
+// the folder for a picture of each case; empty = none. Throws UsageError where they are neither,
+// such as images beside a data set.
 CheckReport check_paths(const std::vector<std::string>& paths, const ReadOptions& read,
                         const std::filesystem::path& preview = {});
 

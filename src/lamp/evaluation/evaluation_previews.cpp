@@ -35,8 +35,12 @@ FoundImage image_of(const fs::path& file, const Geometry& grid, const ReadOption
     log_warning(file.string() +
                 " lies on another grid than the label maps; they are drawn on black");
     return {{}, "The image lies on another grid: outlines on black"};
+  } catch (const Interrupted&) {
+    throw;
   } catch (const Error& error) {
     log_warning(std::string(error.what()) + "; the label maps are drawn on black");
+  } catch (const std::exception&) {
+    log_warning(file.string() + " is too large to be read here; the label maps are drawn on black");
   }
   return {{}, "The image cannot be read: outlines on black"};
 }
@@ -62,13 +66,13 @@ const std::map<std::string, fs::path>& CaseImages::files_in(const fs::path& fold
   constexpr const char* kFirstChannel = "_0000";
   std::error_code error;
   std::map<std::string, fs::path> first_channels;
-  for (const auto& entry : fs::directory_iterator(folder, error)) {
-    if (!is_volume_file(entry.path())) continue;
-    std::string name = case_name(entry.path());
-    place->second.emplace(name, entry.path());
+  for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error)) {
+    if (!is_volume_file(at->path())) continue;
+    std::string name = case_name(at->path());
+    place->second.emplace(name, at->path());
     if (!name.ends_with(kFirstChannel)) continue;
     name.resize(name.size() - std::char_traits<char>::length(kFirstChannel));
-    first_channels.emplace(name, entry.path());
+    first_channels.emplace(name, at->path());
   }
   place->second.merge(first_channels);
   return place->second;
@@ -109,8 +113,8 @@ EvaluationPreviews::EvaluationPreviews(const EvaluationOptions& options,
                   [](const auto& entry) { return entry.second.empty(); }))
     log_warning(
         "pictures without an image: there is none in the data set or in imagesTs or imagesTr "
-        "beside "
-        "the references; name the data set with -d");
+        "beside the references; name the data set with " +
+        setting_name("dataset"));
 }
 
 fs::path EvaluationPreviews::file_of(const CasePair& pair) const {

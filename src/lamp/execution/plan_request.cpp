@@ -75,10 +75,6 @@ std::vector<Alternative> smaller_inputs(const PlanOptions& options,
   }
 }
 
-}  // namespace
-
-namespace {
-
 // Stages of one device share its memory, so that it has one size.
 void check_unequal_memory(const PlanOptions& options) {
   const auto& bytes = options.unequal_memory_bytes;

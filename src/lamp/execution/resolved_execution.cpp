@@ -205,7 +205,7 @@ ResolvedExecution parse_resolved_execution(const Json& json, const std::filesyst
                       .fix = plan_way_out()});
   }
   const auto input = size3_of(reader.at("input"));
-  if (!input) reader.refuse("input", "three whole numbers");
+  if (!input) reader.refuse("input", expected_size3_list());
   plan.input = *input;
   plan.batch = reader.number("batch", kMostSamples);
   plan.microbatches = reader.number("microbatches", plan.batch);

@@ -15,7 +15,7 @@ namespace {
 
 Size3 parse_triple(const Json& json, const std::string& where) {
   if (const auto size = size3_of(json)) return *size;
-  throw_wrong_type(where, json, "three whole numbers [x, y, z]");
+  throw_wrong_type(where, json, expected_size3_list());
 }
 
 const Json& list_at(ObjectReader& reader, const std::string& key) {

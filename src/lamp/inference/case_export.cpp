@@ -77,8 +77,14 @@ void CaseExport::write(std::size_t i, CaseResult& result, Scores& scores, const 
     write_output(outputs_.probabilities[i],
                  probabilities_on_input_grid(scores.logits, path, classes));
   }
-  draw(i, result, grey, labels);
+  const std::string picture = grey ? segment_png(result.name, *grey, labels, model_.labels) : "";
+  // Killed at any point, there is no map beside the picture of another.
+  if (grey)
+    outputs_.files.remove_older(outputs_.previews[i]);
+  else
+    remove_older_preview(outputs_.previews[i]);
   write_output(outputs_.labels[i], labels);
+  if (grey) write_picture(i, result, picture);
   if (!options_.save_probabilities && remove_older_probabilities(outputs_.probabilities[i]))
     log_info(outputs_.probabilities[i].string() +
              ": the probabilities of an earlier call are removed");
@@ -90,14 +96,10 @@ void CaseExport::write_output(const fs::path& file, const Volume& volume) const 
   write_volume(file, volume, kSegmentWriter);
 }
 
-// Before the label map, so that there is none without its picture.
-void CaseExport::draw(std::size_t i, CaseResult& result, const std::optional<GreyImage>& grey,
-                      const Volume& labels) const {
-  const fs::path& file = outputs_.previews[i];
-  if (!grey) return remove_older_preview(file);
-  outputs_.files.confirm(file);
-  write_file(file, segment_png(result.name, *grey, labels, model_.labels));
-  result.preview = file.string();
+void CaseExport::write_picture(std::size_t i, CaseResult& result, const std::string& png) const {
+  outputs_.files.confirm(outputs_.previews[i]);
+  write_file(outputs_.previews[i], png);
+  result.preview = outputs_.previews[i].string();
 }
 
 SegmentFailure CaseExport::fail(std::size_t i, const InputCase& input) const {

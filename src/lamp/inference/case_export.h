@@ -38,8 +38,7 @@ class CaseExport {
 
  private:
   void write_output(const std::filesystem::path& file, const Volume& volume) const;
-  void draw(std::size_t i, CaseResult& result, const std::optional<GreyImage>& grey,
-            const Volume& labels) const;
+  void write_picture(std::size_t i, CaseResult& result, const std::string& png) const;
   std::int64_t clean(Volume& labels, torch::Tensor& classes) const;
   std::map<std::string, double> volumes(const Volume& labels) const;
 

@@ -175,9 +175,10 @@ std::int64_t Scorer::need(const PreparedImage& image, const Plan& plan) const {
   std::int64_t writing = scores + 2 * file_voxels;
   if (options_.save_probabilities) writing += 3 * classes_ * file_voxels * 4;
   if (options_.cleanup.wanted()) writing += 6 * file_voxels;
-  if (plan.alone) return std::max(work, image_bytes + writing);
+  const std::int64_t grey = options_.preview ? file_voxels : 0;  // from reading to writing
+  if (plan.alone) return std::max(work, image_bytes + writing) + grey;
   // Meanwhile the next image is prepared and the last one's labels are written.
-  return work + writing + 3 * std::max(image_bytes, file_voxels * 4);
+  return work + writing + 3 * std::max(image_bytes, file_voxels * 4) + (cases + 2) * grey;
 }
 
 PatchChoice Scorer::choose(const PreparedImage& image) const {

@@ -180,8 +180,9 @@ std::map<int, std::string> phantom_labels(const std::string& kind) {
 
 Size3 parse_phantom_size(const std::string& text) {
   if (const auto size = parse_size3(text)) return *size;
-  throw UsageError("synth " + setting_name("size") + ": found \"" + text + "\", expected " +
-                   expected_size3());
+  throw UsageError("synth " + setting_name("size") + ": found \"" + text +
+                   "\", expected X,Y,Z such as 96,96,64, each " + std::to_string(kSmallestSize) +
+                   " to " + std::to_string(kLargestSize));
 }
 
 PhantomCase draw_phantom(const PhantomOptions& options, bool training, int index) {

@@ -17,7 +17,6 @@
 #include "lamp/training/curriculum_plan.h"
 
 namespace lamp {
-namespace {}  // namespace
 
 Size3 largest_patch(const TrainConfig& config, const StageConfig& stage, const Size3& most) {
   PlanOptions options = plan_options_of(config, stage, most);

@@ -18,7 +18,6 @@
 #include "lamp/training/case_split.h"
 
 namespace lamp {
-namespace {}  // namespace
 
 Size3 network_size(const Case& entry, const DataConfig& data) {
   const VolumeHeader header = read_volume_header(entry.images.front(), data.read_options());

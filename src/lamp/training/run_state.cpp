@@ -180,7 +180,8 @@ SavedState::SavedState(const std::filesystem::path& run) : file_(state_file(run)
     Fault fault = error.fault();
     fault.file = file_.string();
     fault.what = "cannot resume";
-    fault.fix = "begin anew in another folder, or put a copy of this file back";
+    fault.fix += (fault.fix.empty() ? "" : "; else ") +
+                 std::string("begin anew in another folder, or put a copy of this file back");
     throw InputError(std::move(fault));
   }
   cursor_ = parse_cursor(content.metadata, file_.string());

@@ -22,7 +22,7 @@ std::optional<Size3> parse_patch(ObjectReader& reader) {
   const auto size = size3_of(patch);
   if (!size)
     throw_wrong_type(reader.where("patch"), patch,
-                     "\"whole\", \"auto\" or three whole numbers of voxels [x, y, z]");
+                     "\"whole\", \"auto\" or " + expected_size3_list() + " voxels");
   return size;
 }
 
