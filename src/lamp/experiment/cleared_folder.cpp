@@ -3,6 +3,7 @@
 #include <system_error>
 
 #include "lamp/base/errors.h"
+#include "lamp/base/files.h"
 #include "lamp/base/log.h"
 
 namespace lamp {
@@ -20,11 +21,6 @@ bool is_all_own(const fs::path& folder, const OwnTest& is_own) {
 }
 
 }  // namespace
-
-bool is_temporary_name(const fs::path& path) {
-  const std::string name = path.filename().string();
-  return name.starts_with('.') && name.find(".tmp") != std::string::npos;
-}
 
 void put_aside(const fs::path& path, const std::string& reason) {
   fs::path other;

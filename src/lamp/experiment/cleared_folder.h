@@ -16,7 +16,4 @@ void clear_folder(const std::filesystem::path& folder, const OwnTest& is_own);
 // `reason`. Throws Error if that fails.
 void put_aside(const std::filesystem::path& path, const std::string& reason);
 
-// A file that a process was writing when it was killed (base/files.h).
-bool is_temporary_name(const std::filesystem::path& path);
-
 }  // namespace lamp
