@@ -26,6 +26,7 @@ if(LAMP_WERROR)
 endif()
 if(LAMP_SANITIZE)
   add_compile_options(-fsanitize=${LAMP_SANITIZE} -fno-omit-frame-pointer)
+  add_compile_options(-Wno-maybe-uninitialized)  # false alarms of GCC 12 in std::regex and torch's headers
   add_link_options(-fsanitize=${LAMP_SANITIZE})
 endif()
 
