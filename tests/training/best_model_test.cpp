@@ -89,6 +89,21 @@ TEST_F(BestModelTest, AResumeStartsAnewWhereTheFileIsAnother) {
   EXPECT_EQ(BestModel(folder_.path(), 0.8, 9).dice(), 0.8);
 }
 
+TEST_F(BestModelTest, ABitThatHasChangedInTheWeightsIsNoticed) {
+  BestModel(folder_.path(), -1, 0).offer(score(0.8), model(), 1);
+  ASSERT_EQ(BestModel(folder_.path(), 0.8, 1).dice(), 0.8);
+  std::fstream file(file_, std::ios::in | std::ios::out | std::ios::binary);
+  file.seekg(-10, std::ios::end);
+  const int byte = file.get();
+  file.seekp(-10, std::ios::end);
+  file.put(static_cast<char>(byte ^ 1));
+  file.close();
+  BestModel best(folder_.path(), 0.8, 1);
+  EXPECT_EQ(best.dice(), -1);
+  best.keep_latest(model(), 2);
+  EXPECT_EQ(epoch(), 2);
+}
+
 TEST_F(BestModelTest, AFileThatWasLostComesBack) {
   BestModel best(folder_.path(), -1, 0);
   best.offer(score(0.8), model(), 1);

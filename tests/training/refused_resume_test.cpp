@@ -67,6 +67,8 @@ TEST_F(RefusedResumeTest, SettingsThatARunKeeps) {
   EXPECT_THAT(refused("seed=3"), HasSubstr("\"seed\" was 0, now 3"));
   EXPECT_THAT(refused("loss.focal_weight=0.75"),
               HasSubstr("\"loss.focal_weight\" was 0.5, now 0.75"));
+  EXPECT_THAT(refused("loss.name=cross_entropy"), HasSubstr("its \"loss."));
+  EXPECT_THAT(refused("augment.preset=han"), HasSubstr("its \"augment."));
   EXPECT_THAT(refused("optimizer.lr=1e-6"), HasSubstr("finished"));
   EXPECT_THAT(refused("execution.partition=[1,2,3]"), HasSubstr("partition"));
   EXPECT_THAT(refused(R"(curriculum=[{"patch":"whole"}])"), HasSubstr("curriculum"));

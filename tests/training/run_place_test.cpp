@@ -157,6 +157,48 @@ TEST_F(RunPlaceTest, ARunIsKnownByItsMarkAndItsDataSetIsNeverTouched) {
   EXPECT_EQ(judge_run_place(folder_ / "run"), RunPlace::kSaved);
 }
 
+TEST_F(RunPlaceTest, ATrainedRunWithoutItsStateIsNeverBegunAnew) {
+  train({.dataset = folder_ / "data", .config = testing::ball_config(), .run = folder_ / "run"});
+  close_log_file();
+  for (const char* lost : {"state", "state/state.safetensors"}) {
+    const fs::path copy = folder_ / "copy";
+    fs::copy(folder_ / "run", copy, fs::copy_options::recursive);
+    fs::remove_all(copy / lost);
+    for (const char* trained : {"best.safetensors", "last.safetensors", "metrics.csv"}) {
+      EXPECT_THAT(refused(copy), AllOf(HasSubstr(trained), HasSubstr("put state/ back"))) << lost;
+      fs::remove(copy / trained);
+    }
+    EXPECT_EQ(judge_run_place(copy), RunPlace::kBegun) << "nothing is left to lose";
+    fs::remove_all(copy);
+  }
+}
+
+// As a kill between the first network and the first state leaves it.
+TEST_F(RunPlaceTest, ARunThatWasKilledBeforeItsFirstSaveBeginsAnew) {
+  fs::create_directories(folder_ / "run" / "state");
+  mark_run_folder(folder_ / "run");
+  write("run/best.safetensors", "x");
+  write("run/last.safetensors", "x");
+  write("run/metrics.csv", "epoch,stage,loss,learning_rate,seconds,dice_mean,dice_ball\n1,1,2\n");
+  EXPECT_EQ(judge_run_place(folder_ / "run"), RunPlace::kBegun);
+  EXPECT_EQ(
+      train({.dataset = folder_ / "data", .config = testing::ball_config(), .run = folder_ / "run"})
+          .epochs,
+      4);
+}
+
+TEST_F(RunPlaceTest, OnlyNamesOfTemporaryFilesPassForThem) {
+  write("run/.my-notes.tmp", "kept");
+  EXPECT_THAT(refused(folder_ / "run"), HasSubstr(".my-notes.tmp"));
+}
+
+TEST_F(RunPlaceTest, ALinkInThePlaceOfTheLogIsNotFollowed) {
+  write("foreign.txt", "kept");
+  fs::create_symlink(folder_ / "foreign.txt", folder_ / "train.log");
+  EXPECT_THROW(open_log_file((folder_ / "train.log").string()), Error);
+  EXPECT_EQ(testing::contents_of(folder_.path()).at("foreign.txt"), "kept");
+}
+
 // The layout before run.json: the fingerprint lay in dataset.json.
 TEST_F(RunPlaceTest, ARunOfTheOldLayoutGoesOn) {
   const Json config = testing::ball_config();

@@ -100,6 +100,29 @@ TEST(TrainConfigTest, SettingsReachIntoTheConfiguration) {
   EXPECT_THROW(read_config("no-such-preset", {}), UsageError);
 }
 
+TEST(TrainConfigTest, AShorthandTakesThePlaceOfExplicitKeys) {
+  const auto with = [](const std::vector<std::string>& settings) {
+    Json json = to_json(parse_train_config(minimal()));  // as a run records it: every key
+    json["loss"]["class_weights"] = "uniform";
+    json["loss"]["boundary_weight"] = 0.25;
+    apply_settings(json, settings);
+    return parse_train_config(json);
+  };
+  const TrainConfig named = with({"loss.name=cross_entropy", "augment.preset=han"});
+  EXPECT_EQ(named.loss.dice, "none");
+  EXPECT_EQ(named.loss.cross_entropy_weight, 1);
+  EXPECT_EQ(named.loss.boundary_weight, 0);
+  EXPECT_EQ(named.loss.class_weights, "uniform");
+  EXPECT_EQ(named.augment.elastic.probability, 0.8);
+  // Whatever the order, what the same command line refines stays.
+  const TrainConfig refined = with({"loss.focal_weight=0.75", "augment.elastic.probability=0.5",
+                                    "loss.name=cross_entropy", "augment.preset=han"});
+  EXPECT_EQ(refined.loss.focal_weight, 0.75);
+  EXPECT_EQ(refined.loss.cross_entropy_weight, 1);
+  EXPECT_EQ(refined.augment.elastic.probability, 0.5);
+  EXPECT_EQ(refined.augment.affine.probability, 0.8);
+}
+
 TEST(TrainConfigTest, TheCacheIsAutomaticOffOrAFolder) {
   const Json demo = read_config("demo", {});
   EXPECT_EQ(parse_train_config(demo).loader.cache, "auto");

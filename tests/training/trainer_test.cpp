@@ -40,6 +40,24 @@ TEST_F(TrainerTest, LearnsAndLeavesACompleteRunFolder) {
   EXPECT_EQ(rows, 16);
 }
 
+// Not after the stages before it have been trained.
+TEST_F(TrainerTest, AStageThatLeavesBatchNormASingleValueIsRefusedBeforeTheFirst) {
+  Json config = testing::ball_config();
+  config["net"]["depth"] = 4;  // stride 32, volumes of about 20
+  config["curriculum"][0]["patch"] = {32, 32, 32};
+  EXPECT_THAT(
+      message_of("run", config),
+      ::testing::AllOf(HasSubstr("stage 2 (whole volumes, batch 1)"), HasSubstr("single value")));
+  EXPECT_FALSE(fs::exists(folder_ / "run" / "config.json"));
+  config["curriculum"][0]["batch"] = 1;
+  EXPECT_THAT(message_of("run", config), HasSubstr("stage 1 (32x32x32, batch 1)"));
+  for (Json& stage : config["curriculum"]) {
+    stage["batch"] = 2;
+    stage["epochs"] = 1;
+  }
+  EXPECT_EQ(message_of("run", config), "no error");
+}
+
 TEST_F(TrainerTest, TheNumberOfLoaderThreadsChangesNothing) {
   Json config = testing::ball_config();
   config["loader"]["threads"] = 1;

@@ -6,9 +6,11 @@
 #include <spdlog/spdlog.h>
 
 #include <cstdlib>
+#include <filesystem>
 #include <memory>
 #include <mutex>
 #include <set>
+#include <system_error>
 #include <utility>
 
 #include "lamp/base/errors.h"
@@ -73,6 +75,12 @@ void set_log_level(LogLevel level) {
 bool info_is_shown() { return sinks().terminal->should_log(spdlog::level::info); }
 
 void open_log_file(const std::string& file) try {
+  // A link would have another's file appended to, a pipe would wait for a reader.
+  std::error_code error;
+  const auto type = std::filesystem::symlink_status(file, error).type();
+  if (type != std::filesystem::file_type::regular && type != std::filesystem::file_type::not_found)
+    throw Error("cannot open the log file: " + file +
+                ": found a link or no regular file; move it away");
   auto sink = std::make_shared<spdlog::sinks::basic_file_sink_mt>(file);
   sink->set_pattern("%Y-%m-%d %H:%M:%S %l %v");
   const std::lock_guard lock(sinks().mutex);

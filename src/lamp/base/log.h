@@ -14,7 +14,8 @@ void set_log_level(LogLevel level);
 bool info_is_shown();
 
 // Appends every line (also the dropped debug lines) to `file` until close_log_file.
-// One file at a time; a second call replaces the first. Throws Error if the file cannot be opened.
+// One file at a time; a second call replaces the first. Throws Error if the file cannot be opened
+// or is a link.
 void open_log_file(const std::string& file);
 void close_log_file();
 

@@ -14,9 +14,10 @@
 namespace lamp {
 namespace {
 
-// The file's own words; null for a file of before they were written.
+// The file's own words; null for a file of before they were written. Read in full, as words alone
+// would pass for a network whose bits have changed.
 Json provenance_of(const std::filesystem::path& file) {
-  const auto metadata = read_safetensors_metadata(file);
+  const auto metadata = read_safetensors(file).metadata;
   const auto config = metadata.find("config");
   if (config == metadata.end())
     throw InputError({.file = file.string(),

@@ -35,6 +35,31 @@ Size3 largest_size(const std::vector<Case>& cases, const DataConfig& data, std::
   return largest;
 }
 
+// Of two samples or more, batch norm sees at least two values; micro-batches are chosen so.
+void check_batch_norm(const TrainConfig& config, const Dataset& dataset) {
+  const std::int64_t stride = stride_multiple(config.net);
+  std::vector<Size3> sizes;  // of the cases to train on, read once they are needed
+  Dataset all = dataset;
+  const CaseSplit split = split_dataset(all, config.validation, config.seed);
+  for (std::size_t i = 0; i < config.curriculum.size(); ++i) {
+    const StageConfig& stage = config.curriculum[i];
+    if (stage.batch > 1 || (stage.is_auto_patch && !stage.patch)) continue;
+    for (std::size_t k = 0; k < split.training.size(); ++k) {
+      const Case& entry = all.training[split.training[k]];
+      if (k == sizes.size()) sizes.push_back(network_size(entry, config.data));
+      Size3 size = sizes[k];  // a patch is no larger than its volume
+      for (std::size_t axis = 0; axis < 3 && stage.patch; ++axis)
+        size[axis] = std::min(size[axis], (*stage.patch)[axis]);
+      if (*std::max_element(size.begin(), size.end()) > stride) continue;
+      throw UsageError("training: curriculum stage " + std::to_string(i + 1) + " (" +
+                       stage.describe() + "): " + size_text(size, "x") + " voxels of " +
+                       entry.name +
+                       " leave batch norm a single value at the lowest level; use a batch of 2 or "
+                       "more, a larger patch or a smaller depth");
+    }
+  }
+}
+
 // What shapes alone can judge: rules that differ from stage to stage need a given cut.
 PlanOptions as_a_run(PlanOptions options) {
   ExecutionConfig& execution = options.execution;

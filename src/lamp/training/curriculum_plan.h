@@ -20,6 +20,11 @@ Size3 network_size(const Case& entry, const DataConfig& data);
 Size3 largest_size(const std::vector<Case>& cases, const DataConfig& data,
                    std::size_t* which = nullptr);
 
+// Throws UsageError that names the first stage, and a case to train on, of which a batch would
+// leave batch norm a single value (Network::prepare, which would say so only when the stage is
+// reached).
+void check_batch_norm(const TrainConfig& config, const Dataset& dataset);
+
 // The options with their devices by name and, where it was open, device_memory_bytes the least of
 // what is free.
 PlanOptions as_a_run(PlanOptions options);

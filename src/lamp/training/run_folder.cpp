@@ -16,6 +16,7 @@
 #include "lamp/nets/net_factory.h"
 #include "lamp/training/auto_settings.h"
 #include "lamp/training/batch_source.h"
+#include "lamp/training/curriculum_plan.h"
 #include "lamp/training/data_check.h"
 #include "lamp/training/data_fingerprint.h"
 #include "lamp/training/fit_check.h"
@@ -189,7 +190,10 @@ void Opening::check_configuration() {
   settle_auto(config, folder_.dataset, position_ ? to_json(position_->before) : Json());
   check_windows(config);
   check_class_weights(config);
-  if (!is_finished()) check_fits(config, folder_.dataset);
+  if (!is_finished()) {
+    check_batch_norm(config, folder_.dataset);
+    check_fits(config, folder_.dataset);
+  }
   keep_layout(config, position_ ? &*position_ : nullptr);
   if (position_) keep_finished_optimizers(config, given_, *position_);
   if (position_) changes_ = check_resume(run(), *position_, config);

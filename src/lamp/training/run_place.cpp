@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "lamp/base/csv.h"
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
 #include "lamp/base/json.h"
@@ -33,22 +34,20 @@ Json json_in(const fs::path& file, std::size_t limit_bytes) {
   }
 }
 
-bool is_marked(const fs::path& run) {
-  const Json mark = json_in(run / kMarkFile, kLargestMark);
-  return mark.is_object() && mark.value("format", Json()) == kMarkFormat;
+// Null if the folder has none of ours.
+Json mark_of(const fs::path& run) {
+  Json mark = json_in(run / kMarkFile, kLargestMark);
+  if (!mark.is_object() || mark.value("format", Json()) != kMarkFormat) return {};
+  return mark;
 }
+
+bool is_marked(const fs::path& run) { return !mark_of(run).is_null(); }
 
 bool is_old_run(const fs::path& run) {
   std::error_code error;
   return fs::is_directory(run / "state", error) &&
          json_in(run / "config.json", std::size_t{256} << 20).is_object() &&
          is_old_fingerprint(json_in(run / "dataset.json", std::size_t{256} << 20));
-}
-
-// What AtomicFile and the lock write aside: ".stem.<pid>-<n>.tmp.ext".
-bool is_temporary(const std::string& name) {
-  return name.starts_with('.') && name.find(".tmp") != std::string::npos &&
-         name.find('-') != std::string::npos;
 }
 
 std::vector<std::string> names_in(const fs::path& folder) {
@@ -73,9 +72,9 @@ std::vector<std::string> foreign_names(const fs::path& run) {
       return is_lock_text(read_file(path, kLargestMark));
     if (name == "state/") {
       const auto inside = names_in(run / "state");
-      return std::all_of(inside.begin(), inside.end(), is_temporary);
+      return std::all_of(inside.begin(), inside.end(), is_temporary_name);
     }
-    if (!is_temporary(name)) return false;
+    if (!is_temporary_name(name)) return false;
     const fs::file_type type = fs::symlink_status(path, error).type();
     return type == fs::file_type::regular || type == fs::file_type::not_found;  // renamed meanwhile
   });
@@ -106,6 +105,32 @@ std::string list(const fs::path& folder, const std::vector<std::string>& names) 
   throw UsageError("train: " + setting_to("output", run.string()) + ": found " + found +
                    ", expected a new or empty folder or a run of lamp train; choose another "
                    "folder, nothing was written");
+}
+
+// The first file that training alone writes; empty if there is none.
+std::string trained_file(const fs::path& run) {
+  std::error_code error;
+  for (const char* name : {"best.safetensors", "last.safetensors"})
+    if (fs::exists(run / name, error)) return name;
+  const fs::path metrics = run / "metrics.csv";
+  if (!fs::is_regular_file(metrics, error)) return "";
+  const std::string text = read_file(metrics);
+  return csv_records(text).size() > 1 ? "metrics.csv" : "";  // more than its header
+}
+
+// A run that was killed before its first save leaves such files, too, beside the empty state/ that
+// it began with: they are no loss. Those of a run that has saved are.
+void refuse_lost_state(const fs::path& run) {
+  std::error_code error;
+  const std::string trained = trained_file(run);
+  if (trained.empty()) return;
+  const Json mark = mark_of(run);
+  const bool has_saved = mark.is_object() && mark.value("saved", Json()) == true;
+  if (fs::is_directory(run / "state", error) && !has_saved) return;
+  throw UsageError("train: " + setting_to("output", run.string()) +
+                   ": found what a run has trained (" + trained +
+                   ") without the state to go on from (" + state_file(run).string() +
+                   "); put state/ back or choose another folder, nothing was written");
 }
 
 // With links resolved, also of a path whose end is not there yet.
@@ -156,8 +181,11 @@ RunPlace judge_run_place(const fs::path& run) {
     return RunPlace::kFree;
   }
   if (!fs::is_directory(status)) refuse_place(run, "no folder");
-  if (is_marked(run) || is_old_run(run))
-    return fs::exists(state_file(run), error) ? RunPlace::kSaved : RunPlace::kBegun;
+  if (is_marked(run) || is_old_run(run)) {
+    if (fs::exists(state_file(run), error)) return RunPlace::kSaved;
+    refuse_lost_state(run);
+    return RunPlace::kBegun;
+  }
   const auto names = foreign_names(run);
   if (!names.empty()) refuse_place(run, list(run, names));
   return names_in(run).empty() ? RunPlace::kFree : RunPlace::kBegun;
@@ -170,6 +198,13 @@ void mark_run_folder(const fs::path& run) {
                         {"version", 1},
                         {"about", "lamp train writes to this folder and replaces its files"}}) +
                  "\n");
+}
+
+void mark_run_saved(const fs::path& run) {
+  Json mark = mark_of(run);
+  if (mark.is_null() || mark.value("saved", Json()) == true) return;
+  mark["saved"] = true;
+  write_file(run / kMarkFile, dump_json(mark) + "\n");
 }
 
 void refuse_place_in_dataset(const fs::path& run, const fs::path& dataset) {

@@ -20,11 +20,15 @@ std::filesystem::path plain_run_path(const std::filesystem::path& run);
 
 // Looks, and touches nothing. A run is known by its run.json, or, from before there was one, by its
 // config.json, state/ and the fingerprint of its data in dataset.json. Throws UsageError that names
-// what it found for anything else that is not empty.
+// what it found for anything else that is not empty, and for a run that was trained and has lost
+// its state.
 RunPlace judge_run_place(const std::filesystem::path& run);
 
 // The folder is a run from now on.
 void mark_run_folder(const std::filesystem::path& run);
+// And has saved a state from now on: what it has trained is never taken for that of a run that was
+// killed before its first save.
+void mark_run_saved(const std::filesystem::path& run);
 
 // Whether `json` is the fingerprint of the data that runs kept in dataset.json until
 // data_fingerprint.json.

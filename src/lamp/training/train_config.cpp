@@ -2,6 +2,7 @@
 #include "lamp/training/train_config.h"
 
 #include <filesystem>
+#include <initializer_list>
 #include <sstream>
 #include <utility>
 
@@ -175,6 +176,23 @@ Json to_json(const TrainConfig& config) {
   return json;
 }
 
+namespace {
+
+// A shorthand is refined by the explicit keys beside it, and a run's own configuration has all of
+// them: without this the setting would change nothing, in silence.
+void forget_what_it_stands_for(Json& json, const std::string& key) {
+  const auto forget = [&](const char* section, std::initializer_list<const char*> names) {
+    if (!json.is_object() || !json.contains(section) || !json[section].is_object()) return;
+    for (const char* name : names) json[section].erase(name);
+  };
+  if (key == "loss.name")
+    forget("loss", {"dice", "focal_weight", "cross_entropy_weight", "boundary_weight"});
+  if (key == "augment.preset")
+    forget("augment", {"flip", "rotate90", "affine", "elastic", "intensity", "gamma", "noise"});
+}
+
+}  // namespace
+
 Setting parse_setting(const std::string& text) {
   const auto equals = text.find('=');
   if (equals == 0 || equals == std::string::npos)
@@ -192,6 +210,7 @@ Setting parse_setting(const std::string& text) {
 }
 
 void apply_settings(Json& json, const std::vector<std::string>& settings) {
+  for (const std::string& text : settings) forget_what_it_stands_for(json, parse_setting(text).key);
   for (const std::string& text : settings) {
     Setting setting = parse_setting(text);
     Json* place = &json;

@@ -82,7 +82,8 @@ struct Setting {
 Setting parse_setting(const std::string& text);
 
 // Puts settings into the document. A list's element must be there already: lists do not grow by
-// their index. Throws UsageError.
+// their index. loss.name and augment.preset take the place of all that they stand for, except what
+// other settings give. Throws UsageError.
 void apply_settings(Json& json, const std::vector<std::string>& settings);
 
 // A preset's name or a JSON file, with `settings` applied on top.

@@ -26,6 +26,7 @@
 #include "lamp/training/data_survey.h"
 #include "lamp/training/run_folder.h"
 #include "lamp/training/run_log.h"
+#include "lamp/training/run_place.h"
 #include "lamp/training/run_state.h"
 #include "lamp/training/validation.h"
 
@@ -272,6 +273,7 @@ void Trainer::save(bool weights) {
     cursor_.best_dice = best_->dice();
   }
   save_state(folder_.path, network_, step_->optimizer(), cursor_);
+  mark_run_saved(folder_.path);
   last_save_ = {};
 }
 
