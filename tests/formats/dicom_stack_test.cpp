@@ -85,6 +85,41 @@ TEST_F(DicomStackTest, CoarsePositionsNeedTheNumbersAndTheDeclaredSpacing) {
   EXPECT_THROW(read_image(folder_), InputError);
 }
 
+// Even without it, their places are whole millimetres, which rounding could have made of others.
+TEST_F(DicomStackTest, ASliceMissingAmongWholeMillimetresIsNotRounding) {
+  for (const double gap : {1.0, 2.0, 3.0}) {
+    for (const int count : {5, 8, 40}) {
+      for (int missing = 1; missing < count - 1; ++missing) {
+        write_rounded({.gap = gap,
+                       .decimals = 0,
+                       .count = count,
+                       .missing = missing,
+                       .declared = std::to_string(gap)});
+        expect_image_refused(folder_, "a slice is missing");
+      }
+    }
+  }
+  for (const double gap : {0.25, 0.5}) {
+    write_rounded({.gap = gap, .decimals = 0, .declared = std::to_string(gap)});
+    EXPECT_EQ(read_image(folder_).geometry.size[2], 40);
+    write_rounded({.gap = gap, .decimals = 0, .missing = 20, .declared = std::to_string(gap)});
+    EXPECT_THROW(read_image(folder_), InputError);
+  }
+}
+
+TEST_F(DicomStackTest, WholeMillimetresOfOtherStepsAreRead) {
+  for (const double gap : {0.7, 1.25, 1.5, 2.4}) {
+    write_rounded({.gap = gap, .decimals = 0, .declared = std::to_string(gap)});
+    EXPECT_NEAR(read_image(folder_).geometry.spacing_mm[2], gap, 1e-6);
+  }
+}
+
+// A thickness is no distance.
+TEST_F(DicomStackTest, SlicesThinnerThanTheirDistanceAreNotCalledMissing) {
+  write_rounded({.gap = 2.5, .decimals = 0, .declared = "0.625"});
+  expect_image_refused(folder_, "positions are rounded to 1 mm, too coarse");
+}
+
 TEST_F(DicomStackTest, PhasesAreCalledSo) {
   const std::vector<std::pair<std::uint32_t, std::string>> elements = {
       {0x00200100, "IS"}, {0x00200012, "IS"}, {0x00080033, "TM"}, {0x00180081, "DS"}};

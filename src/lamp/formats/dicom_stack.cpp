@@ -106,6 +106,24 @@ bool within_rounding(const std::vector<double>& positions, double gap, double ro
   return deviation(positions, gap) <= rounding / 2 * (1 + 1e-6) + 1e-6;
 }
 
+// The same of the gap that the header declares. Where that is the rounding or a whole part of it,
+// a missing slice lets the positions deviate by just half the rounding, all others by less.
+bool fits_declared(const std::vector<double>& positions, double gap, double rounding) {
+  const double part = rounding / gap;
+  if (std::abs(part - std::round(part)) > 1e-6) return within_rounding(positions, gap, rounding);
+  return deviation(positions, gap) < rounding / 2 * (1 - 1e-6);
+}
+
+// Rounding changes a gap by less than it rounds to. Only where the header tells the usual gap (it
+// may say a thickness alone) is a wider one a fault of the series.
+bool lacks_slice(const std::vector<double>& positions, double gap, double rounding) {
+  const double widest = gap + rounding * (1 - 1e-6);
+  if (usual_gap(positions) >= widest) return false;
+  for (std::size_t k = 1; k < positions.size(); ++k)
+    if (positions[k] - positions[k - 1] >= widest) return true;
+  return false;
+}
+
 // Are the images numbered without a gap, in the order of their positions or against it?
 bool numbered_through(std::vector<DicomSlice> slices) {
   for (const DicomSlice& slice : slices)
@@ -143,9 +161,9 @@ void sort_numbered(std::vector<DicomSlice>& slices) {
   });
 }
 
-[[noreturn]] void refuse_gap(const std::vector<DicomSlice>& slices, const fs::path& folder) {
+[[noreturn]] void refuse_gap(const std::vector<DicomSlice>& slices, double usual,
+                             const fs::path& folder) {
   const std::vector<double> positions = positions_of(slices);
-  const double usual = usual_gap(positions);
   std::size_t worst = 1;
   const auto off = [&](std::size_t k) { return std::abs(positions[k] - positions[k - 1] - usual); };
   for (std::size_t k = 2; k < slices.size(); ++k)
@@ -163,9 +181,11 @@ double gap_of_coarse_positions(const std::vector<DicomSlice>& slices, double rou
                                const fs::path& folder) {
   const std::vector<double> positions = positions_of(slices);
   const double declared = declared_gap(slices), even = even_gap(positions);
+  if (declared > 0 && lacks_slice(positions, declared, rounding))
+    refuse_gap(slices, declared, folder);
   const std::string found = "its slices' positions are rounded to " + shortest(rounding) +
                             " mm, too coarse for slices about " + fixed(even, 2) + " mm apart";
-  if (declared <= 0 || !within_rounding(positions, declared, rounding) || !numbered_through(slices))
+  if (declared <= 0 || !fits_declared(positions, declared, rounding) || !numbered_through(slices))
     cannot_read(folder, {.found = found + ", and the header does not attest that none is missing "
                                           "(InstanceNumber, SpacingBetweenSlices)",
                          .fix = "export the series again"});
@@ -188,7 +208,7 @@ double checked_gap(const std::vector<DicomSlice>& slices, double rounding, const
     return declared > 0 && within_rounding(positions, declared, rounding) ? declared : even;
   }
   refuse_several_per_place(slices, folder);
-  refuse_gap(slices, folder);
+  refuse_gap(slices, usual_gap(positions), folder);
 }
 
 // From the first slice on. A tilted gantry shows as shear, unless rounding explains it.
