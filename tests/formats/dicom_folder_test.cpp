@@ -103,7 +103,9 @@ TEST_F(DicomFolderTest, AnEndSliceThatIsDamagedIsNoMissingSlice) {
 }
 
 TEST_F(DicomFolderTest, ASliceThatIsPackedOrHalfLoadedIsNamed) {
-  for (const char* extension : {".dcm.gz", ".dcm.part", ".dcm.crdownload", ".dcm.bz2"}) {
+  for (const char* extension :
+       {".dcm.gz", ".dcm.part", ".dcm.crdownload", ".dcm.bz2", ".zip", ".dcm.zip", ".dcm.7z",
+        ".rar", ".DCM.ZIP", ".dcm.tar.gz", ".tgz", ".dcm.bak", ".dcm.opdownload", ".dcm~"}) {
     write_all(".dcm");
     fs::rename(file(kSlices - 1, ".dcm"), file(kSlices - 1, extension));
     const std::string bytes = read_file(file(kSlices - 1, extension));
@@ -141,9 +143,10 @@ TEST_F(DicomFolderTest, AllDoubtfulFilesAreFaultsOfACheck) {
 
 TEST_F(DicomFolderTest, HarmlessStrangersAreLeftOutByName) {
   write_all(".dcm");
-  const std::vector<std::string> strangers = {"README.txt", "README",     ".DS_Store",  "Thumbs.db",
-                                              "._IM03.dcm", "DICOMDIR",   "notes.json", "LICENSE",
-                                              "a.pdf",      "desktop.ini"};
+  const std::vector<std::string> strangers = {
+      "README.txt", "README",     ".DS_Store",   "Thumbs.db", "._IM03.dcm",
+      "DICOMDIR",   "notes.json", "LICENSE",     "a.pdf",     "desktop.ini",
+      "notes.txt~", "README.bak", "notes.txt.gz"};
   for (const std::string& name : strangers) written(folder_ / name, "some text");
   expect_whole_series(folder_);
   const DicomFolder content = read_dicom_folder(folder_);
