@@ -169,6 +169,39 @@ TEST_F(DicomStackTest, ACopyOfASliceIsNamed) {
   expect_image_refused(folder_, "the same image as IM04");
 }
 
+TEST_F(DicomStackTest, SlicesWithAndWithoutARescaleAreRefused) {
+  for (const int unlike : {0, 5}) {
+    write_all();
+    testing::DicomSlice bare = slice(unlike);
+    bare.more[0x00281052] = bare.more[0x00281053] = {};
+    write(bare);
+    expect_image_refused(folder_, "RescaleSlope or RescaleIntercept, IM00");
+  }
+  for (int k = 0; k < kSlices; ++k) {
+    testing::DicomSlice bare = slice(k);
+    bare.more[0x00281052] = bare.more[0x00281053] = {};
+    write(bare);
+  }
+  EXPECT_EQ(read_image(folder_).geometry.size[2], kSlices);
+}
+
+TEST_F(DicomStackTest, AnotherPatientOrFrameWithinASeriesIsTold) {
+  for (const auto& [tag, name] :
+       {std::pair{0x00100020U, "PatientID"}, std::pair{0x00200052U, "FrameOfReferenceUID"}}) {
+    for (int k = 0; k < kSlices; ++k) {
+      testing::DicomSlice next = slice(k);
+      next.more[tag] = {tag == 0x00100020U ? "LO" : "UI", k < 9 ? "1.7" : "1.8"};
+      write(next);
+    }
+    set_log_level(LogLevel::kWarning);
+    ::testing::internal::CaptureStderr();
+    read_image(folder_);
+    EXPECT_THAT(::testing::internal::GetCapturedStderr(),
+                ::testing::HasSubstr(std::string(name) + " differs within one series: \"1.7\" in "
+                                                         "IM00, \"1.8\" in IM09"));
+  }
+}
+
 TEST_F(DicomStackTest, AShiftedSliceIsNotRounding) {
   for (int k = 0; k < 10; ++k) {
     testing::DicomSlice next = slice(k);

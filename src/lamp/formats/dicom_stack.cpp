@@ -31,6 +31,32 @@ void check_same_plane(const DicomSlice& first, const DicomSlice& slice) {
                            .fix = "move it to a folder of its own"});
 }
 
+// Beside rescaled slices, the stored values of others mean something else.
+void check_rescaled(const DicomSlice& first, const DicomSlice& slice) {
+  if (first.rescaled == slice.rescaled) return;
+  const std::string other = first.file.filename().string();
+  cannot_read(
+      slice.file,
+      {.found = slice.rescaled ? "it has a RescaleSlope or RescaleIntercept, " + other + " none"
+                               : "it has no RescaleSlope or RescaleIntercept, " + other + " has",
+       .fix = "export the series again"});
+}
+
+// Some anonymizers give every file identifiers of its own, so that this alone refuses nothing.
+void warn_of_mixture(const std::vector<DicomSlice>& slices, const fs::path& folder) {
+  const auto warn = [&](std::string DicomSlice::*member, const std::string& name) {
+    const DicomSlice& first = slices.front();
+    for (const DicomSlice& slice : slices) {
+      if (slice.*member == first.*member) continue;
+      return log_warning_once(name + " differs within one series: \"" + first.*member + "\" in " +
+                              first.file.filename().string() + ", \"" + slice.*member + "\" in " +
+                              slice.file.filename().string() + ": " + folder.string());
+    }
+  };
+  warn(&DicomSlice::patient, "PatientID");
+  warn(&DicomSlice::frame_of_reference, "FrameOfReferenceUID");
+}
+
 // To what the coordinates along each axis are rounded; 0 where they do not change, and where they
 // have more digits than rounding matters.
 Vector3 rounding_by_axis(const std::vector<DicomSlice>& slices) {
@@ -253,7 +279,11 @@ void check_line(const std::vector<DicomSlice>& slices, const Geometry& grid,
 }  // namespace
 
 Geometry stack_slices(std::vector<DicomSlice>& slices, const fs::path& folder) {
-  for (const DicomSlice& slice : slices) check_same_plane(slices.front(), slice);
+  for (const DicomSlice& slice : slices) {
+    check_same_plane(slices.front(), slice);
+    check_rescaled(slices.front(), slice);
+  }
+  warn_of_mixture(slices, folder);
   if (slices.size() < 2)
     cannot_read(folder, {.found = "one slice",
                          .expected = "2 or more",
