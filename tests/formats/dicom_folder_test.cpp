@@ -103,7 +103,9 @@ TEST_F(DicomFolderTest, AnEndSliceThatIsDamagedIsNoMissingSlice) {
 }
 
 TEST_F(DicomFolderTest, ASliceThatIsPackedOrHalfLoadedIsNamed) {
-  for (const char* extension : {".dcm.gz", ".dcm.part", ".dcm.crdownload", ".dcm.bz2"}) {
+  for (const char* extension :
+       {".dcm.gz", ".dcm.part", ".dcm.crdownload", ".dcm.bz2", ".zip", ".dcm.zip", ".dcm.7z",
+        ".rar", ".DCM.ZIP", ".dcm.tar.gz", ".tgz", ".dcm.bak", ".dcm.opdownload", ".dcm~"}) {
     write_all(".dcm");
     fs::rename(file(kSlices - 1, ".dcm"), file(kSlices - 1, extension));
     const std::string bytes = read_file(file(kSlices - 1, extension));
@@ -139,11 +141,31 @@ TEST_F(DicomFolderTest, AllDoubtfulFilesAreFaultsOfACheck) {
   EXPECT_THAT(report.notes, ElementsAre(HasSubstr("README.txt is left out: text")));
 }
 
+TEST_F(DicomFolderTest, ALinkToAFolderOrAFileIsCheckedByItself) {
+  for (const char* name : {"set", "p1"}) fs::create_directories(folder_ / name);
+  for (int k = 0; k < 3; ++k) testing::write_dicom(folder_ / "p1" / std::to_string(k), slice(k));
+  fs::create_directory_symlink(folder_ / "p1", folder_ / "set/link");
+  fs::create_directory_symlink(folder_ / "p1", folder_ / "set/other");
+  EXPECT_EQ(check_images({folder_ / "set", folder_ / "set/link/"}).cases.size(), 2U);
+}
+
+TEST_F(DicomFolderTest, ASliceNamedLikeAVolumeIsNotLeftOut) {
+  write_all(".dcm");
+  written(folder_ / "seg.nii", std::string(400, 'x'));
+  expect_whole_series(folder_);
+  for (const char* extension : {".nii", ".nii.gz", ".mha"}) {
+    fs::rename(file(0, ".dcm"), file(0, extension));
+    expect_image_refused(folder_, file(0, extension).string() + ": a DICOM file");
+    fs::rename(file(0, extension), file(0, ".dcm"));
+  }
+}
+
 TEST_F(DicomFolderTest, HarmlessStrangersAreLeftOutByName) {
   write_all(".dcm");
-  const std::vector<std::string> strangers = {"README.txt", "README",     ".DS_Store",  "Thumbs.db",
-                                              "._IM03.dcm", "DICOMDIR",   "notes.json", "LICENSE",
-                                              "a.pdf",      "desktop.ini"};
+  const std::vector<std::string> strangers = {
+      "README.txt", "README",     ".DS_Store",   "Thumbs.db", "._IM03.dcm",
+      "DICOMDIR",   "notes.json", "LICENSE",     "a.pdf",     "desktop.ini",
+      "notes.txt~", "README.bak", "notes.txt.gz"};
   for (const std::string& name : strangers) written(folder_ / name, "some text");
   expect_whole_series(folder_);
   const DicomFolder content = read_dicom_folder(folder_);

@@ -85,6 +85,41 @@ TEST_F(DicomStackTest, CoarsePositionsNeedTheNumbersAndTheDeclaredSpacing) {
   EXPECT_THROW(read_image(folder_), InputError);
 }
 
+// Even without it, their places are whole millimetres, which rounding could have made of others.
+TEST_F(DicomStackTest, ASliceMissingAmongWholeMillimetresIsNotRounding) {
+  for (const double gap : {1.0, 2.0, 3.0}) {
+    for (const int count : {5, 8, 40}) {
+      for (int missing = 1; missing < count - 1; ++missing) {
+        write_rounded({.gap = gap,
+                       .decimals = 0,
+                       .count = count,
+                       .missing = missing,
+                       .declared = std::to_string(gap)});
+        expect_image_refused(folder_, "a slice is missing");
+      }
+    }
+  }
+  for (const double gap : {0.25, 0.5}) {
+    write_rounded({.gap = gap, .decimals = 0, .declared = std::to_string(gap)});
+    EXPECT_EQ(read_image(folder_).geometry.size[2], 40);
+    write_rounded({.gap = gap, .decimals = 0, .missing = 20, .declared = std::to_string(gap)});
+    EXPECT_THROW(read_image(folder_), InputError);
+  }
+}
+
+TEST_F(DicomStackTest, WholeMillimetresOfOtherStepsAreRead) {
+  for (const double gap : {0.7, 1.25, 1.5, 2.4}) {
+    write_rounded({.gap = gap, .decimals = 0, .declared = std::to_string(gap)});
+    EXPECT_NEAR(read_image(folder_).geometry.spacing_mm[2], gap, 1e-6);
+  }
+}
+
+// A thickness is no distance.
+TEST_F(DicomStackTest, SlicesThinnerThanTheirDistanceAreNotCalledMissing) {
+  write_rounded({.gap = 2.5, .decimals = 0, .declared = "0.625"});
+  expect_image_refused(folder_, "positions are rounded to 1 mm, too coarse");
+}
+
 TEST_F(DicomStackTest, PhasesAreCalledSo) {
   const std::vector<std::pair<std::uint32_t, std::string>> elements = {
       {0x00200100, "IS"}, {0x00200012, "IS"}, {0x00080033, "TM"}, {0x00180081, "DS"}};
@@ -132,6 +167,39 @@ TEST_F(DicomStackTest, ACopyOfASliceIsNamed) {
   write_all();
   std::filesystem::copy(file(4), folder_ / "IM04 (1)");
   expect_image_refused(folder_, "the same image as IM04");
+}
+
+TEST_F(DicomStackTest, SlicesWithAndWithoutARescaleAreRefused) {
+  for (const int unlike : {0, 5}) {
+    write_all();
+    testing::DicomSlice bare = slice(unlike);
+    bare.more[0x00281052] = bare.more[0x00281053] = {};
+    write(bare);
+    expect_image_refused(folder_, "RescaleSlope or RescaleIntercept, IM00");
+  }
+  for (int k = 0; k < kSlices; ++k) {
+    testing::DicomSlice bare = slice(k);
+    bare.more[0x00281052] = bare.more[0x00281053] = {};
+    write(bare);
+  }
+  EXPECT_EQ(read_image(folder_).geometry.size[2], kSlices);
+}
+
+TEST_F(DicomStackTest, AnotherPatientOrFrameWithinASeriesIsTold) {
+  for (const auto& [tag, name] :
+       {std::pair{0x00100020U, "PatientID"}, std::pair{0x00200052U, "FrameOfReferenceUID"}}) {
+    for (int k = 0; k < kSlices; ++k) {
+      testing::DicomSlice next = slice(k);
+      next.more[tag] = {tag == 0x00100020U ? "LO" : "UI", k < 9 ? "1.7" : "1.8"};
+      write(next);
+    }
+    set_log_level(LogLevel::kWarning);
+    ::testing::internal::CaptureStderr();
+    read_image(folder_);
+    EXPECT_THAT(::testing::internal::GetCapturedStderr(),
+                ::testing::HasSubstr(std::string(name) + " differs within one series: \"1.7\" in "
+                                                         "IM00, \"1.8\" in IM09"));
+  }
 }
 
 TEST_F(DicomStackTest, AShiftedSliceIsNotRounding) {

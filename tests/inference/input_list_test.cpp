@@ -61,6 +61,15 @@ TEST_F(InputListTest, FilesKeepTheirOrderAndCountOnce) {
   EXPECT_THAT(names({path("b.nii.gz"), path("a.nii"), path()}), ElementsAre("b", "a"));
 }
 
+TEST_F(InputListTest, ALinkIsACaseOfItsOwn) {
+  touch("in/a.nii.gz");
+  fs::create_symlink("a.nii.gz", folder_ / "in/b.nii.gz");
+  fs::create_directory_symlink(folder_ / "in", folder_ / "again");
+  EXPECT_THAT(names({path("in")}), ElementsAre("a", "b"));
+  EXPECT_THAT(names({path("in/"), path("in/../in/b.nii.gz"), path("again")}),
+              ElementsAre("a", "b"));
+}
+
 TEST_F(InputListTest, OneChannelDropsTheChannelFromTheName) {
   for (const char* name : {"p_0000.nii.gz", "q_0001.nii.gz", "r_12.nii.gz"}) touch(name);
   EXPECT_THAT(names({path()}), ElementsAre("p", "q_0001", "r_12"));

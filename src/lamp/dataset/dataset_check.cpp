@@ -171,8 +171,7 @@ std::vector<fs::path> volumes_of(const fs::path& path, const std::string& series
 void note_ignored(const std::set<fs::path>& images, CheckReport& report) {
   std::set<fs::path> told;
   std::erase_if(report.ignored, [&](const LeftOut& file) {
-    std::error_code error;
-    const fs::path path = fs::weakly_canonical(file.file, error);
+    const fs::path path = entry_place(file.file);
     return images.contains(path) || !told.insert(path).second;
   });
   for (const LeftOut& file : report.ignored) report.notes.push_back(file.describe());
@@ -215,7 +214,7 @@ CheckReport check_images(const std::vector<fs::path>& paths, const ReadOptions& 
   std::set<fs::path> seen;
   for (const fs::path& path : paths)
     for (const fs::path& volume : volumes_of(path, read.dicom_series, report))
-      if (std::error_code error; seen.insert(fs::weakly_canonical(volume, error)).second)
+      if (seen.insert(entry_place(volume)).second)
         cases.push_back({.name = case_name(volume), .images = {volume}});
   const Dataset none;  // single images
   std::vector<PlacedCase> jobs;

@@ -25,6 +25,17 @@ constexpr std::size_t kMostNamed = 5;
 
 bool is_dicomdir(const fs::path& file) { return file.filename() == "DICOMDIR"; }
 
+// Not more is asked of what bears another format's name: "DICM" behind the preamble.
+bool has_dicom_mark(const fs::path& file) {
+  constexpr std::size_t kPreamble = 128;
+  try {
+    const std::string start = read_file_start(file, kPreamble + 4).bytes;
+    return start.size() > kPreamble && start.substr(kPreamble) == "DICM";
+  } catch (const InputError&) {  // said where it is read
+    return false;
+  }
+}
+
 class Scan {
  public:
   explicit Scan(const fs::path& folder) {
@@ -51,11 +62,24 @@ class Scan {
     } else if (fs::is_directory(path, error)) {
       folders.push_back(path);
     } else if (has_volume_extension(path)) {
-      harmless.push_back({path, "a volume of its own, no slice", true});
+      look_at_volume(path);
     } else if (is_dicomdir(path)) {
       harmless.push_back({path, "a DICOM directory"});
     } else {
       look_into(path);
+    }
+  }
+
+  // A slice under such a name would be missing unseen.
+  void look_at_volume(const fs::path& path) {
+    if (has_dicom_mark(path)) {
+      damaged.push_back({.file = path.string(),
+                         .what = "cannot read",
+                         .found = "a DICOM file under the name of another format: a slice may be "
+                                  "missing",
+                         .fix = "rename it to .dcm or move it away"});
+    } else {
+      harmless.push_back({path, "a volume of its own, no slice", true});
     }
   }
 

@@ -174,6 +174,8 @@ void read_numbers(const DicomElements& elements, DicomSlice& slice) {
     slice.instance_number = static_cast<int>(number.front());
   slice.spacing_mm = number_or_zero(elements, kSpacingBetweenSlices);
   slice.thickness_mm = number_or_zero(elements, kSliceThickness);
+  slice.rescaled =
+      !elements.text(kRescaleSlope).empty() || !elements.text(kRescaleIntercept).empty();
   read_phase(elements, slice);
 }
 
@@ -190,6 +192,8 @@ DicomSlice read_dicom_slice(const fs::path& path) {
                    .series_uid = ascii_text(elements.text(kSeriesInstance)),
                    .instance_uid = elements.text(kSopInstance),
                    .series_text = series_text(elements),
+                   .patient = ascii_text(elements.text(kPatientId)),
+                   .frame_of_reference = ascii_text(elements.text(kFrameOfReference)),
                    .other_kind = other_kind(elements),
                    .localizer = is_localizer(elements),
                    .multi_frame = has_frames(elements)};

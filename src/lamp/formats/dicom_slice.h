@@ -18,7 +18,8 @@ namespace lamp {
 struct DicomSlice {
   std::filesystem::path file;
   std::string series_uid, instance_uid;
-  std::string series_text;  // for people: number, description, modality
+  std::string series_text;                  // for people: number, description, modality
+  std::string patient, frame_of_reference;  // PatientID, FrameOfReferenceUID
 
   // What the object is if it cannot be a slice of a volume, such as "an RTDOSE object"; empty else.
   std::string other_kind;
@@ -34,6 +35,7 @@ struct DicomSlice {
   std::optional<int> instance_number;
   double spacing_mm = 0;    // SpacingBetweenSlices; 0 = not said
   double thickness_mm = 0;  // SliceThickness; 0 = not said
+  bool rescaled = false;    // RescaleSlope or RescaleIntercept is there
   // What may tell images of one place apart (phases, echoes, kernels): names and values, the same
   // names in every slice.
   std::vector<std::pair<std::string, std::string>> phase;

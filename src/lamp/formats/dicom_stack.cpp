@@ -31,6 +31,32 @@ void check_same_plane(const DicomSlice& first, const DicomSlice& slice) {
                            .fix = "move it to a folder of its own"});
 }
 
+// Beside rescaled slices, the stored values of others mean something else.
+void check_rescaled(const DicomSlice& first, const DicomSlice& slice) {
+  if (first.rescaled == slice.rescaled) return;
+  const std::string other = first.file.filename().string();
+  cannot_read(
+      slice.file,
+      {.found = slice.rescaled ? "it has a RescaleSlope or RescaleIntercept, " + other + " none"
+                               : "it has no RescaleSlope or RescaleIntercept, " + other + " has",
+       .fix = "export the series again"});
+}
+
+// Some anonymizers give every file identifiers of its own, so that this alone refuses nothing.
+void warn_of_mixture(const std::vector<DicomSlice>& slices, const fs::path& folder) {
+  const auto warn = [&](std::string DicomSlice::*member, const std::string& name) {
+    const DicomSlice& first = slices.front();
+    for (const DicomSlice& slice : slices) {
+      if (slice.*member == first.*member) continue;
+      return log_warning_once(name + " differs within one series: \"" + first.*member + "\" in " +
+                              first.file.filename().string() + ", \"" + slice.*member + "\" in " +
+                              slice.file.filename().string() + ": " + folder.string());
+    }
+  };
+  warn(&DicomSlice::patient, "PatientID");
+  warn(&DicomSlice::frame_of_reference, "FrameOfReferenceUID");
+}
+
 // To what the coordinates along each axis are rounded; 0 where they do not change, and where they
 // have more digits than rounding matters.
 Vector3 rounding_by_axis(const std::vector<DicomSlice>& slices) {
@@ -106,6 +132,24 @@ bool within_rounding(const std::vector<double>& positions, double gap, double ro
   return deviation(positions, gap) <= rounding / 2 * (1 + 1e-6) + 1e-6;
 }
 
+// The same of the gap that the header declares. Where that is the rounding or a whole part of it,
+// a missing slice lets the positions deviate by just half the rounding, all others by less.
+bool fits_declared(const std::vector<double>& positions, double gap, double rounding) {
+  const double part = rounding / gap;
+  if (std::abs(part - std::round(part)) > 1e-6) return within_rounding(positions, gap, rounding);
+  return deviation(positions, gap) < rounding / 2 * (1 - 1e-6);
+}
+
+// Rounding changes a gap by less than it rounds to. Only where the header tells the usual gap (it
+// may say a thickness alone) is a wider one a fault of the series.
+bool lacks_slice(const std::vector<double>& positions, double gap, double rounding) {
+  const double widest = gap + rounding * (1 - 1e-6);
+  if (usual_gap(positions) >= widest) return false;
+  for (std::size_t k = 1; k < positions.size(); ++k)
+    if (positions[k] - positions[k - 1] >= widest) return true;
+  return false;
+}
+
 // Are the images numbered without a gap, in the order of their positions or against it?
 bool numbered_through(std::vector<DicomSlice> slices) {
   for (const DicomSlice& slice : slices)
@@ -143,9 +187,9 @@ void sort_numbered(std::vector<DicomSlice>& slices) {
   });
 }
 
-[[noreturn]] void refuse_gap(const std::vector<DicomSlice>& slices, const fs::path& folder) {
+[[noreturn]] void refuse_gap(const std::vector<DicomSlice>& slices, double usual,
+                             const fs::path& folder) {
   const std::vector<double> positions = positions_of(slices);
-  const double usual = usual_gap(positions);
   std::size_t worst = 1;
   const auto off = [&](std::size_t k) { return std::abs(positions[k] - positions[k - 1] - usual); };
   for (std::size_t k = 2; k < slices.size(); ++k)
@@ -163,9 +207,11 @@ double gap_of_coarse_positions(const std::vector<DicomSlice>& slices, double rou
                                const fs::path& folder) {
   const std::vector<double> positions = positions_of(slices);
   const double declared = declared_gap(slices), even = even_gap(positions);
+  if (declared > 0 && lacks_slice(positions, declared, rounding))
+    refuse_gap(slices, declared, folder);
   const std::string found = "its slices' positions are rounded to " + shortest(rounding) +
                             " mm, too coarse for slices about " + fixed(even, 2) + " mm apart";
-  if (declared <= 0 || !within_rounding(positions, declared, rounding) || !numbered_through(slices))
+  if (declared <= 0 || !fits_declared(positions, declared, rounding) || !numbered_through(slices))
     cannot_read(folder, {.found = found + ", and the header does not attest that none is missing "
                                           "(InstanceNumber, SpacingBetweenSlices)",
                          .fix = "export the series again"});
@@ -188,7 +234,7 @@ double checked_gap(const std::vector<DicomSlice>& slices, double rounding, const
     return declared > 0 && within_rounding(positions, declared, rounding) ? declared : even;
   }
   refuse_several_per_place(slices, folder);
-  refuse_gap(slices, folder);
+  refuse_gap(slices, usual_gap(positions), folder);
 }
 
 // From the first slice on. A tilted gantry shows as shear, unless rounding explains it.
@@ -233,7 +279,11 @@ void check_line(const std::vector<DicomSlice>& slices, const Geometry& grid,
 }  // namespace
 
 Geometry stack_slices(std::vector<DicomSlice>& slices, const fs::path& folder) {
-  for (const DicomSlice& slice : slices) check_same_plane(slices.front(), slice);
+  for (const DicomSlice& slice : slices) {
+    check_same_plane(slices.front(), slice);
+    check_rescaled(slices.front(), slice);
+  }
+  warn_of_mixture(slices, folder);
   if (slices.size() < 2)
     cannot_read(folder, {.found = "one slice",
                          .expected = "2 or more",

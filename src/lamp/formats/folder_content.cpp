@@ -182,4 +182,12 @@ FolderContent list_folder(const fs::path& folder, const std::string& series) {
   return Lister(folder, series).take();
 }
 
+fs::path entry_place(const fs::path& path) {
+  std::error_code error;
+  const fs::path entry = path.filename().empty() ? path.parent_path() : path;  // "folder/"
+  const fs::path name = entry.filename();
+  if (name.empty() || name == "." || name == "..") return fs::weakly_canonical(path, error);
+  return fs::weakly_canonical(fs::absolute(entry, error).parent_path(), error) / name;
+}
+
 }  // namespace lamp

@@ -25,4 +25,8 @@ struct FolderContent {
 // Throws InputError if the folder cannot be read.
 FolderContent list_folder(const std::filesystem::path& folder, const std::string& series = "");
 
+// Where an entry of a folder lies: the same for all ways to name it. A link is an entry of its own,
+// whatever it leads to; links among the folders above are followed.
+std::filesystem::path entry_place(const std::filesystem::path& path);
+
 }  // namespace lamp

@@ -12,9 +12,11 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::array<const char*, 4> kDicom = {".dcm", ".dicom", ".dic", ".ima"};
-constexpr std::array<const char*, 12> kUnfinished = {
-    ".gz",  ".bz2",     ".xz",       ".zst",        ".z",        ".part",
-    ".tmp", ".partial", ".download", ".crdownload", ".filepart", ".aria2"};
+constexpr std::array<const char*, 26> kUnfinished = {
+    ".gz",      ".bz2",      ".xz",         ".zst",      ".z",     ".zip",        ".7z",
+    ".rar",     ".lz4",      ".lzma",       ".tar",      ".tgz",   ".part",       ".tmp",
+    ".partial", ".download", ".crdownload", ".filepart", ".aria2", ".opdownload", ".unfinished",
+    ".bak",     ".old",      ".orig",       ".swp",      "~"};
 // Files without an extension that lie beside images.
 constexpr std::array<const char*, 18> kKnown = {
     "dicomdir",  "readme",  "license",  "licence", "version", "lockfile",
@@ -24,6 +26,19 @@ constexpr std::array<const char*, 18> kKnown = {
 template <typename List>
 bool contains(const List& list, const std::string& text) {
   return std::find(list.begin(), list.end(), text) != list.end();
+}
+
+// Without what was put behind it: "a.dcm" of "a.dcm.tar.gz" and of "a.dcm~".
+std::string finished(std::string name) {
+  for (bool again = true; again;) {
+    again = false;
+    for (const char* ending : kUnfinished) {
+      if (name.size() <= std::string(ending).size() || !lower(name).ends_with(ending)) continue;
+      name.resize(name.size() - std::string(ending).size());
+      again = true;
+    }
+  }
+  return name;
 }
 
 }  // namespace
@@ -36,9 +51,8 @@ std::string slice_extension(const fs::path& file) {
 }
 
 bool may_be_slice(const fs::path& file, const std::set<std::string>& slice_extensions) {
-  fs::path name = file.filename();
-  if (name.string().starts_with('.')) return false;
-  if (contains(kUnfinished, lower(name.extension().string()))) name = name.stem();
+  if (file.filename().string().starts_with('.')) return false;
+  const fs::path name = finished(file.filename().string());
   const std::string extension = slice_extension(name);
   if (extension.empty()) return !contains(kKnown, lower(name.string()));
   return contains(kDicom, extension) || slice_extensions.contains(extension);

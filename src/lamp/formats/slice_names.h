@@ -12,8 +12,8 @@ namespace lamp {
 std::string slice_extension(const std::filesystem::path& file);
 
 // "IM0012", "12.dcm", "1.2.840.3", or an extension that slices beside it have; also with what a
-// packer or a download that was broken off puts behind (".gz", ".part"). Not "README", ".DS_Store",
-// "notes.txt".
+// packer, a download that was broken off or an editor puts behind (".gz", ".part", "~"). Not
+// "README", ".DS_Store", "notes.txt".
 bool may_be_slice(const std::filesystem::path& file, const std::set<std::string>& slice_extensions);
 
 // ".dcm" and the other extensions that only DICOM files have?

@@ -172,13 +172,13 @@ std::vector<InputCase> expand_inputs(const std::vector<std::string>& inputs,
   std::set<fs::path> seen;
   for (const std::string& input : inputs)
     for (const fs::path& file : expand(input, dicom_series, others))
-      if (seen.insert(fs::weakly_canonical(file)).second) files.push_back(file);
+      if (seen.insert(entry_place(file)).second) files.push_back(file);
   if (files.empty())
     throw UsageError("segment: " + setting_name("inputs") +
                      " is needed: files or folders to segment");
-  for (const std::string& input : inputs) seen.insert(fs::weakly_canonical(input));
+  for (const std::string& input : inputs) seen.insert(entry_place(input));
   std::erase_if(others, [&](const LeftOut& file) {
-    return seen.contains(fs::weakly_canonical(file.file));  // it was named by itself
+    return seen.contains(entry_place(file.file));  // it was named by itself
   });
   tell(others);
   std::vector<InputCase> cases = in_channels > 1 ? grouped_files(files) : single_files(files);

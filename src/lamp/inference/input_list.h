@@ -23,12 +23,13 @@ struct InputCase {
 };
 
 // A file is a case. A folder is one case for each volume that list_folder finds in it, in
-// alphabetical order. nnU-Net's names are understood: with a network of several channels
-// <case>_0000.nii.gz, <case>_0001.nii.gz, ... are one case; with a network of one channel a
-// trailing _0000 does not belong to the case's name, unless there is a _0001 too: then these are
-// cases. Whatever else lies in the folders is told and appended to `left_out`. Throws InputError
-// for a path that is not there, for a folder without volumes (saying what it holds) and for a DICOM
-// series that is spread over folders, UsageError for two cases of one name.
+// alphabetical order; a link in it is a case of its own, whatever it leads to. nnU-Net's names are
+// understood: with a network of several channels <case>_0000.nii.gz, <case>_0001.nii.gz, ... are
+// one case; with a network of one channel a trailing _0000 does not belong to the case's name,
+// unless there is a _0001 too: then these are cases. Whatever else lies in the folders is told and
+// appended to `left_out`. Throws InputError for a path that is not there, for a folder without
+// volumes (saying what it holds) and for a DICOM series that is spread over folders, UsageError for
+// two cases of one name.
 std::vector<InputCase> expand_inputs(const std::vector<std::string>& inputs,
                                      std::int64_t in_channels,
                                      std::vector<LeftOut>* left_out = nullptr,

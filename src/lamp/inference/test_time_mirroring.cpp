@@ -54,8 +54,11 @@ void refuse_lonely_sides(const std::map<int, std::string>& labels) {
 }
 
 void refuse_unknown_sides(const std::string& file, const std::map<int, std::string>& labels) {
+  const auto pairs = sided_pairs(labels);  // some have a side only beside their twin
   for (const auto& [id, name] : labels) {
-    if (mirrored_name(name).empty()) continue;
+    const bool paired = std::any_of(pairs.begin(), pairs.end(),
+                                    [id = id](const auto& pair) { return pair.first == id; });
+    if (mirrored_name(name).empty() && !paired) continue;
     throw UsageError(setting_name("mirror") + ": " + file +
                      " does not say which axes its training mirrored, and its label \"" + name +
                      "\" names a side, which a mirrored image turns into the other; leave " +
