@@ -75,22 +75,6 @@ class Counter {
   double sum_ = 0, square_sum_ = 0;
 };
 
-// The faces of a volume [D, H, W], each voxel once.
-ValueCounts count_edge(const torch::Tensor& volume) {
-  Counter counter;
-  torch::Tensor rest = volume;  // without the faces that were counted
-  for (std::int64_t axis = 0; axis < 3 && rest.numel() > 0; ++axis) {
-    const std::int64_t length = rest.size(axis);
-    for (std::int64_t at = 0; at < length; at += std::max<std::int64_t>(length - 1, 1)) {
-      const torch::Tensor face = rest.select(axis, at).cpu().contiguous();
-      for (std::int64_t i = 0; i < face.numel(); ++i) counter.add(face.const_data_ptr<float>()[i]);
-    }
-    rest =
-        rest.narrow(axis, std::min<std::int64_t>(1, length), std::max<std::int64_t>(length - 2, 0));
-  }
-  return counter.result();
-}
-
 void pack(const ValueCounts& counts, std::vector<std::int64_t>& out) {
   out.push_back(static_cast<std::int64_t>(counts.values.size()));
   out.push_back(counts.total);
@@ -174,6 +158,23 @@ ValueCounts above(const ValueCounts& counts, double value) {
   for (std::size_t i = 0; i < part.values.size(); ++i)
     part.squares += static_cast<double>(part.counts[i]) * std::pow(part.values[i] - part.mean, 2);
   return part;
+}
+
+ValueCounts count_edge(const torch::Tensor& volume,
+                       const std::function<torch::Tensor(const torch::Tensor&)>& values) {
+  Counter counter;
+  torch::Tensor rest = volume;  // without the faces that were counted
+  for (std::int64_t axis = 0; axis < 3 && rest.numel() > 0; ++axis) {
+    const std::int64_t length = rest.size(axis);
+    for (std::int64_t at = 0; at < length; at += std::max<std::int64_t>(length - 1, 1)) {
+      torch::Tensor face = rest.select(axis, at);
+      face = (values ? values(face) : face).cpu().contiguous();
+      for (std::int64_t i = 0; i < face.numel(); ++i) counter.add(face.const_data_ptr<float>()[i]);
+    }
+    rest =
+        rest.narrow(axis, std::min<std::int64_t>(1, length), std::max<std::int64_t>(length - 2, 0));
+  }
+  return counter.result();
 }
 
 Intensities count_intensities(const torch::Tensor& image, const torch::Tensor& label) {

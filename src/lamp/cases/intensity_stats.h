@@ -5,6 +5,7 @@
 #include <torch/types.h>
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "lamp/base/json.h"
@@ -47,6 +48,11 @@ using Intensities = std::vector<ChannelIntensities>;  // by channel
 // everything is outside. Voxels that no scan showed (label below 0) and values that are not finite
 // are left out.
 Intensities count_intensities(const torch::Tensor& image, const torch::Tensor& label);
+
+// The faces of a volume [D, H, W], each voxel once: ChannelIntensities::edge. `values`: what a face
+// of `volume`, of whatever form, stands for in float32; none = itself.
+ValueCounts count_edge(const torch::Tensor& volume,
+                       const std::function<torch::Tensor(const torch::Tensor&)>& values = {});
 
 // One int64 tensor [n], for files, and back. unpack_intensities throws c10::Error for anything
 // that pack_intensities did not make; an empty tensor gives no channels.

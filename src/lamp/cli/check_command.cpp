@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "lamp/base/errors.h"
+#include "lamp/cases/case_outliers.h"
 #include "lamp/cli/commands.h"
 #include "lamp/cli/dataset_options.h"
 #include "lamp/cli/orientation_option.h"
@@ -69,7 +70,10 @@ void add_check_command(CLI::App& app, const GlobalOptions& globals) {
     options->read.nifti_form = form->value_or(NiftiForm::kRefuse);
     std::optional<IntensityStandard> standard;  // before any work, and before pictures are written
     if (!options->model.empty() || !options->config.empty()) standard = wished_standard(*options);
-    CheckReport report = check_paths(options->paths, options->read, options->preview);
+    CaseComparison comparison;
+    CheckReport report =
+        check_paths(options->paths, options->read, options->preview, comparison.observer());
+    comparison.note(report);
     IntensitySurvey survey;
     if (standard) survey = survey_beside(report, options->paths, *standard);
     if (globals.json) {

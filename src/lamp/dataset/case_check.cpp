@@ -81,6 +81,7 @@ class CaseChecker {
         dataset_(setting.dataset),
         options_(setting.read),
         drawn_(setting.drawn),
+        seen_(setting.seen),
         result_(result) {
     options_.refuse_nan = false;  // they are counted
   }
@@ -160,6 +161,7 @@ class CaseChecker {
     if (!image) return;
     CaseFacts& facts = result_.facts;
     check_values(file, image->voxels);
+    if (seen_) seen_(image->voxels);
     if (facts.channels == 0) {
       facts.geometry = image->geometry;
       grid_ = image->geometry;
@@ -311,6 +313,7 @@ class CaseChecker {
   const Dataset& dataset_;
   ReadOptions options_;
   const bool drawn_;
+  const std::function<void(const torch::Tensor&)>& seen_;
   CheckedCase& result_;
   std::optional<Geometry> grid_;  // of the first image that could be read
   bool whole_ = true;             // are all values of the image whole numbers?

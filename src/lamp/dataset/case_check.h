@@ -2,6 +2,7 @@
 // Not part of the library's interface: dataset_check.h runs it over all cases.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -27,7 +28,8 @@ struct CheckSetting {
   const Dataset& dataset;
   bool labelled;  // else single images
   ReadOptions read;
-  bool drawn = false;  // keep what a picture needs
+  bool drawn = false;                                   // keep what a picture needs
+  std::function<void(const torch::Tensor&)> seen = {};  // is shown each image's voxels
 };
 
 // Reads each file once. Never throws for a fault.

@@ -11,7 +11,7 @@
 namespace lamp {
 
 CheckReport check_paths(const std::vector<std::string>& paths, const ReadOptions& read,
-                        const std::filesystem::path& preview) {
+                        const std::filesystem::path& preview, const ImageObserver& observer) {
   std::vector<std::filesystem::path> images;
   std::vector<std::filesystem::path> datasets;
   for (const std::string& path : paths) {
@@ -24,7 +24,8 @@ CheckReport check_paths(const std::vector<std::string>& paths, const ReadOptions
     throw UsageError("check: " + setting_name("series") +
                      " goes with DICOM folders, found the data set " + datasets.front().string());
   if (datasets.size() == 1 && images.empty())
-    return check_dataset(datasets.front(), {.read = read, .preview = preview});
+    return check_dataset(datasets.front(),
+                         {.read = read, .preview = preview, .observer = observer});
   throw UsageError("check: found " + counted(std::ssize(datasets), "data set") + " and " +
                    counted(std::ssize(images), "image") +
                    ", expected one data set or images only; run it on each");

@@ -41,10 +41,10 @@ void draw_case(const CheckPreviews& previews, std::size_t i, const Dataset& data
 }
 
 // Cases differ much in size, so each thread takes the next one that is free. Results stay in order.
-// Returns the fingerprints of their images and labels. `preview`: folder of pictures, or empty.
+// Returns the fingerprints of their images and labels.
 ImageKeys check_cases(const std::vector<PlacedCase>& jobs, CheckSetting setting,
-                      const fs::path& preview, CheckReport& report) {
-  const CheckPreviews previews(preview, jobs);
+                      const CheckOptions& options, CheckReport& report) {
+  const CheckPreviews previews(options.preview, jobs);
   setting.drawn = previews.wanted();
   std::vector<CheckedCase> results(jobs.size());
   std::atomic<std::size_t> next = 0;
@@ -55,7 +55,10 @@ ImageKeys check_cases(const std::vector<PlacedCase>& jobs, CheckSetting setting,
   const auto work = [&] {
     for (std::size_t i = next++; i < jobs.size() && !stopped(); i = next++) {
       const Case& entry = *jobs[i].entry;
-      results[i] = check_case(entry, setting);
+      CheckSetting own = setting;
+      if (options.observer)
+        own.seen = [&, i](const torch::Tensor& voxels) { options.observer(i, voxels); };
+      results[i] = check_case(entry, own);
       results[i].facts.split = jobs[i].split;
       if (previews.wanted()) draw_case(previews, i, setting.dataset, results[i]);
       const std::lock_guard lock(mutex);
@@ -190,9 +193,8 @@ CheckReport check_dataset(const fs::path& folder_or_json, const CheckOptions& op
     append(report.notes, findings.notes);
     std::vector<PlacedCase> cases = placed_cases(dataset);
     if (!options.with_tests) cases.resize(cases.size() - dataset.test.size());  // they come last
-    const ImageKeys fingerprints =
-        check_cases(cases, {.dataset = dataset, .labelled = true, .read = options.read},
-                    options.preview, report);
+    const ImageKeys fingerprints = check_cases(
+        cases, {.dataset = dataset, .labelled = true, .read = options.read}, options, report);
     report_twins(cases, fingerprints, findings);
     append(report.faults, findings.faults);
     append(report.notes, findings.notes);
@@ -219,7 +221,8 @@ CheckReport check_images(const std::vector<fs::path>& paths, const ReadOptions& 
   const Dataset none;  // single images
   std::vector<PlacedCase> jobs;
   for (const Case& entry : cases) jobs.push_back({&entry, "image"});
-  check_cases(jobs, {.dataset = none, .labelled = false, .read = read}, preview, report);
+  check_cases(jobs, {.dataset = none, .labelled = false, .read = read}, {.preview = preview},
+              report);
   note_ignored(seen, report);
   return report;
 }

@@ -2,9 +2,13 @@
 // run.
 #pragma once
 
+#include <torch/types.h>
+
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -36,11 +40,17 @@ struct CheckReport {
   bool ok() const { return faults.empty(); }
 };
 
+// Is shown each image file's voxels, float32 [C, D, H, W], while the check has them in memory:
+// those of one case one after the other, different cases at once. `place`: in the report's cases,
+// valid once the check has ended.
+using ImageObserver = std::function<void(std::size_t place, const torch::Tensor& voxels)>;
+
 struct CheckOptions {
   ReadOptions read;        // how the images will be read
   bool with_tests = true;  // the test cases too; training does without them
   // Of pictures, one a case: new, empty or of such pictures alone; empty = none.
   std::filesystem::path preview = {};
+  ImageObserver observer = {};
 };
 
 // Reads every file of a data set. Finds: a damaged dataset.json, missing and unreadable files,

@@ -15,6 +15,7 @@
 #include "lamp/base/log.h"
 #include "lamp/base/progress.h"
 #include "lamp/base/text.h"
+#include "lamp/cases/case_outliers.h"
 #include "lamp/cases/intensity_check.h"
 
 namespace lamp {
@@ -27,11 +28,22 @@ struct CaseSurvey {
   std::exception_ptr error;
 };
 
-CaseSurvey look_at(CaseStore& store, std::size_t index) {
+// The packed counts are without the edges, which tell a body in air from one that was cut out.
+void count_edges(const TrainingCase& sample, const Window& window, Intensities& intensities) {
+  const auto before_window = [&](const torch::Tensor& stored) {
+    const torch::Tensor values = decode_image(stored, sample.code);
+    return window ? values * ((*window)[1] - (*window)[0]) + (*window)[0] : values;
+  };
+  for (std::size_t c = 0; c < intensities.size(); ++c)
+    intensities[c].edge = count_edge(sample.stored[static_cast<std::int64_t>(c)], before_window);
+}
+
+CaseSurvey look_at(CaseStore& store, std::size_t index, const Window& window) {
   CaseSurvey survey;
   try {
     const auto sample = store.get(index);
     survey.intensities = unpack_intensities(sample->intensities);
+    count_edges(*sample, window, survey.intensities);
     survey.voxel_counts = sample->voxel_counts;
     survey.annotated = sample->annotated;
   } catch (...) {
@@ -41,7 +53,7 @@ CaseSurvey look_at(CaseStore& store, std::size_t index) {
 }
 
 std::vector<CaseSurvey> look_at_all(CaseStore& store, const std::vector<std::size_t>& cases,
-                                    int threads) {
+                                    const TrainConfig& config) {
   std::vector<CaseSurvey> surveys(cases.size());
   std::atomic<std::size_t> next = 0;
   std::mutex mutex;
@@ -51,13 +63,14 @@ std::vector<CaseSurvey> look_at_all(CaseStore& store, const std::vector<std::siz
     omp_set_num_threads(1);
     for (std::size_t i = next++; i < cases.size(); i = next++) {
       if (!stopped_before && caught_signal() != 0) return;
-      surveys[i] = look_at(store, cases[i]);
+      surveys[i] = look_at(store, cases[i], config.data.window);
       const std::lock_guard lock(mutex);
       progress.advance("");
     }
   };
   std::vector<std::future<void>> workers;
-  for (int t = 0; t < std::min<int>(std::max(threads, 1), static_cast<int>(cases.size())); ++t)
+  const int threads = std::max(config.loader.threads, 1);
+  for (int t = 0; t < std::min<int>(threads, static_cast<int>(cases.size())); ++t)
     workers.push_back(std::async(std::launch::async, work));
   for (auto& worker : workers) worker.get();
   if (!stopped_before) throw_if_interrupted("nothing was trained yet");
@@ -126,13 +139,17 @@ Json survey_training_data(const std::filesystem::path& run, CaseStore& store,
   const Json data = to_json(config.data), list = case_list(store, cases);
   Json survey = known_survey(file, data, list);
   if (survey.is_null()) {
-    const std::vector<CaseSurvey> surveys = look_at_all(store, cases, config.loader.threads);
+    const std::vector<CaseSurvey> surveys = look_at_all(store, cases, config);
     std::vector<Intensities> intensities;
     for (const CaseSurvey& found : surveys) intensities.push_back(found.intensities);
     std::vector<std::string> warnings = label_warnings(surveys, store.dataset().labels);
     for (const std::string& warning : window_warnings(intensities, config.data.window))
       warnings.push_back("data.window: " + warning +
                          "; are these the units that the window is meant for?");
+    std::vector<OutlierCase> compared;
+    for (std::size_t i = 0; i < cases.size(); ++i)
+      compared.push_back({store.dataset().training[cases[i]].name, intensities[i]});
+    for (const std::string& warning : outlier_warnings(compared)) warnings.push_back(warning);
     survey = {{"data", data},
               {"cases", list},
               {"warnings", warnings},

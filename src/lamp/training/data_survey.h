@@ -14,10 +14,10 @@ namespace lamp {
 
 // describe_intensities of the cases (indices into the store). Warns where a label has no voxel in
 // any of them (or nobody looked for it), where there is no foreground at all, and for what
-// window_warnings finds. Prepares every case, on loader.threads threads; a run that has done so
-// before reads the result, and repeats its warnings, from RUN/intensities.json: {"data", "cases",
-// "warnings", "intensities"}. Throws InputError for damaged files (of several, the first case's)
-// and Interrupted after a signal that arrives meanwhile.
+// window_warnings and outlier_warnings find. Prepares every case, on loader.threads threads; a run
+// that has done so before reads the result, and repeats its warnings, from RUN/intensities.json:
+// {"data", "cases", "warnings", "intensities"}. Throws InputError for damaged files (of several,
+// the first case's) and Interrupted after a signal that arrives meanwhile.
 Json survey_training_data(const std::filesystem::path& run, CaseStore& store,
                           const std::vector<std::size_t>& cases, const TrainConfig& config);
 
