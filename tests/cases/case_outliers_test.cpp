@@ -108,7 +108,10 @@ TEST(CaseOutliersTest, ACheckComparesWhatItReads) {
   CaseComparison comparison;
   const ImageObserver observer = comparison.observer();
   for (int i = 0; i < 5; ++i) {
-    report.cases.push_back({.name = "case" + std::to_string(i), .split = "training"});
+    CaseFacts facts;
+    facts.name = "case" + std::to_string(i);
+    facts.split = "training";
+    report.cases.push_back(facts);
     const torch::Tensor image = scan("han", i);
     observer(static_cast<std::size_t>(i), i == 2 ? image + 1024 : image);
   }

@@ -221,8 +221,8 @@ CheckReport check_images(const std::vector<fs::path>& paths, const ReadOptions& 
   const Dataset none;  // single images
   std::vector<PlacedCase> jobs;
   for (const Case& entry : cases) jobs.push_back({&entry, "image"});
-  check_cases(jobs, {.dataset = none, .labelled = false, .read = read}, {.preview = preview},
-              report);
+  check_cases(jobs, {.dataset = none, .labelled = false, .read = read},
+              {.read = read, .preview = preview}, report);
   note_ignored(seen, report);
   return report;
 }
