@@ -8,6 +8,8 @@
 #include <fstream>
 
 #include "lamp/base/errors.h"
+#include "lamp/dataset/dataset_check.h"
+#include "lamp/inference/intensity_survey.h"
 #include "support/temporary_folder.h"
 
 namespace lamp {
@@ -109,6 +111,27 @@ TEST_F(InputListTest, ChannelsMustBeNumberedFromZeroWithoutAGap) {
     ASSERT_EQ(cases.size(), 1U);
     EXPECT_THAT(refusal<InputError>([&] { read_case(cases[0], 2, {}); }), HasSubstr(said));
   }
+}
+
+// The files are sound, but not what the model takes.
+TEST_F(InputListTest, ACheckForAModelSeesWrongChannels) {
+  for (const char* file : {"p_0000.nii.gz", "p_0001.nii.gz", "q_0000.nii.gz", "q_0002.nii.gz"})
+    write(file);
+  write("both.nii.gz", 2);
+  CheckReport report = check_images({folder_.path()});
+  EXPECT_TRUE(report.ok());
+  EXPECT_THAT(report.notes,
+              ::testing::Contains(HasSubstr("q: if its files are channels of one case, "
+                                            "channel 1 is missing (there is 0 and 2)")));
+  survey_beside(report, {path()}, {.channels = 2});
+  ASSERT_EQ(report.faults.size(), 1U);
+  EXPECT_EQ(report.faults[0].file, path("q_0000.nii.gz"));
+  EXPECT_THAT(report.faults[0].found, HasSubstr("channel 1 is missing"));
+  write("q_0001.nii.gz");
+  CheckReport one_too_many = check_images({folder_.path()});
+  EXPECT_THAT(one_too_many.notes, ::testing::Not(::testing::Contains(HasSubstr("one case"))));
+  survey_beside(one_too_many, {path()}, {.channels = 2});
+  EXPECT_EQ(one_too_many.faults.size(), 1U);
 }
 
 TEST_F(InputListTest, OneFileWithAllChannelsMayHaveAnyNumber) {

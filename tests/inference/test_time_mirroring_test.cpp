@@ -70,6 +70,8 @@ TEST(MirroringTest, ModelsThatDoNotSayAreRefusedForLabelsWithSides) {
               HasSubstr("old does not say"));
   EXPECT_THAT(mirroring_refusal({.as_trained = true}, {{"old", std::nullopt}}, kLonely),
               HasSubstr("Parotid_L"));
+  EXPECT_THAT(mirroring_refusal(all, {{"old", std::nullopt}}, {{1, "kidneyL"}, {2, "kidneyR"}}),
+              HasSubstr("kidneyL"));
   EXPECT_THAT(mirroring_refusal(all, {{"new", std::vector<int>{0}}, {"old", std::nullopt}}, kTwins),
               HasSubstr("old does not say"));
   EXPECT_THAT(mirroring_refusal(all, {{"odd", std::vector<int>{0}}}, kLonely),

@@ -18,6 +18,7 @@
 #include "lamp/base/progress.h"
 #include "lamp/base/text.h"
 #include "lamp/dataset/case_check.h"
+#include "lamp/dataset/channel_names.h"
 #include "lamp/dataset/check_previews.h"
 #include "lamp/dataset/datalist_parser.h"
 #include "lamp/dataset/dataset_file.h"
@@ -180,6 +181,20 @@ void note_ignored(const std::set<fs::path>& images, CheckReport& report) {
   for (const LeftOut& file : report.ignored) report.notes.push_back(file.describe());
 }
 
+// Whether files that are numbered are channels or cases only a model tells; where they begin as
+// channels do, a gap among them may be a lost file.
+void note_channel_gaps(const std::vector<Case>& cases, CheckReport& report) {
+  std::vector<fs::path> files;
+  for (const Case& entry : cases) files.push_back(entry.images.front());
+  for (const ChannelGroup& group : group_channels(files)) {
+    if (group.files.size() < 2 || group.files.front().number != 0) continue;
+    const auto wanted = static_cast<std::size_t>(group.files.back().number) + 1;
+    const std::string gap = channel_fault(group.files, wanted);
+    if (!gap.empty())
+      report.notes.push_back(group.stem + ": if its files are channels of one case, " + gap);
+  }
+}
+
 }  // namespace
 
 CheckReport check_dataset(const fs::path& folder_or_json, const CheckOptions& options) {
@@ -223,6 +238,7 @@ CheckReport check_images(const std::vector<fs::path>& paths, const ReadOptions& 
   for (const Case& entry : cases) jobs.push_back({&entry, "image"});
   check_cases(jobs, {.dataset = none, .labelled = false, .read = read},
               {.read = read, .preview = preview}, report);
+  note_channel_gaps(cases, report);
   note_ignored(seen, report);
   return report;
 }

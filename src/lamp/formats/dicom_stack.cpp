@@ -48,8 +48,9 @@ void warn_of_mixture(const std::vector<DicomSlice>& slices, const fs::path& fold
     const DicomSlice& first = slices.front();
     for (const DicomSlice& slice : slices) {
       if (slice.*member == first.*member) continue;
-      return log_warning_once(name + " differs within one series: \"" + first.*member + "\" in " +
-                              first.file.filename().string() + ", \"" + slice.*member + "\" in " +
+      // Their values may name a person, and logs are passed on.
+      return log_warning_once(name + " differs within one series, between " +
+                              first.file.filename().string() + " and " +
                               slice.file.filename().string() + ": " + folder.string());
     }
   };

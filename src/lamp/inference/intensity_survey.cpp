@@ -9,6 +9,8 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <set>
 
 #include "lamp/base/errors.h"
 #include "lamp/base/interrupt.h"
@@ -25,6 +27,11 @@ namespace {
 struct CountJob {
   std::string name;
   std::function<Intensities()> count;
+  bool for_model = false;  // read as `lamp segment` reads it
+};
+struct Counted {
+  Intensities values;
+  std::optional<Fault> refused;
 };
 
 Intensities count_case(const Case& entry, const Dataset& dataset, const DataConfig& data) {
@@ -58,12 +65,13 @@ std::vector<CountJob> jobs_of(const std::vector<std::string>& paths,
   }
   for (const InputCase& input : expand_inputs(paths, std::max<std::int64_t>(standard.channels, 1),
                                               nullptr, standard.dicom_series))
-    jobs.push_back({input.name, [input, &standard] { return count_input(input, standard); }});
+    jobs.push_back({input.name, [input, &standard] { return count_input(input, standard); },
+                    standard.channels > 0});
   return jobs;
 }
 
-std::vector<Intensities> count_all(const std::vector<CountJob>& jobs) {
-  std::vector<Intensities> found(jobs.size());
+std::vector<Counted> count_all(const std::vector<CountJob>& jobs) {
+  std::vector<Counted> found(jobs.size());
   std::atomic<std::size_t> next = 0;
   std::mutex mutex;
   Progress progress("comparing values", static_cast<std::int64_t>(jobs.size()));
@@ -71,8 +79,10 @@ std::vector<Intensities> count_all(const std::vector<CountJob>& jobs) {
     for (std::int64_t thread = begin; thread < end; ++thread) {
       for (std::size_t i = next++; i < jobs.size() && caught_signal() == 0; i = next++) {
         try {
-          found[i] = jobs[i].count();
+          found[i].values = jobs[i].count();
         } catch (const std::exception& error) {
+          const auto* refused = dynamic_cast<const InputError*>(&error);
+          if (refused && jobs[i].for_model) found[i].refused = refused->fault();
           log_debug(jobs[i].name + ": its values were not compared: " + error.what());
         }
         const std::lock_guard lock(mutex);
@@ -98,12 +108,13 @@ IntensitySurvey survey_intensities(const std::vector<std::string>& paths,
   }
   std::vector<Intensities> read;
   std::vector<std::string> cases;
-  const std::vector<Intensities> found = count_all(jobs);
+  const std::vector<Counted> found = count_all(jobs);
   for (std::size_t i = 0; i < found.size(); ++i) {
-    if (found[i].empty()) continue;
-    read.push_back(found[i]);
+    if (found[i].refused) survey.faults.push_back(*found[i].refused);
+    if (found[i].values.empty()) continue;
+    read.push_back(found[i].values);
     const IntensityFindings findings =
-        compare_intensities(found[i], standard.trained, standard.data.window);
+        compare_intensities(found[i].values, standard.trained, standard.data.window);
     if (!findings.numbers.is_null()) survey.numbers[jobs[i].name] = findings.numbers;
     for (const std::string& warning : findings.warnings)
       cases.push_back(jobs[i].name + ": values unlike those of training: " + warning);
@@ -130,6 +141,10 @@ IntensitySurvey survey_beside(CheckReport& report, const std::vector<std::string
   IntensitySurvey survey = survey_intensities(paths, standard);
   for (std::string& warning : survey.warnings) warning = "warning: " + warning;
   report.notes.insert(report.notes.begin(), survey.warnings.begin(), survey.warnings.end());
+  std::set<std::string> named;
+  for (const Fault& fault : report.faults) named.insert(fault.file);
+  for (const Fault& fault : survey.faults)
+    if (!named.contains(fault.file)) report.faults.push_back(fault);
   return survey;
 }
 
