@@ -163,6 +163,18 @@ TEST(PreprocessTest, MoreThan256ClassesKeepTheirNumbers) {
   EXPECT_EQ(labels_on_input_grid(scores, prepared.path).voxels.min().item<int>(), 299);
 }
 
+TEST(PreprocessTest, AGridTooFineForTheMemoryIsRefusedBeforeAnyIsTaken) {
+  const Volume image{.geometry = grid({1, 0, 0, 0, 1, 0, 0, 0, 1}),
+                     .voxels = torch::zeros({1, 8, 10, 13})};
+  DataConfig config;
+  config.spacing_mm = {0.001, 0.001, 0.001};  // 13000 x 15000 x 16000 voxels
+  EXPECT_THROW(place_image(image, config), DoesNotFit);
+  config.spacing_mm = {0.5, 0.5, 0.5};
+  const std::int64_t needed = 2 * 4 * place_image(image, config).path.network.voxels();
+  EXPECT_NO_THROW(place_image(image, config, needed));
+  EXPECT_THROW(place_image(image, config, needed - 1), DoesNotFit);
+}
+
 TEST(PreprocessTest, AWindowMapsToZeroAndOne) {
   Volume image{.geometry = grid(directions(0)[0]), .voxels = box_of(grid(directions(0)[0]))};
   const torch::Tensor voxels = prepare_image(image, {.window = {{50, 150}}}).voxels;

@@ -144,6 +144,17 @@ TEST_F(TwoRunsTest, RunsWithoutTheMeansTheyNeedEndWithOneLine) {
   }
 }
 
+TEST_F(TwoRunsTest, ThreadsThatCannotBeStartedAreSaidAtOnce) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "their address space is beyond any limit";
+#else
+  const ProgramResult result =
+      run_lamp("check --threads 400 '" + (folder_ / "data").string() + "'", "ulimit -v 2000000;");
+  EXPECT_EQ(result.exit_code, 5) << result.err;
+  EXPECT_NE(result.err.find("400 threads cannot be started here"), std::string::npos) << result.err;
+#endif
+}
+
 TEST_F(TwoRunsTest, AFoldIsHeldOutAndNamed) {
   write_ball_dataset(folder_ / "data", 7);
   const ProgramResult result = run_lamp(arguments("fold", "--fold 1"));

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
+#include <cstring>
 #include <filesystem>
 #include <set>
 #include <string>
@@ -87,6 +88,23 @@ TEST_F(PrepareTest, DamagedLiverCasesAreNotCopied) {
   // liver_2 is a negative case, which many data sets hold.
   EXPECT_THAT(names(read_dataset(folder_ / "out").training), ElementsAre("liver_2", "liver_5"));
   EXPECT_TRUE(check_dataset(folder_ / "out").ok());
+}
+
+TEST_F(PrepareTest, AFolderInAnImagesPlaceIsAFaultOfItsCase) {
+  for (const char* image : {".", "./", "imagesTr/", "imagesTr/.."}) {
+    write_liver_task(folder_ / "liver", 3);
+    Json list = read_json(folder_ / "liver" / "dataset.json");
+    list["training"][0]["image"] = image;
+    testing::written(folder_ / "liver" / "dataset.json", list.dump());
+    PrepareOptions options = liver(std::string("out") + std::to_string(std::strlen(image)));
+    options.test = 0;
+    try {
+      EXPECT_EQ(prepare_dataset(options).faults.size(), 1U) << image;
+    } catch (const InputError& refused) {  // as good: a line that names the file
+      EXPECT_THAT(refused.what(), ::testing::HasSubstr("liver")) << image;
+    }
+    fs::remove_all(folder_ / "liver");
+  }
 }
 
 TEST_F(PrepareTest, OtherDialectsAreLeftToTheOtherCommands) {

@@ -207,6 +207,10 @@ TEST_F(ModelFileTest, RefusesLabelsThatNoFormatCouldHold) {
     EXPECT_THAT(with_label(id, "liver"), HasSubstr(std::string("label \"") + id)) << id;
   EXPECT_THAT(with_label("2000000000", "liver"), HasSubstr("expected 0 to 32767"));
   EXPECT_THAT(with_label("00", "liver"), HasSubstr("twice"));
+  EXPECT_THAT(refusal_of_config([](Json& c) {
+                c["labels"] = {{"1", "liver"}, {"2", "tumour"}};
+              }),
+              HasSubstr("no label 0"));
   EXPECT_THAT(with_label("1", std::string(1 << 20, 'a')), HasSubstr("1048576 bytes"));
   EXPECT_THAT(with_label("1", "\x1b[31mliver"), HasSubstr("control character 27"));
   EXPECT_THAT(with_label("1", std::string("a\0b", 3)), HasSubstr("control character 0"));

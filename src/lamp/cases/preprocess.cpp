@@ -4,10 +4,13 @@
 #include <torch/types.h>
 #include <torch/utils.h>
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
 #include "lamp/base/errors.h"
+#include "lamp/base/host_memory.h"
+#include "lamp/base/text.h"
 #include "lamp/volume/grid_check.h"
 #include "lamp/volume/resample.h"
 
@@ -68,6 +71,21 @@ void make_argmax(torch::Tensor probabilities, const torch::Tensor& classes) {
   }
 }
 
+// Twice: some axes are resampled after others.
+void check_grid_fits(const Geometry& grid, std::int64_t channels,
+                     std::optional<std::int64_t> memory_bytes) {
+  double needed = 2 * sizeof(float) * static_cast<double>(channels);
+  for (const std::int64_t length : grid.size) needed *= static_cast<double>(length);
+  const std::int64_t available = available_memory_bytes();
+  const std::int64_t most = std::min(available, memory_bytes.value_or(available));
+  if (needed <= static_cast<double>(most)) return;
+  throw DoesNotFit("does not fit: on the network's grid the image has " +
+                   size_text(grid.size, "x") + " voxels, which take " +
+                   need_bytes_text(static_cast<std::int64_t>(std::min(needed, 9e18))) + ", but " +
+                   bytes_text(most) + " are left; use a network of a coarser spacing_mm, or crop " +
+                   "the image");
+}
+
 }  // namespace
 
 DataConfig parse_data_config(const Json& json) {
@@ -123,8 +141,11 @@ void apply_window(PreparedImage& image, const DataConfig& config) {
   image.voxels = image.voxels.contiguous();
 }
 
-PreparedImage place_image(const Volume& image, const DataConfig& config) {
+PreparedImage place_image(const Volume& image, const DataConfig& config,
+                          std::optional<std::int64_t> memory_bytes) {
   PreparedImage prepared{.path = plan_grid(image, config)};
+  if (prepared.path.resampled())
+    check_grid_fits(prepared.path.network, image.voxels.size(0), memory_bytes);
   prepared.voxels = reorient(image.voxels.to(torch::kFloat32), prepared.path.axes);
   if (prepared.path.resampled()) {
     prepared.voxels = resample(prepared.voxels, prepared.path.canonical, prepared.path.network,

@@ -58,8 +58,11 @@ inline constexpr int kPreparingVersion = 2;
 GridPath plan_grid(const Volume& volume, const DataConfig& config);
 // place_image, then the window.
 PreparedImage prepare_image(const Volume& image, const DataConfig& config);
-// On the network's grid, with the values of the file; not always contiguous.
-PreparedImage place_image(const Volume& image, const DataConfig& config);
+// On the network's grid, with the values of the file; not always contiguous. Throws DoesNotFit,
+// before any memory is taken, for a grid so fine that the image would take more there than
+// `memory_bytes`, or than there is.
+PreparedImage place_image(const Volume& image, const DataConfig& config,
+                          std::optional<std::int64_t> memory_bytes = {});
 // The step of prepare_image after place_image.
 void apply_window(PreparedImage& image, const DataConfig& config);
 // Clips to [low, high] and maps to [0, 1], each voxel alone, so that cutting before or after it

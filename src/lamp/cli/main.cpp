@@ -9,9 +9,11 @@
 #include <cstdlib>
 #include <exception>
 #include <iostream>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <thread>
+#include <vector>
 
 #include "lamp/base/errors.h"
 #include "lamp/base/interrupt.h"
@@ -39,12 +41,35 @@ void keep_heap() {
   mallopt(M_ARENA_MAX, 1);  // further arenas cannot hold large blocks and would map them afresh
 }
 
+// torch's pools wait for ever where a thread cannot be started, or end the process. Each starts so
+// many: one for its kernels, one for OpenMP's.
+void check_startable(int threads) {
+  std::vector<std::thread> started;
+  std::mutex mutex;
+  std::unique_lock held(mutex);  // they wait until all are there
+  const auto wait = [&mutex] { const std::lock_guard until_all_are_there(mutex); };
+  try {
+    for (int i = 0; i < 2 * threads; ++i) started.emplace_back(wait);
+  } catch (const std::exception&) {  // no thread, or no memory to note one
+  }
+  held.unlock();
+  for (std::thread& thread : started) thread.join();
+  const auto count = static_cast<int>(started.size());
+  if (count < 2 * threads)
+    throw DoesNotFit("does not fit: " + std::to_string(threads) +
+                     " threads cannot be started here; give --threads " +
+                     std::to_string(std::max(1, count / 4)) +
+                     ", or raise the limits of memory or "
+                     "processes (ulimit)");
+}
+
 void apply(const GlobalOptions& globals) {
   if (globals.quiet) set_log_level(LogLevel::kWarning);
   if (globals.verbose) set_log_level(LogLevel::kDebug);
   int threads = globals.threads;
   if (threads == 0 && std::getenv("OMP_NUM_THREADS") == nullptr)
     threads = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+  if (threads > 1) check_startable(threads);
   if (threads > 0) at::set_num_threads(threads);
 }
 

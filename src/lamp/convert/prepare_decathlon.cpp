@@ -15,7 +15,8 @@ namespace fs = std::filesystem;
 namespace {
 
 std::string extension_of(const fs::path& file) {
-  return file.filename().string().substr(case_name(file).size());
+  const std::string name = file.filename().string(), stem = case_name(file);
+  return name.size() > stem.size() ? name.substr(stem.size()) : "";  // "." has neither
 }
 
 std::vector<int> all_ids(const Dataset& dataset) {

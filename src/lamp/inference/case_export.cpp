@@ -38,7 +38,10 @@ SegmentFailure describe_failure(const InputCase& input, const std::exception_ptr
   } catch (const c10::Error& unknown) {
     failure.message = unknown.what_without_backtrace();
     failure.message = failure.message.substr(0, failure.message.find('\n'));
-    if (is_out_of_memory(unknown)) failure.exit_code = kExitDoesNotFit;
+    if (is_out_of_memory(unknown)) {
+      failure.message = "out of memory";
+      failure.exit_code = kExitDoesNotFit;
+    }
   } catch (const std::exception& unknown) {
     failure.message = unknown.what();
   }

@@ -49,7 +49,7 @@ LoadedCase load_case(const InputCase& input, const Model& model, const DataConfi
   Volume volume = read_case(input, in_channels, reading);
   loaded.seconds.load = watch.lap();
   if (drawn) loaded.grey = grey_image(volume);
-  loaded.image = place_image(volume, config);
+  loaded.image = place_image(volume, config, reading.memory_bytes);
   volume.voxels.reset();
   if (usable_intensities(model.intensities, static_cast<std::size_t>(in_channels))) {
     const IntensityFindings findings = compare_intensities(

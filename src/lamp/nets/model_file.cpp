@@ -149,6 +149,8 @@ std::map<int, std::string> labels_of(const Json& config, std::int64_t classes,
     if (!labels.emplace(static_cast<int>(id), name.get<std::string>()).second)
       refuse(file, {.found = shown + ": the id twice", .expected = "every id once"});
   }
+  if (!labels.contains(0))
+    refuse(file, {.found = "no label 0", .expected = "the background as label 0"});
   if (static_cast<std::int64_t>(labels.size()) != classes)
     refuse(file, {.found = c10::str(labels.size(), " labels for ", classes, " classes"),
                   .expected = "as many"});
