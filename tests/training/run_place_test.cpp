@@ -9,6 +9,7 @@
 #include <functional>
 
 #include "lamp/base/errors.h"
+#include "lamp/base/files.h"
 #include "lamp/base/log.h"
 #include "lamp/training/trainer.h"
 #include "support/ball_dataset.h"
@@ -196,7 +197,7 @@ TEST_F(RunPlaceTest, ALinkInThePlaceOfTheLogIsNotFollowed) {
   write("foreign.txt", "kept");
   fs::create_symlink(folder_ / "foreign.txt", folder_ / "train.log");
   EXPECT_THROW(open_log_file((folder_ / "train.log").string()), Error);
-  EXPECT_EQ(testing::contents_of(folder_.path()).at("foreign.txt"), "kept");
+  EXPECT_EQ(read_file(folder_ / "foreign.txt"), "kept");
 }
 
 // The layout before run.json: the fingerprint lay in dataset.json.
