@@ -170,10 +170,8 @@ std::string describe(const CheckReport& report) {
                                    " more (" + setting_name("json") + " shows all)");
   for (const Fault& fault : report.faults)
     text += titled_row("FAULT", printable(message_of(fault)));
-  return text + titled_row("result",
-                           report.ok()
-                               ? "no faults"
-                               : counted(static_cast<std::int64_t>(report.faults.size()), "fault"));
+  return text +
+         titled_row("result", report.ok() ? "no faults" : counted(report.faults.size(), "fault"));
 }
 
 }  // namespace lamp

@@ -167,10 +167,10 @@ bool expand_channels(const EntryParser& parser, Case& entry) {
   const std::size_t declared = parser.list.dataset.channels.size();
   if (declared != 0 && declared != channels.size()) {
     parser.fault("channels missing or unknown",
-                 counted(static_cast<std::int64_t>(channels.size()), "file") + " such as " +
+                 counted(channels.size(), "file") + " such as " +
                      channels.front().filename().string() + " for " +
                      entry.images.front().filename().string() + " (the layout of nnU-Net v1)",
-                 counted(static_cast<std::int64_t>(declared), "channel") + " as \"modality\" says");
+                 counted(declared, "channel") + " as \"modality\" says");
     return false;
   }
   entry.images = std::move(channels);

@@ -140,12 +140,11 @@ void check_foreground(const Dataset& dataset, CheckReport& report) {
       if (value != 0) return;
   }
   if (labelled == 0) return;
-  report.faults.push_back(
-      {.file = dataset.file.string(),
-       .what = "no foreground",
-       .found = "only background in " + counted(static_cast<std::int64_t>(labelled), "label map"),
-       .expected = "a labelled voxel in one of them at least",
-       .fix = "check that these are the label maps, and draw the structures"});
+  report.faults.push_back({.file = dataset.file.string(),
+                           .what = "no foreground",
+                           .found = "only background in " + counted(labelled, "label map"),
+                           .expected = "a labelled voxel in one of them at least",
+                           .fix = "check that these are the label maps, and draw the structures"});
 }
 
 template <typename T>

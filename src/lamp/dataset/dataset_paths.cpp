@@ -175,10 +175,10 @@ fs::path DatasetPaths::on_disk(const fs::path& file) {
 std::vector<std::string> DatasetPaths::notes() const {
   std::vector<std::string> notes;
   if (backslashes_ > 0)
-    notes.push_back(counted(static_cast<std::int64_t>(backslashes_), "path") +
+    notes.push_back(counted(backslashes_, "path") +
                     " with backslashes, as Windows writes them, read with slashes");
   if (other_forms_ > 0)
-    notes.push_back(counted(static_cast<std::int64_t>(other_forms_), "file name") +
+    notes.push_back(counted(other_forms_, "file name") +
                     " in another form of Unicode than on the disk, such as " + first_other_form_ +
                     ", found all the same");
   return notes;

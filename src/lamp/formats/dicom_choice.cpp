@@ -31,7 +31,7 @@ struct Series {
 
 std::string describe(const Series& series) {
   const std::size_t count = series.slices.size() + series.faulty.size();
-  std::string text = series.text + ", " + counted(static_cast<std::int64_t>(count), "image");
+  std::string text = series.text + ", " + counted(count, "image");
   if (!series.slices.empty()) {
     const auto& size = series.slices.front().plane.size;
     text += " of " + std::to_string(size[0]) + "x" + std::to_string(size[1]);

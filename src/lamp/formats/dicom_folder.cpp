@@ -159,11 +159,11 @@ void look_below(const std::vector<fs::path>& folders, DicomFolder& content) {
     if (count == 0) {
       content.left_out.push_back({folder, "a folder of its own"});
     } else {
-      content.doubtful.push_back({.file = folder.string(),
-                                  .what = "cannot read",
-                                  .found = counted(static_cast<std::int64_t>(count), "slice") +
-                                           " of the series in a folder below",
-                                  .fix = "move all slices of it into one folder"});
+      content.doubtful.push_back(
+          {.file = folder.string(),
+           .what = "cannot read",
+           .found = counted(count, "slice") + " of the series in a folder below",
+           .fix = "move all slices of it into one folder"});
     }
   }
 }

@@ -74,11 +74,11 @@ void refuse_phases(const std::vector<DicomSlice>& slices, const fs::path& folder
   for (std::size_t element = 0; element < slices.front().phase.size(); ++element) {
     const std::string text = explanation(places, element);
     if (text.empty()) continue;
-    cannot_read(folder, {.found = std::to_string(each) + " images at each of " +
-                                  counted(static_cast<std::int64_t>(places.size()), "place") +
-                                  ", told apart by " + text + kPhases,
-                         .expected = "one",
-                         .fix = kPhaseWayOut});
+    cannot_read(folder,
+                {.found = std::to_string(each) + " images at each of " +
+                          counted(places.size(), "place") + ", told apart by " + text + kPhases,
+                 .expected = "one",
+                 .fix = kPhaseWayOut});
   }
 }
 
@@ -91,8 +91,8 @@ void refuse_several_per_place(const std::vector<DicomSlice>& slices, const fs::p
   }
   if (2 * several <= places.size()) return;
   cannot_read(folder, {.found = std::to_string(slices.size()) + " images at " +
-                                counted(static_cast<std::int64_t>(places.size()), "place") +
-                                ", up to " + std::to_string(most) + " at one" + kPhases,
+                                counted(places.size(), "place") + ", up to " +
+                                std::to_string(most) + " at one" + kPhases,
                        .expected = "one",
                        .fix = kPhaseWayOut});
 }

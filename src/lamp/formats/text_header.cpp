@@ -92,7 +92,7 @@ std::vector<double> TextHeader::numbers(const std::string& name, std::size_t cou
   }
   if (result.size() == count && words(get(name)).size() == count) return result;
   refuse({.found = name + " " + in_quotes(get(name)),
-          .expected = counted(static_cast<std::int64_t>(count), "number"),
+          .expected = counted(count, "number"),
           .fix = "correct the header"});
 }
 

@@ -21,7 +21,7 @@ namespace {
 
 // Large enough that rounding of block sizes does not show, small enough to be quick.
 constexpr std::int64_t kSmallSide = 32;
-constexpr std::int64_t kLargestSide = 160;
+constexpr std::int64_t kLongestMeasured = 160;
 // torch's own threshold for oneDNN (ConvParams::use_mkldnn in
 // aten/src/ATen/native/Convolution.cpp).
 constexpr double kIm2colLimit = 20480;
@@ -103,7 +103,7 @@ void ForwardMemory::measure_large(const Network& network, std::int64_t length) {
   for (const Workspace& link : workspaces_)
     if (link.slice_share > 0) least_share = std::min(least_share, link.slice_share);
   const auto enough = static_cast<std::int64_t>(std::sqrt(kIm2colLimit / least_share)) + 1;
-  const std::int64_t side = round_up(std::min(enough, kLargestSide), multiple_);
+  const std::int64_t side = round_up(std::min(enough, kLongestMeasured), multiple_);
   const TwoPasses large(network, torch::kFloat32, side, length);
   for (std::size_t i = 0; i < workspaces_.size(); ++i) workspaces_[i].large = large.workspace(i);
 }

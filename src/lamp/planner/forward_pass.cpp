@@ -5,7 +5,6 @@
 #include <cstddef>
 
 namespace lamp {
-namespace {}  // namespace
 
 std::vector<std::int64_t> forward_pass_bytes(const NetworkCosts& costs, const StageRange& links) {
   std::vector<std::int64_t> result;

@@ -204,8 +204,7 @@ class Advice {
     for (std::size_t k = devices.size() + 1; k <= most; ++k) {
       more.execution.device += "," + devices.back().str();
       if (!need_.fits(more, memories_)) continue;
-      return on_host ? words_.device(more.execution.device)
-                     : counted(static_cast<std::int64_t>(k), "such device");
+      return on_host ? words_.device(more.execution.device) : counted(k, "such device");
     }
     return std::nullopt;
   }
