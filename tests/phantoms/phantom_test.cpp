@@ -116,6 +116,27 @@ TEST_F(PhantomTest, OrgansHaveTheirTrueRelativeVolumes) {
   }
 }
 
+// A tube's volume goes with the square of its thickness, an ellipsoid's with the cube; the ends of
+// the nerves and the canvas take some of it.
+TEST_F(PhantomTest, ThinOrgansAreDrawnThickerAndTheOthersAreNot) {
+  PhantomOptions plain = options("han");
+  plain.size = {96, 96, 64};
+  PhantomOptions thick = plain;
+  thick.thin_organs = 2;
+  const PhantomCase before = draw_phantom(plain, true, 0), after = draw_phantom(thick, true, 0);
+  const auto grown = [&](int id) {
+    return volume_ml(after.label, id) / volume_ml(before.label, id);
+  };
+  EXPECT_NEAR(grown(2), 8, 1.6);
+  for (const int nerve : {4, 5}) EXPECT_NEAR(grown(nerve), 4, 1.2) << nerve;
+  for (const int other : {3, 6, 7, 8, 9}) EXPECT_NEAR(grown(other), 1, 0.02) << other;
+  thick.thin_organs = 0.5;
+  EXPECT_THROW(write_phantoms(thick), UsageError);
+  PhantomOptions liver = options("liver");
+  liver.thin_organs = 2;
+  EXPECT_THROW(write_phantoms(liver), UsageError);
+}
+
 TEST_F(PhantomTest, EveryOrganIsPresentOnASmallGridToo) {
   PhantomOptions small = options("han");
   small.size = {64, 64, 48};
@@ -181,7 +202,7 @@ TEST_F(PhantomTest, APatchThatTouchesATwinShowsNoCueToItsSide) {
   for (int i = 0; i < 4; ++i) {
     Random random({3, static_cast<std::uint64_t>(i)});
     const Size3 size = {136 - 2 * i, 112 - 2 * i, 96 - 2 * i};
-    const Scene scene = draw_twins(size, random);
+    const Scene scene = draw_twins({.size = size}, random);
     for (const int id : {1, 2}) {
       const torch::Tensor places = torch::nonzero(scene.label.voxels[0] == id);
       ASSERT_GT(places.size(0), 100);
@@ -205,7 +226,7 @@ TEST_F(PhantomTest, APatchThatTouchesATwinShowsNoCueToItsSide) {
 
 TEST_F(PhantomTest, TwinsOfOneCaseAreTheSameShape) {
   Random random({4});
-  const Scene scene = draw_twins({136, 112, 96}, random);
+  const Scene scene = draw_twins({.size = {136, 112, 96}}, random);
   const auto shape = [&](int id) {
     const torch::Tensor places = torch::nonzero(scene.label.voxels[0] == id);
     return places - std::get<0>(places.min(0));
@@ -267,6 +288,22 @@ TEST_F(PhantomTest, ARerunOverwritesItsOwnFilesOnly) {
   fs::remove(folder_ / "a" / "notes.txt");
   std::ofstream(folder_ / "a" / "dataset.json") << R"({"name": "patients"})";
   EXPECT_THROW(write_phantoms(options("twins")), UsageError);
+}
+
+TEST_F(PhantomTest, PhantomsOfAnotherThicknessAreRefusedByThatName) {
+  PhantomOptions plain = options("han", "plain"), thick = options("han", "thick");
+  thick.thin_organs = 2;
+  write_phantoms(plain);
+  write_phantoms(thick);
+  std::swap(plain.folder, thick.folder);
+  for (const PhantomOptions& other : {plain, thick}) {
+    try {
+      write_phantoms(other);
+      FAIL() << "accepted in " << other.folder;
+    } catch (const UsageError& error) {
+      EXPECT_THAT(error.what(), ::testing::HasSubstr("thin_organs"));
+    }
+  }
 }
 
 TEST_F(PhantomTest, AnotherRequestNeverReplacesPhantomsOfAnEarlierOne) {

@@ -56,6 +56,7 @@ const SettingNames& option_names() {
       {"stages", "--stages"},
       {"test", "--test"},
       {"test_cases", "--test-cases"},
+      {"thin_organs", "--thin-organs"},
       {"train", "--train"},
       {"transfer", "--transfer"},
       {"weight", "--weight"},

@@ -26,6 +26,8 @@ void add_synth_command(CLI::App& app, const GlobalOptions& globals) {
   command->add_option("--size", *size, "voxels X,Y,Z; cases are up to 8 voxels smaller");
   command->add_option("--missing", options->missing,
                       "probability that an organ of a training case is not annotated");
+  command->add_option("--thin-organs", options->thin_organs,
+                      "han: chiasm and optic nerves this many times as thick as in people, 1 to 3");
   command->callback([options, folder, size, &globals] {
     options->folder = *folder;
     if (!size->empty()) options->size = parse_phantom_size(*size);

@@ -29,6 +29,9 @@ struct PhantomOptions {
   int test = 4;
   Size3 size = {0, 0, 0};  // x, y, z voxels; each case is 0 to 8 smaller. 0 = the kind's default
   double missing = 0;      // probability that an organ of a training case is not annotated
+  // "han" only: chiasm and optic nerves are drawn this many times as thick as in people, 1 to 3, so
+  // that a short training on a coarse grid can find them.
+  double thin_organs = 1;
   std::uint64_t seed = 0;
 };
 

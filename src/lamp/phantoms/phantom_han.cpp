@@ -39,8 +39,11 @@ constexpr Material kAir = {.hu = -980};
 
 class Head {
  public:
-  Head(Canvas& canvas, Random& random)
-      : canvas_(canvas), random_(random), inside_(body(random.uniform(4, 7))) {}
+  Head(Canvas& canvas, Random& random, double thin_organs)
+      : canvas_(canvas),
+        random_(random),
+        thin_organs_(thin_organs),
+        inside_(body(random.uniform(4, 7))) {}
 
   void paint() {
     paint_body();
@@ -161,13 +164,15 @@ class Head {
     canvas_.paint(ellipsoid({eye[0], eye[1] - 8, eye[2]}, {4.5, 2.5, 4.5}), {.hu = 85});  // lens
     const Vec3 back = {eye[0], eye[1] + 12, eye[2]};
     const Vec3 bend = about(side, {24, -30, -3}, 1.5), canal = {side * 11.5, -8, -0.5};
-    const double radius = canvas_.resolvable(2.2 * (1 + random_.uniform(-0.08, 0.08)));
+    const double radius =
+        canvas_.resolvable(2.2 * thin_organs_ * (1 + random_.uniform(-0.08, 0.08)));
     canvas_.paint(tube({back, bend, canal}, {radius + 2.5, radius + 3, radius + 2.5}), kHanFat);
     canvas_.paint(tube({back, bend, canal}, {radius, radius, radius}), {.hu = 42, .label = label});
   }
 
   void paint_chiasm() {
-    const Vec3 centre = about({0, 0, 0}, 1), radii = sized({7, 4.6, 3.5}, 0.08);
+    const Vec3 centre = about({0, 0, 0}, 1),
+               radii = sized({7 * thin_organs_, 4.6 * thin_organs_, 3.5 * thin_organs_}, 0.08);
     canvas_.paint(ellipsoid(centre, grown(radii, 4)), kFluid);
     canvas_.paint(ellipsoid(centre, radii), {.hu = 52, .label = kChiasm});
   }
@@ -203,12 +208,14 @@ class Head {
 
   Canvas& canvas_;
   Random& random_;
+  double thin_organs_;
   Solid inside_;  // the body without the fat under its skin
 };
 
 }  // namespace
 
-Scene draw_han(const Size3& size, Random& random) {
+Scene draw_han(const SceneWish& wish, Random& random) {
+  const Size3& size = wish.size;
   Geometry geometry{.size = size};
   const double zoom = random.uniform(1.0, 1.06);
   const double in_plane =
@@ -235,7 +242,7 @@ Scene draw_han(const Size3& size, Random& random) {
     pose.centre_mm[a] = centre[a] + shift[a] - offset;
   }
   Canvas canvas(geometry, pose, random.bits());
-  Head(canvas, random).paint();
+  Head(canvas, random, wish.thin_organs).paint();
   canvas.add_bias(8, random);
   Volume label = canvas.label();
   return {.image = canvas.image(random.uniform(15, 22)), .label = std::move(label)};

@@ -112,7 +112,8 @@ void paint_liver(Canvas& canvas, Random& random) {
 
 }  // namespace
 
-Scene draw_liver(const Size3& size, Random& random) {
+Scene draw_liver(const SceneWish& wish, Random& random) {
+  const Size3& size = wish.size;
   Geometry geometry{.size = size};
   const double zoom = random.uniform(1.0, 1.06);
   const double in_plane =

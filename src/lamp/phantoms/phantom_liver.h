@@ -1,14 +1,11 @@
 // A liver with tumours.
 #pragma once
 
-#include <cstdint>
-
 #include "lamp/base/random.h"
-#include "lamp/base/size3.h"
 #include "lamp/phantoms/phantom_scenes.h"
 
 namespace lamp {
 
-Scene draw_liver(const Size3& size, Random& random);
+Scene draw_liver(const SceneWish& wish, Random& random);
 
 }  // namespace lamp

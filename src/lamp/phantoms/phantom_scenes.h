@@ -5,9 +5,15 @@
 
 #include <cmath>
 
+#include "lamp/base/size3.h"
 #include "lamp/volume/volume.h"
 
 namespace lamp {
+
+struct SceneWish {
+  Size3 size;              // voxels
+  double thin_organs = 1;  // PhantomOptions::thin_organs
+};
 
 struct Scene {
   Volume image;  // int16 HU, identity direction

@@ -46,7 +46,8 @@ std::int64_t twins_reach(const Size3& size) {
   return std::clamp<std::int64_t>(std::min({along_x, along_y, along_z}), 0, kPatchReach);
 }
 
-Scene draw_twins(const Size3& size, Random& random) {
+Scene draw_twins(const SceneWish& wish, Random& random) {
+  const Size3& size = wish.size;
   const auto half = static_cast<double>(half_width(size));
   const auto reach = static_cast<double>(twins_reach(size));
   const Vec3 voxels = {static_cast<double>(size[0]), static_cast<double>(size[1]),

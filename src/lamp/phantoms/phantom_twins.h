@@ -9,7 +9,7 @@
 
 namespace lamp {
 
-Scene draw_twins(const Size3& size, Random& random);
+Scene draw_twins(const SceneWish& wish, Random& random);
 
 // How far from a twin every cue to its side is kept, in voxels: 31 (a patch of 32^3 that touches a
 // twin shows none) or as much as a smaller grid allows.
