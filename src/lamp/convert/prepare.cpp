@@ -12,6 +12,7 @@
 #include "lamp/base/files.h"
 #include "lamp/base/interrupt.h"
 #include "lamp/base/log.h"
+#include "lamp/base/output_lock.h"
 #include "lamp/base/progress.h"
 #include "lamp/base/safe_path.h"
 #include "lamp/base/setting_name.h"
@@ -114,11 +115,14 @@ class Preparation {
              .description = "Prepared by lamp prepare --from " + options.from,
              .modality = set_.modality,
              .labels = set_.labels};
+    refuse_file_as_folder(folder_, "prepare " + setting_name("output"));
+    lock_.emplace(folder_);
     begin(options);
   }
 
   PrepareReport run() {
     make_decathlon_folders(folder_);
+    lock_->start();
     if (!resumed_) write_record();
     try {
       convert_all();
@@ -360,6 +364,7 @@ class Preparation {
 
   const fs::path folder_;
   const SourceSet set_;
+  std::optional<OutputLock> lock_;
   DecathlonInfo info_;
   PrepareRecord record_;
   std::unordered_set<std::string> test_;  // record_.test

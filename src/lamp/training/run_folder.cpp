@@ -118,7 +118,7 @@ void Opening::judge() {
     throw UsageError("train: " + setting_name("config") +
                      " is needed: a configuration file or a preset (han, liver, demo)");
   const RunPlace before_lock = place;  // the lock itself makes a begun run of a new folder
-  folder_.lock = std::make_unique<RunLock>(run());
+  folder_.lock = std::make_unique<OutputLock>(run(), kRunLock);
   const RunPlace locked = judge_run_place(run());
   if (place != RunPlace::kFree || locked != RunPlace::kBegun) place = locked;  // the lock is ours
   refuse_run();

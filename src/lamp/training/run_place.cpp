@@ -10,8 +10,8 @@
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
 #include "lamp/base/json.h"
+#include "lamp/base/output_lock.h"
 #include "lamp/base/setting_name.h"
-#include "lamp/training/run_lock.h"
 #include "lamp/training/run_state.h"
 
 namespace lamp {
@@ -68,8 +68,7 @@ std::vector<std::string> foreign_names(const fs::path& run) {
   std::erase_if(names, [&](const std::string& name) {
     std::error_code error;
     const fs::path path = run / name;
-    if (name == kLockFile && fs::is_regular_file(path, error))
-      return is_lock_text(read_file(path, kLargestMark));
+    if (is_lock_file(path)) return true;
     if (name == "state/") {
       const auto inside = names_in(run / "state");
       return std::all_of(inside.begin(), inside.end(), is_temporary_name);
