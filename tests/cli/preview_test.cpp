@@ -181,7 +181,7 @@ TEST_F(PreviewTest, ACheckThatIsRefusedKeepsTheOlderPictures) {
   fs::remove(folder_ / "p" / "notes.txt");
   const auto before = tree_snapshot(folder_ / "p");
   EXPECT_EQ(run_lamp("check --preview p data data", in_folder()).exit_code, 2);
-  EXPECT_EQ(run_lamp("check --preview p -c no_config data", in_folder()).exit_code, 2);
+  EXPECT_NE(run_lamp("check --preview p -c no_config data", in_folder()).exit_code, 0);
   EXPECT_EQ(tree_snapshot(folder_ / "p"), before);
 }
 

@@ -27,7 +27,7 @@ namespace {
 
 constexpr const char* kLockFormat = "lamp-lock";
 constexpr int kAttempts = 100;  // each is lost only to another process's start or end
-constexpr std::size_t kLongestLock = 1 << 16;  // bytes
+constexpr std::size_t kLongestLock = 1 << 16;    // bytes
 constexpr std::size_t kLongestLockedName = 200;  // file systems take 255, and endings are added
 
 struct Owner {
@@ -246,9 +246,9 @@ bool OutputLock::create() {
   int number = -1;
   do {
     const std::string name = file_.filename().string();
-    aside = file_.parent_path() / ((name.starts_with('.') ? "" : ".") + name + "." +
-                                   std::to_string(getpid()) + "-" + std::to_string(unique++) +
-                                   ".tmp");
+    aside =
+        file_.parent_path() / ((name.starts_with('.') ? "" : ".") + name + "." +
+                               std::to_string(getpid()) + "-" + std::to_string(unique++) + ".tmp");
     number = open(aside.c_str(), O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0644);
   } while (number < 0 && errno == EEXIST && unique < kAttempts);
   if (number < 0) fail(file_);
@@ -290,8 +290,8 @@ bool OutputLock::take_over() {
                    "the lock of process " + std::to_string(owner->process) + " on " + owner->host);
   if (!is_gone(*owner)) refuse_held(file_, text);
   if (!write_all(descriptor.get(), text_of(this_process()))) fail(file_);
-  log_info("taking over " + place_of(file_) + " from process " +
-           std::to_string(owner->process) + ", which has ended without a word");
+  log_info("taking over " + place_of(file_) + " from process " + std::to_string(owner->process) +
+           ", which has ended without a word");
   stale_ = text;
   descriptor_ = descriptor.release();
   return true;

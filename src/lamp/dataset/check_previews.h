@@ -17,8 +17,8 @@ namespace lamp {
 class CheckPreviews {
  public:
   // No pictures if `folder` is empty. Else removes the older ones there: they would pass for those
-  // of this check. Throws UsageError if it holds anything but pictures of LAMP's, before anything is
-  // written; Error if another process draws there. A folder that was not there stays away unless
+  // of this check. Throws UsageError if it holds anything but pictures of LAMP's, before anything
+  // is written; Error if another process draws there. A folder that was not there stays away unless
   // something is drawn.
   CheckPreviews(const std::filesystem::path& folder, const std::vector<PlacedCase>& cases);
 

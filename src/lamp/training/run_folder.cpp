@@ -12,7 +12,6 @@
 #include "lamp/base/log.h"
 #include "lamp/base/setting_name.h"
 #include "lamp/execution/execution_config.h"
-#include "lamp/nets/model_file.h"
 #include "lamp/nets/net_factory.h"
 #include "lamp/training/auto_settings.h"
 #include "lamp/training/batch_source.h"
@@ -170,12 +169,6 @@ void Opening::read_configuration() {
                       .what = "no training cases",
                       .found = "its \"training\" list is empty",
                       .fix = "add cases with labels"});
-  for (const auto& [id, name] : folder_.dataset.labels)
-    if (auto fault = fault_of_label(id, name)) {
-      fault->file = folder_.dataset.file.string();
-      fault->what = "a label that no model can hold";
-      throw InputError(*std::move(fault));
-    }
 }
 
 bool Opening::is_finished() const {
