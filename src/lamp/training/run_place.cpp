@@ -11,6 +11,7 @@
 #include "lamp/base/files.h"
 #include "lamp/base/json.h"
 #include "lamp/base/output_lock.h"
+#include "lamp/base/safe_path.h"
 #include "lamp/base/setting_name.h"
 #include "lamp/training/run_state.h"
 
@@ -132,18 +133,6 @@ void refuse_lost_state(const fs::path& run) {
                    "); put state/ back or choose another folder, nothing was written");
 }
 
-// With links resolved, also of a path whose end is not there yet.
-fs::path real_path(const fs::path& path) {
-  std::error_code error;
-  fs::path real = fs::weakly_canonical(fs::absolute(path), error);
-  return error ? fs::absolute(path).lexically_normal() : real;
-}
-
-bool lies_in(const fs::path& path, const fs::path& folder) {
-  const fs::path inside = path.lexically_relative(folder);
-  return !inside.empty() && *inside.begin() != "..";
-}
-
 [[noreturn]] void refuse_inside(const fs::path& run, const fs::path& folder) {
   throw UsageError("train: " + setting_to("output", run.string()) +
                    ": found a place among the files of the data set (" + folder.string() +
@@ -214,7 +203,7 @@ void refuse_place_in_dataset(const fs::path& run, const fs::path& dataset) {
   if (place == root) refuse_inside(run, root);
   for (const char* name :
        {"imagesTr", "labelsTr", "imagesTs", "labelsTs", "imagesVal", "labelsVal"})
-    if (lies_in(place, root / name)) refuse_inside(run, root / name);
+    if (lies_inside(root / name, place)) refuse_inside(run, root / name);
 }
 
 void refuse_place_in_dataset(const fs::path& run, const Dataset& dataset) {
@@ -231,7 +220,7 @@ void refuse_place_in_dataset(const fs::path& run, const Dataset& dataset) {
   for (const fs::path& folder : folders) {
     const fs::path real = real_path(folder);
     // A folder of its own beside dataset.json is in nobody's way.
-    if (place == real || (real != root && !lies_in(root, real) && lies_in(place, real)))
+    if (place == real || (!lies_inside(real, root) && lies_inside(real, place)))
       refuse_inside(run, real);
   }
 }
