@@ -9,7 +9,8 @@ namespace {
 using ::testing::HasSubstr;
 
 TEST(LabelsTest, NamesThatCanBeShownOfEveryLanguageArePermitted) {
-  for (const char* name : {"liver", "Parotid_L", "a, \"quoted\"; name", " ", "Leber (groß)", "肝臓"})
+  for (const char* name :
+       {"liver", "Parotid_L", "a, \"quoted\"; name", " ", "Leber (groß)", "肝臓"})
     EXPECT_FALSE(fault_of_label(1, name)) << name;
   EXPECT_FALSE(fault_of_label(1, std::string(256, 'a')));
   EXPECT_FALSE(fault_of_label(0, "background"));

@@ -97,7 +97,7 @@ TEST(HostMemoryTest, AShortageIsOfWhatIsGivenOrOfWhatThereIs) {
   EXPECT_EQ(given->left, "1.0 MiB of the given memory are left");
   // More is given than there is: 2^60 bytes.
   for (const auto& limit : {std::optional<std::int64_t>(), std::optional(std::int64_t{1} << 60)}) {
-    const auto there = memory_shortage(std::ldexp(1.0, 59), limit);
+    const auto there = memory_shortage(0x1p59, limit);
     ASSERT_TRUE(there);
     EXPECT_FALSE(there->limited);
     EXPECT_NE(there->left.find(" are available"), std::string::npos) << there->left;
