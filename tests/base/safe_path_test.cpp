@@ -53,6 +53,21 @@ TEST(SafePathTest, FollowsLinksBeforeItSaysInside) {
   EXPECT_FALSE(lies_inside(data, folder / "data2"));  // begins with the same letters
   EXPECT_FALSE(lies_inside(data, folder.path()));
   EXPECT_FALSE(lies_inside(data, "/"));
+  EXPECT_TRUE(lies_inside("/", data));
+  EXPECT_TRUE(lies_inside(folder / "not", folder / "not/there/"));
+}
+
+TEST(SafePathTest, ARealPathIsAbsoluteAndFollowsLinksAsFarAsThereAreAny) {
+  const TemporaryFolder folder;
+  const fs::path base = fs::canonical(folder.path());
+  fs::create_directories(folder / "data/imagesTr");
+  fs::create_directory_symlink(folder / "data/imagesTr", folder / "link");
+  EXPECT_EQ(real_path(folder / "link/new/a.nii.gz"), base / "data/imagesTr/new/a.nii.gz");
+  EXPECT_EQ(real_path(folder / "link/../x/./y/"), base / "data/x/y");
+  EXPECT_EQ(real_path(folder / "data/"), base / "data");
+  EXPECT_EQ(real_path(""), fs::current_path());
+  EXPECT_EQ(real_path("not-there/yet/"), fs::current_path() / "not-there/yet");
+  EXPECT_EQ(real_path("/"), "/");
 }
 
 TEST(SafePathTest, JudgesARelativePathByItsText) {

@@ -137,6 +137,54 @@ TEST_F(PreviewTest, WhatCannotBeReadHasNoPictureAndNoOlderOneStays) {
   EXPECT_FALSE(fs::exists(folder_ / "p" / "ball_0.png"));
 }
 
+TEST_F(PreviewTest, NoFolderIsMadeWhereNothingCanBeDrawn) {
+  for (const char* part : {"imagesTr", "labelsTr"})
+    for (const char* name : {"ball_0.nii.gz", "ball_1.nii.gz"})
+      fs::resize_file(data_ / part / name, 100);
+  EXPECT_EQ(check("deep/p").exit_code, 3);
+  EXPECT_FALSE(fs::exists(folder_ / "deep"));
+  for (const char* list : {R"({"labels": {"0": "b", "1": "c"}, "training": []})", "no JSON"}) {
+    std::ofstream(data_ / "dataset.json") << list;
+    check("deep/p");
+    EXPECT_FALSE(fs::exists(folder_ / "deep")) << list;
+  }
+  EXPECT_EQ(run_lamp("check --preview deep/p no_image.nii.gz", in_folder()).exit_code, 3);
+  EXPECT_FALSE(fs::exists(folder_ / "deep"));
+}
+
+TEST_F(PreviewTest, AFolderHoldsThePicturesOfItsLastCheckAlone) {
+  write_ball_dataset(folder_ / "other", 3);
+  const auto names = [&] {
+    std::set<std::string> names;
+    for (const auto& entry : fs::directory_iterator(folder_ / "p"))
+      names.insert(entry.path().filename().string());
+    return names;
+  };
+  ASSERT_EQ(run_lamp("check --preview p other", in_folder()).exit_code, 0);
+  EXPECT_EQ(names(), (std::set<std::string>{"ball_0.png", "ball_1.png", "ball_2.png"}));
+  // Its temporary files, too, whatever case they were of.
+  std::ofstream(folder_ / "p" / ".ball_2.999999999-0.tmp.png") << "half a picture";
+  ASSERT_EQ(check("p").exit_code, 0);
+  EXPECT_EQ(names(), (std::set<std::string>{"ball_0.png", "ball_1.png"}));
+  ASSERT_EQ(run_lamp("check --preview p data/imagesTr/ball_1.nii.gz", in_folder()).exit_code, 0);
+  EXPECT_EQ(names(), (std::set<std::string>{"ball_1.png"}));
+  // Nothing is drawn of a list that cannot be read. The folder was there before, and stays.
+  std::ofstream(data_ / "dataset.json") << "no JSON";
+  EXPECT_EQ(check("p").exit_code, 3);
+  EXPECT_EQ(names(), (std::set<std::string>{}));
+}
+
+TEST_F(PreviewTest, ACheckThatIsRefusedKeepsTheOlderPictures) {
+  ASSERT_EQ(check("p").exit_code, 0);
+  std::ofstream(folder_ / "p" / "notes.txt") << "a user's";
+  expect_unchanged("check --preview p data/imagesTr", "notes.txt");
+  fs::remove(folder_ / "p" / "notes.txt");
+  const auto before = tree_snapshot(folder_ / "p");
+  EXPECT_EQ(run_lamp("check --preview p data data", in_folder()).exit_code, 2);
+  EXPECT_NE(run_lamp("check --preview p -c no_config data", in_folder()).exit_code, 0);
+  EXPECT_EQ(tree_snapshot(folder_ / "p"), before);
+}
+
 TEST_F(PreviewTest, CheckShowsALabelMapThatLiesElsewhere) {
   Volume label = read_label(data_ / "labelsTr" / "ball_0.nii.gz");
   label.geometry.origin_mm[0] += 30;

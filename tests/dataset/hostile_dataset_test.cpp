@@ -256,9 +256,11 @@ TEST_F(HostileDatasetTest, AFolderWithANameThatNoCaseMayHaveIsLeftOut) {
 }
 
 TEST_F(HostileDatasetTest, LabelsWhoseNamesCannotBeShownAreRefused) {
-  for (const char* name : {"a\\nb", "\\u001b[2J", ""}) {
-    testing::written(json(), R"({"labels": {"0": "background", "1": ")" + std::string(name) +
-                                 R"("}, "training": []})");
+  for (const std::string& name :
+       {std::string("a\\nb"), std::string("a\\tb"), std::string("\\u001b[2J"), std::string(),
+        std::string(257, 'n')}) {
+    testing::written(json(),
+                     R"({"labels": {"0": "background", "1": ")" + name + R"("}, "training": []})");
     EXPECT_THROW(read_dataset(folder_ / "liver"), InputError) << name;
   }
 }

@@ -86,6 +86,25 @@ TEST(ForwardMemoryTest, TwiceTheVolumeTakesItsLogitsMoreAndAtMostTwiceAsMuch) {
   EXPECT_LE(large, 2 * small);
 }
 
+TEST(HostMemoryTest, AShortageIsOfWhatIsGivenOrOfWhatThereIs) {
+  constexpr double kMebibyte = 1 << 20;
+  EXPECT_FALSE(memory_shortage(kMebibyte, std::nullopt));
+  EXPECT_FALSE(memory_shortage(kMebibyte, 1 << 20));
+  const auto given = memory_shortage(3 * kMebibyte, 1 << 20);
+  ASSERT_TRUE(given);
+  EXPECT_TRUE(given->limited);
+  EXPECT_EQ(given->needed, "3.0 MiB");
+  EXPECT_EQ(given->left, "1.0 MiB of the given memory are left");
+  // More is given than there is: 2^60 bytes.
+  for (const auto& limit : {std::optional<std::int64_t>(), std::optional(std::int64_t{1} << 60)}) {
+    const auto there = memory_shortage(0x1p59, limit);
+    ASSERT_TRUE(there);
+    EXPECT_FALSE(there->limited);
+    EXPECT_NE(there->left.find(" are available"), std::string::npos) << there->left;
+  }
+  EXPECT_TRUE(memory_shortage(1e300, std::nullopt));
+}
+
 TEST(HostMemoryTest, NumbersAreThoseOfThisProcess) {
   const std::int64_t before = resident_bytes();
   EXPECT_GT(before, 10 << 20);

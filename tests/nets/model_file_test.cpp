@@ -201,7 +201,7 @@ TEST_F(ModelFileTest, RefusesLabelsThatNoFormatCouldHold) {
     });
   };
   EXPECT_EQ(with_label("32767", "liver"), "accepted");
-  EXPECT_EQ(with_label("1", "two\nlines, \"quoted\""), "accepted");
+  EXPECT_EQ(with_label("1", "a, \"quoted\" name"), "accepted");
   for (const char* id :
        {"32768", "65535", "2000000000", "2147483648", "-1", "99999999999999999999"})
     EXPECT_THAT(with_label(id, "liver"), HasSubstr(std::string("label \"") + id)) << id;
@@ -212,8 +212,11 @@ TEST_F(ModelFileTest, RefusesLabelsThatNoFormatCouldHold) {
               }),
               HasSubstr("no label 0"));
   EXPECT_THAT(with_label("1", std::string(1 << 20, 'a')), HasSubstr("1048576 bytes"));
-  EXPECT_THAT(with_label("1", "\x1b[31mliver"), HasSubstr("control character 27"));
-  EXPECT_THAT(with_label("1", std::string("a\0b", 3)), HasSubstr("control character 0"));
+  for (const char* name : {"\x1b[31mliver", "two\nlines", "a\ttab", "a\rreturn", "a\x7f"})
+    EXPECT_THAT(with_label("1", name), HasSubstr("without control characters"));
+  EXPECT_THAT(with_label("1", std::string("a\0b", 3)), HasSubstr("without control characters"));
+  EXPECT_THAT(with_label("1", ""), HasSubstr("an empty name"));
+  EXPECT_THAT(with_label("1", "background"), HasSubstr("the name twice"));  // volumes go by name
 }
 
 TEST_F(ModelFileTest, RefusesSizesThatItsWeightsContradictBeforeAnyMemoryIsTaken) {

@@ -74,6 +74,10 @@ TEST_F(RunPlaceTest, TheDataSetItselfIsRefusedByEveryNameForIt) {
   fs::current_path(folder_ / "data");
   for (const char* name : {".", "./", "imagesTr", "../data", "labelsTr/run"}) refused(name);
   fs::current_path(before);
+  // Where its images are a link to another folder, they lie there.
+  fs::create_directories(folder_ / "elsewhere");
+  fs::create_directory_symlink(folder_ / "elsewhere", folder_ / "data" / "imagesTs");
+  EXPECT_THAT(refused(folder_ / "elsewhere" / "run"), HasSubstr("imagesTs"));
 }
 
 TEST_F(RunPlaceTest, ForeignFilesAreNamedAndLeftAlone) {

@@ -12,6 +12,8 @@
 #include <sstream>
 #include <string>
 
+#include "lamp/base/text.h"
+
 namespace lamp {
 namespace {
 
@@ -108,6 +110,18 @@ std::int64_t most_memory_bytes() {
   const std::int64_t swap = field("/proc/meminfo", "SwapFree:").value_or(0);
   const std::int64_t system = field("/proc/meminfo", "MemAvailable:").value_or(kNoLimit);
   return std::min({sum(system, swap), left_in_groups(swap), left_of_address_space()});
+}
+
+std::optional<MemoryShortage> memory_shortage(double needed_bytes,
+                                              std::optional<std::int64_t> given_bytes) {
+  const std::int64_t available = available_memory_bytes();
+  const bool limited = given_bytes && *given_bytes < available;
+  const std::int64_t most = limited ? *given_bytes : available;
+  if (needed_bytes <= static_cast<double>(most)) return std::nullopt;
+  return MemoryShortage{
+      .needed = need_bytes_text(static_cast<std::int64_t>(std::min(needed_bytes, 9e18))),
+      .left = bytes_text(most) + (limited ? " of the given memory are left" : " are available"),
+      .limited = limited};
 }
 
 }  // namespace lamp

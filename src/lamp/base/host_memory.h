@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <string>
 
 namespace lamp {
 
@@ -23,5 +25,16 @@ std::int64_t available_memory_bytes();
 // The same with what may be swapped out, however slow that is: beyond it allocating ends in being
 // killed.
 std::int64_t most_memory_bytes();
+
+// What is lacking for one thing that is about to take memory.
+struct MemoryShortage {
+  std::string needed;  // "6.0 TiB", rounded up
+  std::string left;    // "1.2 GiB are available", "1.2 GiB of the given memory are left"
+  bool limited;        // by what was given, not by the machine
+};
+// None if `needed_bytes` are no more than what is available, and than `given_bytes` where a limit
+// is given.
+std::optional<MemoryShortage> memory_shortage(double needed_bytes,
+                                              std::optional<std::int64_t> given_bytes);
 
 }  // namespace lamp

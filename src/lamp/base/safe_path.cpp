@@ -2,7 +2,9 @@
 #include "lamp/base/safe_path.h"
 
 #include <algorithm>
+#include <optional>
 #include <system_error>
+#include <utility>
 
 #include "lamp/base/errors.h"
 #include "lamp/base/text.h"
@@ -17,7 +19,15 @@ bool is_control(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x
 
 bool begins_with(const fs::path& path, const fs::path& folder) {
   const auto [rest, end] = std::mismatch(folder.begin(), folder.end(), path.begin(), path.end());
-  return rest == folder.end() || rest->empty();  // "a/b/" ends in an empty part
+  return rest == folder.end();
+}
+
+// None if that cannot be found out.
+std::optional<fs::path> followed(const fs::path& path) {
+  std::error_code error;
+  fs::path real = fs::weakly_canonical(fs::absolute(path.empty() ? "." : path, error), error);
+  if (error) return std::nullopt;
+  return real.has_filename() ? real : real.parent_path();  // "folder/"
 }
 
 }  // namespace
@@ -45,11 +55,13 @@ void check_name(const std::string& name, const std::string& what, const std::str
 }
 
 bool lies_inside(const fs::path& folder, const fs::path& path) {
-  std::error_code error;
-  const fs::path base = fs::weakly_canonical(fs::absolute(folder, error), error);
-  if (error) return false;
-  const fs::path target = fs::weakly_canonical(fs::absolute(path, error), error);
-  return !error && begins_with(target, base);
+  const auto base = followed(folder), target = followed(path);
+  return base && target && begins_with(*target, *base);
+}
+
+fs::path real_path(const fs::path& path) {
+  if (auto real = followed(path)) return *std::move(real);
+  return fs::absolute(path).lexically_normal();
 }
 
 bool stays_below(const fs::path& relative) {

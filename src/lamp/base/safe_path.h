@@ -19,7 +19,11 @@ void check_name(const std::string& name, const std::string& what, const std::str
 // exist. False if that cannot be found out.
 bool lies_inside(const std::filesystem::path& folder, const std::filesystem::path& path);
 
-// The same by the text alone: a path that leads nowhere with ".." and is not absolute.
+// The absolute path with links and ".." followed as far as the parts exist, without a slash at its
+// end; where that cannot be found out, by the text alone.
+std::filesystem::path real_path(const std::filesystem::path& path);
+
+// By the text alone: a path that leads nowhere with ".." and is not absolute.
 bool stays_below(const std::filesystem::path& relative);
 
 }  // namespace lamp

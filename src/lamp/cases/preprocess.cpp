@@ -76,13 +76,11 @@ void check_grid_fits(const Geometry& grid, std::int64_t channels,
                      std::optional<std::int64_t> memory_bytes) {
   double needed = 2 * sizeof(float) * static_cast<double>(channels);
   for (const std::int64_t length : grid.size) needed *= static_cast<double>(length);
-  const std::int64_t available = available_memory_bytes();
-  const std::int64_t most = std::min(available, memory_bytes.value_or(available));
-  if (needed <= static_cast<double>(most)) return;
+  const auto shortage = memory_shortage(needed, memory_bytes);
+  if (!shortage) return;
   throw DoesNotFit("does not fit: on the network's grid the image has " +
-                   size_text(grid.size, "x") + " voxels, which take " +
-                   need_bytes_text(static_cast<std::int64_t>(std::min(needed, 9e18))) + ", but " +
-                   bytes_text(most) + " are left; use a network of a coarser spacing_mm, or crop " +
+                   size_text(grid.size, "x") + " voxels, which take " + shortage->needed +
+                   ", but " + shortage->left + "; use a network of a coarser spacing_mm, or crop " +
                    "the image");
 }
 

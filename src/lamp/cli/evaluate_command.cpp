@@ -33,10 +33,8 @@ void add_evaluate_command(CLI::App& app, const GlobalOptions& globals) {
   add_orientation_option(*command, options->nifti_form);
   command->callback([options, output, preview, &globals] {
     const std::filesystem::path summary = summary_path(*output, options->prediction);
-    summary_outputs(summary, *options).check();
     if (*preview) options->preview = summary.parent_path();
-    const EvaluationResult result = evaluate_folders(*options);
-    write_summary(result, summary);
+    const EvaluationResult result = evaluate_into(summary, *options);
     if (globals.json) {
       print_json(summary_json(result));
     } else if (!result.cases.empty()) {

@@ -12,6 +12,7 @@
 #include "lamp/base/files.h"
 #include "lamp/base/interrupt.h"
 #include "lamp/base/log.h"
+#include "lamp/base/output_lock.h"
 #include "lamp/base/progress.h"
 #include "lamp/base/safe_path.h"
 #include "lamp/base/setting_name.h"
@@ -31,18 +32,6 @@ namespace {
 constexpr auto kRecordPause = std::chrono::seconds(1);
 constexpr const char* kResume = "finished cases are kept, the same command goes on";
 
-bool is_within(const fs::path& inner, const fs::path& outer) {
-  const auto [end, rest] = std::mismatch(outer.begin(), outer.end(), inner.begin(), inner.end());
-  return end == outer.end();
-}
-
-fs::path resolved(const fs::path& path) {
-  std::error_code error;
-  fs::path result = fs::weakly_canonical(path, error);
-  if (error) result = fs::absolute(path).lexically_normal();
-  return result.filename().empty() ? result.parent_path() : result;  // "folder/"
-}
-
 void validate(const PrepareOptions& options) {
   if (options.folder.empty() || options.source.empty())
     throw UsageError("prepare: found an empty name, expected the folders to read and to write");
@@ -56,8 +45,7 @@ void validate(const PrepareOptions& options) {
     throw UsageError("prepare " + setting_name("spacing") + ": found it with " +
                      setting_to("from", options.from) +
                      ", expected it with han-npy only: the other layouts say their spacing");
-  const fs::path source = resolved(options.source), folder = resolved(options.folder);
-  if (is_within(folder, source) || is_within(source, folder))
+  if (lies_inside(options.source, options.folder) || lies_inside(options.folder, options.source))
     throw UsageError("prepare " + setting_name("output") + ": found " + options.folder.string() +
                      " and the source " + options.source.string() +
                      ", expected folders of which none holds the other; choose another folder");
@@ -85,7 +73,7 @@ SourceSet open_source(const PrepareOptions& options) {
 Json settings_of(const PrepareOptions& options) {
   const std::set<std::string> test_cases(options.test_cases.begin(), options.test_cases.end());
   return {{"from", options.from},
-          {"source", resolved(options.source).string()},
+          {"source", real_path(options.source).string()},
           {"spacing", options.spacing_mm ? Json(*options.spacing_mm) : Json()},
           {"test", options.test ? Json(*options.test) : Json()},
           {"test-cases", test_cases},
@@ -114,11 +102,14 @@ class Preparation {
              .description = "Prepared by lamp prepare --from " + options.from,
              .modality = set_.modality,
              .labels = set_.labels};
+    refuse_file_as_folder(folder_, "prepare " + setting_name("output"));
+    lock_.emplace(folder_);
     begin(options);
   }
 
   PrepareReport run() {
     make_decathlon_folders(folder_);
+    lock_->start();
     if (!resumed_) write_record();
     try {
       convert_all();
@@ -360,6 +351,7 @@ class Preparation {
 
   const fs::path folder_;
   const SourceSet set_;
+  std::optional<OutputLock> lock_;
   DecathlonInfo info_;
   PrepareRecord record_;
   std::unordered_set<std::string> test_;  // record_.test

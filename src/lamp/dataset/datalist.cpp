@@ -35,13 +35,11 @@ std::optional<int> whole_number(const std::string& text) {
           .fix = "renumber the labels, also in the label maps"});
 }
 
-// They are printed, and head the columns of tables.
-void check_label_name(const Dataset& dataset, int id, const std::string& name) {
-  if (!name.empty() && printable(name) == name) return;
-  refuse(dataset, "a label name that cannot be shown",
-         {.found = in_quotes(printable(name)) + " for " + std::to_string(id),
-          .expected = "text without control characters",
-          .fix = "rename it"});
+void check_label(const Dataset& dataset, int id, const std::string& name) {
+  auto fault = fault_of_label(id, name);
+  if (!fault) return;
+  fault->found += " for " + std::to_string(id);
+  refuse(dataset, "a label that no model can hold", *std::move(fault));
 }
 
 // One member of "labels": "1": "liver" (Decathlon) or "liver": 1 (nnU-Net).
@@ -105,7 +103,7 @@ void parse_labels(const Json& labels, Dataset& dataset) {
   std::set<std::string> names;
   for (const auto& [key, value] : labels.items()) {
     const auto [id, name] = parse_label(dataset, key, value);
-    check_label_name(dataset, id, name);
+    check_label(dataset, id, name);
     if (!dataset.labels.emplace(id, name).second)
       refuse(dataset, "a label id twice",
              {.found = std::to_string(id) + " for " + in_quotes(dataset.labels[id]) + " and " +

@@ -7,12 +7,11 @@
 #include <vector>
 
 #include "lamp/base/json.h"
+#include "lamp/base/labels.h"
 #include "lamp/dataset/datalist.h"
 #include "lamp/dataset/dataset_paths.h"
 
 namespace lamp {
-
-inline constexpr int kLargestLabel = 32767;  // label maps are int16 where they are trained on
 
 // Where faults of single entries go: collected, or thrown at once when there is no list.
 struct FaultSink {

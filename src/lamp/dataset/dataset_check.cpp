@@ -218,6 +218,7 @@ CheckReport check_dataset(const fs::path& folder_or_json, const CheckOptions& op
     note_ignored({}, report);
   } catch (const InputError& unreadable) {
     report.faults.push_back(unreadable.fault());
+    if (report.cases.empty()) CheckPreviews(options.preview, {});  // no older pictures stay
   }
   return report;
 }

@@ -72,11 +72,16 @@ fs::path output_file(const fs::path& folder, const std::string& file) {
                    folder.string() + ", expected no links in it; choose another folder");
 }
 
-void refuse_other_content(const fs::path& folder, const OwnContent& own) {
+void refuse_file_as_folder(const fs::path& folder, const std::string& option) {
   std::error_code error;
   if (fs::exists(folder, error) && !fs::is_directory(folder, error))
-    throw UsageError(own.option + ": found a file at " + folder.string() +
+    throw UsageError(option + ": found a file at " + folder.string() +
                      ", expected a new or empty folder");
+}
+
+void refuse_other_content(const fs::path& folder, const OwnContent& own) {
+  refuse_file_as_folder(folder, own.option);
+  std::error_code error;
   std::unordered_set<std::string> files = {(folder / "dataset.json").string()};
   for (const DecathlonEntry& entry : own.entries)
     files.insert({(folder / entry.image()).string(), (folder / entry.label()).string()});

@@ -40,6 +40,9 @@ void make_decathlon_folders(const std::filesystem::path& folder);
 // leads out of `folder`: whatever is written or removed goes through here.
 std::filesystem::path output_file(const std::filesystem::path& folder, const std::string& file);
 
+// Throws UsageError if a file is where the folder is to be.
+void refuse_file_as_folder(const std::filesystem::path& folder, const std::string& option);
+
 // Overwriting is fine for what the very same command wrote before, never for anything else: throws
 // UsageError, naming the first file, unless `folder` is missing, empty, or holds nothing but files
 // of `entries` and a dataset.json with this description. Hidden files are not looked at, and links

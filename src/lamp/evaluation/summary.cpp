@@ -12,6 +12,7 @@
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
 #include "lamp/base/log.h"
+#include "lamp/base/output_lock.h"
 #include "lamp/base/setting_name.h"
 #include "lamp/base/text.h"
 
@@ -242,6 +243,9 @@ fs::path summary_path(const fs::path& output, const fs::path& prediction) {
                    (output.parent_path() / kName).string() + ", or a folder for it");
 }
 
+namespace {
+
+// `options` names what must not be replaced.
 OutputList summary_outputs(const fs::path& summary, const EvaluationOptions& options) {
   OutputList files;
   files.add({setting_name("output"), summary, own_json(kWriter)});
@@ -251,6 +255,8 @@ OutputList summary_outputs(const fs::path& summary, const EvaluationOptions& opt
   if (options.dataset) files.protect(*options.dataset);
   return files;
 }
+
+}  // namespace
 
 void write_summary(const EvaluationResult& result, const fs::path& summary) {
   OutputList files = summary_outputs(summary, {});
@@ -264,6 +270,15 @@ void write_summary(const EvaluationResult& result, const fs::path& summary) {
   files.make_folders();
   write_file(metrics_file(summary), metrics_csv(result));
   write_file(summary, dump_json(written_by(kWriter, summary_json(result)), 4) + "\n");
+}
+
+EvaluationResult evaluate_into(const fs::path& summary, const EvaluationOptions& options) {
+  summary_outputs(summary, options).check();
+  OutputLock lock(summary.parent_path());  // metrics.csv and pictures are one for all summaries
+  lock.start();
+  EvaluationResult result = evaluate_folders(options);
+  write_summary(result, summary);
+  return result;
 }
 
 }  // namespace lamp

@@ -29,13 +29,14 @@ std::string dice_table(const EvaluationResult& result);
 std::filesystem::path summary_path(const std::filesystem::path& output,
                                    const std::filesystem::path& prediction);
 
-// `summary` and metrics.csv beside it. Check it before the evaluation, make its folders and check
-// it again before write_summary(). `options` names what must not be replaced.
-OutputList summary_outputs(const std::filesystem::path& summary, const EvaluationOptions& options);
-
 // Writes `summary` and metrics.csv beside it where they replace nothing but what LAMP has written;
 // with no case at all it only removes older ones, which would pass for this result. Throws
 // UsageError if something foreign is there, Error if the disk refuses.
 void write_summary(const EvaluationResult& result, const std::filesystem::path& summary);
+
+// evaluate_folders() and write_summary(), while no other process writes to the summary's folder.
+// What must not be replaced is refused before the first case.
+EvaluationResult evaluate_into(const std::filesystem::path& summary,
+                               const EvaluationOptions& options);
 
 }  // namespace lamp

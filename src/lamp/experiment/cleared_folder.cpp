@@ -5,6 +5,7 @@
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
 #include "lamp/base/log.h"
+#include "lamp/base/output_lock.h"
 
 namespace lamp {
 namespace fs = std::filesystem;
@@ -14,7 +15,8 @@ bool is_all_own(const fs::path& folder, const OwnTest& is_own) {
   std::error_code error;
   for (const auto& entry : fs::recursive_directory_iterator(folder, error)) {
     if (entry.is_symlink(error)) return false;
-    if (entry.is_directory(error) || is_temporary_name(entry.path())) continue;
+    if (entry.is_directory(error) || is_temporary_name(entry.path()) || is_lock_file(entry.path()))
+      continue;
     if (!entry.is_regular_file(error) || !is_own(entry.path())) return false;
   }
   return !error;

@@ -14,6 +14,7 @@
 #include "lamp/base/files.h"
 #include "lamp/base/interrupt.h"
 #include "lamp/base/log.h"
+#include "lamp/base/output_lock.h"
 #include "lamp/base/own_output.h"
 #include "lamp/base/setting_name.h"
 #include "lamp/base/sha256.h"
@@ -79,7 +80,9 @@ class Runner {
   Json run() {
     refuse_foreign_folder();
     if (!experiment_.conditions.empty()) find_data();
+    OutputLock lock(request_.folder);
     make_output_folder(request_.folder);
+    lock.start();
     write_file(folder_mark(), dump_json(written_by(kWriter, Json::object())) + "\n");
     publish();
     if (experiment_.control) run_controls();
@@ -119,7 +122,7 @@ class Runner {
       throw UsageError("experiment " + setting_name("output") + ": " + folder.string() +
                        ": found a file, expected a folder, new, empty or an experiment's");
     for (const auto& entry : fs::directory_iterator(folder, error)) {
-      if (is_temporary_name(entry.path())) continue;
+      if (is_temporary_name(entry.path()) || is_lock_file(entry.path())) continue;
       throw UsageError("experiment " + setting_name("output") + ": found " + entry.path().string() +
                        ", expected an empty folder or one that lamp experiment began; choose "
                        "another folder, or, for an experiment of an earlier lamp, put an empty "

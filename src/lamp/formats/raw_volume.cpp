@@ -149,20 +149,16 @@ void check_fits_memory(const RawVolume& header, std::int64_t packed_bytes,
   const bool copied = header.interleaved && header.channels > 1;
   const double tensor = values * sizeof(float) * (copied ? 2 : 1);
   const double needed = stored + std::max(static_cast<double>(packed_bytes), tensor);
-  const std::int64_t available = available_memory_bytes();
-  const bool limited = options.memory_bytes && *options.memory_bytes < available;
-  const std::int64_t most = limited ? *options.memory_bytes : available;
-  if (needed <= static_cast<double>(most)) return;
+  const auto shortage = memory_shortage(needed, options.memory_bytes);
+  if (!shortage) return;
   throw TooLargeToRead(
       {.file = file,
        .what = "does not fit",
        .found =
            "its header claims " + header.geometry.describe() +
            (header.channels > 1 ? " and " + std::to_string(header.channels) + " channels" : "") +
-           ", which take " + need_bytes_text(static_cast<std::int64_t>(std::min(needed, 9e18))) +
-           " to read, but " + bytes_text(most) +
-           (limited ? " of the given memory are left" : " are available"),
-       .fix = std::string(limited ? "give more" : "free memory") +
+           ", which take " + shortage->needed + " to read, but " + shortage->left,
+       .fix = std::string(shortage->limited ? "give more" : "free memory") +
               ", or crop or resample the image (if it is not that large, its header is damaged)"});
 }
 

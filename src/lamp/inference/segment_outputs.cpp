@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "lamp/base/errors.h"
+#include "lamp/base/output_lock.h"
 #include "lamp/base/setting_name.h"
 #include "lamp/base/text.h"
 #include "lamp/formats/volume_io.h"
@@ -166,6 +167,8 @@ SegmentOutputs plan_outputs(const fs::path& output, const SegmentOptions& option
     outputs.previews.push_back(folder / (stem + ".png"));
   }
   if (!is_file) outputs.report = folder / "segment.json";
+  outputs.folder = folder;
+  outputs.lock = is_file ? lock_of(outputs.previews.front().stem().string()) : kFolderLock;
   refuse_shared_names(outputs, cases, options.save_probabilities);
   add_files(outputs, cases, options);
   return outputs;

@@ -21,6 +21,10 @@ struct SegmentOutputs {
   std::vector<std::filesystem::path> previews;       // likewise
   std::filesystem::path report;                      // segment.json; empty for a single file
   OutputList files;                                  // all of these, not yet checked
+  // What nobody else may write to meanwhile (base/output_lock.h): the folder, or in the folder of a
+  // single label map the files of its name.
+  std::filesystem::path folder;
+  std::string lock;
 };
 
 // `output` is a folder, or with a single case the label map itself, if its name ends in a format

@@ -17,6 +17,7 @@
 #include "lamp/base/host_memory.h"
 #include "lamp/base/interrupt.h"
 #include "lamp/base/log.h"
+#include "lamp/base/output_lock.h"
 #include "lamp/base/progress.h"
 #include "lamp/base/setting_name.h"
 #include "lamp/base/stopwatch.h"
@@ -87,11 +88,13 @@ class SegmentJob {
     refuse_folder_of_inputs(request.output, request.inputs);
     for (const SegmentModel& model : models) outputs_.files.protect(model.file);
     outputs_.files.check();
+    lock_.emplace(outputs_.folder, outputs_.lock);
     scorer_.emplace(models, options_, cases_.size() > 1, request.make_predictor);
     reading_ = config_.read_options();
     reading_.dicom_series = request.dicom_series;
     reading_.memory_bytes = scorer_->memory_left();
     outputs_.files.make_folders();
+    lock_->start();
     for (const SegmentModel& model : models) report_.models.push_back(model.file);
     report_.ignored = std::move(left_out_);
   }
@@ -275,6 +278,7 @@ class SegmentJob {
   const std::vector<InputCase> cases_;
   ReadOptions reading_;
   SegmentOutputs outputs_;  // checked once, not changed afterwards
+  std::optional<OutputLock> lock_;
   const CaseExport export_;
   std::optional<Scorer> scorer_;
   SegmentReport report_;

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "lamp/base/errors.h"
+#include "lamp/base/labels.h"
 #include "lamp/base/text.h"
 #include "lamp/nets/anatomynet.h"
 #include "lamp/nets/net_factory.h"
@@ -135,6 +136,7 @@ NetConfig net_of(const Json& config, const fs::path& file) {
 std::map<int, std::string> labels_of(const Json& config, std::int64_t classes,
                                      const fs::path& file) {
   std::map<int, std::string> labels;
+  std::set<std::string> names;
   for (const auto& [key, name] : config["labels"].items()) {
     const std::string shown = "label \"" + key.substr(0, kShownCharacters) + "\"";
     std::int64_t id = -1;
@@ -148,6 +150,8 @@ std::map<int, std::string> labels_of(const Json& config, std::int64_t classes,
     }
     if (!labels.emplace(static_cast<int>(id), name.get<std::string>()).second)
       refuse(file, {.found = shown + ": the id twice", .expected = "every id once"});
+    if (!names.insert(name.get<std::string>()).second)
+      refuse(file, {.found = shown + ": the name twice", .expected = "every name once"});
   }
   if (!labels.contains(0))
     refuse(file, {.found = "no label 0", .expected = "the background as label 0"});
@@ -173,23 +177,6 @@ std::optional<std::vector<int>> mirrored_axes_of(const Json& config, const fs::p
 }
 
 }  // namespace
-
-std::optional<Fault> fault_of_label(std::int64_t id, const std::string& name) {
-  if (id < 0 || id > kHighestLabel)
-    return Fault{.found = c10::str("id ", id),
-                 .expected = c10::str("0 to ", kHighestLabel),
-                 .fix = "renumber the labels"};
-  if (name.size() > kLongestLabelName)
-    return Fault{.found = c10::str("a name of ", name.size(), " bytes"),
-                 .expected = c10::str(kLongestLabelName, " at most"),
-                 .fix = "shorten it"};
-  for (const unsigned char c : name)
-    if ((c < 0x20 && c != '\t' && c != '\n' && c != '\r') || c == 0x7f)
-      return Fault{.found = c10::str("a name with the control character ", static_cast<int>(c)),
-                   .expected = "text",
-                   .fix = "rename it"};
-  return std::nullopt;
-}
 
 Json model_config(const Model& model) {
   Json labels = Json::object();

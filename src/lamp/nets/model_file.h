@@ -18,7 +18,7 @@ namespace lamp {
 
 struct Model {
   Network network;
-  std::map<int, std::string> labels;  // label id -> name; as many as the network has classes
+  std::map<int, std::string> labels;  // id -> name (base/labels.h); as many as there are classes
   Json data = Json::object();  // the preprocessing: {"spacing_mm", "window", ...}; opaque here
   Json provenance;             // how the model came to be; null if unknown
   // Axes of the network's grid (0 = x, 1 = y, 2 = z), ascending, that training mirrored, each by
@@ -26,14 +26,6 @@ struct Model {
   std::optional<std::vector<int>> mirrored_axes;
   Json intensities;  // the values it was trained on (cases/intensity_stats.h); null if unknown
 };
-
-// What a model file holds at most, the data sets' own limits.
-inline constexpr int kHighestLabel = 32767;            // ids: int16 in every format
-inline constexpr std::size_t kLongestLabelName = 256;  // bytes
-
-// Why a label may not stand in a model file: what was found, what was expected and what to do.
-// Names hold no control characters but tabs and line breaks.
-std::optional<Fault> fault_of_label(std::int64_t id, const std::string& name);
 
 // Writes atomically. Tensors stand under the chain's own names.
 void save_model(const std::filesystem::path& file, const Model& model);

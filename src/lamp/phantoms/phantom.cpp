@@ -11,6 +11,7 @@
 #include "lamp/base/files.h"
 #include "lamp/base/interrupt.h"
 #include "lamp/base/log.h"
+#include "lamp/base/output_lock.h"
 #include "lamp/base/own_output.h"
 #include "lamp/base/progress.h"
 #include "lamp/base/random.h"
@@ -261,7 +262,10 @@ void refuse_other_phantoms(const PhantomOptions& options, const std::vector<Entr
 void write_phantoms(const PhantomOptions& options) {
   validate(options);
   std::vector<Entry> entries = list_entries(options);
-  refuse_other_content(options.folder, {.option = "synth " + setting_name("output"),
+  const std::string option = "synth " + setting_name("output");
+  refuse_file_as_folder(options.folder, option);
+  OutputLock lock(options.folder);
+  refuse_other_content(options.folder, {.option = option,
                                         .expected = "the same phantoms",
                                         .description = kDescription,
                                         .entries = files_of(entries)});
@@ -269,6 +273,7 @@ void write_phantoms(const PhantomOptions& options) {
   outputs_of(options, entries).check();
   warn_of_short_reach(options);
   make_decathlon_folders(options.folder);
+  lock.start();
   const fs::path unfinished = output_file(options.folder, kUnfinishedPhantoms);
   Json note;
   note[kRequestKey] = request_of(options);

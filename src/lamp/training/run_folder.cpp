@@ -12,7 +12,6 @@
 #include "lamp/base/log.h"
 #include "lamp/base/setting_name.h"
 #include "lamp/execution/execution_config.h"
-#include "lamp/nets/model_file.h"
 #include "lamp/nets/net_factory.h"
 #include "lamp/training/auto_settings.h"
 #include "lamp/training/batch_source.h"
@@ -118,7 +117,7 @@ void Opening::judge() {
     throw UsageError("train: " + setting_name("config") +
                      " is needed: a configuration file or a preset (han, liver, demo)");
   const RunPlace before_lock = place;  // the lock itself makes a begun run of a new folder
-  folder_.lock = std::make_unique<RunLock>(run());
+  folder_.lock = std::make_unique<OutputLock>(run(), kRunLock);
   const RunPlace locked = judge_run_place(run());
   if (place != RunPlace::kFree || locked != RunPlace::kBegun) place = locked;  // the lock is ours
   refuse_run();
@@ -170,12 +169,6 @@ void Opening::read_configuration() {
                       .what = "no training cases",
                       .found = "its \"training\" list is empty",
                       .fix = "add cases with labels"});
-  for (const auto& [id, name] : folder_.dataset.labels)
-    if (auto fault = fault_of_label(id, name)) {
-      fault->file = folder_.dataset.file.string();
-      fault->what = "a label that no model can hold";
-      throw InputError(*std::move(fault));
-    }
 }
 
 bool Opening::is_finished() const {

@@ -10,10 +10,10 @@
 #include <string>
 #include <vector>
 
+#include "lamp/base/output_lock.h"
 #include "lamp/cases/case_store.h"
 #include "lamp/execution/resolved_execution.h"
 #include "lamp/training/case_split.h"
-#include "lamp/training/run_lock.h"
 #include "lamp/training/run_state.h"
 #include "lamp/training/train_config.h"
 #include "lamp/training/trainer.h"
@@ -27,7 +27,7 @@ struct RunFolder {
   CaseSplit split;
   std::vector<ResolvedExecution> plan;  // of each stage of the curriculum; none if all is done
   std::unique_ptr<SavedState> state;    // to go on from; none at the start of a run
-  std::unique_ptr<RunLock> lock;        // nobody else's for as long as this lives
+  std::unique_ptr<OutputLock> lock;     // nobody else's for as long as this lives
   std::vector<std::string> notes;       // to be said once the run's log is open
 };
 

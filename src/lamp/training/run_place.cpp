@@ -10,8 +10,9 @@
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
 #include "lamp/base/json.h"
+#include "lamp/base/output_lock.h"
+#include "lamp/base/safe_path.h"
 #include "lamp/base/setting_name.h"
-#include "lamp/training/run_lock.h"
 #include "lamp/training/run_state.h"
 
 namespace lamp {
@@ -68,8 +69,7 @@ std::vector<std::string> foreign_names(const fs::path& run) {
   std::erase_if(names, [&](const std::string& name) {
     std::error_code error;
     const fs::path path = run / name;
-    if (name == kLockFile && fs::is_regular_file(path, error))
-      return is_lock_text(read_file(path, kLargestMark));
+    if (is_lock_file(path)) return true;
     if (name == "state/") {
       const auto inside = names_in(run / "state");
       return std::all_of(inside.begin(), inside.end(), is_temporary_name);
@@ -131,18 +131,6 @@ void refuse_lost_state(const fs::path& run) {
                    ": found what a run has trained (" + trained +
                    ") without the state to go on from (" + state_file(run).string() +
                    "); put state/ back or choose another folder, nothing was written");
-}
-
-// With links resolved, also of a path whose end is not there yet.
-fs::path real_path(const fs::path& path) {
-  std::error_code error;
-  fs::path real = fs::weakly_canonical(fs::absolute(path), error);
-  return error ? fs::absolute(path).lexically_normal() : real;
-}
-
-bool lies_in(const fs::path& path, const fs::path& folder) {
-  const fs::path inside = path.lexically_relative(folder);
-  return !inside.empty() && *inside.begin() != "..";
 }
 
 [[noreturn]] void refuse_inside(const fs::path& run, const fs::path& folder) {
@@ -215,7 +203,7 @@ void refuse_place_in_dataset(const fs::path& run, const fs::path& dataset) {
   if (place == root) refuse_inside(run, root);
   for (const char* name :
        {"imagesTr", "labelsTr", "imagesTs", "labelsTs", "imagesVal", "labelsVal"})
-    if (lies_in(place, root / name)) refuse_inside(run, root / name);
+    if (lies_inside(root / name, place)) refuse_inside(run, root / name);
 }
 
 void refuse_place_in_dataset(const fs::path& run, const Dataset& dataset) {
@@ -232,7 +220,7 @@ void refuse_place_in_dataset(const fs::path& run, const Dataset& dataset) {
   for (const fs::path& folder : folders) {
     const fs::path real = real_path(folder);
     // A folder of its own beside dataset.json is in nobody's way.
-    if (place == real || (real != root && !lies_in(root, real) && lies_in(place, real)))
+    if (place == real || (!lies_inside(real, root) && lies_inside(real, place)))
       refuse_inside(run, real);
   }
 }

@@ -1,5 +1,5 @@
 // link(2) makes the lock appear, flock(2) settles who may take over a stale one.
-#include "lamp/training/run_lock.h"
+#include "lamp/base/output_lock.h"
 
 #include <fcntl.h>
 #include <sys/file.h>
@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "lamp/base/errors.h"
+#include "lamp/base/files.h"
 #include "lamp/base/json.h"
 #include "lamp/base/log.h"
 
@@ -26,7 +27,8 @@ namespace {
 
 constexpr const char* kLockFormat = "lamp-lock";
 constexpr int kAttempts = 100;  // each is lost only to another process's start or end
-constexpr std::size_t kLongestLock = 1 << 16;  // bytes
+constexpr std::size_t kLongestLock = 1 << 16;    // bytes
+constexpr std::size_t kLongestLockedName = 200;  // file systems take 255, and endings are added
 
 struct Owner {
   std::string host;
@@ -146,29 +148,53 @@ bool is_at(int descriptor, const fs::path& file) {
 
 [[noreturn]] void fail(const fs::path& file) {
   const int cause = errno;
-  throw Error("cannot lock the run folder: " + file.string() + ": " + std::strerror(cause) +
+  throw Error("cannot lock the output: " + file.string() + ": " + std::strerror(cause) +
               "; choose another folder");
+}
+
+// What the lock stands for: a folder, or files in it.
+std::string place_of(const fs::path& file) {
+  const std::string name = file.filename().string(), ending = kFolderLock;
+  if (name == kRunLock || name == ending) return file.parent_path().string();
+  return (file.parent_path() / name.substr(1, name.size() - 1 - ending.size())).string();
 }
 
 [[noreturn]] void refuse_held(const fs::path& file, const std::string& text) {
   const auto owner = parse_owner(text);
-  throw Error("the run folder is in use: " + file.parent_path().string() + ": found " +
+  throw Error("the output is in use: " + place_of(file) + ": found " +
               (owner ? "process " + std::to_string(owner->process) + " on " + owner->host
                      : std::string("another process")) +
-              " training there; wait for it or choose another folder");
+              " at work there; wait for it or choose another place");
 }
 
 [[noreturn]] void refuse_unknown(const fs::path& file, const std::string& found) {
-  throw Error("the run folder may be in use: " + file.parent_path().string() + ": found " + found +
+  throw Error("the output may be in use: " + place_of(file) + ": found " + found +
               ", and whether that still runs cannot be told from here; if it does not, remove " +
               file.string());
 }
 
 }  // namespace
 
+std::string lock_of(const std::string& name) {
+  return "." + name.substr(0, kLongestLockedName) + kFolderLock;
+}
+
 bool is_lock_text(const std::string& text) { return parse_owner(text).has_value(); }
 
-RunLock::MadeFolders::MadeFolders(const fs::path& folder) {
+bool is_lock_file(const fs::path& file) {
+  const std::string name = file.filename().string();
+  std::error_code error;
+  if ((name != kRunLock && !name.ends_with(kFolderLock)) ||
+      !fs::is_regular_file(fs::symlink_status(file, error)))
+    return false;
+  try {
+    return is_lock_text(read_file(file, kLongestLock));
+  } catch (const InputError&) {  // gone meanwhile, or no lock of ours
+    return false;
+  }
+}
+
+OutputLock::MadeFolders::MadeFolders(const fs::path& folder) {
   std::vector<fs::path> missing;
   std::error_code error;
   for (fs::path at = folder; !at.empty() && !fs::exists(at, error); at = at.parent_path()) {
@@ -187,37 +213,42 @@ RunLock::MadeFolders::MadeFolders(const fs::path& folder) {
 }
 
 // Only what is still empty goes.
-RunLock::MadeFolders::~MadeFolders() {
+OutputLock::MadeFolders::~MadeFolders() {
   for (auto at = paths.rbegin(); at != paths.rend(); ++at)
     if (rmdir(at->c_str()) != 0) return;
 }
 
-RunLock::RunLock(const fs::path& run) : file_(run / kLockFile), made_(run) {
+OutputLock::OutputLock(const fs::path& folder, const std::string& name)
+    : file_((folder.empty() ? fs::path(".") : folder) / name), made_(file_.parent_path()) {
   for (int attempt = 0; attempt < kAttempts; ++attempt)
     if (create() || take_over()) return;
   refuse_held(file_, "");
 }
 
-RunLock::~RunLock() {
+OutputLock::~OutputLock() {
   if (is_at(descriptor_, file_)) {  // else somebody removed it by hand
     if (stale_.empty() || !write_all(descriptor_, stale_)) unlink(file_.c_str());
   }
   close(descriptor_);
 }
 
-void RunLock::keep() {
+void OutputLock::start() { stale_.clear(); }
+
+void OutputLock::keep() {
+  start();
   made_.paths.clear();
-  stale_.clear();
 }
 
-bool RunLock::create() {
+bool OutputLock::create() {
   const std::string text = text_of(this_process());
   int unique = 0;
   fs::path aside;
   int number = -1;
   do {
-    aside = file_.parent_path() / ("." + std::string(kLockFile) + "." + std::to_string(getpid()) +
-                                   "-" + std::to_string(unique++) + ".tmp");
+    const std::string name = file_.filename().string();
+    aside =
+        file_.parent_path() / ((name.starts_with('.') ? "" : ".") + name + "." +
+                               std::to_string(getpid()) + "-" + std::to_string(unique++) + ".tmp");
     number = open(aside.c_str(), O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0644);
   } while (number < 0 && errno == EEXIST && unique < kAttempts);
   if (number < 0) fail(file_);
@@ -242,7 +273,7 @@ bool RunLock::create() {
   return true;
 }
 
-bool RunLock::take_over() {
+bool OutputLock::take_over() {
   Descriptor descriptor(open(file_.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
   if (descriptor.get() < 0 && errno == ENOENT) return false;
   if (descriptor.get() < 0) fail(file_);
@@ -259,8 +290,8 @@ bool RunLock::take_over() {
                    "the lock of process " + std::to_string(owner->process) + " on " + owner->host);
   if (!is_gone(*owner)) refuse_held(file_, text);
   if (!write_all(descriptor.get(), text_of(this_process()))) fail(file_);
-  log_info("taking over " + file_.parent_path().string() + " from process " +
-           std::to_string(owner->process) + ", which has ended without a word");
+  log_info("taking over " + place_of(file_) + " from process " + std::to_string(owner->process) +
+           ", which has ended without a word");
   stale_ = text;
   descriptor_ = descriptor.release();
   return true;
