@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <type_traits>
 
 namespace lamp {
 
@@ -44,6 +45,20 @@ double parse_flops(const std::string& text, const std::string& what);
 std::string size_text(const Size3& size, const std::string& between = ",");
 // "1:05" or "2:00:09".
 std::string clock_text(double seconds);
+
+// "a, b, c" of texts or whole numbers.
+template <typename Words>
+std::string joined(const Words& words, std::string_view between = ", ") {
+  std::string list;
+  for (const auto& word : words) {
+    if (!list.empty()) list += between;
+    if constexpr (std::integral<std::decay_t<decltype(word)>>)
+      list += std::to_string(word);
+    else
+      list += word;
+  }
+  return list;
+}
 
 // ASCII letters in lower case; other bytes as they are.
 std::string lower(std::string_view text);

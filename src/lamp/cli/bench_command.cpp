@@ -29,7 +29,7 @@ void add_common_options(CLI::App* command, BenchLine& bench) {
   command->add_option("--input", bench.wish.input,
                       "size of the volume or patch: X,Y,Z; default 64,64,64");
   command->add_option("--device", bench.execution.device,
-                      "auto, cpu, cuda:0; step: several as pipeline stages, cpu,cpu");
+                      "auto, cpu, cuda:0 or several as pipeline stages, cpu,cpu");
   command->add_option("--rounds", bench.wish.rounds, "counted rounds after a warm-up")
       ->check(CLI::Range(1, 1000));
 }

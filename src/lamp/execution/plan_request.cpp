@@ -80,9 +80,7 @@ void check_unequal_memory(const PlanOptions& options) {
   const auto& bytes = options.unequal_memory_bytes;
   if (bytes.empty()) return;
   std::vector<std::string> names;
-  if (!options.absent_devices)
-    for (const c10::Device device : parse_devices(options.execution.device))
-      names.push_back(device.str());
+  if (!options.absent_devices) names = device_names(parse_devices(options.execution.device));
   const auto count = options.absent_devices.value_or(std::ssize(names));
   if (std::ssize(bytes) != count)
     throw UsageError(setting_name("device_memory") + ": found " +

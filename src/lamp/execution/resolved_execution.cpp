@@ -103,9 +103,7 @@ std::string difference(const std::string& field, const Json& plan, const Json& h
 std::string contradiction(const ResolvedExecution& plan, const PlannedWork& work) {
   const ExecutionConfig& config = work.execution;
   if (config.device != "auto") {
-    std::string names;
-    for (const c10::Device device : parse_devices(config.device))
-      names += (names.empty() ? "" : ",") + device.str();
+    const std::string names = joined(device_names(parse_devices(config.device)), ",");
     if (auto text = difference("device", plan.device(), names); !text.empty()) return text;
   }
   const Json wish = to_json(config), decided = to_json(plan);
@@ -139,11 +137,7 @@ std::int64_t most_microbatches(std::int64_t samples, const Size3& input, std::in
   return one_value ? std::max<std::int64_t>(samples / 2, 1) : samples;
 }
 
-std::string ResolvedExecution::device() const {
-  std::string text;
-  for (const std::string& name : devices) text += (text.empty() ? "" : ",") + name;
-  return text;
-}
+std::string ResolvedExecution::device() const { return joined(devices, ","); }
 
 std::vector<c10::Device> ResolvedExecution::torch_devices() const {
   return parse_devices(device());
@@ -167,12 +161,15 @@ std::string ResolvedExecution::describe() const {
   return text;
 }
 
+Json stage_rows(const std::vector<std::string>& devices, const Partition& partition) {
+  Json rows = Json::array();
+  for (std::size_t j = 0; j < partition.size(); ++j)
+    rows.push_back(
+        {{"device", devices[j]}, {"first", partition[j].first}, {"last", partition[j].last - 1}});
+  return rows;
+}
+
 Json to_json(const ResolvedExecution& execution) {
-  Json stages = Json::array();
-  for (std::size_t j = 0; j < execution.stages(); ++j)
-    stages.push_back({{"device", execution.devices[j]},
-                      {"first", execution.partition[j].first},
-                      {"last", execution.partition[j].last - 1}});
   return {{"net", to_json(execution.net)},
           {"input", execution.input},
           {"batch", execution.batch},
@@ -181,7 +178,7 @@ Json to_json(const ResolvedExecution& execution) {
           {"precision", execution.precision},
           {"layout", execution.layout},
           {"partition", layer_counts(execution.partition)},
-          {"stages", std::move(stages)},
+          {"stages", stage_rows(execution.devices, execution.partition)},
           {"schedule", to_string(execution.schedule)},
           {"microbatches", execution.microbatches},
           {"recompute", rule_names(execution.recompute)},

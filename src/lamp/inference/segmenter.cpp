@@ -12,6 +12,7 @@
 #include <optional>
 #include <shared_mutex>
 
+#include "lamp/base/device.h"
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
 #include "lamp/base/host_memory.h"
@@ -246,8 +247,7 @@ class SegmentJob {
   }
 
   void gather() {
-    for (const c10::Device device : scorer_->devices())
-      report_.device += (report_.device.empty() ? "" : ",") + device.str();
+    report_.device = joined(device_names(scorer_->devices()), ",");
     report_.precision = options_.precision;
     report_.nifti_form = name_of(config_.nifti_form);
     report_.layout = to_string(scorer_->layout());

@@ -18,7 +18,9 @@
 #include "lamp/base/memory_counter.h"
 #include "lamp/base/setting_name.h"
 #include "lamp/base/stopwatch.h"
+#include "lamp/base/text.h"
 #include "lamp/execution/loss_scaler.h"
+#include "lamp/execution/segment_plan.h"
 #include "lamp/execution/training_step.h"
 #include "lamp/inference/predictor.h"
 #include "lamp/nets/inference_form.h"
@@ -30,21 +32,15 @@
 namespace lamp {
 namespace {
 
-torch::Device single_device(const std::string& text) {
-  const auto devices = parse_devices(text);
-  if (devices.size() > 1 && text != "auto")
-    throw UsageError("bench segment: " + setting_name("execution.device") +
-                     " takes one device, found " + text);
-  return devices[0];
-}
+using Devices = std::vector<c10::Device>;
 
 template <typename Work>
-double seconds_of(torch::Device device, const Work& work) {
+double seconds_of(const Devices& devices, const Work& work) {
   throw_if_interrupted("bench has nothing to save");
-  wait_for(device);
+  for (const c10::Device device : devices) wait_for(device);
   const auto start = std::chrono::steady_clock::now();
   work();
-  wait_for(device);
+  for (const c10::Device device : devices) wait_for(device);
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
@@ -67,21 +63,6 @@ BenchSetting prepare(const BenchOptions& options, torch::Device device) {
                        .to(torch::kUInt8)
                        .to(setting.device);
   return setting;
-}
-
-// What "auto" stands for here.
-std::string device_text(const std::string& text) {
-  std::string devices;
-  for (const c10::Device device : parse_devices(text))
-    devices += (devices.empty() ? "" : ",") + device.str();
-  return devices;
-}
-
-Json step_description(const BenchOptions& options) {
-  return {{"net", options.net.name},          {"width", options.net.width},
-          {"classes", options.net.classes},   {"input", options.input},
-          {"batch", options.batch},           {"device", device_text(options.execution.device)},
-          {"threads", at::get_num_threads()}, {"precision", options.execution.precision}};
 }
 
 // How the step runs; one name of a rule where all stages follow the same.
@@ -108,9 +89,9 @@ Json plan_description(const ResolvedExecution& plan) {
 }
 
 // Each once, in order of appearance.
-std::vector<c10::Device> distinct_devices(const ResolvedExecution& plan) {
-  std::vector<c10::Device> distinct;
-  for (const c10::Device device : plan.torch_devices())
+Devices distinct_devices(const Devices& devices) {
+  Devices distinct;
+  for (const c10::Device device : devices)
     if (std::find(distinct.begin(), distinct.end(), device) == distinct.end())
       distinct.push_back(device);
   return distinct;
@@ -141,11 +122,53 @@ Json comparison_of(const torch::Tensor& found, const torch::Tensor& expected) {
 }
 
 // Of the network that is not at work.
-std::int64_t weight_bytes(const Sequence& chain) {
+std::int64_t weight_bytes(const Sequence& chain, c10::Device device) {
   std::int64_t bytes = 0;
-  for (const auto& weight : chain.parameters()) bytes += static_cast<std::int64_t>(weight.nbytes());
-  for (const auto& buffer : chain.buffers()) bytes += static_cast<std::int64_t>(buffer.nbytes());
+  for (const auto& tensors : {chain.parameters(), chain.buffers()})
+    for (const torch::Tensor& tensor : tensors)
+      if (tensor.device() == device) bytes += static_cast<std::int64_t>(tensor.nbytes());
   return bytes;
+}
+
+// A form of the network, ready to predict.
+struct PlacedForm {
+  std::shared_ptr<Sequence> chain;
+  Partition partition;
+  Predictor predict;
+};
+
+PlacedForm placed_form(Network form, const Placement& placement, const Devices& devices,
+                       bool in_windows) {
+  place_network(form, placement);
+  if (devices.size() == 1)
+    return {.chain = form.chain,
+            .partition = {{0, form.chain->size()}},
+            .predict = make_predictor(form, placement.device, placement.dtype)};
+  StreamedPredictor streamed = make_streamed_predictor(
+      form, {.devices = devices, .dtype = placement.dtype, .one_at_a_time = !in_windows});
+  return {.chain = form.chain,
+          .partition = std::move(streamed.partition),
+          .predict = std::move(streamed.predict)};
+}
+
+// A given plan's execution, else what was asked for; one volume.
+BenchOptions segment_options(BenchOptions options) {
+  options.batch = 1;
+  if (options.window)
+    Network{.config = options.net, .stride_multiple = stride_multiple(options.net)}.check_window(
+        setting_name("patch"), options.window->size);
+  ExecutionConfig& execution = options.execution;
+  if (!options.plan.empty()) {
+    const SegmentExecution planned = obey_plan(
+        options.plan, {options.net},
+        {.device = execution.device, .precision = execution.precision, .layout = execution.layout});
+    execution.device = planned.device;
+    execution.precision = planned.precision;
+    execution.layout = planned.layout;
+  }
+  if (options.window)
+    options.window->batch = windows_at_once(parse_devices(execution.device).size());
+  return options;
 }
 
 PlanOptions plan_options_of(const BenchOptions& options) {
@@ -160,7 +183,7 @@ PlanOptions plan_options_of(const BenchOptions& options) {
 
 MeasuredStep measure_step(const ResolvedExecution& plan, const OptimizerConfig& optimizer,
                           int rounds, std::uint64_t seed) {
-  const auto devices = distinct_devices(plan);
+  const Devices devices = distinct_devices(plan.torch_devices());
   BenchSetting setting = prepare(
       {.net = plan.net, .input = plan.input, .batch = plan.batch, .seed = seed}, devices.front());
   const auto loss = make_loss({}, torch::ones({plan.net.classes}, plan.torch_devices().back()));
@@ -175,10 +198,7 @@ MeasuredStep measure_step(const ResolvedExecution& plan, const OptimizerConfig& 
   for (int round = 0; round <= rounds; ++round) {
     if (round == 1)  // without the kernel checks of the warm-up
       for (const c10::Device device : devices) reset_peak_bytes(device);
-    const double took = seconds_of(setting.device, [&] {
-      outcome = step.run(batch, round);
-      for (const c10::Device device : devices) wait_for(device);
-    });
+    const double took = seconds_of(devices, [&] { outcome = step.run(batch, round); });
     if (round == 0) continue;
     seconds.push_back(took);
     timelines.push_back(std::move(outcome.pipeline.timeline));
@@ -229,54 +249,64 @@ MeasuredStep measure_plan(const NetworkPlan& chosen, int rounds) {
 
 Json bench_step(const BenchOptions& options) { return measure_step(options).report; }
 
-Json bench_segment(const BenchOptions& options) {
+Json bench_segment(const BenchOptions& wish) {
   const torch::InferenceMode no_gradients;
-  if (options.window)
-    Network{.config = options.net, .stride_multiple = stride_multiple(options.net)}.check_window(
-        setting_name("patch"), options.window->size);
-  const torch::Device device = single_device(options.execution.device);
+  const BenchOptions options = segment_options(wish);
+  const Devices stages = parse_devices(options.execution.device);
+  const Devices devices = distinct_devices(stages);
   check_segment_fits(options);
-  BenchSetting setting = prepare(options, device);
+  BenchSetting setting = prepare(options, stages.front());
   const Precision precision = parse_precision(
       chosen_precision(options.execution.precision, setting.device), setting.device.type());
-  const c10::ScalarType dtype = dtype_of(precision);
   const Layout layout =
       choose_layout(options.execution.layout,
                     {.device = setting.device, .precision = precision, .width = options.net.width});
   Network copy = make_network(options.net);
   copy.initialise(options.seed);
-  Network networks[] = {inference_form(setting.network), std::move(copy)};
+  const Placement placement{
+      .device = setting.device, .dtype = dtype_of(precision), .layout = layout};
+  const PlacedForm forms[] = {
+      placed_form(inference_form(setting.network), placement, stages, options.window.has_value()),
+      placed_form(std::move(copy), placement, stages, options.window.has_value())};
   std::vector<double> seconds[2];
-  std::int64_t peaks[2] = {0, 0};
-  for (Network& network : networks)
-    place_network(network, {.device = setting.device, .dtype = dtype, .layout = layout});
+  std::vector<std::int64_t> peaks[2];
+  for (auto& of_devices : peaks) of_devices.resize(devices.size());
   torch::Tensor scores[2];
   Json compared;
   for (int round = 0; round <= options.rounds; ++round) {
     for (int i = 0; i < 2; ++i) {
-      const Predictor predictor = make_predictor(networks[i], setting.device, dtype);
-      reset_peak_bytes(setting.device);
-      const double took = seconds_of(setting.device, [&] {
-        scores[i] = options.window ? sliding_window(setting.image[0], *options.window, predictor)
-                                   : predictor(setting.image.narrow(0, 0, 1))[0];
+      for (const c10::Device device : devices) reset_peak_bytes(device);
+      const double took = seconds_of(devices, [&] {
+        scores[i] = options.window
+                        ? sliding_window(setting.image[0], *options.window, forms[i].predict)
+                        : forms[i].predict(setting.image)[0];
       });
       if (round == 0) continue;
       seconds[i].push_back(took);
-      peaks[i] =
-          std::max(peaks[i], peak_bytes(setting.device) - weight_bytes(*networks[1 - i].chain));
+      for (std::size_t d = 0; d < devices.size(); ++d)
+        peaks[i][d] = std::max(
+            peaks[i][d], peak_bytes(devices[d]) - weight_bytes(*forms[1 - i].chain, devices[d]));
       scores[i].reset();  // or the other network's peak would hold them
     }
     if (round > 0) continue;
     compared = comparison_of(scores[0], scores[1]);
     for (torch::Tensor& both : scores) both.reset();
   }
-  Json result = step_description(options);
-  result["layout"] = to_string(layout);
-  result["patch"] = options.window ? Json(options.window->size) : Json("whole");
-  result["seconds"] = seconds[0];
-  result["peak_bytes"] = {peaks[0]};
+  Json result = {{"net", options.net.name},
+                 {"width", options.net.width},
+                 {"classes", options.net.classes},
+                 {"input", options.input},
+                 {"batch", options.batch},
+                 {"device", joined(device_names(stages), ",")},
+                 {"threads", at::get_num_threads()},
+                 {"precision", options.execution.precision},
+                 {"layout", to_string(layout)},
+                 {"partition", stage_rows(device_names(stages), forms[0].partition)},
+                 {"patch", options.window ? Json(options.window->size) : Json("whole")},
+                 {"seconds", seconds[0]},
+                 {"peak_bytes", peaks[0]}};
   result["unfolded"] = {{"seconds", seconds[1]},
-                        {"peak_bytes", {peaks[1]}},
+                        {"peak_bytes", peaks[1]},
                         {"speedup", median_seconds(seconds[1]) / median_seconds(seconds[0])}};
   result["unfolded"].update(compared);
   return result;
