@@ -2,10 +2,8 @@
 #include "lamp/base/safetensors.h"
 
 #include <libdeflate.h>
-#include <torch/types.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstdint>
 #include <cstring>
 #include <fstream>

@@ -9,7 +9,6 @@
 #include "lamp/base/device.h"
 #include "lamp/base/errors.h"
 #include "lamp/base/setting_name.h"
-#include "lamp/base/size3.h"
 #include "lamp/base/text.h"
 #include "lamp/execution/plan_costs.h"
 #include "lamp/nets/net_factory.h"

@@ -14,7 +14,6 @@
 #include "lamp/base/log.h"
 #include "lamp/base/setting_name.h"
 #include "lamp/base/text.h"
-#include "lamp/execution/optimizer.h"
 #include "lamp/execution/plan_costs.h"
 #include "lamp/inference/memory_estimate.h"
 #include "lamp/nets/net_factory.h"

@@ -9,7 +9,6 @@
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
 #include "lamp/base/setting_name.h"
-#include "lamp/base/size3.h"
 #include "lamp/base/text.h"
 #include "lamp/nets/net_factory.h"
 
@@ -148,11 +147,9 @@ std::string ResolvedExecution::describe() const {
   if (stages() == 1) {
     text += "one stage on " + devices.front();
   } else {
-    text += std::to_string(stages()) + " stages of ";
-    const auto counts = layer_counts(partition);
-    for (std::size_t j = 0; j < counts.size(); ++j)
-      text += (j == 0 ? "" : j + 1 == counts.size() ? " and " : ", ") + std::to_string(counts[j]);
-    text += " layers on " + device() + ", " + to_string(schedule);
+    text += std::to_string(stages()) + " stages of " +
+            joined(layer_counts(partition), ", ", " and ") + " layers on " + device() + ", " +
+            to_string(schedule);
   }
   text += ", " + counted(microbatches, "micro-batch");
   const bool computes_again = std::any_of(recompute.begin(), recompute.end(),

@@ -1,7 +1,6 @@
 // Chooses the format by the name, or DICOM for a folder.
 #include "lamp/formats/volume_io.h"
 
-#include <string>
 #include <system_error>
 
 #include "lamp/base/errors.h"

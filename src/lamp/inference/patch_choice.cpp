@@ -2,12 +2,10 @@
 #include "lamp/inference/patch_choice.h"
 
 #include <algorithm>
-#include <charconv>
 
 #include "lamp/base/errors.h"
 #include "lamp/base/log.h"
 #include "lamp/base/setting_name.h"
-#include "lamp/base/size3.h"
 #include "lamp/base/text.h"
 
 namespace lamp {

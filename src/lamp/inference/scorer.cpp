@@ -1,7 +1,6 @@
 // Placing the networks, counting what a case needs, and the passes themselves.
 #include "lamp/inference/scorer.h"
 
-#include <torch/types.h>
 #include <torch/utils.h>
 
 #include <algorithm>
@@ -10,12 +9,9 @@
 #include "lamp/base/device.h"
 #include "lamp/base/errors.h"
 #include "lamp/base/host_memory.h"
-#include "lamp/base/log.h"
 #include "lamp/base/memory_counter.h"
 #include "lamp/base/setting_name.h"
-#include "lamp/base/size3.h"
 #include "lamp/inference/predictor.h"
-#include "lamp/inference/test_time_mirroring.h"
 #include "lamp/nets/inference_form.h"
 #include "lamp/nets/net_factory.h"
 

@@ -26,7 +26,6 @@
 #include "lamp/inference/case_export.h"
 #include "lamp/inference/input_list.h"
 #include "lamp/inference/segment_outputs.h"
-#include "lamp/inference/segment_preview.h"
 
 namespace lamp {
 namespace {

@@ -9,7 +9,6 @@
 #include <charconv>
 #include <set>
 #include <utility>
-#include <vector>
 
 #include "lamp/base/errors.h"
 #include "lamp/base/text.h"
@@ -52,11 +51,9 @@ Tensors published_state(const Tensors& tensors) {
 void refuse_if_any(const fs::path& file, const std::string& what,
                    const std::vector<std::string>& names) {
   if (names.empty()) return;
-  std::string list;
-  for (std::size_t i = 0; i < std::min<std::size_t>(3, names.size()); ++i)
-    list += (i == 0 ? "" : ", ") + shortened(names[i], 200);
-  if (names.size() > 3) list += " and " + std::to_string(names.size() - 3) + " more";
-  refuse(file, {.found = what + ": " + list});
+  std::vector<std::string> shown;
+  for (const std::string& name : names) shown.push_back(shortened(name, 200));
+  refuse(file, {.found = what + ": " + joined_first(shown, 3)});
 }
 
 bool may_be_absent(const std::string& name) { return name.ends_with("num_batches_tracked"); }

@@ -5,9 +5,7 @@
 #include "lamp/phantoms/phantom_han.h"
 
 #include <algorithm>
-#include <cmath>
 
-#include "lamp/base/size3.h"
 #include "lamp/phantoms/phantom_shapes.h"
 
 namespace lamp {

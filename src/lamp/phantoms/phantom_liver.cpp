@@ -4,9 +4,7 @@
 #include "lamp/phantoms/phantom_liver.h"
 
 #include <algorithm>
-#include <cmath>
 
-#include "lamp/base/size3.h"
 #include "lamp/phantoms/phantom_shapes.h"
 
 namespace lamp {

@@ -2,7 +2,6 @@
 #include "lamp/phantoms/phantom_shapes.h"
 
 #include <ATen/Parallel.h>
-#include <torch/types.h>
 
 #include <algorithm>
 #include <cmath>

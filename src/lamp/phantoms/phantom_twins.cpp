@@ -15,7 +15,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "lamp/base/size3.h"
 #include "lamp/phantoms/phantom_shapes.h"
 
 namespace lamp {

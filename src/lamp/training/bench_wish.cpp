@@ -6,7 +6,6 @@
 #include "lamp/base/setting_name.h"
 #include "lamp/execution/resolved_execution.h"
 #include "lamp/inference/patch_choice.h"
-#include "lamp/nets/net_factory.h"
 
 namespace lamp {
 

@@ -220,13 +220,6 @@ class Advice {
   const FitWords& words_;
 };
 
-std::string one_of(const std::vector<std::string>& texts) {
-  std::string all;
-  for (std::size_t i = 0; i < texts.size(); ++i)
-    all += (i == 0 ? "" : i + 1 == texts.size() ? " or " : ", ") + texts[i];
-  return all;
-}
-
 std::string need_text(std::int64_t bytes, const Memory& memory) {
   return "needs about " + need_bytes_text(bytes) + " at the least, " + memory.device + " has " +
          bytes_text(memory.free);
@@ -255,7 +248,7 @@ std::optional<std::string> step_fault(const PlanOptions& options, const std::str
   const auto advice = Advice(options, need, memories, words).all();
   return what + ": a step " + need_text(fit, memories) + "; " +
          (advice.empty() ? std::string("a narrower network or a machine with more memory is needed")
-                         : one_of(advice) + " would fit");
+                         : joined(advice, ", ", " or ") + " would fit");
 }
 
 NetworkCosts forward_costs(const NetConfig& net, const Size3& size, bool halve) {

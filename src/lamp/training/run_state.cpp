@@ -3,7 +3,6 @@
 #include "lamp/training/run_state.h"
 
 #include <ATen/CPUGeneratorImpl.h>
-#include <torch/optim/optimizer.h>
 #include <torch/types.h>
 #include <torch/utils.h>
 
