@@ -1,7 +1,6 @@
 // Precision and layout are set once for the weights and once for each input.
 #include "lamp/inference/predictor.h"
 
-#include <c10/core/impl/VirtualGuardImpl.h>
 #include <torch/nn/modules/batchnorm.h>
 #include <torch/types.h>
 #include <torch/utils.h>
@@ -12,6 +11,7 @@
 #include <limits>
 #include <memory>
 
+#include "lamp/base/device.h"
 #include "lamp/base/interrupt.h"
 #include "lamp/pipeline/prediction_stream.h"
 
@@ -39,8 +39,7 @@ Partition cut_by_forward_time(const Network& network, c10::Device device, c10::S
     for (std::size_t link = 0; link < network.chain->size(); ++link) {
       const auto start = std::chrono::steady_clock::now();
       tensor = network.chain->run(std::move(tensor), link, link + 1, skips);
-      if (!device.is_cpu())
-        c10::impl::VirtualGuardImpl(device.type()).synchronizeDevice(device.index());
+      wait_for(device);
       const double taken =
           std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
       if (round > 0) seconds[link] = std::min(seconds[link], taken);

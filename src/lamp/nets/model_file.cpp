@@ -33,14 +33,6 @@ using Tensors = std::map<std::string, torch::Tensor>;
   throw InputError(std::move(rest));
 }
 
-// Parameters and buffers; the tensors share memory with the network.
-Tensors state_of(const Network& network) {
-  Tensors state;
-  for (const auto& item : network.chain->named_parameters()) state[item.key()] = item.value();
-  for (const auto& item : network.chain->named_buffers()) state[item.key()] = item.value();
-  return state;
-}
-
 Tensors published_state(const Tensors& tensors) {
   Tensors state;
   for (const auto& [name, tensor] : tensors)
@@ -206,7 +198,7 @@ void save_model(const fs::path& file, const Model& model) {
   TORCH_CHECK(static_cast<std::int64_t>(model.labels.size()) == model.network.config.classes,
               "a model needs a label for each of its ", model.network.config.classes,
               " classes, found ", model.labels.size());
-  write_safetensors(file, {.tensors = state_of(model.network),
+  write_safetensors(file, {.tensors = model.network.state(),
                            .metadata = {{"format", kFormat},
                                         {"version", kVersion},
                                         {"config", dump_json(model_config(model), -1)}}});
@@ -226,7 +218,7 @@ fs::path find_model_file(const fs::path& path) {
 void load_weights(Network& network, const SafeTensors& content, const fs::path& file) {
   const torch::NoGradGuard no_grad;
   const Tensors given = published_state(content.tensors);
-  Tensors wanted = state_of(network);
+  Tensors wanted = network.state();
   check_against(wanted, given, file);
   for (auto& [name, tensor] : wanted)
     if (const auto found = given.find(name); found != given.end()) tensor.copy_(found->second);

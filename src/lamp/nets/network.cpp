@@ -131,6 +131,13 @@ void Network::use_channels_last() {
   channels_last = true;
 }
 
+std::map<std::string, torch::Tensor> Network::state() const {
+  std::map<std::string, torch::Tensor> state;
+  for (const auto& item : chain->named_parameters()) state[item.key()] = item.value();
+  for (const auto& item : chain->named_buffers()) state[item.key()] = item.value();
+  return state;
+}
+
 void Network::initialise(std::uint64_t seed) {
   const torch::NoGradGuard no_grad;
   const auto generator = at::make_generator<at::CPUGeneratorImpl>(seed);

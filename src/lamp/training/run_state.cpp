@@ -92,10 +92,7 @@ void check_range(const char* key, std::int64_t found, std::int64_t most, const s
 
 std::map<std::string, torch::Tensor> state_of(const Network& network) {
   std::map<std::string, torch::Tensor> tensors;
-  for (const auto& item : network.chain->named_parameters())
-    tensors["model." + item.key()] = item.value();
-  for (const auto& item : network.chain->named_buffers())
-    tensors["model." + item.key()] = item.value();
+  for (const auto& [name, tensor] : network.state()) tensors["model." + name] = tensor;
   return tensors;
 }
 
