@@ -4,6 +4,8 @@
 #include <torch/types.h>
 
 #include <algorithm>
+#include <charconv>
+#include <cmath>
 
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
@@ -13,6 +15,7 @@
 #include "lamp/base/progress.h"
 #include "lamp/base/random.h"
 #include "lamp/base/setting_name.h"
+#include "lamp/base/size3.h"
 #include "lamp/base/text.h"
 #include "lamp/dataset/decathlon_folder.h"
 #include "lamp/formats/volume_io.h"

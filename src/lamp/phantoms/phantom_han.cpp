@@ -5,7 +5,9 @@
 #include "lamp/phantoms/phantom_han.h"
 
 #include <algorithm>
+#include <cmath>
 
+#include "lamp/base/size3.h"
 #include "lamp/phantoms/phantom_shapes.h"
 
 namespace lamp {
@@ -207,8 +209,12 @@ class Head {
 }  // namespace
 
 Scene draw_han(const Size3& size, Random& random) {
+  Geometry geometry{.size = size};
   const double zoom = random.uniform(1.0, 1.06);
-  Geometry geometry = field_of(size, zoom * kHanFieldMm, zoom * kHanHeightMm);
+  const double in_plane =
+      hundredths(zoom * kHanFieldMm / static_cast<double>(std::min(size[0], size[1])));
+  geometry.spacing_mm = {in_plane, in_plane,
+                         hundredths(zoom * kHanHeightMm / static_cast<double>(size[2]))};
   Pose pose;
   const double growth = random.uniform(0.95, 1.05);
   Vec3 turns, middle, shift;

@@ -1,6 +1,8 @@
 // A head and neck with nine organs.
 #pragma once
 
+#include <cstdint>
+
 #include "lamp/base/random.h"
 #include "lamp/base/size3.h"
 #include "lamp/phantoms/phantom_scenes.h"

@@ -4,7 +4,9 @@
 #include "lamp/phantoms/phantom_liver.h"
 
 #include <algorithm>
+#include <cmath>
 
+#include "lamp/base/size3.h"
 #include "lamp/phantoms/phantom_shapes.h"
 
 namespace lamp {
@@ -111,8 +113,12 @@ void paint_liver(Canvas& canvas, Random& random) {
 }  // namespace
 
 Scene draw_liver(const Size3& size, Random& random) {
+  Geometry geometry{.size = size};
   const double zoom = random.uniform(1.0, 1.06);
-  Geometry geometry = field_of(size, zoom * kLiverFieldMm, zoom * kLiverHeightMm);
+  const double in_plane =
+      hundredths(zoom * kLiverFieldMm / static_cast<double>(std::min(size[0], size[1])));
+  geometry.spacing_mm = {in_plane, in_plane,
+                         hundredths(zoom * kLiverHeightMm / static_cast<double>(size[2]))};
   Pose pose;
   const double growth = random.uniform(0.9, 1.02);
   Vec3 turns;

@@ -3,7 +3,6 @@
 // random numbers. Not part of the library's interface.
 #pragma once
 
-#include <algorithm>
 #include <cmath>
 
 #include "lamp/volume/volume.h"
@@ -19,12 +18,5 @@ inline constexpr double kDegree = 0.017453292519943295;  // in radians
 
 // Spacings and origins are rounded, so that they read well and survive any writer's decimals.
 inline double hundredths(double value) { return std::floor(value * 100 + 0.5) / 100; }
-
-// Voxels of a field in the patient that is as wide on the shorter side.
-inline Geometry field_of(const Size3& size, double width_mm, double height_mm) {
-  const double in_plane = hundredths(width_mm / static_cast<double>(std::min(size[0], size[1])));
-  return {.size = size,
-          .spacing_mm = {in_plane, in_plane, hundredths(height_mm / static_cast<double>(size[2]))}};
-}
 
 }  // namespace lamp

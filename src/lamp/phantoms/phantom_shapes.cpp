@@ -2,6 +2,7 @@
 #include "lamp/phantoms/phantom_shapes.h"
 
 #include <ATen/Parallel.h>
+#include <torch/types.h>
 
 #include <algorithm>
 #include <cmath>

@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "lamp/base/size3.h"
 #include "lamp/phantoms/phantom_shapes.h"
 
 namespace lamp {
