@@ -101,7 +101,7 @@ class SegmentPlanTest : public ::testing::Test {
 };
 
 TEST_F(SegmentPlanTest, APlanOfSeveralDevicesIsObeyed) {
-  const Json bench = bench_segment(parse_bench_wish({.rounds = 1, .plan = file()}));
+  const Json bench = bench_segment(parse_segment_wish({.rounds = 1, .plan = file()}));
   EXPECT_EQ(bench["device"], "cpu,cpu");
   EXPECT_EQ(bench["partition"].size(), 2U);
   EXPECT_EQ(bench["layout"], "contiguous");
@@ -115,7 +115,7 @@ TEST_F(SegmentPlanTest, APlanOfSeveralDevicesIsObeyed) {
 TEST_F(SegmentPlanTest, WhatSaysOtherwiseThanThePlanIsRefused) {
   const auto field_of = [&](const BenchWish& wish) {
     try {
-      bench_segment(parse_bench_wish(wish));
+      bench_segment(parse_segment_wish(wish));
     } catch (const UsageError& error) {
       return std::string(error.what());
     }

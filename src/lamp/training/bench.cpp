@@ -20,7 +20,6 @@
 #include "lamp/base/stopwatch.h"
 #include "lamp/base/text.h"
 #include "lamp/execution/loss_scaler.h"
-#include "lamp/execution/segment_plan.h"
 #include "lamp/execution/training_step.h"
 #include "lamp/inference/predictor.h"
 #include "lamp/nets/inference_form.h"
@@ -35,12 +34,12 @@ namespace {
 using Devices = std::vector<c10::Device>;
 
 template <typename Work>
-double seconds_of(const Devices& devices, const Work& work) {
+double seconds_of(torch::Device device, const Work& work) {
   throw_if_interrupted("bench has nothing to save");
-  for (const c10::Device device : devices) wait_for(device);
+  wait_for(device);
   const auto start = std::chrono::steady_clock::now();
   work();
-  for (const c10::Device device : devices) wait_for(device);
+  wait_for(device);
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
@@ -95,6 +94,9 @@ Devices distinct_devices(const Devices& devices) {
     if (std::find(distinct.begin(), distinct.end(), device) == distinct.end())
       distinct.push_back(device);
   return distinct;
+}
+Devices distinct_devices(const ResolvedExecution& plan) {
+  return distinct_devices(plan.torch_devices());
 }
 
 std::size_t median_index(const std::vector<double>& values) {
@@ -151,26 +153,6 @@ PlacedForm placed_form(Network form, const Placement& placement, const Devices& 
           .predict = std::move(streamed.predict)};
 }
 
-// A given plan's execution, else what was asked for; one volume.
-BenchOptions segment_options(BenchOptions options) {
-  options.batch = 1;
-  if (options.window)
-    Network{.config = options.net, .stride_multiple = stride_multiple(options.net)}.check_window(
-        setting_name("patch"), options.window->size);
-  ExecutionConfig& execution = options.execution;
-  if (!options.plan.empty()) {
-    const SegmentExecution planned = obey_plan(
-        options.plan, {options.net},
-        {.device = execution.device, .precision = execution.precision, .layout = execution.layout});
-    execution.device = planned.device;
-    execution.precision = planned.precision;
-    execution.layout = planned.layout;
-  }
-  if (options.window)
-    options.window->batch = windows_at_once(parse_devices(execution.device).size());
-  return options;
-}
-
 PlanOptions plan_options_of(const BenchOptions& options) {
   return {.net = options.net,
           .input = options.input,
@@ -183,7 +165,7 @@ PlanOptions plan_options_of(const BenchOptions& options) {
 
 MeasuredStep measure_step(const ResolvedExecution& plan, const OptimizerConfig& optimizer,
                           int rounds, std::uint64_t seed) {
-  const Devices devices = distinct_devices(plan.torch_devices());
+  const auto devices = distinct_devices(plan);
   BenchSetting setting = prepare(
       {.net = plan.net, .input = plan.input, .batch = plan.batch, .seed = seed}, devices.front());
   const auto loss = make_loss({}, torch::ones({plan.net.classes}, plan.torch_devices().back()));
@@ -198,7 +180,10 @@ MeasuredStep measure_step(const ResolvedExecution& plan, const OptimizerConfig& 
   for (int round = 0; round <= rounds; ++round) {
     if (round == 1)  // without the kernel checks of the warm-up
       for (const c10::Device device : devices) reset_peak_bytes(device);
-    const double took = seconds_of(devices, [&] { outcome = step.run(batch, round); });
+    const double took = seconds_of(setting.device, [&] {
+      outcome = step.run(batch, round);
+      for (const c10::Device device : devices) wait_for(device);
+    });
     if (round == 0) continue;
     seconds.push_back(took);
     timelines.push_back(std::move(outcome.pipeline.timeline));
@@ -249,11 +234,16 @@ MeasuredStep measure_plan(const NetworkPlan& chosen, int rounds) {
 
 Json bench_step(const BenchOptions& options) { return measure_step(options).report; }
 
-Json bench_segment(const BenchOptions& wish) {
+Json bench_segment(const BenchOptions& options) {
   const torch::InferenceMode no_gradients;
-  const BenchOptions options = segment_options(wish);
   const Devices stages = parse_devices(options.execution.device);
   const Devices devices = distinct_devices(stages);
+  std::optional<WindowOptions> window = options.window;
+  if (window) {
+    Network{.config = options.net, .stride_multiple = stride_multiple(options.net)}.check_window(
+        setting_name("patch"), window->size);
+    window->batch = windows_at_once(stages.size());
+  }
   check_segment_fits(options);
   BenchSetting setting = prepare(options, stages.front());
   const Precision precision = parse_precision(
@@ -266,8 +256,8 @@ Json bench_segment(const BenchOptions& wish) {
   const Placement placement{
       .device = setting.device, .dtype = dtype_of(precision), .layout = layout};
   const PlacedForm forms[] = {
-      placed_form(inference_form(setting.network), placement, stages, options.window.has_value()),
-      placed_form(std::move(copy), placement, stages, options.window.has_value())};
+      placed_form(inference_form(setting.network), placement, stages, window.has_value()),
+      placed_form(std::move(copy), placement, stages, window.has_value())};
   std::vector<double> seconds[2];
   std::vector<std::int64_t> peaks[2];
   for (auto& of_devices : peaks) of_devices.resize(devices.size());
@@ -276,10 +266,10 @@ Json bench_segment(const BenchOptions& wish) {
   for (int round = 0; round <= options.rounds; ++round) {
     for (int i = 0; i < 2; ++i) {
       for (const c10::Device device : devices) reset_peak_bytes(device);
-      const double took = seconds_of(devices, [&] {
-        scores[i] = options.window
-                        ? sliding_window(setting.image[0], *options.window, forms[i].predict)
-                        : forms[i].predict(setting.image)[0];
+      const double took = seconds_of(setting.device, [&] {
+        scores[i] = window ? sliding_window(setting.image[0], *window, forms[i].predict)
+                           : forms[i].predict(setting.image)[0];
+        for (const c10::Device device : devices) wait_for(device);
       });
       if (round == 0) continue;
       seconds[i].push_back(took);
@@ -302,7 +292,7 @@ Json bench_segment(const BenchOptions& wish) {
                  {"precision", options.execution.precision},
                  {"layout", to_string(layout)},
                  {"partition", stage_rows(device_names(stages), forms[0].partition)},
-                 {"patch", options.window ? Json(options.window->size) : Json("whole")},
+                 {"patch", window ? Json(window->size) : Json("whole")},
                  {"seconds", seconds[0]},
                  {"peak_bytes", peaks[0]}};
   result["unfolded"] = {{"seconds", seconds[1]},

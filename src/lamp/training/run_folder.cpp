@@ -1,6 +1,8 @@
 // Opening a run folder, new or old.
 #include "lamp/training/run_folder.h"
 
+#include <torch/types.h>
+
 #include <optional>
 #include <utility>
 
@@ -163,7 +165,11 @@ void Opening::read_configuration() {
   folder_.dataset = read_dataset(dataset_path(), &faults);
   refuse_place_in_dataset(run(), folder_.dataset);
   if (!faults.empty()) throw InputError(faults.front());
-  require_training_cases(folder_.dataset);
+  if (folder_.dataset.training.empty())
+    throw InputError({.file = folder_.dataset.root.string(),
+                      .what = "no training cases",
+                      .found = "its \"training\" list is empty",
+                      .fix = "add cases with labels"});
   for (const auto& [id, name] : folder_.dataset.labels)
     if (auto fault = fault_of_label(id, name)) {
       fault->file = folder_.dataset.file.string();

@@ -9,6 +9,7 @@
 #include "lamp/base/csv.h"
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
+#include "lamp/base/json.h"
 #include "lamp/base/setting_name.h"
 #include "lamp/training/run_lock.h"
 #include "lamp/training/run_state.h"
@@ -92,7 +93,12 @@ std::string kind_of(const fs::path& folder, const std::vector<std::string>& name
 }
 
 std::string list(const fs::path& folder, const std::vector<std::string>& names) {
-  return kind_of(folder, names) + joined_first(names, kShownNames);
+  std::string text = kind_of(folder, names);
+  for (std::size_t i = 0; i < names.size() && i < kShownNames; ++i)
+    text += (i > 0 ? ", " : "") + names[i];
+  if (names.size() > kShownNames)
+    text += " and " + std::to_string(names.size() - kShownNames) + " more";
+  return text;
 }
 
 [[noreturn]] void refuse_place(const fs::path& run, const std::string& found) {
