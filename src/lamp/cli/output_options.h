@@ -6,7 +6,7 @@
 #include <string>
 
 #include "lamp/base/own_output.h"
-#include "lamp/report/timeline.h"
+#include "lamp/report/timeline_picture.h"
 
 namespace lamp {
 

@@ -10,7 +10,7 @@
 #include "lamp/cli/network_options.h"
 #include "lamp/cli/output_options.h"
 #include "lamp/cli/plan_text.h"
-#include "lamp/report/timeline.h"
+#include "lamp/report/timeline_picture.h"
 #include "lamp/training/bench.h"
 #include "lamp/training/plan_wish.h"
 

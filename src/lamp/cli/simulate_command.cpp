@@ -11,7 +11,7 @@
 #include "lamp/planner/block_stream.h"
 #include "lamp/planner/paper_pipeline.h"
 #include "lamp/planner/timetable.h"
-#include "lamp/report/timeline.h"
+#include "lamp/report/timeline_picture.h"
 
 namespace lamp {
 namespace {

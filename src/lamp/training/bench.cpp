@@ -95,6 +95,7 @@ Devices distinct_devices(const Devices& devices) {
       distinct.push_back(device);
   return distinct;
 }
+
 Devices distinct_devices(const ResolvedExecution& plan) {
   return distinct_devices(plan.torch_devices());
 }
