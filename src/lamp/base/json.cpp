@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
+#include <utility>
 
 #include "lamp/base/errors.h"
 #include "lamp/base/foreign_keys.h"
@@ -61,6 +63,12 @@ std::size_t edit_distance(const std::string& a, const std::string& b) {
   return row.back();
 }
 
+std::string joined(const std::vector<std::string>& words) {
+  std::string list;
+  for (const std::string& word : words) list += (list.empty() ? "" : ", ") + word;
+  return list;
+}
+
 // What a user who typed `key` in the object at `where` may have meant.
 std::string advice(const std::string& key, const std::string& where,
                    const std::vector<std::string>& known) {
@@ -104,8 +112,10 @@ std::string ObjectReader::choice(const std::string& key, const std::string& fall
                                  const std::vector<std::string>& choices) {
   const auto value = get<std::string>(key, fallback);
   if (std::find(choices.begin(), choices.end(), value) != choices.end()) return value;
+  std::string list;
+  for (const auto& choice : choices) list += (list.empty() ? "" : ", ") + choice;
   throw UsageError("configuration: " + where(key) + ": found \"" + shortened(value) +
-                   "\", expected one of " + joined(choices));
+                   "\", expected one of " + list);
 }
 
 void ObjectReader::finish() const {
