@@ -55,16 +55,18 @@ function(lamp_tests room)
                        PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}" ENVIRONMENT OMP_NUM_THREADS=2)
 endfunction()
 
-# lamp_embed_presets(<folder>): writes presets.cpp, made from this folder's presets.cpp.in and the JSON files of <folder>,
-# each a name and its text.
+# lamp_embed_presets(<folder> HEADER <file> TEXT <function> NAMES <function>): writes presets.cpp, in which the functions that
+# <file> declares give the JSON files of <folder>, each a name and its text.
 function(lamp_embed_presets folder)
+  cmake_parse_arguments(LAMP_PRESET "" "HEADER;TEXT;NAMES" "" ${ARGN})
+  set(LAMP_PRESET_FOLDER ${folder})
   set(LAMP_PRESET_ROWS "")
-  file(GLOB presets CONFIGURE_DEPENDS ${folder}/*.json)
+  file(GLOB presets CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${folder}/*.json)
   foreach(preset IN LISTS presets)
     set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${preset})
     cmake_path(GET preset STEM name)
     file(READ ${preset} text)
     string(APPEND LAMP_PRESET_ROWS "    {\"${name}\", R\"preset(${text})preset\"},\n")
   endforeach()
-  configure_file(presets.cpp.in presets.cpp @ONLY)
+  configure_file(${CMAKE_CURRENT_FUNCTION_LIST_DIR}/presets.cpp.in presets.cpp @ONLY)
 endfunction()

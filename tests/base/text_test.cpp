@@ -94,6 +94,17 @@ TEST(TextTest, ClockCountsMinutesAndHours) {
   EXPECT_EQ(clock_text(0), "0:00");
 }
 
+TEST(TextTest, JoinsWordsAndWholeNumbers) {
+  const std::vector<std::string> none, one = {"a"}, three = {"a", "b", "c"};
+  EXPECT_EQ(joined(none), "");
+  EXPECT_EQ(joined(one, ", ", " or "), "a");
+  EXPECT_EQ(joined(three), "a, b, c");
+  EXPECT_EQ(joined(three, ", ", " or "), "a, b or c");
+  EXPECT_EQ(joined(std::vector<std::int64_t>{3, -4}, "x"), "3x-4");
+  EXPECT_EQ(joined_first(three, 3), "a, b, c");
+  EXPECT_EQ(joined_first(three, 1), "a and 2 more");
+}
+
 TEST(TextTest, WritesControlCharactersOut) {
   EXPECT_EQ(printable("a\nb\t\x1b[31m\x7f"), "a\\nb\\t\\x1b[31m\\x7f");
   EXPECT_EQ(printable("Müller, 日本"), "Müller, 日本");

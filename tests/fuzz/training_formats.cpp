@@ -174,8 +174,6 @@ FuzzFormat safetensors_format() {
       .words = tensor_words(),
       .seeds = seeds,
       .readers = {{"tensors", [](const fs::path& f) { read_safetensors(f / "model.safetensors"); }},
-                  {"metadata",
-                   [](const fs::path& f) { read_safetensors_metadata(f / "model.safetensors"); }},
                   {"model", [](const fs::path& f) { use_model(f / "model.safetensors"); }}},
       .finish = repair_length};
 }

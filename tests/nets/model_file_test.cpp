@@ -95,7 +95,7 @@ TEST_F(ModelFileTest, GivesBackWhatWasSaved) {
 
 TEST_F(ModelFileTest, BearsTheDocumentedMetadata) {
   save_model(file_, small_model());
-  const auto metadata = read_safetensors_metadata(file_);
+  const auto metadata = read_safetensors(file_).metadata;
   EXPECT_EQ(metadata.at("format"), "lamp-model");
   EXPECT_EQ(metadata.at("version"), "1");
   const Json config = Json::parse(metadata.at("config"));
@@ -245,7 +245,7 @@ TEST_F(ModelFileTest, KeepsWhatTrainingMirroredAndSaw) {
   model.mirrored_axes = std::vector<int>{0, 2};
   model.intensities = {{"channels", Json::array()}};
   save_model(file_, model);
-  EXPECT_EQ(Json::parse(read_safetensors_metadata(file_).at("config"))["mirrored_axes"],
+  EXPECT_EQ(Json::parse(read_safetensors(file_).metadata.at("config"))["mirrored_axes"],
             Json::array({"x", "z"}));
   EXPECT_EQ(load_model(file_).mirrored_axes, (std::vector<int>{0, 2}));
   EXPECT_EQ(load_model(file_).intensities, model.intensities);

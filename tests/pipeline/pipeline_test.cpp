@@ -17,26 +17,13 @@
 
 #include "lamp/base/errors.h"
 #include "support/devices.h"
+#include "support/every_schedule.h"
 #include "support/random_chain.h"
 
 namespace lamp {
 namespace {
 
 using namespace lamp::testing;  // NOLINT: the test's own support
-
-const std::vector<ScheduleKind> kSchedules = {ScheduleKind::kNaive, ScheduleKind::kGPipe,
-                                              ScheduleKind::k1F1B, ScheduleKind::kZeroBubble};
-const std::vector<RecomputeRule> kRules = {RecomputeRule::kNever, RecomputeRule::kAlways,
-                                           RecomputeRule::kExceptLast};
-
-torch::Tensor random_batch(std::int64_t samples, std::uint64_t seed) {
-  torch::manual_seed(seed + 1000);
-  return torch::randn({samples, kChannels, 2, 3, 2}, torch::kFloat64).requires_grad_();
-}
-
-torch::Tensor mean_square(const torch::Tensor& output, const MicroBatch&) {
-  return output.square().flatten(1).sum(1).mean();
-}
 
 // Cuts at random places.
 Partition random_partition(Random& random, std::size_t links, int stages) {
@@ -115,9 +102,9 @@ TEST_P(PipelineDeviceTest, EqualsThePlainRunForEveryCutScheduleAndRecomputeRule)
           PipelineOptions options = with_devices(options_of(random, *chain, stages));
           options.microbatches = microbatches;
           options.seed = 5;
-          options.schedule = kSchedules[static_cast<std::size_t>(random.below(4))];
+          options.schedule = kEverySchedule[static_cast<std::size_t>(random.below(4))];
           for (int j = 0; j < stages; ++j)
-            options.recompute.push_back(kRules[static_cast<std::size_t>(random.below(3))]);
+            options.recompute.push_back(kEveryRule[static_cast<std::size_t>(random.below(3))]);
           SCOPED_TRACE(c10::str("seed ", seed, " K ", stages, " M ", microbatches, " ",
                                 to_string(options.schedule)));
           expect_equal(run_pipeline(chain, options, batch), plain, tolerance(1e-12, 1e-9));
@@ -133,7 +120,7 @@ TEST_P(PipelineDeviceTest, GradientsAreTheSameBitsForEveryCutAndSchedule) {
   PipelineOptions single{.devices = {device()}, .microbatches = 4, .threads_per_stage = 1};
   const Outcome expected = run_pipeline(chain, single, batch);
   for (int stages = 2; stages <= 6; ++stages) {
-    for (const ScheduleKind kind : kSchedules) {
+    for (const ScheduleKind kind : kEverySchedule) {
       Random random{7, static_cast<std::uint64_t>(stages)};
       PipelineOptions options = with_devices(options_of(random, *chain, stages));
       options.microbatches = 4;
@@ -186,7 +173,7 @@ TEST(PipelineTest, TheGradientScaleReachesGradientsButNotTheLoss) {
 
 TEST(PipelineTest, InFlightPeaksAreTheSchedulesColumn) {
   const auto chain = random_chain({.seed = 6});
-  for (const ScheduleKind kind : kSchedules) {
+  for (const ScheduleKind kind : kEverySchedule) {
     Random random{6, 6};
     PipelineOptions options = options_of(random, *chain, 4);
     options.microbatches = 6;
@@ -226,64 +213,13 @@ TEST(PipelineTest, FrozenStagesAndUnusedSkipsHaveNoGradient) {
     for (auto& parameter : chain->layers()[link]->parameters()) parameter.set_requires_grad(false);
   const torch::Tensor batch = random_batch(4, 9).detach();
   const Outcome plain = run_plain(*chain, batch, 2);
-  for (const RecomputeRule rule : kRules) {
+  for (const RecomputeRule rule : kEveryRule) {
     Random random{9, 9};
     PipelineOptions options = options_of(random, *chain, 4);
     options.microbatches = 2;
     options.recompute.assign(4, rule);
     const Outcome found = run_pipeline(chain, options, batch);
     EXPECT_LE(difference(found.gradients, plain.gradients), 1e-12);
-  }
-}
-
-// Deferred batch norm.
-
-std::shared_ptr<Sequence> norm_chain(double momentum = 0.1) {
-  auto norm = DeferrableBatchNorm3d(torch::nn::BatchNorm3dOptions(kChannels).momentum(momentum));
-  auto chain = std::make_shared<Sequence>(std::vector<Link>{
-      {"norm", as_layer(norm)}, {"tanh", as_layer([](torch::Tensor x) { return x.tanh(); })}});
-  chain->to(torch::kFloat64);
-  return chain;
-}
-
-void expect_statistics_of_the_whole_batch(const torch::Tensor& batch, int microbatches,
-                                          RecomputeRule rule, int steps = 1) {
-  const auto whole = norm_chain(), split = norm_chain();
-  Pipeline pipeline(split, {.devices = {c10::kCPU, c10::kCPU},
-                            .microbatches = microbatches,
-                            .recompute = {rule, rule},
-                            .deferred_batch_norm = true});
-  for (int step = 0; step < steps; ++step) {
-    whole->forward(batch.detach());
-    pipeline.step(batch.detach(), mean_square);
-  }
-  const auto expected = whole->buffers(), found = split->buffers();
-  for (std::size_t i = 0; i < expected.size(); ++i)
-    EXPECT_TRUE(torch::allclose(found[i], expected[i], 1e-10, 1e-12)) << found[i] << expected[i];
-}
-
-TEST(DeferredBatchNormTest, RunningStatisticsAreThoseOfTheWholeBatch) {
-  for (const RecomputeRule rule : kRules)
-    expect_statistics_of_the_whole_batch(random_batch(7, 1) * 3 + 2, 3, rule);
-}
-
-TEST(DeferredBatchNormTest, ABatchOfFewerSamplesThanMicroBatchesCommitsEveryStep) {
-  expect_statistics_of_the_whole_batch(random_batch(1, 2) + 3, 4, RecomputeRule::kNever, 4);
-}
-
-TEST(DeferredBatchNormTest, LargeMeansDoNotCancel) {
-  expect_statistics_of_the_whole_batch(random_batch(6, 3) + 3000, 3, RecomputeRule::kAlways);
-}
-
-TEST(DeferredBatchNormTest, WithoutItEveryMicroBatchUpdatesOnce) {
-  for (const RecomputeRule rule : kRules) {
-    const auto plain = norm_chain(), split = norm_chain();
-    const torch::Tensor batch = random_batch(6, 4);
-    plain_step(*plain, batch, 3, mean_square);
-    Pipeline pipeline(
-        split, {.devices = {c10::kCPU, c10::kCPU}, .microbatches = 3, .recompute = {rule, rule}});
-    pipeline.step(batch, mean_square);
-    EXPECT_EQ(difference(split->buffers(), plain->buffers()), 0);
   }
 }
 
@@ -339,7 +275,7 @@ TEST(PipelineFailureTest, TheFirstCauseReachesTheCallerWithItsPlace) {
 }
 
 TEST(PipelineFailureTest, AFailedStepLeavesNoTraceAndTheNextIsRight) {
-  for (const ScheduleKind kind : kSchedules) {
+  for (const ScheduleKind kind : kEverySchedule) {
     for (int call = 0; call < 8; ++call) {
       const auto chain = faulty_chain(call);
       const torch::Tensor batch = random_batch(4, 2);
@@ -363,7 +299,7 @@ TEST(PipelineFailureTest, AFailedStepLeavesNoTraceAndTheNextIsRight) {
 }
 
 TEST(PipelineFailureTest, ALossThatThrowsOrIsNoNumberEndsTheStep) {
-  const auto chain = norm_chain();
+  const auto chain = random_chain({.seed = 2});
   Pipeline pipeline(chain, {.devices = {c10::kCPU, c10::kCPU}, .microbatches = 2});
   const torch::Tensor batch = random_batch(4, 2);
   EXPECT_THROW(pipeline.step(batch,
@@ -377,10 +313,14 @@ TEST(PipelineFailureTest, ALossThatThrowsOrIsNoNumberEndsTheStep) {
   EXPECT_NO_THROW(pipeline.step(batch, mean_square));
 }
 
+template <typename Second>
+std::shared_ptr<Sequence> chain_of_two(const std::string& name, const Second& second) {
+  return std::make_shared<Sequence>(std::vector<Link>{
+      {"first", as_layer([](torch::Tensor x) { return x * 2; })}, {name, as_layer(second)}});
+}
+
 TEST(PipelineFailureTest, ALayerThatChangesTheBatchIsNamed) {
-  auto chain = std::make_shared<Sequence>(
-      std::vector<Link>{{"first", as_layer([](torch::Tensor x) { return x * 2; })},
-                        {"flattens", as_layer([](torch::Tensor x) { return x.flatten(0, 1); })}});
+  const auto chain = chain_of_two("flattens", [](torch::Tensor x) { return x.flatten(0, 1); });
   Pipeline pipeline(chain, {.devices = {c10::kCPU, c10::kCPU}});
   try {
     pipeline.step(random_batch(4, 2), mean_square);
@@ -391,7 +331,7 @@ TEST(PipelineFailureTest, ALayerThatChangesTheBatchIsNamed) {
 }
 
 TEST(PipelineTest, RefusesWhatCannotBeRight) {
-  const auto chain = norm_chain();
+  const auto chain = chain_of_two("tanh", [](torch::Tensor x) { return x.tanh(); });
   const std::vector<c10::Device> two = {c10::kCPU, c10::kCPU}, three(3, c10::kCPU);
   EXPECT_THROW(Pipeline(chain, {.devices = three}), UsageError);
   EXPECT_THROW(Pipeline(chain, {.devices = {}}), UsageError);

@@ -1,4 +1,4 @@
-#include "lamp/report/timeline.h"
+#include "lamp/report/timeline_picture.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

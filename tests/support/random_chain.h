@@ -95,6 +95,17 @@ inline std::shared_ptr<Sequence> random_chain(const ChainOptions& options) {
   return chain;
 }
 
+// For such a chain.
+inline torch::Tensor random_batch(std::int64_t samples, std::uint64_t seed) {
+  torch::manual_seed(seed + 1000);
+  return torch::randn({samples, kChannels, 2, 3, 2}, torch::kFloat64).requires_grad_();
+}
+
+// A loss over samples.
+inline torch::Tensor mean_square(const torch::Tensor& output, const MicroBatch&) {
+  return output.square().flatten(1).sum(1).mean();
+}
+
 struct PlainResult {
   double loss = 0;
   torch::Tensor input_gradient;

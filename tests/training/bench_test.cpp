@@ -1,11 +1,18 @@
 #include "lamp/training/bench.h"
 
+#include <ATen/Parallel.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
 #include "lamp/base/errors.h"
+#include "lamp/base/files.h"
 #include "lamp/base/log.h"
 #include "lamp/base/memory_counter.h"
+#include "lamp/execution/plan_json.h"
+#include "lamp/nets/net_factory.h"
+#include "lamp/training/bench_wish.h"
+#include "support/temporary_folder.h"
 
 namespace lamp {
 namespace {
@@ -53,6 +60,73 @@ TEST(BenchTest, TheFoldedNetworkAgreesWithTheOneItWasMadeFrom) {
   EXPECT_EQ(bench_segment(windows)["patch"], Json({16, 16, 16}));
   windows.window->size = {16, 4, 16};
   EXPECT_THROW(bench_segment(windows), UsageError) << "smaller than the network's stride of 8";
+}
+
+TEST(BenchTest, SeveralDevicesGiveTheScoresOfOne) {
+  const auto links = make_network(small_bench().net).chain->size();
+  for (const bool in_windows : {false, true}) {
+    BenchOptions options = small_bench();
+    if (in_windows) options.window = WindowOptions{.size = {16, 16, 16}};
+    const Json one = bench_segment(options);
+    options.execution.device = "cpu,cpu";
+    const Json two = bench_segment(options);
+    EXPECT_EQ(two["device"], "cpu,cpu");
+    ASSERT_EQ(two["partition"].size(), 2U);
+    EXPECT_EQ(two["partition"][0]["first"], 0);
+    EXPECT_EQ(two["partition"][1]["first"], two["partition"][0]["last"].get<int>() + 1);
+    EXPECT_LT(two["partition"][1]["last"], links);
+    EXPECT_EQ(two["partition"][1]["last"], one["partition"][0]["last"]);
+    EXPECT_EQ(two["peak_bytes"].size(), 1U) << "they share one memory";
+    EXPECT_GE(two["unfolded"]["same_labels"].get<double>(), 0.999);
+    const double logit = one["unfolded"]["largest_logit"].get<double>();
+    EXPECT_NEAR(two["unfolded"]["largest_logit"].get<double>(), logit, 1e-5 * logit);
+  }
+}
+
+class SegmentPlanTest : public ::testing::Test {
+ protected:
+  SegmentPlanTest() {
+    PlanOptions wish{.input = {16, 24, 32}, .batch = 4};
+    wish.net = small_bench().net;
+    wish.execution = {.device = "cpu,cpu", .layout = "contiguous", .costs = "shapes"};
+    Json plan = to_json(choose_plan(wish));
+    plan["threads"] = 1;
+    write_file(file(), dump_json(plan));
+  }
+  ~SegmentPlanTest() override { at::set_num_threads(threads_); }
+  std::string file() const { return (folder_ / "plan.json").string(); }
+
+  const testing::TemporaryFolder folder_;
+  const int threads_ = at::get_num_threads();
+};
+
+TEST_F(SegmentPlanTest, APlanOfSeveralDevicesIsObeyed) {
+  const Json bench = bench_segment(parse_segment_wish({.rounds = 1, .plan = file()}));
+  EXPECT_EQ(bench["device"], "cpu,cpu");
+  EXPECT_EQ(bench["partition"].size(), 2U);
+  EXPECT_EQ(bench["layout"], "contiguous");
+  EXPECT_EQ(bench["precision"], "fp32");
+  EXPECT_EQ(bench["threads"], 1);
+  EXPECT_EQ(bench["classes"], 3);
+  EXPECT_EQ(bench["input"], Json({16, 24, 32}));
+  EXPECT_EQ(bench["batch"], 1) << "one volume, whatever the batch of a step";
+}
+
+TEST_F(SegmentPlanTest, WhatSaysOtherwiseThanThePlanIsRefused) {
+  const auto field_of = [&](const BenchWish& wish) {
+    try {
+      bench_segment(parse_segment_wish(wish));
+    } catch (const UsageError& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  EXPECT_THAT(field_of({.execution = {{"device", "cpu"}}, .plan = file()}),
+              ::testing::HasSubstr("device: cpu,cpu in the plan, cpu here"));
+  EXPECT_THAT(field_of({.execution = {{"layout", "channels_last"}}, .plan = file()}),
+              ::testing::HasSubstr("layout: contiguous in the plan, channels_last here"));
+  EXPECT_THAT(field_of({.net = {{"width", 8}}, .plan = file()}),
+              ::testing::HasSubstr("net.width: 4 in the plan, 8 here"));
 }
 
 TEST(BenchTest, Bf16LossIsCloseToFp32) {

@@ -27,7 +27,7 @@ struct BestOfRun {
 };
 
 BestOfRun best_of(const fs::path& run) {
-  const auto metadata = read_safetensors_metadata(run / "best.safetensors");
+  const auto metadata = read_safetensors(run / "best.safetensors").metadata;
   BestOfRun best{.provenance = Json::parse(metadata.at("config"))["provenance"]};
   const std::string text = read_file(run / "metrics.csv");
   const auto records = csv_records(text);

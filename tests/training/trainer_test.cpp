@@ -148,7 +148,7 @@ TEST_F(TrainerTest, TheModelSaysWhatItWasTrainedOn) {
   config["augment"] = {{"flip", {{"probability", 0.5}, {"axes", {"x", "z"}}}}};
   run("run", config);
   for (const char* file : {"run/best.safetensors", "run/last.safetensors"}) {
-    const Json model = Json::parse(read_safetensors_metadata(folder_ / file).at("config"));
+    const Json model = Json::parse(read_safetensors(folder_ / file).metadata.at("config"));
     EXPECT_EQ(model["mirrored_axes"], Json::array({"x", "z"}));
     const Json& found = model["intensities"]["channels"][0];
     EXPECT_EQ(model["intensities"]["cases"], 4);
@@ -160,8 +160,8 @@ TEST_F(TrainerTest, TheModelSaysWhatItWasTrainedOn) {
     EXPECT_NEAR(found["outside"]["percentiles"]["95"].get<double>(), 16.4, 1);
   }
   EXPECT_EQ(read_json(folder_ / "run" / "intensities.json")["intensities"],
-            Json::parse(read_safetensors_metadata(folder_ / "run" / "last.safetensors")
-                            .at("config"))["intensities"]);
+            Json::parse(read_safetensors(folder_ / "run" / "last.safetensors")
+                            .metadata.at("config"))["intensities"]);
 }
 
 TEST_F(TrainerTest, SaysThatThereIsNothingToLearn) {

@@ -1,8 +1,6 @@
 // From JSON to the parts and back.
 #include "lamp/augment/augment_config.h"
 
-#include <cmath>
-
 #include "lamp/base/errors.h"
 #include "lamp/base/text.h"
 #include "lamp/dataset/sided_labels.h"

@@ -9,8 +9,6 @@
 #include <cmath>
 #include <numbers>
 
-#include "lamp/base/size3.h"
-
 namespace lamp {
 namespace {
 

@@ -2,14 +2,10 @@
 #include "lamp/augment/elastic.h"
 
 #include <ATen/Parallel.h>
-#include <torch/types.h>
 
 #include <algorithm>
 #include <cmath>
 #include <numbers>
-#include <vector>
-
-#include "lamp/base/size3.h"
 
 namespace lamp {
 namespace {

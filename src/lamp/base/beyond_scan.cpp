@@ -1,8 +1,6 @@
 // Filling at the high ends only: where a scan begins, the patch and the window begin too.
 #include "lamp/base/beyond_scan.h"
 
-#include <torch/types.h>
-
 #include <algorithm>
 #include <vector>
 

@@ -60,6 +60,12 @@ std::vector<c10::Device> parse_devices(const std::string& text) {
   return devices;
 }
 
+std::vector<std::string> device_names(const std::vector<c10::Device>& devices) {
+  std::vector<std::string> names;
+  for (const c10::Device device : devices) names.push_back(device.str());
+  return names;
+}
+
 void wait_for(c10::Device device) {
   if (!device.is_cpu()) torch::cuda::synchronize(device.index());
 }

@@ -14,6 +14,9 @@ namespace lamp {
 // there.
 std::vector<c10::Device> parse_devices(const std::string& text);
 
+// "cpu", "cuda:1".
+std::vector<std::string> device_names(const std::vector<c10::Device>& devices);
+
 // Until the kernels that a CUDA device was given are done; the CPU's are when their call returns.
 void wait_for(c10::Device device);
 

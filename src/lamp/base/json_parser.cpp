@@ -3,9 +3,7 @@
 // two equal keys without a word, and nest until the stack ends.
 #include "lamp/base/json_parser.h"
 
-#include <cstddef>
 #include <iterator>
-#include <string>
 #include <unordered_map>
 #include <utility>
 #include <vector>

@@ -6,17 +6,11 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
-#include <ctime>
 #include <fstream>
-#include <set>
-#include <string_view>
 
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
-#include "lamp/base/interrupt.h"
-#include "lamp/base/log.h"
 #include "lamp/base/setting_name.h"
 #include "lamp/base/text.h"
 

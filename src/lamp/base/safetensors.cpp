@@ -2,10 +2,8 @@
 #include "lamp/base/safetensors.h"
 
 #include <libdeflate.h>
-#include <torch/types.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstdint>
 #include <cstring>
 #include <fstream>
@@ -262,13 +260,6 @@ SafeTensors read_safetensors(const std::filesystem::path& file) {
   }
   verify_checksum(content, file);
   return content;
-}
-
-std::map<std::string, std::string> read_safetensors_metadata(const std::filesystem::path& file) {
-  std::ifstream in = open_regular(file);
-  auto metadata = metadata_of(read_header(in, file), file);
-  metadata.erase(kChecksum);
-  return metadata;
 }
 
 void write_safetensors(const std::filesystem::path& file, const SafeTensors& content) {

@@ -60,6 +60,13 @@ std::string counted_text(std::int64_t count, const std::string& noun) {
   return text + noun + (hisses ? "es" : "s");
 }
 
+std::string joined_first(std::vector<std::string> words, std::size_t most) {
+  if (words.size() <= most) return joined(words);
+  const std::size_t others = words.size() - most;
+  words.resize(most);
+  return joined(words) + " and " + std::to_string(others) + " more";
+}
+
 std::string bytes_text(std::int64_t bytes) {
   return bytes_in_units(bytes, [](double value) { return value; });
 }

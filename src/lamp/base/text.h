@@ -5,8 +5,11 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <string>
 #include <string_view>
+#include <type_traits>
+#include <vector>
 
 namespace lamp {
 
@@ -44,6 +47,28 @@ double parse_flops(const std::string& text, const std::string& what);
 std::string size_text(const Size3& size, const std::string& between = ",");
 // "1:05" or "2:00:09".
 std::string clock_text(double seconds);
+
+// "a, b, c" of texts or whole numbers; with " or " before the last one "a, b or c".
+template <typename Words>
+std::string joined(const Words& words, std::string_view between, std::string_view last) {
+  std::string list;
+  std::size_t place = 0;
+  for (const auto& word : words) {
+    if (place > 0) list += place + 1 == std::size(words) ? last : between;
+    ++place;
+    if constexpr (std::integral<std::decay_t<decltype(word)>>)
+      list += std::to_string(word);
+    else
+      list += word;
+  }
+  return list;
+}
+template <typename Words>
+std::string joined(const Words& words, std::string_view between = ", ") {
+  return joined(words, between, between);
+}
+// "a, b and 7 more": no more than the first `most`.
+std::string joined_first(std::vector<std::string> words, std::size_t most);
 
 // ASCII letters in lower case; other bytes as they are.
 std::string lower(std::string_view text);

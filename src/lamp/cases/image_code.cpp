@@ -1,7 +1,6 @@
 // Which type is enough follows from the values; that it is enough is proven slab by slab.
 #include "lamp/cases/image_code.h"
 
-#include <torch/types.h>
 #include <torch/utils.h>
 
 #include <algorithm>

@@ -1,13 +1,8 @@
 // Cutting with torch; the choice of the centre with a keyed generator.
 #include "lamp/cases/patch_sampler.h"
 
-#include <torch/types.h>
-
 #include <algorithm>
-#include <numeric>
 #include <utility>
-
-#include "lamp/base/size3.h"
 
 namespace lamp {
 namespace {

@@ -1,7 +1,6 @@
 // The steps of preparation, each exact or named: reorder axes, resample, window.
 #include "lamp/cases/preprocess.h"
 
-#include <torch/types.h>
 #include <torch/utils.h>
 
 #include <algorithm>

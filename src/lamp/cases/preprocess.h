@@ -7,7 +7,6 @@
 #include <array>
 #include <memory>
 #include <optional>
-#include <string>
 
 #include "lamp/base/json.h"
 #include "lamp/formats/volume_io.h"

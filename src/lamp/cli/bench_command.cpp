@@ -15,12 +15,12 @@ struct BenchLine {
   ExecutionOptions execution;
   BenchWish wish;
 
-  BenchOptions options(const GlobalOptions& globals) const {
+  BenchWish words(const GlobalOptions& globals) const {
     BenchWish words = wish;
     words.net = to_json(net);
     words.execution = to_json(execution);
     words.seed = globals.seed_or_zero();
-    return parse_bench_wish(words);
+    return words;
   }
 };
 
@@ -29,7 +29,7 @@ void add_common_options(CLI::App* command, BenchLine& bench) {
   command->add_option("--input", bench.wish.input,
                       "size of the volume or patch: X,Y,Z; default 64,64,64");
   command->add_option("--device", bench.execution.device,
-                      "auto, cpu, cuda:0; step: several as pipeline stages, cpu,cpu");
+                      "auto, cpu, cuda:0 or several as pipeline stages, cpu,cpu");
   command->add_option("--rounds", bench.wish.rounds, "counted rounds after a warm-up")
       ->check(CLI::Range(1, 1000));
 }
@@ -48,7 +48,8 @@ void add_bench_command(CLI::App& app, const GlobalOptions& globals) {
   add_options(*step, bench->execution);
   step->add_option("--plan", bench->wish.plan, "run exactly what lamp plan -o wrote here")
       ->check(CLI::ExistingFile);
-  step->callback([bench, &globals] { print_json(bench_step(bench->options(globals))); });
+  step->callback(
+      [bench, &globals] { print_json(bench_step(parse_bench_wish(bench->words(globals)))); });
   CLI::App* segment =
       command->add_subcommand("segment", "seconds and peak bytes of the logits of one volume");
   add_common_options(segment, *bench);
@@ -62,7 +63,8 @@ void add_bench_command(CLI::App& app, const GlobalOptions& globals) {
       ->check(CLI::ExistingFile);
   segment->add_option("--overlap", bench->wish.overlap, "of windows, from 0 to below 1");
   segment->add_option("--blend", bench->wish.blend, "gaussian or constant");
-  segment->callback([bench, &globals] { print_json(bench_segment(bench->options(globals))); });
+  segment->callback(
+      [bench, &globals] { print_json(bench_segment(parse_segment_wish(bench->words(globals)))); });
   add_bench_input_command(*command, globals);
 }
 

@@ -32,9 +32,9 @@ Json info_of(const InfoLine& options) {
 
 std::string size_text(const Json& patch) {
   if (!patch.is_array()) return patch.is_string() ? patch.get<std::string>() : patch.dump();
-  std::string text;
-  for (const Json& length : patch) text += (text.empty() ? "" : " x ") + length.dump();
-  return text;
+  std::vector<std::string> lengths;
+  for (const Json& length : patch) lengths.push_back(length.dump());
+  return joined(lengths, " x ");
 }
 
 void print_curriculum(const Json& curriculum) {

@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "lamp/base/errors.h"
-#include "lamp/base/size3.h"
 #include "lamp/inference/patch_choice.h"
 
 namespace lamp {

@@ -16,6 +16,14 @@ CLI::Validator names_an_output() {
           ""};
 }
 
+void add_options(CLI::App& command, PictureFiles& files, const std::string& what) {
+  command.add_option("--svg", files.svg, "draw " + what)->check(names_an_output());
+  command
+      .add_option("--trace", files.trace,
+                  "write it as a Chrome trace (chrome://tracing, ui.perfetto.dev)")
+      ->check(names_an_output());
+}
+
 OutputList picture_outputs(const PictureFiles& files) {
   OutputList outputs;
   if (!files.svg.empty()) outputs.add({"--svg", files.svg, own_svg()});

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "lamp/base/own_output.h"
-#include "lamp/report/timeline.h"
+#include "lamp/report/timeline_picture.h"
 
 namespace lamp {
 
@@ -17,6 +17,8 @@ CLI::Validator names_an_output();
 struct PictureFiles {
   std::string svg, trace;
 };
+// --svg, which draws `what`, and --trace.
+void add_options(CLI::App& command, PictureFiles& files, const std::string& what);
 // The files, to be checked before any work.
 OutputList picture_outputs(const PictureFiles& files);
 // Checks once more and writes what was asked for.

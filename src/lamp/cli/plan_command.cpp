@@ -10,7 +10,7 @@
 #include "lamp/cli/network_options.h"
 #include "lamp/cli/output_options.h"
 #include "lamp/cli/plan_text.h"
-#include "lamp/report/timeline.h"
+#include "lamp/report/timeline_picture.h"
 #include "lamp/training/bench.h"
 #include "lamp/training/plan_wish.h"
 
@@ -21,7 +21,8 @@ struct PlanLine {
   PlanWish wish;
   NetOptions net;
   ExecutionOptions execution;
-  std::string output, svg, trace;
+  std::string output;
+  PictureFiles pictures;
   bool layers = false;
 };
 
@@ -55,11 +56,11 @@ void write_pictures(const PlanLine& options, const NetworkPlan& chosen,
   if (measured)
     picture.panels.push_back(
         {.name = "measured", .stages = stages, .timeline = measured->timeline});
-  write_picture_files({options.svg, options.trace}, picture);
+  write_picture_files(options.pictures, picture);
 }
 
 OutputList outputs_of(const PlanLine& options) {
-  OutputList files = picture_outputs({options.svg, options.trace});
+  OutputList files = picture_outputs(options.pictures);
   if (!options.output.empty()) files.add({"--output", options.output, own_json(kWriter)});
   if (!options.wish.config.empty()) files.protect(options.wish.config);
   return files;
@@ -135,14 +136,8 @@ void add_plan_command(CLI::App& app, const GlobalOptions& globals) {
   add_options(*command, options->execution);
   command->add_option("-o,--output", options->output, "write the plan as JSON to this file")
       ->check(names_an_output());
-  command
-      ->add_option("--svg", options->svg,
-                   "draw the simulated step to this file, with --measure above the measured one")
-      ->check(names_an_output());
-  command
-      ->add_option("--trace", options->trace,
-                   "write it as a Chrome trace (chrome://tracing, ui.perfetto.dev)")
-      ->check(names_an_output());
+  add_options(*command, options->pictures,
+              "the simulated step to this file, with --measure above the measured one");
   command->add_flag("--measure", options->wish.measure, "run the plan and compare");
   command->add_flag("--layers", options->layers,
                     "print what every layer costs, which --json always holds");

@@ -25,7 +25,7 @@ struct SegmentLine {
   std::string memory;
   std::string mirror;
   std::string series;
-  GivenExecution execution;
+  SegmentExecution execution;
   std::string plan;
   SegmentOptions segment;
 };
@@ -39,7 +39,7 @@ SegmentRequest request_of(const SegmentLine& options) {
   if (!options.memory.empty())
     request.options.memory_bytes = parse_memory(options.memory, "--memory");
   if (!options.mirror.empty()) request.options.mirror = parse_mirror_request(options.mirror);
-  const GivenExecution& given = options.execution;
+  const SegmentExecution& given = options.execution;
   if (!given.device.empty()) request.options.device = given.device;
   if (!given.layout.empty()) request.options.layout = given.layout;
   if (!given.precision.empty())
@@ -52,8 +52,17 @@ SegmentRequest request_of(const SegmentLine& options) {
 void run_segment(const SegmentLine& options, const GlobalOptions& globals) {
   SegmentRequest request = request_of(options);
   std::vector<SegmentModel> models;
-  for (const std::string& file : options.models) models.push_back({file, load_model(file)});
-  if (!options.plan.empty()) obey_plan(options.plan, models, options.execution, request.options);
+  std::vector<NetConfig> nets;
+  for (const std::string& file : options.models) {
+    models.push_back({file, load_model(file)});
+    nets.push_back(models.back().model.network.config);
+  }
+  if (!options.plan.empty()) {
+    const SegmentExecution planned = obey_plan(options.plan, nets, options.execution);
+    request.options.device = planned.device;
+    request.options.precision = planned.precision;
+    request.options.layout = planned.layout;
+  }
   const SegmentReport report = segment_all(models, request);
   if (globals.json) print_json(report.to_json());
   report.throw_if_failed();

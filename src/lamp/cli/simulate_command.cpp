@@ -11,7 +11,7 @@
 #include "lamp/planner/block_stream.h"
 #include "lamp/planner/paper_pipeline.h"
 #include "lamp/planner/timetable.h"
-#include "lamp/report/timeline.h"
+#include "lamp/report/timeline_picture.h"
 
 namespace lamp {
 namespace {
@@ -20,8 +20,7 @@ constexpr int kDrawnTicks = 100;  // columns of a printed timetable
 
 struct SimulateLine {
   PaperPipeline pipeline;
-  std::string svg;
-  std::string trace;
+  PictureFiles pictures;
   bool paper = false;
 };
 
@@ -83,15 +82,14 @@ void print_simulation(const PaperPipeline& pipeline, const Simulation& simulatio
 }
 
 void run_schedule(const SimulateLine& options, const GlobalOptions& globals) {
-  const PictureFiles pictures{options.svg, options.trace};
-  picture_outputs(pictures).check();
+  picture_outputs(options.pictures).check();
   const Simulation simulation = simulate(options.pipeline);
   if (globals.json) {
     print_schedule_json(options.pipeline, simulation);
   } else {
     print_simulation(options.pipeline, simulation);
   }
-  write_picture_files(pictures, picture_of(options.pipeline, simulation));
+  write_picture_files(options.pictures, picture_of(options.pipeline, simulation));
 }
 
 void run_paper(const GlobalOptions& globals) {
@@ -143,12 +141,7 @@ void add_simulate_command(CLI::App& app, const GlobalOptions& globals) {
         "time between neighbours, one or K-1 of them; default 0");
   command->add_option("--recompute", options->pipeline.recompute, "never, always or except_last")
       ->capture_default_str();
-  command->add_option("--svg", options->svg, "draw the timeline to this file")
-      ->check(names_an_output());
-  command
-      ->add_option("--trace", options->trace,
-                   "write it as a Chrome trace (chrome://tracing, ui.perfetto.dev)")
-      ->check(names_an_output());
+  add_options(*command, options->pictures, "the timeline to this file");
   const auto others = command->get_options();
   CLI::Option* paper = command->add_flag("--paper", options->paper,
                                          "the two throughputs of the paper's Appendix B; alone");

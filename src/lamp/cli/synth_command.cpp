@@ -1,9 +1,6 @@
 // lamp synth: writes a generated data set.
-#include <array>
-#include <iostream>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "lamp/cli/commands.h"
 #include "lamp/cli/output_options.h"

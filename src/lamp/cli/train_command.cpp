@@ -1,11 +1,9 @@
 // `lamp train`: options, one call, one line about the result.
-#include <iostream>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "lamp/base/errors.h"
 #include "lamp/base/log.h"
 #include "lamp/base/text.h"
 #include "lamp/cli/commands.h"

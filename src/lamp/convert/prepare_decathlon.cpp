@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <memory>
-#include <utility>
 
 #include "lamp/base/files.h"
 #include "lamp/base/log.h"
@@ -17,13 +16,6 @@ namespace {
 std::string extension_of(const fs::path& file) {
   const std::string name = file.filename().string(), stem = case_name(file);
   return name.size() > stem.size() ? name.substr(stem.size()) : "";  // "." has neither
-}
-
-std::vector<int> all_ids(const Dataset& dataset) {
-  std::vector<int> ids;
-  for (const auto& label : dataset.labels)
-    if (label.first > 0) ids.push_back(label.first);
-  return ids;
 }
 
 void refuse_other_dialects(const Dataset& dataset) {
@@ -50,7 +42,7 @@ SourceCase make_case(const Case& entry, const Dataset& dataset) {
   return {.name = entry.name,
           .image = entry.images.front(),
           .label = entry.label,
-          .annotated = entry.annotated ? *entry.annotated : all_ids(dataset),
+          .annotated = annotated_ids(entry, dataset),
           .image_file = entry.name + extension_of(entry.images.front()),
           .label_file = entry.name + extension_of(entry.label)};
 }

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <functional>
-#include <optional>
 #include <system_error>
 #include <utility>
 
@@ -176,15 +175,14 @@ torch::Tensor read_mask(const fs::path& file, const Volume& image, const fs::pat
   const Volume mask = layout.read_mask(file);
   check_same_grid({mask.geometry, file}, {image.geometry, image_file}, "its image");
   const auto counts = count_values(mask.voxels);
-  std::string others;
+  std::vector<std::string> others;
   for (const auto& [value, voxels] : counts)
     if (value != 0)
-      others += (others.empty() ? "" : ", ") + std::to_string(value) + " (" +
-                std::to_string(voxels) + " voxels)";
+      others.push_back(std::to_string(value) + " (" + std::to_string(voxels) + " voxels)");
   if (counts.size() > 2 || (counts.size() == 2 && !counts.contains(0)) || counts.begin()->first < 0)
     throw InputError({.file = file.string(),
                       .what = "no mask",
-                      .found = "the values " + others.substr(0, 200),
+                      .found = "the values " + joined(others).substr(0, 200),
                       .expected = "0 and 1",
                       .fix = "save one structure a file"});
   return mask.voxels[0] != 0;

@@ -3,7 +3,6 @@
 // data set. Not part of the library's interface.
 #pragma once
 
-#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <optional>

@@ -10,7 +10,6 @@
 #include <cstring>
 #include <iterator>
 #include <limits>
-#include <optional>
 #include <set>
 
 #include "lamp/base/files.h"
@@ -27,14 +26,6 @@ namespace {
 
 // More values than this beside the declared ones are no slip of a pen: it is an image.
 constexpr std::size_t kManyValues = 32;
-
-std::vector<int> annotated_ids(const Case& entry, const Dataset& dataset) {
-  if (entry.annotated) return *entry.annotated;
-  std::vector<int> ids;
-  for (const auto& label : dataset.labels)
-    if (label.first > 0) ids.push_back(label.first);
-  return ids;
-}
 
 // What the finite values of an image are like.
 struct ImageValues {

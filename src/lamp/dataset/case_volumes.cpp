@@ -1,8 +1,6 @@
 // Channels are put together on one grid; label values are counted run by run.
 #include "lamp/dataset/case_volumes.h"
 
-#include <torch/types.h>
-
 #include "lamp/volume/grid_difference.h"
 
 namespace lamp {

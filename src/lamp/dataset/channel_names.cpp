@@ -5,7 +5,8 @@
 #include <cctype>
 #include <map>
 
-#include "lamp/formats/volume_io.h"
+#include "lamp/base/text.h"
+#include "lamp/formats/volume_names.h"
 
 namespace lamp {
 namespace fs = std::filesystem;
@@ -14,14 +15,9 @@ namespace {
 constexpr std::size_t kDigits = 4;
 
 std::string number_list(const std::map<int, fs::path>& files) {
-  std::string text;
-  std::size_t place = 0;
-  for (const auto& entry : files) {
-    const std::string between = place == 0 ? "" : place + 1 == files.size() ? " and " : ", ";
-    text += between + std::to_string(entry.first);
-    ++place;
-  }
-  return text;
+  std::vector<int> numbers;
+  for (const auto& entry : files) numbers.push_back(entry.first);
+  return joined(numbers, ", ", " and ");
 }
 
 }  // namespace

@@ -1,7 +1,6 @@
 // What the names mean is looked up here, what lies there is dataset_check.h's business.
 #include "lamp/dataset/check_paths.h"
 
-#include <filesystem>
 #include <iterator>
 
 #include "lamp/base/errors.h"

@@ -102,14 +102,14 @@ std::string label_table(const CheckReport& report) {
 
 // "20 training cases, 1 test case", "3 images".
 std::string counts_by_split(const CheckReport& report) {
-  std::string text;
+  std::vector<std::string> counts;
   for (const char* split : {"training", "validation", "test", "image"}) {
     const auto count = std::count_if(report.cases.begin(), report.cases.end(),
                                      [&](const CaseFacts& facts) { return facts.split == split; });
     const std::string noun = std::string(split) == "image" ? "image" : split + std::string(" case");
-    if (count > 0) text += (text.empty() ? "" : ", ") + counted(count, noun);
+    if (count > 0) counts.push_back(counted(count, noun));
   }
-  return text.empty() ? "none" : text;
+  return counts.empty() ? "none" : joined(counts);
 }
 
 Json case_json(const CaseFacts& facts) {

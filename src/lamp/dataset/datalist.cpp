@@ -71,11 +71,9 @@ std::pair<int, std::string> parse_label(const Dataset& dataset, const std::strin
 
 void check_consecutive(const Dataset& dataset) {
   constexpr std::size_t kShown = 20;
-  std::string ids;
-  std::size_t count = 0;
-  for (const auto& label : dataset.labels)
-    if (++count <= kShown) ids += (ids.empty() ? "" : ", ") + std::to_string(label.first);
-  if (count > kShown) ids += " and " + std::to_string(count - kShown) + " more";
+  std::vector<std::string> all;
+  for (const auto& label : dataset.labels) all.push_back(std::to_string(label.first));
+  const std::string ids = joined_first(all, kShown);
   if (!dataset.labels.contains(0))
     refuse(dataset, "no background",
            {.found = "label ids " + ids,
@@ -297,6 +295,22 @@ Dataset read_dataset(const fs::path& folder_or_json, std::vector<Fault>* faults)
   if (!faults)
     for (const std::string& note : dataset.notes) log_info(dataset.file.string() + ": " + note);
   return dataset;
+}
+
+void require_training_cases(const Dataset& dataset) {
+  if (dataset.training.empty())
+    throw InputError({.file = dataset.root.string(),
+                      .what = "no training cases",
+                      .found = "its \"training\" list is empty",
+                      .fix = "add cases with labels"});
+}
+
+std::vector<int> annotated_ids(const Case& entry, const Dataset& dataset) {
+  if (entry.annotated) return *entry.annotated;
+  std::vector<int> ids;
+  for (const auto& label : dataset.labels)
+    if (label.first > 0) ids.push_back(label.first);
+  return ids;
 }
 
 }  // namespace lamp

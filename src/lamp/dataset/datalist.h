@@ -47,4 +47,10 @@ struct Dataset {
 Dataset read_dataset(const std::filesystem::path& folder_or_json,
                      std::vector<Fault>* faults = nullptr);
 
+// Throws InputError if there is none.
+void require_training_cases(const Dataset& dataset);
+
+// The labels that were looked for in a case, ascending, without the background.
+std::vector<int> annotated_ids(const Case& entry, const Dataset& dataset);
+
 }  // namespace lamp

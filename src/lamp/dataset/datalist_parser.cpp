@@ -35,13 +35,10 @@ void refuse(const Dataset& dataset, const std::string& what, Fault rest) {
 
 std::string what_keys(const Json& object) {
   constexpr std::size_t kShown = 12;
-  std::string text;
-  std::size_t count = 0;
-  for (const auto& item : object.items())
-    if (++count <= kShown)
-      text += (text.empty() ? "" : ", ") + in_quotes(printable(item.key().substr(0, 40)));
-  if (count > kShown) text += " and " + std::to_string(count - kShown) + " more";
-  return text.empty() ? "(none)" : text;
+  std::vector<std::string> keys;
+  for (const std::string& key : keys_of(object))
+    keys.push_back(in_quotes(printable(key.substr(0, 40))));
+  return keys.empty() ? "(none)" : joined_first(keys, kShown);
 }
 
 bool is_hidden(const fs::path& path) { return path.filename().string().starts_with('.'); }

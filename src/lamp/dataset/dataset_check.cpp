@@ -2,12 +2,9 @@
 #include "lamp/dataset/dataset_check.h"
 
 #include <ATen/Parallel.h>
-#include <torch/types.h>
 
 #include <algorithm>
 #include <atomic>
-#include <functional>
-#include <map>
 #include <mutex>
 #include <optional>
 #include <set>

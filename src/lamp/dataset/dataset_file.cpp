@@ -47,10 +47,7 @@ std::string what_is_in(const fs::path& folder) {
   if (error) return error.message() + " when looking into it";
   if (names.empty()) return "an empty folder";
   std::sort(names.begin(), names.end());
-  std::string text;
-  for (std::size_t i = 0; i < names.size() && i < 6; ++i) text += (i ? ", " : "") + names[i];
-  if (names.size() > 6) text += " and " + std::to_string(names.size() - 6) + " more";
-  return text;
+  return joined_first(names, 6);
 }
 
 std::vector<fs::path> lists_in(const fs::path& folder) {

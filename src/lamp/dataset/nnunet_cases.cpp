@@ -39,10 +39,10 @@ std::vector<fs::path> files_of(const Folder& folder) {
 std::optional<Case> make_case(const ChannelGroup& group, const Folder& folder,
                               const Dataset& dataset, const FaultSink& sink) {
   Case entry{.name = group.stem};
-  std::string found;
+  std::vector<std::int64_t> found;
   for (const auto& [number, file] : group.files) {
     entry.images.push_back(file);
-    found += (found.empty() ? "" : ", ") + std::to_string(number);
+    found.push_back(number);
   }
   if (group.files.front().number < 0) {
     sink.add({.file = entry.images.front().string(),
@@ -56,7 +56,7 @@ std::optional<Case> make_case(const ChannelGroup& group, const Folder& folder,
   if (const std::string wrong = channel_fault(group.files, expected); !wrong.empty()) {
     sink.add({.file = entry.images.front().string(),
               .what = "channels missing or unknown",
-              .found = "channels " + found + " of case " + entry.name + ": " + wrong,
+              .found = "channels " + joined(found) + " of case " + entry.name + ": " + wrong,
               .expected = "0 to " + std::to_string(expected - 1) + " as channel_names says",
               .fix = "add the missing files or correct channel_names"});
     return std::nullopt;

@@ -1,8 +1,6 @@
 // Two independent multiplicative hashes side by side: 128 bits.
 #include "lamp/dataset/voxel_fingerprint.h"
 
-#include <torch/types.h>
-
 #include <cstdio>
 #include <cstring>
 

@@ -6,6 +6,7 @@
 #include "lamp/base/errors.h"
 #include "lamp/base/log.h"
 #include "lamp/base/setting_name.h"
+#include "lamp/base/text.h"
 #include "lamp/base/unicode_form.h"
 #include "lamp/formats/folder_content.h"
 #include "lamp/formats/volume_io.h"
@@ -30,17 +31,16 @@ bool holds_probabilities(const fs::path& file) {
 
 // Images first in words; the rest in one line.
 void tell_left_out(const std::vector<LeftOut>& left_out, const fs::path& folder) {
-  std::string others;
-  std::size_t count = 0;
+  std::vector<std::string> others;
   for (const LeftOut& file : left_out) {
-    if (file.is_image) {
+    if (file.is_image)
       log_warning(file.describe());
-    } else if (++count <= kMostNamed) {
-      others += (count == 1 ? "" : ", ") + file.file.filename().string();
-    }
+    else
+      others.push_back(file.file.filename().string());
   }
-  if (count > kMostNamed) others += " and " + std::to_string(count - kMostNamed) + " more";
-  if (count > 0) log_info("no label maps, left out of " + folder.string() + ": " + others);
+  if (!others.empty())
+    log_info("no label maps, left out of " + folder.string() + ": " +
+             joined_first(others, kMostNamed));
 }
 
 enum class Role { kPrediction, kReference };

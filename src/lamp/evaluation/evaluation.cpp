@@ -2,11 +2,9 @@
 #include "lamp/evaluation/evaluation.h"
 
 #include <algorithm>
-#include <set>
 
 #include "lamp/base/errors.h"
 #include "lamp/base/interrupt.h"
-#include "lamp/base/log.h"
 #include "lamp/base/progress.h"
 #include "lamp/dataset/datalist.h"
 #include "lamp/evaluation/case_pairs.h"

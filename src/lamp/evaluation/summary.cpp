@@ -2,7 +2,6 @@
 #include "lamp/evaluation/summary.h"
 
 #include <algorithm>
-#include <cctype>
 #include <cmath>
 #include <limits>
 #include <system_error>

@@ -1,11 +1,7 @@
 // Names to settings.
 #include "lamp/execution/execution_config.h"
 
-#include <optional>
-#include <utility>
-
 #include "lamp/base/device.h"
-#include "lamp/base/errors.h"
 #include "lamp/base/text.h"
 #include "lamp/inference/memory_estimate.h"
 #include "lamp/nets/precision.h"

@@ -1,13 +1,11 @@
 // One reduction a step in the normal case; the search runs only after a failure.
 #include "lamp/execution/numeric_guard.h"
 
-#include <torch/types.h>
 #include <torch/utils.h>
 
 #include <cmath>
 #include <map>
 #include <set>
-#include <string>
 #include <vector>
 
 namespace lamp {

@@ -9,9 +9,9 @@
 #include "lamp/base/device.h"
 #include "lamp/base/errors.h"
 #include "lamp/base/setting_name.h"
-#include "lamp/base/size3.h"
 #include "lamp/base/text.h"
 #include "lamp/execution/plan_costs.h"
+#include "lamp/inference/patch_choice.h"
 #include "lamp/nets/net_factory.h"
 #include "lamp/nets/precision.h"
 #include "lamp/planner/fit.h"
@@ -25,14 +25,6 @@ constexpr double kShareOfGpu = 0.9;
 Size3 multiples_below(Size3 size, std::int64_t stride) {
   for (std::int64_t& side : size) side = std::max(side / stride, std::int64_t{1}) * stride;
   return size;
-}
-
-// The longest axis by one stride; false where none is left.
-bool shorten(Size3& size, std::int64_t stride) {
-  const auto longest = std::max_element(size.begin(), size.end());
-  if (*longest <= stride) return false;
-  *longest -= stride;
-  return true;
 }
 
 bool may_fit(const PlanOptions& options, const std::shared_ptr<Network>& shapes, double share) {

@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <chrono>
 #include <map>
-#include <memory>
 #include <new>
 #include <string>
 #include <utility>

@@ -14,7 +14,6 @@
 #include "lamp/base/log.h"
 #include "lamp/base/setting_name.h"
 #include "lamp/base/text.h"
-#include "lamp/execution/optimizer.h"
 #include "lamp/execution/plan_costs.h"
 #include "lamp/inference/memory_estimate.h"
 #include "lamp/nets/net_factory.h"
@@ -80,9 +79,7 @@ void check_unequal_memory(const PlanOptions& options) {
   const auto& bytes = options.unequal_memory_bytes;
   if (bytes.empty()) return;
   std::vector<std::string> names;
-  if (!options.absent_devices)
-    for (const c10::Device device : parse_devices(options.execution.device))
-      names.push_back(device.str());
+  if (!options.absent_devices) names = device_names(parse_devices(options.execution.device));
   const auto count = options.absent_devices.value_or(std::ssize(names));
   if (std::ssize(bytes) != count)
     throw UsageError(setting_name("device_memory") + ": found " +

@@ -9,7 +9,6 @@
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
 #include "lamp/base/setting_name.h"
-#include "lamp/base/size3.h"
 #include "lamp/base/text.h"
 #include "lamp/nets/net_factory.h"
 
@@ -103,9 +102,7 @@ std::string difference(const std::string& field, const Json& plan, const Json& h
 std::string contradiction(const ResolvedExecution& plan, const PlannedWork& work) {
   const ExecutionConfig& config = work.execution;
   if (config.device != "auto") {
-    std::string names;
-    for (const c10::Device device : parse_devices(config.device))
-      names += (names.empty() ? "" : ",") + device.str();
+    const std::string names = joined(device_names(parse_devices(config.device)), ",");
     if (auto text = difference("device", plan.device(), names); !text.empty()) return text;
   }
   const Json wish = to_json(config), decided = to_json(plan);
@@ -139,11 +136,7 @@ std::int64_t most_microbatches(std::int64_t samples, const Size3& input, std::in
   return one_value ? std::max<std::int64_t>(samples / 2, 1) : samples;
 }
 
-std::string ResolvedExecution::device() const {
-  std::string text;
-  for (const std::string& name : devices) text += (text.empty() ? "" : ",") + name;
-  return text;
-}
+std::string ResolvedExecution::device() const { return joined(devices, ","); }
 
 std::vector<c10::Device> ResolvedExecution::torch_devices() const {
   return parse_devices(device());
@@ -154,11 +147,9 @@ std::string ResolvedExecution::describe() const {
   if (stages() == 1) {
     text += "one stage on " + devices.front();
   } else {
-    text += std::to_string(stages()) + " stages of ";
-    const auto counts = layer_counts(partition);
-    for (std::size_t j = 0; j < counts.size(); ++j)
-      text += (j == 0 ? "" : j + 1 == counts.size() ? " and " : ", ") + std::to_string(counts[j]);
-    text += " layers on " + device() + ", " + to_string(schedule);
+    text += std::to_string(stages()) + " stages of " +
+            joined(layer_counts(partition), ", ", " and ") + " layers on " + device() + ", " +
+            to_string(schedule);
   }
   text += ", " + counted(microbatches, "micro-batch");
   const bool computes_again = std::any_of(recompute.begin(), recompute.end(),
@@ -167,12 +158,15 @@ std::string ResolvedExecution::describe() const {
   return text;
 }
 
+Json stage_rows(const std::vector<std::string>& devices, const Partition& partition) {
+  Json rows = Json::array();
+  for (std::size_t j = 0; j < partition.size(); ++j)
+    rows.push_back(
+        {{"device", devices[j]}, {"first", partition[j].first}, {"last", partition[j].last - 1}});
+  return rows;
+}
+
 Json to_json(const ResolvedExecution& execution) {
-  Json stages = Json::array();
-  for (std::size_t j = 0; j < execution.stages(); ++j)
-    stages.push_back({{"device", execution.devices[j]},
-                      {"first", execution.partition[j].first},
-                      {"last", execution.partition[j].last - 1}});
   return {{"net", to_json(execution.net)},
           {"input", execution.input},
           {"batch", execution.batch},
@@ -181,7 +175,7 @@ Json to_json(const ResolvedExecution& execution) {
           {"precision", execution.precision},
           {"layout", execution.layout},
           {"partition", layer_counts(execution.partition)},
-          {"stages", std::move(stages)},
+          {"stages", stage_rows(execution.devices, execution.partition)},
           {"schedule", to_string(execution.schedule)},
           {"microbatches", execution.microbatches},
           {"recompute", rule_names(execution.recompute)},

@@ -40,6 +40,9 @@ struct ResolvedExecution {
   std::string describe() const;
 };
 
+// A row a stage: {"device", "first", "last"}, both layers included.
+Json stage_rows(const std::vector<std::string>& devices, const Partition& partition);
+
 // "net", "input", "batch", "device", "threads", "precision", "layout", "partition" [layers of each
 // stage], "stages" [{"device", "first", "last"}], "schedule", "microbatches", "recompute",
 // "deferred_batch_norm", "reasons".

@@ -9,24 +9,25 @@
 
 namespace lamp {
 
-void obey_plan(const std::string& file, const std::vector<SegmentModel>& models,
-               const GivenExecution& given, SegmentOptions& options) {
+SegmentExecution obey_plan(const std::string& file, const std::vector<NetConfig>& nets,
+                           const SegmentExecution& given) {
   const ResolvedExecution plan = read_plan(file);
   const auto refuse = [&](const std::string& field) {
     if (!field.empty()) throw UsageError(setting_to("plan", file) + ": " + field);
   };
-  for (const SegmentModel& model : models) refuse(differing_net(plan, model.model.network.config));
-  const auto take = [&](const std::string& name, const std::string& said,
-                        const std::string& planned, std::string& field) {
-    if (!said.empty() && said != planned)
+  for (const NetConfig& net : nets) refuse(differing_net(plan, net));
+  const auto held = [&](const std::string& name, const std::string& planned,
+                        const std::string& said) {
+    if (!said.empty() && said != "auto" && said != planned)
       refuse(name + ": " + planned + " in the plan, " + said + " here");
-    field = planned;
+    return planned;
   };
-  take("device", given.device, plan.device(), options.device);
-  take("precision", given.precision, plan.precision, options.precision);
-  take("layout", given.layout, plan.layout, options.layout);
+  SegmentExecution execution{.device = held("device", plan.device(), given.device),
+                             .precision = held("precision", plan.precision, given.precision),
+                             .layout = held("layout", plan.layout, given.layout)};
   plan.torch_devices();  // throws if they are not here
   at::set_num_threads(plan.threads);
+  return execution;
 }
 
 }  // namespace lamp

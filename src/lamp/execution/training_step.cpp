@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <vector>
 
 #include "lamp/base/size3.h"
 #include "lamp/base/text.h"

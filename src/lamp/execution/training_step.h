@@ -8,7 +8,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <string>
 
 #include "lamp/base/errors.h"
 #include "lamp/execution/loss_scaler.h"

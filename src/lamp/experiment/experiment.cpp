@@ -6,7 +6,6 @@
 
 #include <ctime>
 #include <fstream>
-#include <map>
 #include <utility>
 
 #include "lamp/base/device.h"
@@ -343,10 +342,9 @@ Json document_of(const ExperimentRequest& request) {
       throw UsageError("experiment: " + request.preset + ": no such file");
     return read_json(request.preset);
   }
-  std::string names;
-  for (const std::string& name : experiment_names()) names += (names.empty() ? "" : ", ") + name;
   throw UsageError("experiment: found no preset \"" + request.preset + "\" of scale \"" +
-                   request.scale + "\", expected one of " + names + ", or a JSON file");
+                   request.scale + "\", expected one of " + joined(experiment_names()) +
+                   ", or a JSON file");
 }
 
 }  // namespace

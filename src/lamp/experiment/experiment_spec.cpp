@@ -5,9 +5,7 @@
 #include <set>
 
 #include "lamp/base/errors.h"
-#include "lamp/base/size3.h"
 #include "lamp/base/text.h"
-#include "lamp/nets/net_factory.h"
 #include "lamp/training/train_config.h"
 
 namespace lamp {

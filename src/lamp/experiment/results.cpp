@@ -1,8 +1,6 @@
 // Tables from cells.
 #include "lamp/experiment/results.h"
 
-#include <cmath>
-
 #include "lamp/base/text.h"
 #include "lamp/experiment/verdict.h"
 

@@ -2,7 +2,6 @@
 #include "lamp/experiment/verdict.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "lamp/base/text.h"
 

@@ -20,7 +20,6 @@
 #include <cstring>
 #include <exception>
 #include <sstream>
-#include <string>
 
 #include "lamp/base/errors.h"
 #include "lamp/base/host_memory.h"

@@ -193,12 +193,10 @@ DicomFolder read_dicom_folder(const fs::path& folder, const std::string& series)
 void refuse_faults(const DicomFolder& content) {
   if (!content.doubtful.empty()) {
     Fault first = content.doubtful.front();
-    std::string others;
-    for (std::size_t i = 1; i < std::min(content.doubtful.size(), kMostNamed); ++i)
-      others += (i == 1 ? "" : ", ") + fs::path(content.doubtful[i].file).filename().string();
-    if (content.doubtful.size() > kMostNamed)
-      others += " and " + std::to_string(content.doubtful.size() - kMostNamed) + " more";
-    if (!others.empty()) first.fix += " (likewise " + others + ")";
+    std::vector<std::string> others;
+    for (std::size_t i = 1; i < content.doubtful.size(); ++i)
+      others.push_back(fs::path(content.doubtful[i].file).filename().string());
+    if (!others.empty()) first.fix += " (likewise " + joined_first(others, kMostNamed - 1) + ")";
     throw InputError(std::move(first));
   }
   if (content.fault) throw InputError(*content.fault);

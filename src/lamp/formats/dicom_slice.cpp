@@ -3,10 +3,7 @@
 #include "lamp/formats/dicom_slice.h"
 
 #include <algorithm>
-#include <array>
 #include <cstdlib>
-#include <utility>
-#include <vector>
 
 #include "lamp/base/errors.h"
 #include "lamp/base/text.h"

@@ -10,7 +10,6 @@
 #include <algorithm>
 #include <iostream>
 #include <mutex>
-#include <string>
 #include <vector>
 
 #include "lamp/base/errors.h"

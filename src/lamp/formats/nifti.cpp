@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <memory>
-#include <utility>
 
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"

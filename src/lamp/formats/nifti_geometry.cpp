@@ -8,7 +8,6 @@
 #include "lamp/base/errors.h"
 #include "lamp/base/log.h"
 #include "lamp/base/setting_name.h"
-#include "lamp/base/size3.h"
 #include "lamp/base/text.h"
 #include "lamp/volume/grid_check.h"
 #include "lamp/volume/matrix3.h"

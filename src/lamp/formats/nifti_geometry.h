@@ -1,7 +1,6 @@
 // From a NIfTI file's three ways to place its grid to the one that holds, and back.
 #pragma once
 
-#include <cstdint>
 #include <string>
 
 #include "lamp/base/size3.h"

@@ -11,6 +11,7 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/base/regular_file.h"
+#include "lamp/base/text.h"
 #include "lamp/formats/npy_header.h"
 #include "lamp/volume/grid_check.h"
 
@@ -76,11 +77,7 @@ Stored stored_type(const NpyHeader& header, const std::string& file) {
   return stored;
 }
 
-std::string shape_text(const std::vector<std::int64_t>& shape) {
-  std::string text;
-  for (const std::int64_t size : shape) text += (text.empty() ? "" : ", ") + std::to_string(size);
-  return "(" + text + ")";
-}
+std::string shape_text(const std::vector<std::int64_t>& shape) { return "(" + joined(shape) + ")"; }
 
 // The claim of the header must be the file's length to the byte.
 void check_length(const NpyHeader& header, const Stored& stored, std::size_t file_bytes,

@@ -2,9 +2,9 @@
 #include "lamp/formats/nrrd.h"
 
 #include <algorithm>
-#include <array>
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "lamp/base/text.h"
@@ -14,36 +14,11 @@ namespace lamp {
 namespace {
 
 // Without blanks, because the definition knows most of them with and without.
-constexpr std::array kFields = {"axismaxs",
-                                "axismins",
-                                "blocksize",
-                                "byteskip",
-                                "centers",
-                                "content",
-                                "datafile",
-                                "dimension",
-                                "encoding",
-                                "endian",
-                                "kinds",
-                                "labels",
-                                "lineskip",
-                                "max",
-                                "measurementframe",
-                                "min",
-                                "number",
-                                "oldmax",
-                                "oldmin",
-                                "sampleunits",
-                                "sizes",
-                                "space",
-                                "spacings",
-                                "spacedimension",
-                                "spacedirections",
-                                "spaceorigin",
-                                "spaceunits",
-                                "thicknesses",
-                                "type",
-                                "units"};
+constexpr std::string_view kFields =
+    " axismaxs axismins blocksize byteskip centers content datafile dimension encoding "
+    "endian kinds labels lineskip max measurementframe min number oldmax oldmin sampleunits "
+    "sizes space spacings spacedimension spacedirections spaceorigin spaceunits thicknesses "
+    "type units ";
 
 // "Space Directions" -> "spacedirections".
 std::string field_name(std::string_view text) {
@@ -54,7 +29,7 @@ std::string field_name(std::string_view text) {
 
 void add_field(TextHeader& header, std::string_view name, std::string_view value) {
   const std::string known = field_name(name);
-  if (std::find(kFields.begin(), kFields.end(), known) == kFields.end())
+  if (kFields.find(" " + known + " ") == std::string_view::npos)
     header.refuse({.found = "unknown field " + in_quotes(name) + " in its header",
                    .fix = "correct the header"});
   if (header.has(known))
@@ -94,52 +69,26 @@ bool read_nrrd_lines(TextHeader& header) {
 
 VoxelType nrrd_voxel_type(const TextHeader& header) {
   using enum VoxelType;
-  static const std::map<std::string, VoxelType> kTypes = {{"signed char", kInt8},
-                                                          {"int8", kInt8},
-                                                          {"int8_t", kInt8},
-                                                          {"uchar", kUInt8},
-                                                          {"unsigned char", kUInt8},
-                                                          {"uint8", kUInt8},
-                                                          {"uint8_t", kUInt8},
-                                                          {"short", kInt16},
-                                                          {"short int", kInt16},
-                                                          {"signed short", kInt16},
-                                                          {"signed short int", kInt16},
-                                                          {"int16", kInt16},
-                                                          {"int16_t", kInt16},
-                                                          {"ushort", kUInt16},
-                                                          {"unsigned short", kUInt16},
-                                                          {"unsigned short int", kUInt16},
-                                                          {"uint16", kUInt16},
-                                                          {"uint16_t", kUInt16},
-                                                          {"int", kInt32},
-                                                          {"signed int", kInt32},
-                                                          {"int32", kInt32},
-                                                          {"int32_t", kInt32},
-                                                          {"uint", kUInt32},
-                                                          {"unsigned int", kUInt32},
-                                                          {"uint32", kUInt32},
-                                                          {"uint32_t", kUInt32},
-                                                          {"longlong", kInt64},
-                                                          {"long long", kInt64},
-                                                          {"long long int", kInt64},
-                                                          {"signed long long", kInt64},
-                                                          {"signed long long int", kInt64},
-                                                          {"int64", kInt64},
-                                                          {"int64_t", kInt64},
-                                                          {"ulonglong", kUInt64},
-                                                          {"unsigned long long", kUInt64},
-                                                          {"unsigned long long int", kUInt64},
-                                                          {"uint64", kUInt64},
-                                                          {"uint64_t", kUInt64},
-                                                          {"float", kFloat32},
-                                                          {"double", kFloat64}};
-  const auto found = kTypes.find(lower(header.get("type")));
-  if (found == kTypes.end())
-    header.refuse({.found = "voxel type " + in_quotes(header.get("type")),
-                   .expected = "a number type",
-                   .fix = "convert the image"});
-  return found->second;
+  static const std::map<VoxelType, std::vector<std::string>> kNames = {
+      {kInt8, {"signed char", "int8", "int8_t"}},
+      {kUInt8, {"uchar", "unsigned char", "uint8", "uint8_t"}},
+      {kInt16, {"short", "short int", "signed short", "signed short int", "int16", "int16_t"}},
+      {kUInt16, {"ushort", "unsigned short", "unsigned short int", "uint16", "uint16_t"}},
+      {kInt32, {"int", "signed int", "int32", "int32_t"}},
+      {kUInt32, {"uint", "unsigned int", "uint32", "uint32_t"}},
+      {kInt64,
+       {"longlong", "long long", "long long int", "signed long long", "signed long long int",
+        "int64", "int64_t"}},
+      {kUInt64,
+       {"ulonglong", "unsigned long long", "unsigned long long int", "uint64", "uint64_t"}},
+      {kFloat32, {"float"}},
+      {kFloat64, {"double"}}};
+  const std::string found = lower(header.get("type"));
+  for (const auto& [type, names] : kNames)
+    if (std::find(names.begin(), names.end(), found) != names.end()) return type;
+  header.refuse({.found = "voxel type " + in_quotes(header.get("type")),
+                 .expected = "a number type",
+                 .fix = "convert the image"});
 }
 
 Encoding encoding_of(const TextHeader& header) {

@@ -9,7 +9,6 @@
 #include <string>
 #include <string_view>
 
-#include "lamp/base/log.h"
 #include "lamp/base/text.h"
 #include "lamp/volume/matrix3.h"
 

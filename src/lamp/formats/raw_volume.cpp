@@ -10,9 +10,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <utility>
 
-#include "lamp/base/errors.h"
 #include "lamp/base/host_memory.h"
 #include "lamp/base/text.h"
 

@@ -2,7 +2,6 @@
 #include "lamp/formats/stored_data.h"
 
 #include <algorithm>
-#include <string_view>
 
 #include "lamp/base/errors.h"
 #include "lamp/base/regular_file.h"

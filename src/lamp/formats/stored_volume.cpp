@@ -1,7 +1,6 @@
 // Header, size, memory, then voxels: in this order nothing is believed before it is judged.
 #include "lamp/formats/stored_volume.h"
 
-#include <string>
 #include <utility>
 
 #include "lamp/base/text.h"

@@ -1,7 +1,6 @@
 // Chooses the format by the name, or DICOM for a folder.
 #include "lamp/formats/volume_io.h"
 
-#include <string>
 #include <system_error>
 
 #include "lamp/base/errors.h"
@@ -46,15 +45,20 @@ void check_is_file(const fs::path& path) {
                                 .fix = "check the path"});
 }
 
-RawVolume read_raw(const fs::path& path, const ReadOptions& options) {
+struct Reader {
+  RawVolume (*volume)(const fs::path&, const ReadOptions&);
+  VolumeHeader (*header)(const fs::path&, const ReadOptions&);
+};
+
+Reader reader_of(const fs::path& path) {
   check_is_file(path);
   switch (format_of(path)) {
     case Format::kNifti:
-      return read_nifti(path, options);
+      return {read_nifti, read_nifti_header};
     case Format::kTextHeader:
-      return read_stored_volume(path, options);
+      return {read_stored_volume, read_stored_volume_header};
     case Format::kDicom:
-      return read_dicom(path, options);
+      return {read_dicom, read_dicom_header};
     case Format::kNone:
       break;
   }
@@ -64,26 +68,15 @@ RawVolume read_raw(const fs::path& path, const ReadOptions& options) {
 }  // namespace
 
 Volume read_image(const fs::path& path, const ReadOptions& options) {
-  return to_image(read_raw(path, options), options, path.string());
+  return to_image(reader_of(path).volume(path, options), options, path.string());
 }
 
 Volume read_label(const fs::path& path, const ReadOptions& options) {
-  return to_label(read_raw(path, options), path.string());
+  return to_label(reader_of(path).volume(path, options), path.string());
 }
 
 VolumeHeader read_volume_header(const fs::path& path, const ReadOptions& options) {
-  check_is_file(path);
-  switch (format_of(path)) {
-    case Format::kNifti:
-      return read_nifti_header(path, options);
-    case Format::kTextHeader:
-      return read_stored_volume_header(path, options);
-    case Format::kDicom:
-      return read_dicom_header(path, options);
-    case Format::kNone:
-      break;
-  }
-  refuse_format(path);
+  return reader_of(path).header(path, options);
 }
 
 void write_volume(const fs::path& path, const Volume& volume, const std::string& writer) {

@@ -1,7 +1,6 @@
 // Labels are cleaned on the file's grid, where their volumes are meant.
 #include "lamp/inference/case_export.h"
 
-#include <torch/types.h>
 #include <torch/utils.h>
 
 #include <exception>

@@ -3,7 +3,6 @@
 #include "lamp/inference/components.h"
 
 #include <ATen/Dispatch.h>
-#include <torch/types.h>
 
 #include <array>
 #include <limits>

@@ -12,7 +12,6 @@
 
 #include "lamp/base/host_memory.h"
 #include "lamp/base/memory_counter.h"
-#include "lamp/base/size3.h"
 #include "lamp/planner/forward_pass.h"
 #include "lamp/profile/measured_forward.h"
 

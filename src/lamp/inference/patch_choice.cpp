@@ -2,24 +2,22 @@
 #include "lamp/inference/patch_choice.h"
 
 #include <algorithm>
-#include <charconv>
 
 #include "lamp/base/errors.h"
 #include "lamp/base/log.h"
 #include "lamp/base/setting_name.h"
-#include "lamp/base/size3.h"
 #include "lamp/base/text.h"
 
 namespace lamp {
-namespace {
 
-// One step down on the longest axis that can still be shortened; false if none can.
-bool shorten(Size3& window, std::int64_t multiple) {
-  const auto longest = std::max_element(window.begin(), window.end());
+bool shorten(Size3& size, std::int64_t multiple) {
+  const auto longest = std::max_element(size.begin(), size.end());
   if (*longest <= multiple) return false;
   *longest = (*longest - 1) / multiple * multiple;
   return true;
 }
+
+namespace {
 
 std::optional<PatchChoice> largest_window(const PatchBudget& budget) {
   for (Size3 window = budget.volume; shorten(window, budget.multiple);) {

@@ -46,6 +46,9 @@ struct PatchBudget {
   std::int64_t taken_bytes = 0;  // of --memory, by the program itself
 };
 
+// One step down on the longest axis that can still be shortened; false if none can.
+bool shorten(Size3& size, std::int64_t multiple);
+
 // auto: the whole volume if it fits, else the largest window that does, found by shortening the
 // longest axis again and again. Throws DoesNotFit, which says what would fit or how much is
 // missing.

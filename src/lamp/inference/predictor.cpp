@@ -1,7 +1,6 @@
 // Precision and layout are set once for the weights and once for each input.
 #include "lamp/inference/predictor.h"
 
-#include <c10/core/impl/VirtualGuardImpl.h>
 #include <torch/nn/modules/batchnorm.h>
 #include <torch/types.h>
 #include <torch/utils.h>
@@ -12,6 +11,7 @@
 #include <limits>
 #include <memory>
 
+#include "lamp/base/device.h"
 #include "lamp/base/interrupt.h"
 #include "lamp/pipeline/prediction_stream.h"
 
@@ -24,6 +24,28 @@ constexpr int kRounds = 3;
 torch::Tensor chain_input(const Network& network, const torch::Tensor& image, c10::Device device,
                           c10::ScalarType dtype) {
   return network.laid_out(network.pad(image.to(device, dtype)));
+}
+
+// Stages whose forward passes take equally long, measured on a small volume.
+Partition cut_by_forward_time(const Network& network, c10::Device device, c10::ScalarType dtype,
+                              std::size_t stages) {
+  const torch::InferenceMode no_gradients;
+  const torch::Tensor image = torch::zeros(
+      {1, network.config.in_channels, kSampleSide, kSampleSide, kSampleSide}, torch::kFloat32);
+  std::vector<double> seconds(network.chain->size(), std::numeric_limits<double>::infinity());
+  for (int round = 0; round <= kRounds; ++round) {  // the first one warms up
+    torch::Tensor tensor = chain_input(network, image, device, dtype);
+    LocalSkips skips;
+    for (std::size_t link = 0; link < network.chain->size(); ++link) {
+      const auto start = std::chrono::steady_clock::now();
+      tensor = network.chain->run(std::move(tensor), link, link + 1, skips);
+      wait_for(device);
+      const double taken =
+          std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+      if (round > 0) seconds[link] = std::min(seconds[link], taken);
+    }
+  }
+  return partition_by_costs(seconds, stages);
 }
 
 }  // namespace
@@ -56,35 +78,17 @@ Predictor make_predictor(const Network& network, c10::Device device, c10::Scalar
   };
 }
 
-Partition cut_by_forward_time(const Network& network, c10::Device device, c10::ScalarType dtype,
-                              std::size_t stages) {
-  const torch::InferenceMode no_gradients;
-  const torch::Tensor image = torch::zeros(
-      {1, network.config.in_channels, kSampleSide, kSampleSide, kSampleSide}, torch::kFloat32);
-  std::vector<double> seconds(network.chain->size(), std::numeric_limits<double>::infinity());
-  for (int round = 0; round <= kRounds; ++round) {  // the first one warms up
-    torch::Tensor tensor = chain_input(network, image, device, dtype);
-    LocalSkips skips;
-    for (std::size_t link = 0; link < network.chain->size(); ++link) {
-      const auto start = std::chrono::steady_clock::now();
-      tensor = network.chain->run(std::move(tensor), link, link + 1, skips);
-      if (!device.is_cpu())
-        c10::impl::VirtualGuardImpl(device.type()).synchronizeDevice(device.index());
-      const double taken =
-          std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-      if (round > 0) seconds[link] = std::min(seconds[link], taken);
-    }
-  }
-  return partition_by_costs(seconds, stages);
-}
-
-Predictor make_streamed_predictor(const Network& network, const StagePlacement& placement) {
+StreamedPredictor make_streamed_predictor(const Network& network, const StagePlacement& placement) {
+  const c10::Device first = placement.devices.front();
+  const Partition partition =
+      cut_by_forward_time(network, first, placement.dtype, placement.devices.size());
   const auto stream = std::make_shared<PredictionStream>(
-      network.chain, StreamOptions{.devices = placement.devices,
-                                   .partition = placement.partition,
-                                   .threads_per_stage = placement.threads_per_stage});
-  return [network, stream, device = placement.devices.front(),
-          dtype = placement.dtype](const torch::Tensor& image) {
+      network.chain,
+      StreamOptions{.devices = placement.devices,
+                    .partition = partition,
+                    .threads_per_stage = placement.one_at_a_time ? at::get_num_threads() : 0});
+  const auto predict = [network, stream, device = first,
+                        dtype = placement.dtype](const torch::Tensor& image) {
     const torch::InferenceMode no_gradients;
     std::vector<std::future<torch::Tensor>> outputs;
     for (const torch::Tensor& sample : image.split(1))
@@ -94,6 +98,11 @@ Predictor make_streamed_predictor(const Network& network, const StagePlacement& 
       scores.push_back(network.crop(output.get(), image).to(torch::kFloat32));
     return scores.size() == 1 ? scores.front() : torch::cat(scores);
   };
+  return {.partition = partition, .predict = predict};
+}
+
+std::int64_t windows_at_once(std::size_t stages) {
+  return stages == 1 ? 1 : 2 * static_cast<std::int64_t>(stages);
 }
 
 }  // namespace lamp

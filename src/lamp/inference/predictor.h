@@ -32,19 +32,21 @@ Predictor make_predictor(const Network& network, c10::Device device, c10::Scalar
 // A network over several devices, one pipeline stage each.
 struct StagePlacement {
   std::vector<c10::Device> devices;
-  Partition partition;
   c10::ScalarType dtype = torch::kFloat32;
-  int threads_per_stage = 0;  // of CPU stages; 0 = this process's threads shared out
+  bool one_at_a_time = false;  // stages never work at once, so each has all threads of the process
 };
 
-// Stages whose forward passes take equally long, measured on a small volume. The network must be
-// placed on `device`.
-Partition cut_by_forward_time(const Network& network, c10::Device device, c10::ScalarType dtype,
-                              std::size_t stages);
+struct StreamedPredictor {
+  Partition partition;  // stages whose forward passes took equally long on a small volume
+  Predictor predict;
+};
 
 // Like make_predictor's, but thread-safe, and the N samples of a call stream through the stages as
 // those of other threads' calls do. The scores lie on the last device. The network must be placed
 // on the first; its layers move to their stages.
-Predictor make_streamed_predictor(const Network& network, const StagePlacement& placement);
+StreamedPredictor make_streamed_predictor(const Network& network, const StagePlacement& placement);
+
+// In one call of the predictor: so many that every stage has one and the next waits at its door.
+std::int64_t windows_at_once(std::size_t stages);
 
 }  // namespace lamp

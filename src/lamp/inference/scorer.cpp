@@ -1,20 +1,17 @@
 // Placing the networks, counting what a case needs, and the passes themselves.
 #include "lamp/inference/scorer.h"
 
-#include <torch/types.h>
 #include <torch/utils.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "lamp/base/device.h"
 #include "lamp/base/errors.h"
 #include "lamp/base/host_memory.h"
-#include "lamp/base/log.h"
 #include "lamp/base/memory_counter.h"
 #include "lamp/base/setting_name.h"
-#include "lamp/base/size3.h"
 #include "lamp/inference/predictor.h"
-#include "lamp/inference/test_time_mirroring.h"
 #include "lamp/nets/inference_form.h"
 #include "lamp/nets/net_factory.h"
 
@@ -121,19 +118,12 @@ void Scorer::place(Network form, const PredictorFactory& factory) {
     predictors_.push_back(factory(form, first, dtype));
     return;
   }
-  partitions_.push_back(cut_by_forward_time(form, first, dtype, devices_.size()));
-  // Stages that never work at the same time need not share the threads out.
-  const bool one_at_a_time = !several_ && options_.patch.kind == PatchRequest::kWhole;
-  predictors_.push_back(make_streamed_predictor(
+  StreamedPredictor streamed = make_streamed_predictor(
       form, {.devices = devices_,
-             .partition = partitions_.back(),
              .dtype = dtype,
-             .threads_per_stage = one_at_a_time ? at::get_num_threads() : 0}));
-}
-
-// So that every stage has one and the next waits at its door.
-std::int64_t Scorer::windows_at_once() const {
-  return devices_.size() == 1 ? 1 : 2 * static_cast<std::int64_t>(devices_.size());
+             .one_at_a_time = !several_ && options_.patch.kind == PatchRequest::kWhole});
+  partitions_.push_back(std::move(streamed.partition));
+  predictors_.push_back(std::move(streamed.predict));
 }
 
 // Stages on the CPU share its memory; a GPU holds its own stage only.
@@ -167,7 +157,8 @@ std::int64_t Scorer::need(const PreparedImage& image, const Plan& plan) const {
   // Windows: the sum of scores, the sum of weights, and some windows' images, scores and weights.
   const std::int64_t window_voxels = plan.size.voxels();
   if (!plan.whole)
-    work += scores + network_voxels * 4 + windows_at_once() * (classes_ + 1) * window_voxels * 4;
+    work += scores + network_voxels * 4 +
+            windows_at_once(devices_.size()) * (classes_ + 1) * window_voxels * 4;
   if (averages()) work += 2 * scores;  // the sum of probabilities, and one pass's softmax
   work = passes(plan) + cases * work;
   if (!devices_.front().is_cpu()) return work;
@@ -215,7 +206,7 @@ torch::Tensor Scorer::logits(const Predictor& predictor, const torch::Tensor& im
                         {.size = patch.size,
                          .overlap = options_.overlap,
                          .blend = options_.blend,
-                         .batch = windows_at_once()},
+                         .batch = windows_at_once(devices_.size())},
                         predictor);
 }
 

@@ -69,7 +69,6 @@ class Scorer {
   void place(Network form, const PredictorFactory& factory);
   std::int64_t need(const PreparedImage& image, const Plan& plan) const;
   std::int64_t passes(const Plan& plan) const;
-  std::int64_t windows_at_once() const;
   torch::Tensor logits(const Predictor& predictor, const torch::Tensor& image,
                        const PatchChoice& patch) const;
   torch::Tensor mean_of_passes(const torch::Tensor& image, const PatchChoice& patch) const;

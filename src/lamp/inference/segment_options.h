@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <vector>
 
 #include "lamp/inference/components.h"
 #include "lamp/inference/patch_choice.h"

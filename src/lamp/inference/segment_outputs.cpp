@@ -6,7 +6,6 @@
 #include <map>
 #include <optional>
 #include <system_error>
-#include <utility>
 
 #include "lamp/base/errors.h"
 #include "lamp/base/output_lock.h"

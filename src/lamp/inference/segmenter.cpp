@@ -12,6 +12,7 @@
 #include <optional>
 #include <shared_mutex>
 
+#include "lamp/base/device.h"
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
 #include "lamp/base/host_memory.h"
@@ -26,7 +27,6 @@
 #include "lamp/inference/case_export.h"
 #include "lamp/inference/input_list.h"
 #include "lamp/inference/segment_outputs.h"
-#include "lamp/inference/segment_preview.h"
 
 namespace lamp {
 namespace {
@@ -249,8 +249,7 @@ class SegmentJob {
   }
 
   void gather() {
-    for (const c10::Device device : scorer_->devices())
-      report_.device += (report_.device.empty() ? "" : ",") + device.str();
+    report_.device = joined(device_names(scorer_->devices()), ",");
     report_.precision = options_.precision;
     report_.nifti_form = name_of(config_.nifti_form);
     report_.layout = to_string(scorer_->layout());

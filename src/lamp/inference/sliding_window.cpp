@@ -1,14 +1,11 @@
 // Where the windows lie, how much each voxel of a window counts, and the sum over windows.
 #include "lamp/inference/sliding_window.h"
 
-#include <torch/types.h>
-
 #include <algorithm>
 #include <vector>
 
 #include "lamp/base/errors.h"
 #include "lamp/base/setting_name.h"
-#include "lamp/base/size3.h"
 
 namespace lamp {
 namespace {

@@ -1,8 +1,6 @@
 // Which axes may be mirrored, and the flips that follow.
 #include "lamp/inference/test_time_mirroring.h"
 
-#include <torch/types.h>
-
 #include <algorithm>
 #include <iterator>
 #include <sstream>
@@ -10,6 +8,7 @@
 #include "lamp/base/errors.h"
 #include "lamp/base/log.h"
 #include "lamp/base/setting_name.h"
+#include "lamp/base/text.h"
 #include "lamp/dataset/sided_labels.h"
 
 namespace lamp {
@@ -18,9 +17,9 @@ namespace {
 std::string axis_name(int axis) { return std::string(1, static_cast<char>('x' + axis)); }
 
 std::string names_of(const std::vector<int>& axes) {
-  std::string text;
-  for (const int axis : axes) text += (text.empty() ? "" : ",") + axis_name(axis);
-  return text.empty() ? "none" : text;
+  std::vector<std::string> names;
+  for (const int axis : axes) names.push_back(axis_name(axis));
+  return names.empty() ? "none" : joined(names, ",");
 }
 
 bool holds(const std::vector<int>& axes, int axis) {

@@ -2,11 +2,7 @@
 #include "lamp/nets/blocks.h"
 
 #include <torch/nn/modules/activation.h>
-#include <torch/nn/modules/batchnorm.h>
-#include <torch/nn/modules/container/sequential.h>
-#include <torch/nn/modules/conv.h>
 #include <torch/nn/modules/linear.h>
-#include <torch/types.h>
 #include <torch/utils.h>
 
 #include <algorithm>

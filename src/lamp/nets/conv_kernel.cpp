@@ -3,7 +3,6 @@
 
 #include <ATen/Context.h>
 #include <torch/autograd.h>
-#include <torch/types.h>
 #include <torch/utils.h>
 
 #include <array>

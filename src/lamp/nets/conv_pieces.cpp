@@ -7,12 +7,9 @@
 // lie beyond its ends; a result on the dense side is what the strided planes that reach it scatter.
 #include "lamp/nets/conv_pieces.h"
 
-#include <torch/types.h>
-
 #include <algorithm>
 #include <atomic>
 #include <functional>
-#include <optional>
 
 namespace lamp {
 namespace {

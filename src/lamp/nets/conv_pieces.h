@@ -11,7 +11,6 @@
 #include <torch/types.h>
 
 #include <cstdint>
-#include <vector>
 
 #include "lamp/nets/conv_kernel.h"
 

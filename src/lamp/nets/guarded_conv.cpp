@@ -5,7 +5,6 @@
 #include <torch/types.h>
 #include <torch/utils.h>
 
-#include "lamp/nets/conv_kernel.h"
 #include "lamp/nets/conv_pieces.h"
 #include "lamp/nets/precision.h"
 #include "lamp/nets/split_conv.h"

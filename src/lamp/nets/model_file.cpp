@@ -9,7 +9,6 @@
 #include <charconv>
 #include <set>
 #include <utility>
-#include <vector>
 
 #include "lamp/base/errors.h"
 #include "lamp/base/labels.h"
@@ -35,14 +34,6 @@ using Tensors = std::map<std::string, torch::Tensor>;
   throw InputError(std::move(rest));
 }
 
-// Parameters and buffers; the tensors share memory with the network.
-Tensors state_of(const Network& network) {
-  Tensors state;
-  for (const auto& item : network.chain->named_parameters()) state[item.key()] = item.value();
-  for (const auto& item : network.chain->named_buffers()) state[item.key()] = item.value();
-  return state;
-}
-
 Tensors published_state(const Tensors& tensors) {
   Tensors state;
   for (const auto& [name, tensor] : tensors)
@@ -53,11 +44,9 @@ Tensors published_state(const Tensors& tensors) {
 void refuse_if_any(const fs::path& file, const std::string& what,
                    const std::vector<std::string>& names) {
   if (names.empty()) return;
-  std::string list;
-  for (std::size_t i = 0; i < std::min<std::size_t>(3, names.size()); ++i)
-    list += (i == 0 ? "" : ", ") + shortened(names[i], 200);
-  if (names.size() > 3) list += " and " + std::to_string(names.size() - 3) + " more";
-  refuse(file, {.found = what + ": " + list});
+  std::vector<std::string> shown;
+  for (const std::string& name : names) shown.push_back(shortened(name, 200));
+  refuse(file, {.found = what + ": " + joined_first(shown, 3)});
 }
 
 bool may_be_absent(const std::string& name) { return name.ends_with("num_batches_tracked"); }
@@ -196,7 +185,7 @@ void save_model(const fs::path& file, const Model& model) {
   TORCH_CHECK(static_cast<std::int64_t>(model.labels.size()) == model.network.config.classes,
               "a model needs a label for each of its ", model.network.config.classes,
               " classes, found ", model.labels.size());
-  write_safetensors(file, {.tensors = state_of(model.network),
+  write_safetensors(file, {.tensors = model.network.state(),
                            .metadata = {{"format", kFormat},
                                         {"version", kVersion},
                                         {"config", dump_json(model_config(model), -1)}}});
@@ -216,7 +205,7 @@ fs::path find_model_file(const fs::path& path) {
 void load_weights(Network& network, const SafeTensors& content, const fs::path& file) {
   const torch::NoGradGuard no_grad;
   const Tensors given = published_state(content.tensors);
-  Tensors wanted = state_of(network);
+  Tensors wanted = network.state();
   check_against(wanted, given, file);
   for (auto& [name, tensor] : wanted)
     if (const auto found = given.find(name); found != given.end()) tensor.copy_(found->second);

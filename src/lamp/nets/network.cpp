@@ -5,7 +5,6 @@
 #include <torch/nn/modules/batchnorm.h>
 #include <torch/nn/modules/conv.h>
 #include <torch/nn/modules/linear.h>
-#include <torch/types.h>
 #include <torch/utils.h>
 
 #include <algorithm>
@@ -13,7 +12,6 @@
 
 #include "lamp/base/beyond_scan.h"
 #include "lamp/base/errors.h"
-#include "lamp/base/size3.h"
 #include "lamp/base/text.h"
 
 namespace lamp {
@@ -131,6 +129,13 @@ void Network::use_channels_last() {
     if (parameter.dim() == 5)
       parameter.set_data(parameter.contiguous(at::MemoryFormat::ChannelsLast3d));
   channels_last = true;
+}
+
+std::map<std::string, torch::Tensor> Network::state() const {
+  std::map<std::string, torch::Tensor> state;
+  for (const auto& item : chain->named_parameters()) state[item.key()] = item.value();
+  for (const auto& item : chain->named_buffers()) state[item.key()] = item.value();
+  return state;
 }
 
 void Network::initialise(std::uint64_t seed) {

@@ -5,6 +5,7 @@
 #include <torch/types.h>
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -57,6 +58,9 @@ struct Network {
   bool channels_last = false;
   // An input of the chain in the weights' layout.
   torch::Tensor laid_out(const torch::Tensor& input) const;
+
+  // Parameters and buffers by name; the tensors share memory with the network.
+  std::map<std::string, torch::Tensor> state() const;
 
   // Kaiming normal for every convolution (standard deviation sqrt(2 / fan in), He et al. 2015; fan
   // in as PyTorch counts it: weight.size(1) x kernel volume), batch norm 1 and 0, biases and linear

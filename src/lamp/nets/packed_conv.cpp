@@ -3,12 +3,10 @@
 #include "lamp/nets/packed_conv.h"
 
 #include <ATen/core/dispatch/Dispatcher.h>
-#include <torch/types.h>
 #include <torch/utils.h>
 
 #include <string_view>
 
-#include "lamp/nets/conv_kernel.h"
 #include "lamp/nets/conv_pieces.h"
 
 namespace lamp {

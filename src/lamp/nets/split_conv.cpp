@@ -4,9 +4,6 @@
 #include <ATen/autocast_mode.h>
 #include <torch/autograd.h>
 #include <torch/custom_class.h>
-#include <torch/types.h>
-
-#include <utility>
 
 namespace lamp {
 namespace {

@@ -1,8 +1,6 @@
 // Plain autograd operations: only the label's probability enters TP and the focal term.
 #include "lamp/objective/anatomy_loss.h"
 
-#include <torch/types.h>
-
 #include <algorithm>
 #include <vector>
 

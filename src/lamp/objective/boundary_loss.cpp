@@ -1,8 +1,6 @@
 // The distance maps carry no gradient; p is linear in the loss.
 #include "lamp/objective/boundary_loss.h"
 
-#include <torch/types.h>
-
 #include <vector>
 
 #include "lamp/objective/distance_map.h"

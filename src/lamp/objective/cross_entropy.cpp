@@ -1,8 +1,6 @@
 // One gather for the label's logarithm, one for its weight.
 #include "lamp/objective/cross_entropy.h"
 
-#include <torch/types.h>
-
 #include <vector>
 
 namespace lamp {

@@ -4,7 +4,6 @@
 #include "lamp/objective/lamp_loss.h"
 
 #include <torch/autograd.h>
-#include <torch/types.h>
 #include <torch/utils.h>
 
 #include <algorithm>

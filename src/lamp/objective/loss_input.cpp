@@ -1,8 +1,6 @@
 // One gather where there is something to leave out, and nothing at all where there is not.
 #include "lamp/objective/loss_input.h"
 
-#include <torch/types.h>
-
 namespace lamp {
 
 void check_loss_input(const torch::Tensor& logits, const torch::Tensor& labels) {

@@ -1,8 +1,6 @@
 // The configuration of the loss, its terms put together, and the weights that go into it.
 #include "lamp/objective/losses.h"
 
-#include <torch/types.h>
-
 #include <algorithm>
 #include <cmath>
 #include <map>

@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <limits>
 #include <mutex>
-#include <vector>
 
 namespace lamp {
 namespace {

@@ -5,7 +5,6 @@
 #include <torch/types.h>
 
 #include <algorithm>
-#include <numeric>
 
 #include "lamp/base/errors.h"
 #include "lamp/base/setting_name.h"

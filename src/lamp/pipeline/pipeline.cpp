@@ -5,11 +5,9 @@
 #include <ATen/ThreadLocalState.h>
 #include <ATen/autocast_mode.h>
 #include <torch/nn/modules/dropout.h>
-#include <torch/types.h>
 #include <torch/utils.h>
 
 #include <algorithm>
-#include <map>
 #include <unordered_map>
 #include <utility>
 

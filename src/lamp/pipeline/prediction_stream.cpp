@@ -1,7 +1,6 @@
 // A thread a stage, a door before each.
 #include "lamp/pipeline/prediction_stream.h"
 
-#include <torch/types.h>
 #include <torch/utils.h>
 
 #include <algorithm>

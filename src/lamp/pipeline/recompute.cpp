@@ -1,8 +1,6 @@
 // The rules' names.
 #include "lamp/pipeline/recompute.h"
 
-#include <array>
-
 #include "lamp/base/errors.h"
 #include "lamp/base/setting_name.h"
 

@@ -3,7 +3,6 @@
 
 #include <c10/core/StreamGuard.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
-#include <torch/types.h>
 
 #include <utility>
 

@@ -2,7 +2,6 @@
 #include "lamp/planner/balance.h"
 
 #include <algorithm>
-#include <cmath>
 #include <utility>
 
 #include "lamp/base/errors.h"

@@ -1,7 +1,6 @@
 // Rules first, then memory, then time.
 #include "lamp/planner/partition_scorer.h"
 
-#include <array>
 #include <limits>
 
 namespace lamp {

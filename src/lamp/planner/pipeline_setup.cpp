@@ -2,7 +2,6 @@
 #include "lamp/planner/pipeline_setup.h"
 
 #include <algorithm>
-#include <utility>
 
 namespace lamp {
 namespace {

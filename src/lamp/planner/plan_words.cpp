@@ -2,7 +2,6 @@
 #include "lamp/planner/plan_words.h"
 
 #include <algorithm>
-#include <cmath>
 #include <functional>
 #include <optional>
 

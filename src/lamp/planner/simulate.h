@@ -13,7 +13,6 @@
 //    hides in the wait for the gradient.
 #pragma once
 
-#include <string>
 #include <vector>
 
 #include "lamp/pipeline/recompute.h"

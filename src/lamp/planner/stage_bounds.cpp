@@ -1,8 +1,6 @@
 // Prefix sums over links, counts over schedules.
 #include "lamp/planner/stage_bounds.h"
 
-#include <algorithm>
-
 namespace lamp {
 
 StageBounds::StageBounds(const NetworkCosts& costs, const PipelineSetup& setup)

@@ -5,12 +5,10 @@
 #include <ATen/autocast_mode.h>
 #include <torch/autograd.h>
 #include <torch/csrc/autograd/engine.h>
-#include <torch/types.h>
 #include <torch/utils.h>
 
 #include <algorithm>
 #include <chrono>
-#include <limits>
 #include <map>
 #include <utility>
 

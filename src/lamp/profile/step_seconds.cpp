@@ -4,7 +4,6 @@
 
 #include <ATen/autocast_mode.h>
 #include <torch/autograd.h>
-#include <torch/types.h>
 #include <torch/utils.h>
 
 #include <algorithm>

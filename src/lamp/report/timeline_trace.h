@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "lamp/report/timeline.h"
+#include "lamp/report/timeline_picture.h"
 
 namespace lamp {
 

@@ -1,8 +1,6 @@
 // Masks are drawn on the CPU, so that every device gets the same.
 #include "lamp/sequence/dropout.h"
 
-#include <torch/types.h>
-
 #include <algorithm>
 #include <optional>
 

@@ -4,7 +4,6 @@
 #include <c10/util/Exception.h>
 
 #include <algorithm>
-#include <set>
 #include <unordered_map>
 #include <utility>
 

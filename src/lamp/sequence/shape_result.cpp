@@ -2,7 +2,6 @@
 #include "lamp/sequence/shape_result.h"
 
 #include <torch/autograd.h>
-#include <torch/types.h>
 
 #include "lamp/sequence/run_context.h"
 

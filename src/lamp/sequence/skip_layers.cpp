@@ -1,8 +1,6 @@
 // Stash and pop without parameters of their own.
 #include "lamp/sequence/skip_layers.h"
 
-#include <torch/types.h>
-
 #include <utility>
 
 namespace lamp {

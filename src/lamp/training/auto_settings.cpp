@@ -10,7 +10,6 @@
 #include "lamp/base/device.h"
 #include "lamp/base/errors.h"
 #include "lamp/base/log.h"
-#include "lamp/base/size3.h"
 #include "lamp/base/text.h"
 #include "lamp/execution/plan_choices.h"
 #include "lamp/nets/precision.h"

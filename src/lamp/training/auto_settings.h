@@ -3,8 +3,6 @@
 // config.json; a resumed run keeps them, whatever machine it goes on.
 #pragma once
 
-#include <cstdint>
-
 #include "lamp/base/json.h"
 #include "lamp/base/size3.h"
 #include "lamp/cases/preprocess.h"

@@ -18,6 +18,7 @@
 #include "lamp/base/memory_counter.h"
 #include "lamp/base/setting_name.h"
 #include "lamp/base/stopwatch.h"
+#include "lamp/base/text.h"
 #include "lamp/execution/loss_scaler.h"
 #include "lamp/execution/training_step.h"
 #include "lamp/inference/predictor.h"
@@ -30,13 +31,7 @@
 namespace lamp {
 namespace {
 
-torch::Device single_device(const std::string& text) {
-  const auto devices = parse_devices(text);
-  if (devices.size() > 1 && text != "auto")
-    throw UsageError("bench segment: " + setting_name("execution.device") +
-                     " takes one device, found " + text);
-  return devices[0];
-}
+using Devices = std::vector<c10::Device>;
 
 template <typename Work>
 double seconds_of(torch::Device device, const Work& work) {
@@ -69,21 +64,6 @@ BenchSetting prepare(const BenchOptions& options, torch::Device device) {
   return setting;
 }
 
-// What "auto" stands for here.
-std::string device_text(const std::string& text) {
-  std::string devices;
-  for (const c10::Device device : parse_devices(text))
-    devices += (devices.empty() ? "" : ",") + device.str();
-  return devices;
-}
-
-Json step_description(const BenchOptions& options) {
-  return {{"net", options.net.name},          {"width", options.net.width},
-          {"classes", options.net.classes},   {"input", options.input},
-          {"batch", options.batch},           {"device", device_text(options.execution.device)},
-          {"threads", at::get_num_threads()}, {"precision", options.execution.precision}};
-}
-
 // How the step runs; one name of a rule where all stages follow the same.
 Json plan_description(const ResolvedExecution& plan) {
   Json json = to_json(plan);
@@ -108,12 +88,16 @@ Json plan_description(const ResolvedExecution& plan) {
 }
 
 // Each once, in order of appearance.
-std::vector<c10::Device> distinct_devices(const ResolvedExecution& plan) {
-  std::vector<c10::Device> distinct;
-  for (const c10::Device device : plan.torch_devices())
+Devices distinct_devices(const Devices& devices) {
+  Devices distinct;
+  for (const c10::Device device : devices)
     if (std::find(distinct.begin(), distinct.end(), device) == distinct.end())
       distinct.push_back(device);
   return distinct;
+}
+
+Devices distinct_devices(const ResolvedExecution& plan) {
+  return distinct_devices(plan.torch_devices());
 }
 
 std::size_t median_index(const std::vector<double>& values) {
@@ -141,11 +125,33 @@ Json comparison_of(const torch::Tensor& found, const torch::Tensor& expected) {
 }
 
 // Of the network that is not at work.
-std::int64_t weight_bytes(const Sequence& chain) {
+std::int64_t weight_bytes(const Sequence& chain, c10::Device device) {
   std::int64_t bytes = 0;
-  for (const auto& weight : chain.parameters()) bytes += static_cast<std::int64_t>(weight.nbytes());
-  for (const auto& buffer : chain.buffers()) bytes += static_cast<std::int64_t>(buffer.nbytes());
+  for (const auto& tensors : {chain.parameters(), chain.buffers()})
+    for (const torch::Tensor& tensor : tensors)
+      if (tensor.device() == device) bytes += static_cast<std::int64_t>(tensor.nbytes());
   return bytes;
+}
+
+// A form of the network, ready to predict.
+struct PlacedForm {
+  std::shared_ptr<Sequence> chain;
+  Partition partition;
+  Predictor predict;
+};
+
+PlacedForm placed_form(Network form, const Placement& placement, const Devices& devices,
+                       bool in_windows) {
+  place_network(form, placement);
+  if (devices.size() == 1)
+    return {.chain = form.chain,
+            .partition = {{0, form.chain->size()}},
+            .predict = make_predictor(form, placement.device, placement.dtype)};
+  StreamedPredictor streamed = make_streamed_predictor(
+      form, {.devices = devices, .dtype = placement.dtype, .one_at_a_time = !in_windows});
+  return {.chain = form.chain,
+          .partition = std::move(streamed.partition),
+          .predict = std::move(streamed.predict)};
 }
 
 PlanOptions plan_options_of(const BenchOptions& options) {
@@ -231,52 +237,67 @@ Json bench_step(const BenchOptions& options) { return measure_step(options).repo
 
 Json bench_segment(const BenchOptions& options) {
   const torch::InferenceMode no_gradients;
-  if (options.window)
+  const Devices stages = parse_devices(options.execution.device);
+  const Devices devices = distinct_devices(stages);
+  std::optional<WindowOptions> window = options.window;
+  if (window) {
     Network{.config = options.net, .stride_multiple = stride_multiple(options.net)}.check_window(
-        setting_name("patch"), options.window->size);
-  const torch::Device device = single_device(options.execution.device);
+        setting_name("patch"), window->size);
+    window->batch = windows_at_once(stages.size());
+  }
   check_segment_fits(options);
-  BenchSetting setting = prepare(options, device);
+  BenchSetting setting = prepare(options, stages.front());
   const Precision precision = parse_precision(
       chosen_precision(options.execution.precision, setting.device), setting.device.type());
-  const c10::ScalarType dtype = dtype_of(precision);
   const Layout layout =
       choose_layout(options.execution.layout,
                     {.device = setting.device, .precision = precision, .width = options.net.width});
   Network copy = make_network(options.net);
   copy.initialise(options.seed);
-  Network networks[] = {inference_form(setting.network), std::move(copy)};
+  const Placement placement{
+      .device = setting.device, .dtype = dtype_of(precision), .layout = layout};
+  const PlacedForm forms[] = {
+      placed_form(inference_form(setting.network), placement, stages, window.has_value()),
+      placed_form(std::move(copy), placement, stages, window.has_value())};
   std::vector<double> seconds[2];
-  std::int64_t peaks[2] = {0, 0};
-  for (Network& network : networks)
-    place_network(network, {.device = setting.device, .dtype = dtype, .layout = layout});
+  std::vector<std::int64_t> peaks[2];
+  for (auto& of_devices : peaks) of_devices.resize(devices.size());
   torch::Tensor scores[2];
   Json compared;
   for (int round = 0; round <= options.rounds; ++round) {
     for (int i = 0; i < 2; ++i) {
-      const Predictor predictor = make_predictor(networks[i], setting.device, dtype);
-      reset_peak_bytes(setting.device);
+      for (const c10::Device device : devices) reset_peak_bytes(device);
       const double took = seconds_of(setting.device, [&] {
-        scores[i] = options.window ? sliding_window(setting.image[0], *options.window, predictor)
-                                   : predictor(setting.image.narrow(0, 0, 1))[0];
+        scores[i] = window ? sliding_window(setting.image[0], *window, forms[i].predict)
+                           : forms[i].predict(setting.image)[0];
+        for (const c10::Device device : devices) wait_for(device);
       });
       if (round == 0) continue;
       seconds[i].push_back(took);
-      peaks[i] =
-          std::max(peaks[i], peak_bytes(setting.device) - weight_bytes(*networks[1 - i].chain));
+      for (std::size_t d = 0; d < devices.size(); ++d)
+        peaks[i][d] = std::max(
+            peaks[i][d], peak_bytes(devices[d]) - weight_bytes(*forms[1 - i].chain, devices[d]));
       scores[i].reset();  // or the other network's peak would hold them
     }
     if (round > 0) continue;
     compared = comparison_of(scores[0], scores[1]);
     for (torch::Tensor& both : scores) both.reset();
   }
-  Json result = step_description(options);
-  result["layout"] = to_string(layout);
-  result["patch"] = options.window ? Json(options.window->size) : Json("whole");
-  result["seconds"] = seconds[0];
-  result["peak_bytes"] = {peaks[0]};
+  Json result = {{"net", options.net.name},
+                 {"width", options.net.width},
+                 {"classes", options.net.classes},
+                 {"input", options.input},
+                 {"batch", options.batch},
+                 {"device", joined(device_names(stages), ",")},
+                 {"threads", at::get_num_threads()},
+                 {"precision", options.execution.precision},
+                 {"layout", to_string(layout)},
+                 {"partition", stage_rows(device_names(stages), forms[0].partition)},
+                 {"patch", window ? Json(window->size) : Json("whole")},
+                 {"seconds", seconds[0]},
+                 {"peak_bytes", peaks[0]}};
   result["unfolded"] = {{"seconds", seconds[1]},
-                        {"peak_bytes", {peaks[1]}},
+                        {"peak_bytes", peaks[1]},
                         {"speedup", median_seconds(seconds[1]) / median_seconds(seconds[0])}};
   result["unfolded"].update(compared);
   return result;

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
@@ -23,7 +22,7 @@ struct BenchOptions {
   Size3 input = {64, 64, 64};  // x, y, z
   std::int64_t batch = 1;
   OptimizerConfig optimizer;
-  ExecutionConfig execution;  // segment: one device, and of the others precision and layout
+  ExecutionConfig execution;  // segment: of it devices, precision and layout
   int rounds = 3;             // counted, after one warm-up
   std::uint64_t seed = 0;
   std::string plan;                     // step only: of `lamp plan -o`, to be run as it is
@@ -47,7 +46,8 @@ MeasuredStep measure_step(const BenchOptions& options);
 MeasuredStep measure_plan(const NetworkPlan& chosen, int rounds);
 // measure_step()'s report.
 Json bench_step(const BenchOptions& options);
-// A round is the logits of one volume. The folded network (inference_form.h) and the one it was
+// A round is the logits of one volume, whole or in windows, over one device or several as `lamp
+// segment` runs. The batch is 1. The folded network (inference_form.h) and the one it was
 // made from take turns; "seconds" and "peak_bytes" are the folded one's, "unfolded" holds the
 // other's and how far their results agree; "speedup" is the unfolded one's median seconds over the
 // folded one's.

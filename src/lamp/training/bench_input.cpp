@@ -12,7 +12,6 @@
 #include <numeric>
 #include <string>
 #include <thread>
-#include <utility>
 #include <vector>
 
 #include "lamp/base/device.h"
@@ -78,11 +77,7 @@ struct Input {
 Input open_input(const InputBenchOptions& options) {
   Input input{.config = parse_train_config(options.config),
               .dataset = read_dataset(options.dataset)};
-  if (input.dataset.training.empty())
-    throw InputError({.file = input.dataset.root.string(),
-                      .what = "no training cases",
-                      .found = "its \"training\" list is empty",
-                      .fix = "add cases with labels"});
+  require_training_cases(input.dataset);
   const auto stages = static_cast<std::int64_t>(input.config.curriculum.size());
   if (options.stage < 1 || options.stage > stages)
     throw UsageError(setting_name("stage") + ": found " + std::to_string(options.stage) +

@@ -3,10 +3,12 @@
 
 #include <ATen/Parallel.h>
 
+#include <utility>
+
 #include "lamp/base/setting_name.h"
 #include "lamp/execution/resolved_execution.h"
+#include "lamp/execution/segment_plan.h"
 #include "lamp/inference/patch_choice.h"
-#include "lamp/nets/net_factory.h"
 
 namespace lamp {
 
@@ -35,6 +37,20 @@ BenchOptions parse_bench_wish(const BenchWish& wish) {
   if (window.kind == PatchRequest::kFixed)
     options.window = WindowOptions{
         .size = window.size, .overlap = wish.overlap, .blend = parse_blend(wish.blend)};
+  return options;
+}
+
+BenchOptions parse_segment_wish(const BenchWish& wish) {
+  BenchOptions options = parse_bench_wish(wish);
+  options.batch = 1;
+  if (wish.plan.empty()) return options;
+  ExecutionConfig& execution = options.execution;
+  SegmentExecution planned = obey_plan(
+      wish.plan, {options.net},
+      {.device = execution.device, .precision = execution.precision, .layout = execution.layout});
+  execution.device = std::move(planned.device);
+  execution.precision = std::move(planned.precision);
+  execution.layout = std::move(planned.layout);
   return options;
 }
 

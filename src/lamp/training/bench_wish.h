@@ -29,4 +29,7 @@ struct BenchWish {
 // number of threads holds from now on.
 BenchOptions parse_bench_wish(const BenchWish& wish);
 
+// The same of one volume, with a plan obeyed as `lamp segment` does (execution/segment_plan.h).
+BenchOptions parse_segment_wish(const BenchWish& wish);
+
 }  // namespace lamp

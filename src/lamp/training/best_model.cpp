@@ -4,7 +4,6 @@
 #include <cmath>
 #include <limits>
 #include <system_error>
-#include <utility>
 
 #include "lamp/base/errors.h"
 #include "lamp/base/log.h"

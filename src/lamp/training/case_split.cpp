@@ -18,12 +18,6 @@ namespace {
 
 constexpr std::size_t kShownCases = 8;
 
-std::string fold_list(const std::set<int>& folds) {
-  std::string text;
-  for (const int fold : folds) text += (text.empty() ? "" : ", ") + std::to_string(fold);
-  return text;
-}
-
 [[noreturn]] void refuse_fold(int fold, const std::string& found, const std::string& expected) {
   throw UsageError("configuration: validation.fold: found " + std::to_string(fold) + ", but " +
                    found + "; expected " + expected);
@@ -40,7 +34,7 @@ CaseSplit split_by_own_folds(const std::vector<Case>& cases, int fold) {
     refuse_fold(fold, "no training case of the data set has a \"fold\"",
                 "a data set with folds, or validation.fraction");
   if (split.validation.empty())
-    refuse_fold(fold, "no training case is of that fold", "one of " + fold_list(known));
+    refuse_fold(fold, "no training case is of that fold", "one of " + joined(known));
   if (split.training.empty())
     refuse_fold(fold, "every training case is of that fold, so none is left to train on",
                 "folds that share the cases out");
@@ -133,13 +127,9 @@ Json to_json(const CaseSplit& split, const Dataset& dataset) {
 }
 
 std::string held_out_text(const CaseSplit& split, const Dataset& dataset) {
-  std::string text;
-  for (std::size_t i = 0; i < split.validation.size() && i < kShownCases; ++i)
-    text += (i > 0 ? ", " : "") + dataset.training[split.validation[i]].name;
-  if (split.validation.size() > kShownCases)
-    text +=
-        " and " + std::to_string(split.validation.size() - kShownCases) + " more, see split.json";
-  return text;
+  std::vector<std::string> names;
+  for (const std::size_t index : split.validation) names.push_back(dataset.training[index].name);
+  return joined_first(names, kShownCases) + (names.size() > kShownCases ? ", see split.json" : "");
 }
 
 }  // namespace lamp

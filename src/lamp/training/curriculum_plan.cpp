@@ -9,7 +9,6 @@
 #include "lamp/base/errors.h"
 #include "lamp/base/log.h"
 #include "lamp/base/setting_name.h"
-#include "lamp/base/size3.h"
 #include "lamp/base/text.h"
 #include "lamp/cases/preprocess.h"
 #include "lamp/execution/plan_json.h"
@@ -64,12 +63,10 @@ void check_batch_norm(const TrainConfig& config, const Dataset& dataset) {
 PlanOptions as_a_run(PlanOptions options) {
   ExecutionConfig& execution = options.execution;
   const auto devices = parse_devices(execution.device);
-  execution.device.clear();
+  execution.device = joined(device_names(devices), ",");
   std::int64_t free_bytes = device_memory(execution, devices.front());
-  for (const c10::Device device : devices) {
-    execution.device += (execution.device.empty() ? "" : ",") + device.str();
+  for (const c10::Device device : devices)
     free_bytes = std::min(free_bytes, device_memory(execution, device));
-  }
   if (!options.device_memory_bytes) options.device_memory_bytes = free_bytes;
   if (execution.partition != "counts") {
     execution.partition = "auto";

@@ -67,6 +67,11 @@ Memories memories_of(const ExecutionConfig& config) {
   return memories;
 }
 
+const Memory& roomiest(const Memories& memories) {
+  return *std::max_element(memories.begin(), memories.end(),
+                           [](const Memory& a, const Memory& b) { return a.most < b.most; });
+}
+
 bool is_reduced(const std::string& precision) { return precision != "fp32" && precision != "auto"; }
 
 // Activations of half the bytes: no reduced precision holds less.
@@ -215,13 +220,6 @@ class Advice {
   const FitWords& words_;
 };
 
-std::string one_of(const std::vector<std::string>& texts) {
-  std::string all;
-  for (std::size_t i = 0; i < texts.size(); ++i)
-    all += (i == 0 ? "" : i + 1 == texts.size() ? " or " : ", ") + texts[i];
-  return all;
-}
-
 std::string need_text(std::int64_t bytes, const Memory& memory) {
   return "needs about " + need_bytes_text(bytes) + " at the least, " + memory.device + " has " +
          bytes_text(memory.free);
@@ -250,7 +248,7 @@ std::optional<std::string> step_fault(const PlanOptions& options, const std::str
   const auto advice = Advice(options, need, memories, words).all();
   return what + ": a step " + need_text(fit, memories) + "; " +
          (advice.empty() ? std::string("a narrower network or a machine with more memory is needed")
-                         : one_of(advice) + " would fit");
+                         : joined(advice, ", ", " or ") + " would fit");
 }
 
 NetworkCosts forward_costs(const NetConfig& net, const Size3& size, bool halve) {
@@ -284,9 +282,7 @@ std::optional<std::string> validation_fault(const TrainConfig& config, const Dat
   std::size_t which = 0;
   const Size3 size = largest_size(held_out, config.data, &which);
   const bool one_device = memories.size() == 1;
-  const Memory& memory =
-      *std::max_element(memories.begin(), memories.end(),
-                        [](const Memory& a, const Memory& b) { return a.most < b.most; });
+  const Memory& memory = roomiest(memories);
   const NetworkCosts costs =
       forward_costs(config.net, size, is_reduced(config.execution.precision));
   std::int64_t bytes = pass_bytes(costs, one_device);
@@ -356,14 +352,18 @@ void check_step_fits(const BenchOptions& options) {
 }
 
 void check_segment_fits(const BenchOptions& options) {
-  const Memory memory = memories_of(options.execution).front();
+  const Memories memories = memories_of(options.execution);
+  const Memory& memory = roomiest(memories);
+  const bool one_device = memories.size() == 1;
   const bool halve = is_reduced(options.execution.precision);
   const auto [x, y, z] = options.input;
-  // The image, and the logits of two networks that are compared.
+  // The image, and the logits of two networks that are compared; over several devices they and the
+  // weights may lie elsewhere.
   const std::int64_t beside = 4 * x * y * z * (options.net.in_channels + options.net.classes);
   const auto bytes_of = [&](const Size3& window) {
     const NetworkCosts costs = forward_costs(options.net, window, halve);
-    return 2 * parameter_bytes(costs) + beside + pass_bytes(costs, /*one_device=*/true);
+    const std::int64_t bytes = pass_bytes(costs, one_device);
+    return one_device ? bytes + 2 * parameter_bytes(costs) + beside : bytes;
   };
   const Size3 size = options.window ? options.window->size : options.input;
   const std::int64_t bytes = bytes_of(size);

@@ -2,7 +2,6 @@
 #include "lamp/training/fit_words.h"
 
 #include "lamp/base/setting_name.h"
-#include "lamp/base/size3.h"
 #include "lamp/base/text.h"
 
 namespace lamp {

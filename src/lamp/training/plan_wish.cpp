@@ -11,7 +11,6 @@
 #include "lamp/base/text.h"
 #include "lamp/execution/plan_json.h"
 #include "lamp/inference/patch_choice.h"
-#include "lamp/nets/net_factory.h"
 #include "lamp/training/run_folder.h"
 
 namespace lamp {
@@ -100,11 +99,7 @@ void read_curriculum(const PlanWish& wish, Json& config, std::vector<StageConfig
   task.options.loss_is_sum = train.loss.dice != "batch";
   if (!wish.dataset.empty()) {
     task.dataset = read_dataset(wish.dataset);
-    if (task.dataset->training.empty())
-      throw InputError({.file = task.dataset->root.string(),
-                        .what = "no training cases",
-                        .found = "its \"training\" list is empty",
-                        .fix = "add cases with labels"});
+    require_training_cases(*task.dataset);
     complete_net(train, config.value("net", Json()), *task.dataset);
     config["net"] = to_json(train.net);
   }

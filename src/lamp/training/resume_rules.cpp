@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <iterator>
 #include <sstream>
-#include <utility>
 
 #include "lamp/base/errors.h"
 #include "lamp/base/setting_name.h"

@@ -2,7 +2,6 @@
 // user gives, or by what the run began with.
 #pragma once
 
-#include <cstddef>
 #include <filesystem>
 #include <vector>
 

@@ -3,7 +3,6 @@
 #include "lamp/training/run_state.h"
 
 #include <ATen/CPUGeneratorImpl.h>
-#include <torch/optim/optimizer.h>
 #include <torch/types.h>
 #include <torch/utils.h>
 
@@ -93,10 +92,7 @@ void check_range(const char* key, std::int64_t found, std::int64_t most, const s
 
 std::map<std::string, torch::Tensor> state_of(const Network& network) {
   std::map<std::string, torch::Tensor> tensors;
-  for (const auto& item : network.chain->named_parameters())
-    tensors["model." + item.key()] = item.value();
-  for (const auto& item : network.chain->named_buffers())
-    tensors["model." + item.key()] = item.value();
+  for (const auto& [name, tensor] : network.state()) tensors["model." + name] = tensor;
   return tensors;
 }
 

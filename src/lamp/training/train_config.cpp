@@ -8,7 +8,6 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/base/setting_name.h"
-#include "lamp/base/size3.h"
 #include "lamp/base/text.h"
 
 namespace lamp {
@@ -231,10 +230,8 @@ Json read_config(const std::string& name_or_file, const std::vector<std::string>
       throw UsageError(error.what());  // a broken configuration is a usage error, not damaged data
     }
   } else {
-    std::string names;
-    for (const auto& name : preset_names()) names += (names.empty() ? "" : ", ") + name;
-    throw UsageError("configuration: " + name_or_file + ": no such file, nor a preset (" + names +
-                     ")");
+    throw UsageError("configuration: " + name_or_file + ": no such file, nor a preset (" +
+                     joined(preset_names()) + ")");
   }
   apply_settings(json, settings);
   return json;

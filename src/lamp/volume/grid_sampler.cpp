@@ -3,7 +3,6 @@
 
 #include <ATen/Parallel.h>
 #include <torch/nn/functional.h>
-#include <torch/types.h>
 
 #include <algorithm>
 #include <cmath>

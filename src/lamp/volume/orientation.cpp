@@ -1,7 +1,6 @@
 // x, y, z are the tensor's dimensions 3, 2, 1.
 #include "lamp/volume/orientation.h"
 
-#include <algorithm>
 #include <cmath>
 #include <vector>
 

@@ -3,7 +3,6 @@
 
 #include <ATen/Dispatch.h>
 #include <ATen/Parallel.h>
-#include <torch/types.h>
 #include <torch/utils.h>
 
 #include <algorithm>
