@@ -1,0 +1,87 @@
+// Made-up histograms, in which the level, the shares and the factor are known.
+#include "lamp/cases/dark_end.h"
+
+#include <gtest/gtest.h>
+#include <torch/types.h>
+
+#include <vector>
+
+namespace lamp {
+namespace {
+
+ValueCounts counted(const torch::Tensor& values) {
+  return count_intensities(values.to(torch::kFloat32).reshape({1, 1, 1, -1}), {})[0].all();
+}
+
+// Air, fat, muscle and bone, evenly spread over 2 * `spread` around their values.
+torch::Tensor scan(std::int64_t air, double spread = 10, std::int64_t fat = 2000) {
+  const auto around = [&](double value, std::int64_t count) {
+    return value + spread * torch::linspace(-1, 1, count, torch::kFloat64);
+  };
+  return torch::cat({around(-1000, air), around(-100, fat), around(50, 4000), around(800, 500)});
+}
+
+TEST(DarkEndTest, IsWhereTheDarkestVoxelsGather) {
+  const DarkEnd found = dark_end(counted(scan(3500)));
+  EXPECT_TRUE(found.clear());
+  EXPECT_NEAR(found.level, -1000, 1);
+  EXPECT_NEAR(found.share, 0.35, 0.001);
+  EXPECT_NEAR(found.span, 1800, 25);
+  EXPECT_EQ(found.beyond, 0);
+}
+
+TEST(DarkEndTest, PaddingIsNoDarkEnd) {
+  const torch::Tensor padded = torch::cat({scan(3500), torch::full({9000}, -3024.)});
+  EXPECT_NEAR(dark_end(counted(padded)).level, -1000, 1);
+  EXPECT_NEAR(dark_end(counted(padded)).share, 0.35, 0.001) << "of what is no padding";
+}
+
+TEST(DarkEndTest, NoneWithoutValuesOrContrast) {
+  EXPECT_FALSE(dark_end({}).clear());
+  EXPECT_FALSE(dark_end(counted(torch::full({100}, -1000.))).clear());
+  EXPECT_FALSE(dark_end(counted(torch::linspace(-1000, 1000, 9000))).clear()) << "evenly spread";
+}
+
+TEST(DarkEndTest, TheRangeOfTrainingIsThatOfMostCases) {
+  const DarkEnd clear{.level = -1000, .span = 1500, .share = 0.4};
+  const DarkEnd other{.level = -980, .span = 1900, .share = 0.2};
+  const DarkEnd unclear{.level = -100, .span = 300, .share = 0.01};
+  const auto range = dark_range({clear, unclear, other});
+  ASSERT_TRUE(range);
+  EXPECT_EQ(range->level, (std::array<double, 2>{-1000, -980}));
+  EXPECT_EQ(range->span, (std::array<double, 2>{1500, 1900}));
+  EXPECT_FALSE(dark_range({clear, unclear})) << "half of the cases";
+  EXPECT_FALSE(dark_range({}));
+  EXPECT_FALSE(dark_range({{.level = 0, .span = 900, .share = 0.4}})) << "MR";
+}
+
+TEST(DarkEndTest, AFactorIsFound) {
+  const auto range = dark_range({dark_end(counted(scan(3500)))});
+  ASSERT_TRUE(range);
+  for (const double factor : {0.05, 0.1, 0.25, 0.5, 0.6}) {
+    const auto found = shrunk_by(dark_end(counted(scan(5000, 20) * factor)), *range);
+    ASSERT_TRUE(found) << factor;
+    EXPECT_NEAR(*found, factor, 0.01 * factor);
+  }
+  for (const double factor : {0.8, 1., 1.2, 2.})
+    EXPECT_FALSE(shrunk_by(dark_end(counted(scan(5000) * factor)), *range)) << factor;
+}
+
+// What is left of a CT without its air ends in fat, near a tenth of air's level.
+TEST(DarkEndTest, CropsWithoutAirAreNotShrunk) {
+  const auto range = dark_range({dark_end(counted(scan(3500)))});
+  ASSERT_TRUE(range);
+  for (const std::int64_t fat : {0, 500, 2000, 10000, 50000}) {
+    for (const double spread : {20., 40.}) {
+      const torch::Tensor crop = scan(0, spread, fat);
+      EXPECT_FALSE(shrunk_by(dark_end(counted(crop)), *range)) << fat << " " << spread;
+      const torch::Tensor no_bone = crop.masked_select(crop < 300);
+      EXPECT_FALSE(shrunk_by(dark_end(counted(no_bone)), *range)) << fat << " " << spread;
+    }
+  }
+  const torch::Tensor lung = torch::cat({-850 + 60 * torch::linspace(-1, 1, 5000), scan(0)});
+  EXPECT_FALSE(shrunk_by(dark_end(counted(lung)), *range));
+}
+
+}  // namespace
+}  // namespace lamp
