@@ -4,7 +4,11 @@
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
+#include <array>
+#include <cstdint>
 #include <vector>
+
+#include "lamp/phantoms/phantom.h"
 
 namespace lamp {
 namespace {
@@ -81,6 +85,35 @@ TEST(DarkEndTest, CropsWithoutAirAreNotShrunk) {
   }
   const torch::Tensor lung = torch::cat({-850 + 60 * torch::linspace(-1, 1, 5000), scan(0)});
   EXPECT_FALSE(shrunk_by(dark_end(counted(lung)), *range));
+}
+
+TEST(DarkEndTest, OrdinaryVariationIsNotShrunk) {
+  torch::manual_seed(9);
+  for (const char* kind : {"han", "liver"}) {
+    const auto image_of = [&](std::uint64_t seed, int index) {
+      return draw_phantom({.kind = kind, .size = {64, 64, 48}, .seed = seed}, true, index)
+          .image.voxels[0]
+          .to(torch::kFloat32);
+    };
+    std::vector<DarkEnd> training;
+    for (int i = 0; i < 4; ++i) training.push_back(dark_end(counted(image_of(1, i))));
+    const auto range = dark_range(training);
+    ASSERT_TRUE(range) << kind;
+    const torch::Tensor image = image_of(21, 0);
+    ASSERT_TRUE(shrunk_by(dark_end(counted(image * 0.5)), *range)) << kind;
+    for (std::int64_t z = 0; z + 12 <= image.size(0); z += 9) {
+      for (std::int64_t x = 0; x + 16 <= image.size(2); x += 12) {
+        for (const std::int64_t step : {1, 2}) {
+          const torch::Tensor part = image.slice(0, z, z + 12, step).slice(2, x, x + 16);
+          for (const double noise : {0., 10., 25.})
+            for (const double shift : {-30., 30.})
+              EXPECT_FALSE(shrunk_by(
+                  dark_end(counted(part + shift + noise * torch::randn_like(part))), *range))
+                  << kind << " z " << z << " x " << x << " noise " << noise << " shift " << shift;
+        }
+      }
+    }
+  }
 }
 
 }  // namespace
