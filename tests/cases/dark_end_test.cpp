@@ -13,7 +13,7 @@
 namespace lamp {
 namespace {
 
-ValueCounts counted(const torch::Tensor& values) {
+ValueCounts counts_of(const torch::Tensor& values) {
   return count_intensities(values.to(torch::kFloat32).reshape({1, 1, 1, -1}), {})[0].all();
 }
 
@@ -26,7 +26,7 @@ torch::Tensor scan(std::int64_t air, double spread = 10, std::int64_t fat = 2000
 }
 
 TEST(DarkEndTest, IsWhereTheDarkestVoxelsGather) {
-  const DarkEnd found = dark_end(counted(scan(3500)));
+  const DarkEnd found = dark_end(counts_of(scan(3500)));
   EXPECT_TRUE(found.clear());
   EXPECT_NEAR(found.level, -1000, 1);
   EXPECT_NEAR(found.share, 0.35, 0.001);
@@ -36,14 +36,14 @@ TEST(DarkEndTest, IsWhereTheDarkestVoxelsGather) {
 
 TEST(DarkEndTest, PaddingIsNoDarkEnd) {
   const torch::Tensor padded = torch::cat({scan(3500), torch::full({9000}, -3024.)});
-  EXPECT_NEAR(dark_end(counted(padded)).level, -1000, 1);
-  EXPECT_NEAR(dark_end(counted(padded)).share, 0.35, 0.001) << "of what is no padding";
+  EXPECT_NEAR(dark_end(counts_of(padded)).level, -1000, 1);
+  EXPECT_NEAR(dark_end(counts_of(padded)).share, 0.35, 0.001) << "of what is no padding";
 }
 
 TEST(DarkEndTest, NoneWithoutValuesOrContrast) {
   EXPECT_FALSE(dark_end({}).clear());
-  EXPECT_FALSE(dark_end(counted(torch::full({100}, -1000.))).clear());
-  EXPECT_FALSE(dark_end(counted(torch::linspace(-1000, 1000, 9000))).clear()) << "evenly spread";
+  EXPECT_FALSE(dark_end(counts_of(torch::full({100}, -1000.))).clear());
+  EXPECT_FALSE(dark_end(counts_of(torch::linspace(-1000, 1000, 9000))).clear()) << "evenly spread";
 }
 
 TEST(DarkEndTest, TheRangeOfTrainingIsThatOfMostCases) {
@@ -60,31 +60,31 @@ TEST(DarkEndTest, TheRangeOfTrainingIsThatOfMostCases) {
 }
 
 TEST(DarkEndTest, AFactorIsFound) {
-  const auto range = dark_range({dark_end(counted(scan(3500)))});
+  const auto range = dark_range({dark_end(counts_of(scan(3500)))});
   ASSERT_TRUE(range);
   for (const double factor : {0.05, 0.1, 0.25, 0.5, 0.6}) {
-    const auto found = shrunk_by(dark_end(counted(scan(5000, 20) * factor)), *range);
+    const auto found = shrunk_by(dark_end(counts_of(scan(5000, 20) * factor)), *range);
     ASSERT_TRUE(found) << factor;
     EXPECT_NEAR(*found, factor, 0.01 * factor);
   }
   for (const double factor : {0.8, 1., 1.2, 2.})
-    EXPECT_FALSE(shrunk_by(dark_end(counted(scan(5000) * factor)), *range)) << factor;
+    EXPECT_FALSE(shrunk_by(dark_end(counts_of(scan(5000) * factor)), *range)) << factor;
 }
 
 // What is left of a CT without its air ends in fat, near a tenth of air's level.
 TEST(DarkEndTest, CropsWithoutAirAreNotShrunk) {
-  const auto range = dark_range({dark_end(counted(scan(3500)))});
+  const auto range = dark_range({dark_end(counts_of(scan(3500)))});
   ASSERT_TRUE(range);
   for (const std::int64_t fat : {0, 500, 2000, 10000, 50000}) {
     for (const double spread : {20., 40.}) {
       const torch::Tensor crop = scan(0, spread, fat);
-      EXPECT_FALSE(shrunk_by(dark_end(counted(crop)), *range)) << fat << " " << spread;
+      EXPECT_FALSE(shrunk_by(dark_end(counts_of(crop)), *range)) << fat << " " << spread;
       const torch::Tensor no_bone = crop.masked_select(crop < 300);
-      EXPECT_FALSE(shrunk_by(dark_end(counted(no_bone)), *range)) << fat << " " << spread;
+      EXPECT_FALSE(shrunk_by(dark_end(counts_of(no_bone)), *range)) << fat << " " << spread;
     }
   }
   const torch::Tensor lung = torch::cat({-850 + 60 * torch::linspace(-1, 1, 5000), scan(0)});
-  EXPECT_FALSE(shrunk_by(dark_end(counted(lung)), *range));
+  EXPECT_FALSE(shrunk_by(dark_end(counts_of(lung)), *range));
 }
 
 TEST(DarkEndTest, OrdinaryVariationIsNotShrunk) {
@@ -96,11 +96,11 @@ TEST(DarkEndTest, OrdinaryVariationIsNotShrunk) {
           .to(torch::kFloat32);
     };
     std::vector<DarkEnd> training;
-    for (int i = 0; i < 4; ++i) training.push_back(dark_end(counted(image_of(1, i))));
+    for (int i = 0; i < 4; ++i) training.push_back(dark_end(counts_of(image_of(1, i))));
     const auto range = dark_range(training);
     ASSERT_TRUE(range) << kind;
     const torch::Tensor image = image_of(21, 0);
-    ASSERT_TRUE(shrunk_by(dark_end(counted(image * 0.5)), *range)) << kind;
+    ASSERT_TRUE(shrunk_by(dark_end(counts_of(image * 0.5)), *range)) << kind;
     for (std::int64_t z = 0; z + 12 <= image.size(0); z += 9) {
       for (std::int64_t x = 0; x + 16 <= image.size(2); x += 12) {
         for (const std::int64_t step : {1, 2}) {
@@ -108,7 +108,7 @@ TEST(DarkEndTest, OrdinaryVariationIsNotShrunk) {
           for (const double noise : {0., 10., 25.})
             for (const double shift : {-30., 30.})
               EXPECT_FALSE(shrunk_by(
-                  dark_end(counted(part + shift + noise * torch::randn_like(part))), *range))
+                  dark_end(counts_of(part + shift + noise * torch::randn_like(part))), *range))
                   << kind << " z " << z << " x " << x << " noise " << noise << " shift " << shift;
         }
       }
