@@ -262,6 +262,34 @@ TEST(IntensityCheckTest, ScaledInvertedAndConstantImagesAreWarnedOf) {
   }
 }
 
+// Their bodies lie around 0, where a factor moves little.
+TEST(IntensityCheckTest, AScaledCtIsWarnedOf) {
+  std::vector<std::string> halved;
+  for (const TrainingSet& set : ct_sets()) {
+    const std::string kind = set.name.substr(0, set.name.find(' '));
+    if (kind == "twins") continue;  // a block with hardly any air
+    for (std::uint64_t seed = 10; seed < 13; ++seed) {
+      const torch::Tensor image = image_of(kind, seed);
+      for (const double factor : {0.1, 0.2, 0.3, 0.4, 0.5, 0.6})
+        EXPECT_EQ(set.warnings(image * factor).size(), 1U) << set.name << " x " << factor;
+    }
+    for (const std::string& warning : set.warnings(image_of(kind, 10) * 0.5))
+      halved.push_back(warning);
+  }
+  EXPECT_THAT(halved, ::testing::Contains(HasSubstr("multiplied by 0.5")));
+}
+
+TEST(IntensityCheckTest, AModelThatDoesNotKnowItsDarkEndStillCompares) {
+  TrainingSet set = phantoms("han", Window{{-200, 300}});
+  EXPECT_TRUE(set.described["channels"][0]["body"].contains("dark_end"));
+  set.described["channels"][0]["body"].erase("dark_end");
+  EXPECT_TRUE(usable_intensities(set.described, 1));
+  EXPECT_THAT(set.warnings(set.images[0]), ::testing::IsEmpty());
+  EXPECT_EQ(set.warnings(-set.images[0]).size(), 1U);
+  set.described["channels"][0]["body"]["dark_end"] = {{"level", "x"}};
+  EXPECT_FALSE(usable_intensities(set.described, 1));
+}
+
 TEST(IntensityCheckTest, AnotherModalityIsWarnedOf) {
   const TrainingSet stripped_brains = brains(true);
   for (const TrainingSet& set : ct_sets()) {

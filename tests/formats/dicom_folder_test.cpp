@@ -244,13 +244,66 @@ TEST_F(DicomFolderTest, SeveralSeriesAreListedAndCanBeChosen) {
   }
   expect_image_refused(folder_,
                        "2 image series in the folder (1: without a description, CT, 16 "
-                       "images of 4x3, 1.2.3.4; 2: number 5, \"Thorax\\x1b[31m lung\", "
+                       "images of 4x3, 1.2.3.4; 2: SeriesNumber 5, \"Thorax\\x1b[31m lung\", "
                        "CT, 3 images of 4x3, 9.8.7), expected one");
   EXPECT_EQ(read_image(folder_, {.dicom_series = "2"}).geometry.size[2], 3);
   EXPECT_EQ(read_image(folder_, {.dicom_series = "9.8.7"}).geometry.size[2], 3);
   EXPECT_EQ(read_image(folder_, {.dicom_series = "1"}).geometry.size[2], kSlices);
   EXPECT_EQ(read_dicom_folder(folder_, "1").left_out.size(), 3U);
   testing::expect_refused([&] { read_image(folder_, {.dicom_series = "3"}); }, "series=3");
+}
+
+// Places in the list go by file names, SeriesNumbers by the scanner.
+TEST_F(DicomFolderTest, ANumberThatIsPlaceAndSeriesNumberIsNoChoice) {
+  const auto write_series = [&](const std::string& uid, const std::string& number, int slices) {
+    for (int k = 0; k < slices; ++k) {
+      auto image = slice(k);
+      image.series = uid;
+      if (!number.empty()) image.more[0x00200011] = {"IS", number};
+      testing::write_dicom(folder_ / ("s" + uid.substr(2) + std::to_string(k)), image);
+    }
+  };
+  const auto slices_of = [&](const std::string& series) {
+    return read_image(folder_, {.dicom_series = series}).geometry.size[2];
+  };
+  const auto refused = [&](const std::string& series, const std::string& found) {
+    testing::expect_refused([&] { read_image(folder_, {.dicom_series = series}); }, found);
+  };
+  write_series("1.1", "2", 3);
+  write_series("1.2", "+007", 4);
+  write_series("1.3", "", 5);
+  refused("2",
+          "series=2 is the place of SeriesNumber +007, without a description, CT, 4 images of 4x3, "
+          "1.2, and the SeriesNumber of SeriesNumber 2, without a description, CT, 3 images of "
+          "4x3, 1.1");
+  EXPECT_EQ(slices_of("7"), 4) << "no place, one SeriesNumber";
+  EXPECT_EQ(slices_of("1"), 3) << "a place, no SeriesNumber";
+  EXPECT_EQ(slices_of("3"), 5);
+  EXPECT_EQ(slices_of("1.2"), 4);
+  refused("4", "no such series");
+  refused("07", "no such series");
+  write_series("1.4", "7", 6);
+  refused("7", "the SeriesNumber of");
+  EXPECT_EQ(slices_of("4"), 6);
+}
+
+TEST_F(DicomFolderTest, APlaceThatIsNotTheSeriesNumberIsToldOf) {
+  write_all();
+  for (int k = 0; k < 2; ++k) {
+    auto other = slice(k);
+    other.series = "9.8.7";
+    other.more[0x00200011] = {"IS", "5"};
+    testing::write_dicom(folder_ / ("other" + std::to_string(k)), other);
+  }
+  set_log_level(LogLevel::kInfo);
+  const auto said = [&](const std::string& series) {
+    ::testing::internal::CaptureStderr();
+    EXPECT_EQ(read_dicom_folder(folder_, series).slices.size(), 2U);
+    return ::testing::internal::GetCapturedStderr();
+  };
+  EXPECT_EQ(said("5"), "");
+  EXPECT_EQ(said("9.8.7"), "");
+  EXPECT_THAT(said("2"), HasSubstr("series=2 is the place of SeriesNumber 5"));
 }
 
 TEST_F(DicomFolderTest, ALoneSliceOfTheSamePlaneUnderAnotherUidIsNotLeftOut) {

@@ -1,6 +1,9 @@
 // MetaImage headers by MetaIO's documentation. Every expected place is worked out by hand.
 #include "lamp/formats/meta_image.h"
 
+#include <cstdint>
+#include <string>
+
 #include "formats/text_volume_samples.h"
 
 namespace lamp {
@@ -144,6 +147,100 @@ TEST_F(MetaImageTest, LengthsInAnotherUnitAreRefused) {
   EXPECT_EQ(warnings(meta(meta_fields().with("DistanceUnits", "?"))), "");
   for (const char* unit : {"um", "cm", "m"})
     expect_image_refused(meta(meta_fields().with("DistanceUnits", unit)), "expected mm");
+}
+
+// RFC 1950 and 1951: two bytes, one stored block, the Adler-32 of what it holds.
+std::string zlib_stream(const std::string& bytes) {
+  std::string stream = {'\x78', '\x01', '\x01'};
+  const auto length = static_cast<unsigned>(bytes.size());
+  for (const unsigned number : {length, ~length}) {
+    stream += static_cast<char>(number & 0xff);
+    stream += static_cast<char>(number >> 8 & 0xff);
+  }
+  stream += bytes;
+  std::uint32_t a = 1, b = 0;
+  for (const char byte : bytes) {
+    a = (a + static_cast<unsigned char>(byte)) % 65521;
+    b = (b + a) % 65521;
+  }
+  for (const int shift : {24, 16, 8, 0}) stream += static_cast<char>((b << 16 | a) >> shift & 0xff);
+  return stream;
+}
+
+TEST_F(MetaImageTest, TheCompressedSizeIsTheNumberOfCompressedBytes) {
+  const std::string packed = zlib_stream(counting());
+  ASSERT_EQ(packed.size(), 59U);  // 48 and 11 around them
+  const auto sized = [&](const std::string& size, const std::string& bytes) {
+    const auto fields = meta_fields().with("CompressedData", "True");
+    return testing::written(folder_ / "a.mha",
+                            fields.with("CompressedDataSize", size).text() + bytes);
+  };
+  const std::string zeros(5, '\0');
+  // Not said, unknown (0), right, right with padding, and as a rounded float.
+  for (const char* size : {"", "0", "59", "59.0", "5.9e+01"})
+    for (const std::string& padding : {std::string(), zeros})
+      EXPECT_EQ(read_image(sized(size, packed + padding)).voxels.flatten()[23].item<float>(), 24)
+          << size;
+  expect_image_refused(sized("58", packed), "59 bytes of compressed voxels, expected 58");
+  expect_image_refused(sized("60", packed), "expected 60 by its header: it is cut short");
+  expect_image_refused(sized("59", packed.substr(0, 58)), "cut short");
+  expect_image_refused(sized("1e9", packed), "cut short");
+  expect_image_refused(sized("59", packed + zlib_stream("more")), "expected 59");
+  expect_image_refused(sized("", packed + "x"), "bytes behind its compressed data");
+  EXPECT_EQ(read_image(sized("64", packed + zeros)).voxels.flatten()[0].item<float>(), 1);
+  for (const char* size : {"-59", "nan", "inf", "1e300", "many", "59 59", "0x3b"})
+    expect_image_refused(sized(size, packed), "CompressedDataSize");
+  // The length of voxels that are not compressed is known, so nothing hangs on it.
+  EXPECT_THAT(warnings(meta(meta_fields().with("CompressedDataSize", "20"))),
+              HasSubstr("CompressedDataSize 20 is not used"));
+  for (const char* size : {"0", "48"})
+    EXPECT_EQ(warnings(meta(meta_fields().with("CompressedDataSize", size))), "");
+}
+
+// MetaIO once wrote the number as a float: six digits.
+TEST_F(MetaImageTest, ARoundedCompressedSizeIsTakenAsRounded) {
+  const std::string bytes(60000, '\7');
+  const std::string packed = zlib_stream(bytes);
+  ASSERT_EQ(packed.size(), 60011U);
+  const auto sized = [&](const std::string& size) {
+    return testing::written(folder_ / "a.mha", meta_fields()
+                                                       .with("DimSize", "100 20 15")
+                                                       .with("CompressedData", "True")
+                                                       .with("CompressedDataSize", size)
+                                                       .text() +
+                                                   packed);
+  };
+  EXPECT_NO_THROW(read_image(sized("6.00109e+04")));
+  EXPECT_NO_THROW(read_image(sized("6.00112e+04")));
+  expect_image_refused(sized("6.0010e+04"), "expected 60010");
+  expect_image_refused(sized("60010"), "expected 60010");
+  expect_image_refused(sized("6.002e+04"), "expected 60020");
+}
+
+TEST_F(MetaImageTest, TrueAndFalseAreSaidInWords) {
+  std::string swapped = counting();
+  for (std::size_t i = 0; i < swapped.size(); i += 2) std::swap(swapped[i], swapped[i + 1]);
+  const auto ordered = [&](const std::string& msb) {
+    return testing::written(folder_ / "a.mha",
+                            meta_fields().with("BinaryDataByteOrderMSB", msb).text() + swapped);
+  };
+  for (const char* yes : {"True", "true", "T", "1"})
+    EXPECT_EQ(read_image(ordered(yes)).voxels.flatten()[23].item<float>(), 24) << yes;
+  for (const char* no : {"False", "false", "F", "0"})
+    EXPECT_EQ(read_image(ordered(no)).voxels.flatten()[23].item<float>(), 24 * 256) << no;
+  for (const char* neither : {"Yes", "No", "MSB", "2", "-1"}) {
+    expect_image_refused(ordered(neither), "expected True or False");
+    for (const char* field : {"BinaryData", "CompressedData"})
+      expect_image_refused(meta(meta_fields().with(field, neither)), "expected True or False");
+  }
+}
+
+// To MetaIO a name in other letters is another field, so its value would be passed over.
+TEST_F(MetaImageTest, ANameInOtherLettersIsRefused) {
+  for (const char* field : {"binarydatabyteordermsb", "elementSpacing", "COMPRESSEDDATA",
+                            "ElementToIntensityFunctionslope", "Headersize"})
+    expect_image_refused(meta(meta_fields().with(field, "1")), "as the format writes it");
+  EXPECT_NO_THROW(read_image(meta(meta_fields().with("patientname", "1"))));
 }
 
 // MetaIO, which ITK reads these files with, copies the name into 255 bytes.

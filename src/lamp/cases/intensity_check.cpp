@@ -6,6 +6,8 @@
 #include <cstdio>
 #include <limits>
 
+#include "lamp/cases/dark_end.h"
+
 namespace lamp {
 namespace {
 
@@ -143,6 +145,7 @@ Json channel_json(const std::vector<ChannelIntensities>& cases, const Window& wi
     found[key] = {std::min(found[key][0].get<double>(), value),
                   std::max(found[key][1].get<double>(), value)};
   };
+  std::vector<DarkEnd> dark;
   for (const ChannelIntensities& entry : cases) {
     const BodyNumbers numbers = body_numbers(entry, reference, window);
     for (std::size_t q = 0; q < 3; ++q)
@@ -151,7 +154,10 @@ Json channel_json(const std::vector<ChannelIntensities>& cases, const Window& wi
     widen("at_top", numbers.at_top);
     widen("clipped_low", numbers.clipped_low);
     widen("clipped_high", numbers.clipped_high);
+    dark.push_back(dark_end(entry.all()));
   }
+  if (const auto range = dark_range(dark))
+    found["dark_end"] = {{"level", range->level}, {"span", range->span}};
   return json;
 }
 
@@ -166,6 +172,8 @@ struct Trained {
     at_top = pair(body, "at_top");
     clipped_low = pair(body, "clipped_low");
     clipped_high = pair(body, "clipped_high");
+    if (body.contains("dark_end"))  // else an older model's, or training's values show none
+      dark = DarkRange{pair(body["dark_end"], "level"), pair(body["dark_end"], "span")};
   }
   static std::array<double, 2> pair(const Json& body, const char* key) {
     return body.at(key).get<std::array<double, 2>>();
@@ -175,6 +183,7 @@ struct Trained {
   double range = 0;
   std::array<std::array<double, 2>, 3> quartiles;
   std::array<double, 2> share, at_top, clipped_low, clipped_high;
+  std::optional<DarkRange> dark;
 };
 
 // How far a quartile lies outside of what training showed, in ranges of the body; the sign says on
@@ -216,6 +225,16 @@ std::string fault_of(const BodyNumbers& found, const Trained& trained, const Win
     return "";
   return "no voxel is below " + threshold + ", in training " + percent(1 - trained.share[1]) +
          " or more; what surrounds the body is at " + text_of(found.edge[1]);
+}
+
+std::string scale_fault(const ValueCounts& all, const Trained& trained) {
+  if (!trained.dark) return "";
+  const DarkEnd found = dark_end(all);
+  const std::optional<double> factor = shrunk_by(found, *trained.dark);
+  if (!factor) return "";
+  return "the darkest voxels (air?) are at " + text_of(found.level) + ", in training at " +
+         text_of(trained.dark->level) + ", and all values lie as if multiplied by " +
+         text_of(std::round(100 * *factor) / 100);
 }
 
 Json numbers_json(const ValueCounts& all, const BodyNumbers& found) {
@@ -298,7 +317,8 @@ IntensityFindings compare_intensities(const Intensities& image, const Json& trai
     Json json = numbers_json(all, found);
     json["trained"] = trained.at("channels")[c].at("body");
     findings.numbers["channels"].push_back(std::move(json));
-    const std::string fault = fault_of(found, seen, window);
+    std::string fault = fault_of(found, seen, window);
+    if (fault.empty()) fault = scale_fault(all, seen);
     if (fault.empty()) continue;
     std::string text = named(c, image.size()) + fault;
     if (window)

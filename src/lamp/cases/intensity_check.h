@@ -9,7 +9,8 @@
 // bright voxels do not move, against the range that they had from case to case in training, widened
 // by about a third of the body's range: ordinary scans differ by less, wrong units by more. An
 // image without any air whose body is surrounded by its own dark end is another modality's: a part
-// that was cut out of a body ends in tissue.
+// that was cut out of a body ends in tissue. A factor between 0 and 1 hardly moves a CT's body,
+// which lies around 0, but moves its air: see dark_end.h.
 #pragma once
 
 #include <array>
@@ -26,10 +27,12 @@ using Window = std::optional<std::array<double, 2>>;
 
 // The distribution of a training set, for a model's metadata: {"cases", "window", "channels":
 // [{"inside", "outside" (of the foreground): {voxels, mean, sd, percentiles}, "body": {"threshold",
-// "top", "range", "q25", "q50", "q75", "share", "at_top", "clipped_low", "clipped_high"}}]}. In
-// "body" a pair is the least and the most of any case: quartiles of the values above the threshold,
-// their share of the image, and how many of them are at the top of the window or above nearly all
-// values of training; the clipped shares are of the whole image. Null without cases.
+// "top", "range", "q25", "q50", "q75", "share", "at_top", "clipped_low", "clipped_high",
+// "dark_end":
+// {"level", "span"}}}]}. In "body" a pair is the least and the most of any case: quartiles of the
+// values above the threshold, their share of the image, and how many of them are at the top of the
+// window or above nearly all values of training; the clipped shares are of the whole image;
+// "dark_end" is dark_range's, absent where there is none. Null without cases.
 Json describe_intensities(const std::vector<Intensities>& cases, const Window& window);
 
 struct IntensityFindings {

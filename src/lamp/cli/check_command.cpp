@@ -53,8 +53,9 @@ void add_check_command(CLI::App& app, const GlobalOptions& globals) {
   add_outside_option(*command);
   auto form = std::make_shared<std::optional<NiftiForm>>();
   add_orientation_option(*command, *form);
-  command->add_option("--series", options->read.dicom_series,
-                      "which of several DICOM series in a folder: its number or its UID");
+  command->add_option(
+      "--series", options->read.dicom_series,
+      "which of several DICOM series in a folder: UID, place in the list or SeriesNumber");
   command->add_option("-m,--model", options->model,
                       "also compare the values with those that this model was trained on");
   command->add_option("-c,--config", options->config,

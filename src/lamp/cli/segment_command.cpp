@@ -131,8 +131,9 @@ void add_segment_command(CLI::App& app, const GlobalOptions& globals) {
                    "folder for the label maps and segment.json; or one label map's name")
       ->required()
       ->check(names_an_output());
-  command->add_option("--series", options->series,
-                      "which of several DICOM series in a folder: its UID or number");
+  command->add_option(
+      "--series", options->series,
+      "which of several DICOM series in a folder: UID, place in the list or SeriesNumber");
   add_network_options(*command, *options);
   command->add_option("--format", options->segment.format,
                       "nii.gz, nii, nrrd or mha; default: as -o ends, or nii.gz");

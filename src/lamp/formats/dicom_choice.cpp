@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "lamp/base/errors.h"
+#include "lamp/base/log.h"
 #include "lamp/base/setting_name.h"
 #include "lamp/base/text.h"
 
@@ -17,7 +18,7 @@ namespace {
 constexpr std::size_t kMostListed = 20;
 
 struct Series {
-  std::string uid, text;
+  std::string uid, number, text;
   std::vector<DicomSlice> slices;  // without fault
   std::vector<DicomSlice> faulty;  // images that cannot be read
   std::vector<DicomSlice> others;  // objects that are no slices
@@ -45,7 +46,9 @@ std::vector<Series> by_series(std::vector<DicomSlice> slices) {
   std::map<std::string, std::size_t> places;
   for (DicomSlice& slice : slices) {
     const auto [place, is_new] = places.emplace(slice.series_uid, all.size());
-    if (is_new) all.push_back({.uid = slice.series_uid, .text = slice.series_text});
+    if (is_new)
+      all.push_back(
+          {.uid = slice.series_uid, .number = slice.series_number, .text = slice.series_text});
     Series& series = all[place->second];
     auto& list = !slice.other_kind.empty() ? series.others
                  : slice.fault             ? series.faulty
@@ -121,19 +124,53 @@ std::string numbered(const List& list) {
   return list.size() <= kMostListed ? text : text + "; and more";
 }
 
-// By UID among all that have images, by number among those that could be meant.
+[[noreturn]] void refuse_unknown(const SeriesChoice& choice, const List& list) {
+  throw InputError({.file = choice.folder.string(),
+                    .what = "no such series",
+                    .found = setting_to("series", printable(choice.series)),
+                    .expected = "a UID or place in the list of " +
+                                (list.empty() ? "none, for it holds no image" : numbered(list)),
+                    .fix = list.empty() ? "name another folder" : "choose one of them"});
+}
+
+// A number stands for a place in the list of those that could be meant, and for a SeriesNumber
+// among all that have images, as viewers show it. Where these are different series, or several have
+// the number, it says nothing.
+const Series& chosen_by_number(const std::vector<Series>& all, const List& meant,
+                               const SeriesChoice& choice) {
+  List found;
+  std::string as;
+  for (std::size_t i = 0; i < meant.size(); ++i) {
+    if (std::to_string(i + 1) != choice.series) continue;
+    found.push_back(meant[i]);
+    as = " is the place of " + describe(*meant[i]);
+  }
+  for (const Series& series : all) {
+    if (!series.has_images() || series.number != choice.series) continue;
+    as += std::string(as.empty() ? " is" : ", and") + " the SeriesNumber of " + describe(series);
+    if (found.empty() || found.front() != &series) found.push_back(&series);
+  }
+  if (found.empty()) refuse_unknown(choice, meant);
+  if (found.size() > 1) {
+    throw InputError({.file = choice.folder.string(),
+                      .what = "no clear choice",
+                      .found = setting_to("series", choice.series) + as,
+                      .expected = "a number that is one series'",
+                      .fix = "choose one by its UID, the last word of each"});
+  }
+  const Series& series = *found.front();
+  if (!series.number.empty() && series.number != choice.series)
+    log_warning_once(setting_to("series", choice.series) + as +
+                     ", the only one that it can mean: " + choice.folder.string());
+  return series;
+}
+
+// By UID among all that have images.
 const Series* chosen(const std::vector<Series>& all, const List& meant,
                      const SeriesChoice& choice) {
   for (const Series& series : all)
     if (series.has_images() && series.uid == choice.series) return &series;
-  for (std::size_t i = 0; i < meant.size(); ++i)
-    if (std::to_string(i + 1) == choice.series) return meant[i];
-  throw InputError({.file = choice.folder.string(),
-                    .what = "no such series",
-                    .found = setting_to("series", printable(choice.series)),
-                    .expected = "a UID or number of " +
-                                (meant.empty() ? "none, for it holds no image" : numbered(meant)),
-                    .fix = meant.empty() ? "name another folder" : "choose one of them"});
+  return &chosen_by_number(all, meant, choice);
 }
 
 void refuse_several(const List& list, const fs::path& folder, DicomFolder& content) {
@@ -143,7 +180,7 @@ void refuse_several(const List& list, const fs::path& folder, DicomFolder& conte
       .found = std::to_string(list.size()) + " image series in the folder (" + numbered(list) + ")",
       .expected = "one",
       .fix = "choose one with " + setting_to("series", "1") +
-             " or its UID, or move each to a folder of its own"};
+             ", its place in this list, or its UID, or move each to a folder of its own"};
 }
 
 void take(const Series& series, DicomFolder& content) {

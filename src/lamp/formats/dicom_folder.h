@@ -27,8 +27,9 @@ struct DicomFolder {
   bool holds_no_image() const { return no_image && doubtful.empty(); }
 };
 
-// `series` chooses among several: a SeriesInstanceUID, or its place in the list that `fault` shows.
-// Throws InputError if the folder cannot be read or `series` is not in it.
+// `series` chooses among several: a SeriesInstanceUID, its place in the list that `fault` shows, or
+// its SeriesNumber. Throws InputError if the folder cannot be read, `series` is not in it, or is
+// the place of one series and the SeriesNumber of another.
 DicomFolder read_dicom_folder(const std::filesystem::path& folder, const std::string& series = "");
 
 // Throws the InputError that `content` calls for, if any.

@@ -80,11 +80,17 @@ std::string description_text(const DicomElements& elements) {
 std::string series_text(const DicomElements& elements) {
   const std::string number = ascii_text(elements.text(kSeriesNumber));
   const std::string description = description_text(elements);
-  std::string text = number.empty() ? "" : "number " + number + ", ";
+  std::string text = number.empty() ? "" : "SeriesNumber " + number + ", ";
   text += description.empty() ? "without a description" : "\"" + description + "\"";
   if (const std::string modality = ascii_text(elements.text(kModality)); !modality.empty())
     text += ", " + modality;
   return text;
+}
+
+// Written as "2", "+2" or "002".
+std::string series_number(const DicomElements& elements) {
+  const std::vector<double> number = elements.numbers(kSeriesNumber);
+  return number.size() == 1 ? shortest(number.front()) : "";
 }
 
 bool is_localizer(const DicomElements& elements) {
@@ -188,6 +194,7 @@ DicomSlice read_dicom_slice(const fs::path& path) {
   DicomSlice slice{.file = path,
                    .series_uid = ascii_text(elements.text(kSeriesInstance)),
                    .instance_uid = elements.text(kSopInstance),
+                   .series_number = series_number(elements),
                    .series_text = series_text(elements),
                    .patient = ascii_text(elements.text(kPatientId)),
                    .frame_of_reference = ascii_text(elements.text(kFrameOfReference)),

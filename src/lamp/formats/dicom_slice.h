@@ -17,6 +17,7 @@ namespace lamp {
 struct DicomSlice {
   std::filesystem::path file;
   std::string series_uid, instance_uid;
+  std::string series_number;                // SeriesNumber as a plain number; "" if none
   std::string series_text;                  // for people: number, description, modality
   std::string patient, frame_of_reference;  // PatientID, FrameOfReferenceUID
 

@@ -17,11 +17,33 @@
 namespace lamp {
 namespace {
 
+// Fields that change what is read and whose absence nothing else would show.
+constexpr const char* kSpelled[] = {"BinaryData",
+                                    "BinaryDataByteOrderMSB",
+                                    "ElementByteOrderMSB",
+                                    "CompressedData",
+                                    "CompressedDataSize",
+                                    "HeaderSize",
+                                    "DistanceUnits",
+                                    "ElementSpacing",
+                                    "ElementToIntensityFunctionSlope",
+                                    "ElementToIntensityFunctionOffset"};
+
+// Names have one spelling: a reader passes over any other, and so over what it says.
+void refuse_other_letters(const TextHeader& header, std::string_view name) {
+  for (const char* known : kSpelled)
+    if (name != known && lower(std::string(name)) == lower(known))
+      header.refuse({.found = "a field " + in_quotes(name),
+                     .expected = known + std::string(", as the format writes it"),
+                     .fix = "correct the header"});
+}
+
 // Reads "Name = value" up to ElementDataFile, behind which voxels may follow.
 void read_meta_lines(TextHeader& header) {
   for (std::string_view line; header.next_line(line);) {
     const auto split = line.find('=');
     if (split == std::string_view::npos || trimmed(line).starts_with('#')) continue;
+    refuse_other_letters(header, trimmed(line.substr(0, split)));
     header.add(line.substr(0, split), line.substr(split + 1));
     if (header.has("ElementDataFile")) return;
   }
@@ -29,7 +51,16 @@ void read_meta_lines(TextHeader& header) {
                  .fix = "it is cut short or no MetaImage, get it again"});
 }
 
-bool is_true(const std::string& text) { return lower(text).starts_with('t') || text == "1"; }
+// A field that is there must say one of the two: what is taken for "no" changes every voxel.
+bool is_true(const TextHeader& header, const std::string& name) {
+  const std::string text = lower(header.get(name));
+  const bool yes = text.starts_with('t') || text == "1";
+  if (header.has(name) && !yes && !text.starts_with('f') && text != "0")
+    header.refuse({.found = name + " " + in_quotes(header.get(name)),
+                   .expected = "True or False",
+                   .fix = "correct the header"});
+  return yes;
+}
 
 // One thing of several names: the first that is there, "" if none. Two that differ are refused.
 std::string one_of(const TextHeader& header, std::initializer_list<const char*> names) {
@@ -49,7 +80,7 @@ std::string one_of(const TextHeader& header, std::initializer_list<const char*> 
 }
 
 void refuse_unsupported(const TextHeader& header) {
-  if (header.has("BinaryData") && !is_true(header.get("BinaryData")))
+  if (header.has("BinaryData") && !is_true(header, "BinaryData"))
     header.refuse({.found = "voxels as text", .fix = "save it with BinaryData = True"});
   if (header.has("HeaderSize") && header.get("HeaderSize") != "0")
     header.refuse({.found = "HeaderSize is not supported", .fix = "save the image without it"});
@@ -218,7 +249,29 @@ StoredData locate_meta(const TextHeader& header) {
 
 bool meta_big_endian(const TextHeader& header) {
   const std::string field = one_of(header, {"BinaryDataByteOrderMSB", "ElementByteOrderMSB"});
-  return !field.empty() && is_true(header.get(field));
+  return !field.empty() && is_true(header, field);
+}
+
+// The number of compressed bytes; 0 means, as in MetaIO, that the file's length says it. MetaIO
+// once wrote it as a float of six digits, so a number with a point or an exponent is a rounded one.
+void read_packed_size(StoredData& data, const TextHeader& header) {
+  const std::string field = "CompressedDataSize";
+  if (!header.has(field)) return;
+  constexpr double kRounding = 5e-6, kMost = 1e18;
+  const double size = header.numbers(field, 1)[0];
+  if (!(size >= 0 && size < kMost))
+    header.refuse({.found = field + " " + in_quotes(header.get(field)),
+                   .expected = "the number of compressed bytes",
+                   .fix = "correct the header"});
+  if (data.encoding == Encoding::kRaw) {
+    if (size != 0 && size != static_cast<double>(data.bytes))
+      header.warn("its " + field + " " + header.get(field) +
+                  " is not used, for its CompressedData is not True");
+    return;
+  }
+  const bool rounded = header.get(field).find_first_of(".eE") != std::string::npos;
+  data.packed = static_cast<std::int64_t>(size);
+  data.packed_rounding = rounded ? static_cast<std::int64_t>(std::ceil(size * kRounding)) : 0;
 }
 
 }  // namespace
@@ -242,7 +295,8 @@ StoredVolume parse_meta_image(const std::filesystem::path& path) {
   const auto size = size_of(header);
   stored.data.bytes =
       claimed_bytes(header, {size[0], size[1], size[2], volume.channels}, bytes_of(volume.type));
-  if (is_true(header.get("CompressedData"))) stored.data.encoding = Encoding::kZlib;
+  if (is_true(header, "CompressedData")) stored.data.encoding = Encoding::kZlib;
+  read_packed_size(stored.data, header);
   volume.geometry = read_geometry(header);
   read_meta_scaling(volume, header);
   return stored;

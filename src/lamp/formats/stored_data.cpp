@@ -21,6 +21,21 @@ namespace {
                .fix = "get the file again"});
 }
 
+[[noreturn]] void refuse_packed(std::int64_t found, const StoredData& data, const fs::path& path) {
+  cannot_read(path, {.found = std::to_string(found) + " bytes of compressed voxels",
+                     .expected = std::to_string(data.packed) + " by its header" +
+                                 (found < data.packed ? ": it is cut short" : ""),
+                     .fix = "get the file again"});
+}
+
+// Zeros behind them are padding.
+void refuse_more_packed(const std::string& stored, const StoredData& data, const fs::path& path) {
+  const auto most = static_cast<std::size_t>(data.packed + data.packed_rounding);
+  if (data.packed > 0 && stored.size() > most &&
+      stored.find_first_not_of('\0', most) != std::string::npos)
+    refuse_packed(static_cast<std::int64_t>(stored.size()), data, path);
+}
+
 RegularFile open_data(const StoredData& data, const fs::path& path) {
   try {
     return RegularFile(data.file);
@@ -78,6 +93,7 @@ std::int64_t check_stored_size(const StoredData& data, const fs::path& path) {
     if (found != data.bytes) refuse_length(found, data.bytes, path);
     return found;
   }
+  if (found < data.packed - data.packed_rounding) refuse_packed(found, data, path);
   const std::int64_t most = most_expanded(std::max<std::int64_t>(0, found));
   if (data.bytes > most) {
     cannot_read(path, {.found = "its header claims " + std::to_string(data.bytes) +
@@ -93,6 +109,7 @@ std::string read_stored_data(const StoredData& data, const fs::path& path) {
   std::string stored(count, '\0');
   open_data(data, path).read(data.offset, count, stored.data());
   if (data.encoding == Encoding::kRaw) return stored;
+  refuse_more_packed(stored, data, path);
   std::string voxels(static_cast<std::size_t>(data.bytes), '\0');
   const auto found = static_cast<std::int64_t>(decompress(
       {.format = data.encoding == Encoding::kGzip ? Compression::kGzip : Compression::kZlib,

@@ -19,6 +19,8 @@ struct StoredData {
   std::int64_t offset = 0;     // where the voxels start in it
   std::int64_t bytes = 0;      // of the voxels, uncompressed
   Encoding encoding = Encoding::kRaw;
+  // Compressed bytes by the header, give or take its rounding; 0 = it does not say.
+  std::int64_t packed = 0, packed_rounding = 0;
 };
 
 // What a text header says: a volume whose `bytes` are still in `data`, its grid not yet checked.
