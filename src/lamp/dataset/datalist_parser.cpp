@@ -243,7 +243,8 @@ std::vector<Case> parse_list(const ListReader& list, const std::string& key) {
     expanded += case_name(entry->images.front()) != entry->name;
     cases.push_back(*std::move(entry));
   }
-  if (training) list.dataset.listed_training = listed;
+  if (key.starts_with("test")) list.dataset.test_count.listed = listed;
+  if (training) list.dataset.training_count.listed = listed;
   if (expanded > 0)
     list.dataset.notes.push_back("the layout of nnU-Net v1: " + counted(expanded, "path") +
                                  " under " + in_quotes(key) +
