@@ -10,6 +10,7 @@
 
 #include "lamp/base/safetensors.h"
 #include "lamp/execution/numeric_guard.h"
+#include "support/folder_contents.h"
 #include "training/trainer_fixture.h"
 
 namespace lamp {
@@ -88,6 +89,22 @@ TEST_F(TrainerTest, TheCacheOfPreparedCasesChangesNothing) {
   for (const auto& entry : fs::directory_iterator(folder_ / "cache"))
     cases += entry.path().extension() == ".case";
   EXPECT_EQ(cases, 2 * 5);
+}
+
+TEST_F(TrainerTest, TheCacheHasAFolderOfItsOwn) {
+  for (const char* place : {"data", "data/imagesTr", "data/imagesTr/cache", "data/labelsTr/x"}) {
+    const auto before = testing::contents_of(folder_ / "data");
+    Json config = testing::ball_config();
+    config["loader"]["cache"] = (folder_ / place).string();
+    try {
+      run("run", config);
+      ADD_FAILURE() << place;
+    } catch (const UsageError& error) {
+      EXPECT_THAT(error.what(), HasSubstr("loader.cache"));
+      EXPECT_THAT(error.what(), HasSubstr((folder_ / place).string()));
+    }
+    EXPECT_EQ(testing::contents_of(folder_ / "data"), before);
+  }
 }
 
 TEST_F(TrainerTest, StopsAtANonFiniteLossNamesTheLayerAndKeepsTheLastState) {

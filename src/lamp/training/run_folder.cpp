@@ -207,6 +207,7 @@ void Opening::check_configuration() {
 std::optional<fs::path> Opening::cache_folder() const {
   const auto cache = cache_options(folder_.config.loader);
   if (!cache) return std::nullopt;
+  refuse_place_in_dataset(cache->folder, folder_.dataset, "loader.cache");
   // Makes the folder, so that what is read here need not be read again for the cache.
   const CaseCache made(*cache, folder_.config.data, static_cast<int>(folder_.config.net.classes));
   return made.folder();
