@@ -181,6 +181,26 @@ TEST_F(TrainerTest, TheModelSaysWhatItWasTrainedOn) {
                             .at("config"))["intensities"]);
 }
 
+// The best network is chosen by them, so a foreign one among them is told of, too.
+TEST_F(TrainerTest, AHeldOutCaseUnlikeTheTrainingCasesIsToldOf) {
+  Json config = testing::ball_config();
+  const auto warnings = [&](const std::string& name) {
+    run(name, config);
+    return read_json(folder_ / name / "intensities.json")["warnings"].dump();
+  };
+  EXPECT_THAT(warnings("sound"), ::testing::Not(HasSubstr("values unlike")));
+  const auto name = read_json(folder_ / "sound" / "split.json")["validation"][0].get<std::string>();
+  const fs::path image = folder_ / "data" / "imagesTr" / (name + ".nii.gz");
+  Volume volume = read_volume(image);
+  volume.voxels = volume.voxels + 1024;  // another zero of the same scale
+  write_volume(image, volume);
+  EXPECT_THAT(warnings("foreign"),
+              HasSubstr(name + " (held out): values unlike those of the training cases"));
+  // Nothing is learned from it: the model's description is that of the four others.
+  EXPECT_EQ(read_json(folder_ / "foreign" / "intensities.json")["intensities"],
+            read_json(folder_ / "sound" / "intensities.json")["intensities"]);
+}
+
 TEST_F(TrainerTest, SaysThatThereIsNothingToLearn) {
   Json config = testing::ball_config();
   run("some", config);
