@@ -51,6 +51,24 @@ TEST(CommandLineTest, AnOptionOfOtherProgramsIsNamedWithOurs) {
   expect_usage_error("evaluate -p a -r b --ground-truth c", "\"--reference\"");
 }
 
+// A configuration, an experiment and a plan say what to do: what is wrong with their text is usage.
+TEST(CommandLineTest, ADamagedConfigurationIsAUsageErrorOfEveryCommand) {
+  const TemporaryFolder folder;
+  write_ball_dataset(folder / "data", 2);
+  const std::string data = "'" + (folder / "data").string() + "'";
+  const std::string run = "'" + (folder / "run").string() + "'";
+  for (const std::string text : {"{\"net\": ", "{\"net\": 1, \"net\": 2}", "", "[]", "3"}) {
+    std::ofstream(folder / "bad.json") << text;
+    const std::string bad = "'" + (folder / "bad.json").string() + "'";
+    for (const std::string& command :
+         {"train -d " + data + " -o " + run + " -c " + bad,
+          "train -d " + data + " -o " + run + " -c demo --plan " + bad, "plan -c " + bad,
+          "check " + data + " -c " + bad, "bench input -d " + data + " -c " + bad,
+          "bench step --plan " + bad, "experiment --preset " + bad + " -o " + run})
+      expect_usage_error(command, "lamp: ");
+  }
+}
+
 TEST(CommandLineTest, AFullOutputIsAnError) {
   const TemporaryFolder folder;
   write_ball_dataset(folder / "data", 2);

@@ -191,7 +191,7 @@ TEST_F(TrainerTest, AHeldOutCaseUnlikeTheTrainingCasesIsToldOf) {
   EXPECT_THAT(warnings("sound"), ::testing::Not(HasSubstr("values unlike")));
   const auto name = read_json(folder_ / "sound" / "split.json")["validation"][0].get<std::string>();
   const fs::path image = folder_ / "data" / "imagesTr" / (name + ".nii.gz");
-  Volume volume = read_volume(image);
+  Volume volume = read_image(image);
   volume.voxels = volume.voxels + 1024;  // another zero of the same scale
   write_volume(image, volume);
   EXPECT_THAT(warnings("foreign"),

@@ -338,7 +338,7 @@ Json document_of(const ExperimentRequest& request) {
   if (request.preset.ends_with(".json")) {
     if (!fs::exists(request.preset))
       throw UsageError("experiment: " + request.preset + ": no such file");
-    return read_json(request.preset);
+    return read_settings_file(request.preset);
   }
   std::string names;
   for (const std::string& name : experiment_names()) names += (names.empty() ? "" : ", ") + name;

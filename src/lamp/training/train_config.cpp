@@ -254,11 +254,7 @@ Json read_config(const std::string& name_or_file, const std::vector<std::string>
   if (const auto preset = preset_text(name_or_file)) {
     json = parse_json(*preset, "preset " + name_or_file);
   } else if (std::filesystem::exists(name_or_file)) {
-    try {
-      json = read_json(name_or_file);
-    } catch (const InputError& error) {
-      throw UsageError(error.what());  // a broken configuration is a usage error, not damaged data
-    }
+    json = read_settings_file(name_or_file);
   } else {
     std::string names;
     for (const auto& name : preset_names()) names += (names.empty() ? "" : ", ") + name;
