@@ -30,6 +30,27 @@ TEST(CommandLineTest, AMistypedCommandIsNamedWithTheRightOne) {
   expect_usage_error("xyzzy", "the commands are ");
 }
 
+TEST(CommandLineTest, AnOptionBeforeTheCommandIsExplained) {
+  expect_usage_error("--epochs 3",
+                     "\"--epochs\" is no option of lamp; did you mean \"lamp train --set "
+                     "curriculum.0.epochs=...\"?");
+  expect_usage_error("--device cpu train -d data",
+                     "behind the command, as in \"lamp train --device\"");
+  expect_usage_error("--overlap 0.5", "\"--overlap\" is an option of segment");
+  expect_usage_error("-d data train", "behind the command, as in \"lamp train -d\"");
+  expect_usage_error("--jsn check data", "\"lamp --json\"");
+  expect_usage_error("--wombat 3", "\"--wombat\" is no option of lamp; the commands are ");
+  EXPECT_EQ(run_lamp("-qv --threads=1 --seed 3 info --net unet").exit_code, 0);
+}
+
+TEST(CommandLineTest, AFarWordHasNoNearestOne) {
+  for (const char* word : {"xyzzy", "plum", "chunk", "tree"})
+    expect_usage_error(word, "the commands are ");
+  const ProgramResult option = run_lamp("train -o run --wombat 3");
+  EXPECT_EQ(option.exit_code, 2);
+  EXPECT_THAT(option.err, Not(HasSubstr("did you mean")));
+}
+
 TEST(CommandLineTest, CommandsOfOtherProgramsAreUnderstood) {
   expect_usage_error("predict -i x", "\"lamp segment\"");
   expect_usage_error("fit", "\"lamp train\"");

@@ -73,7 +73,7 @@ std::optional<fs::path> EntryParser::file(const Json& entry, const std::string& 
 }
 
 void EntryParser::wrong_key(const Json& entry, const std::string& key) const {
-  const std::string close = nearest(key, keys_of(entry));
+  const std::string close = close_match(key, keys_of(entry));
   fault("an entry without " + in_quotes(key),
         brief(entry) + (close.empty() ? "" : " (the nearest key is " + in_quotes(close) + ")"),
         "the key " + in_quotes(key));
