@@ -183,6 +183,22 @@ TEST(JsonTest, ACloseMatchIsCloseOrNothing) {
   EXPECT_EQ(close_match("xyzzy", commands), "");
   EXPECT_EQ(close_match("", commands), "");
   EXPECT_EQ(close_match("train", {}), "");
+  // One edit of three to five letters, two of six to eight, three of more; none of two.
+  EXPECT_EQ(close_match("plna", commands), "plan");
+  EXPECT_EQ(close_match("plum", commands), "");
+  EXPECT_EQ(close_match("chunk", commands), "");
+  EXPECT_EQ(close_match("sagmint", commands), "segment");
+  EXPECT_EQ(close_match("sagmind", commands), "");
+  EXPECT_EQ(close_match("ab", {"abc", "ac"}), "");
+  EXPECT_EQ(close_match("epoch", {"epochs_done"}), "epochs_done");
+}
+
+TEST(JsonTest, AFarWordIsAnsweredWithTheKnownOnes) {
+  const std::vector<std::string> names = {"unet", "seunet", "anatomynet"};
+  EXPECT_EQ(nearest_or_known("seunnet", names), "the nearest is \"seunet\"");
+  EXPECT_EQ(nearest_or_known("transformer", names), "known: unet, seunet, anatomynet");
+  const std::vector<std::string> many(20, "case");
+  EXPECT_THAT(nearest_or_known("x", many), HasSubstr("case and 8 more"));
 }
 
 TEST(ObjectReaderTest, SaysWhatItFoundAndWhatItExpected) {

@@ -26,10 +26,28 @@ TEST(SafePathTest, RefusesNamesThatAreMoreThanAName) {
   }
 }
 
+// Unicode's bidirectional controls (UAX 9), zero-width characters and other default ignorables.
+TEST(SafePathTest, RefusesCharactersThatNobodySees) {
+  for (const std::string unseen :
+       {"\u061c", "\u200b", "\u200c", "\u200d", "\u200e",   "\u200f",   "\u2028",     "\u2029",
+        "\u202a", "\u202b", "\u202c", "\u202d", "\u202e",   "\u2060",   "\u2066",     "\u2067",
+        "\u2068", "\u2069", "\ufeff", "\u00ad", "\xc2\x85", "\xc2\x9b", "\U000e0041", "\U000e0001"})
+    for (const std::string& name : {"case" + unseen + "_1", unseen + "case", "case" + unseen})
+      EXPECT_THAT(fault_of_name(name), ::testing::HasSubstr("U+")) << name;
+  EXPECT_THAT(fault_of_name("a\u202eb"), ::testing::HasSubstr("U+202E"));
+  try {
+    check_name("x\u202egnp", "a bad name", "dataset.json");
+    ADD_FAILURE();
+  } catch (const InputError& error) {  // which must not turn the line that tells of it
+    EXPECT_THAT(error.what(), ::testing::Not(::testing::HasSubstr("\u202e")));
+  }
+}
+
 TEST(SafePathTest, TakesNamesThatPeopleUse) {
   for (const std::string& name :
        std::vector<std::string>{"case_001", "liver 1", "a.b.c", "...", "..a", "Müller_Å", "日本",
-                                "-x", "~", "$HOME", "a:b", "100%"})
+                                "Mu\u0308ller", "\u05d0\u05d1", "\u0645\u0631", "\U0001f600",
+                                "a\u2013b", "-x", "~", "$HOME", "a:b", "100%"})
     EXPECT_EQ(fault_of_name(name), "") << name;
   EXPECT_EQ(fault_of_name(std::string(200, 'a')), "");
 }

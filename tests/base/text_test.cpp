@@ -108,6 +108,8 @@ TEST(TextTest, JoinsWordsAndWholeNumbers) {
 TEST(TextTest, WritesControlCharactersOut) {
   EXPECT_EQ(printable("a\nb\t\x1b[31m\x7f"), "a\\nb\\t\\x1b[31m\\x7f");
   EXPECT_EQ(printable("Müller, 日本"), "Müller, 日本");
+  EXPECT_EQ(printable("a\u202eb\ufeff"), "a<U+202E>b<U+FEFF>");
+  EXPECT_EQ(printable("\xc2\x9b[31m\xc2"), "<U+009B>[31m\xc2");
 }
 
 TEST(TextTest, ShortensLongTextsBetweenCharacters) {

@@ -27,6 +27,7 @@
 #include "lamp/cases/case_file.h"
 #include "lamp/cases/case_store.h"
 #include "support/ball_dataset.h"
+#include "support/folder_contents.h"
 #include "support/temporary_folder.h"
 
 namespace lamp {
@@ -225,6 +226,41 @@ TEST_F(CaseCacheTest, OnlyItsOwnerMayEnterTheFolder) {
   EXPECT_EQ(fs::status(cache_).permissions(), fs::perms::owner_all);
 }
 
+TEST_F(CaseCacheTest, AFolderWithOtherContentsIsNoCacheAndStaysAsItIs) {
+  const auto refused = [&](const fs::path& folder) {
+    const auto before = testing::contents_of(folder);
+    std::string message = "no error";
+    try {
+      const CaseCache cache({.folder = folder}, config_, 2);
+    } catch (const UsageError& error) {
+      message = error.what();
+    }
+    EXPECT_EQ(testing::contents_of(folder), before);
+    return message;
+  };
+  EXPECT_THAT(refused(folder_ / "data" / "imagesTr"),
+              ::testing::AllOf(HasSubstr("loader.cache"), HasSubstr("ball_0.nii.gz and 2 more"),
+                               HasSubstr("choose another")));
+  const std::string key(32, 'a');
+  for (const std::string& name : {std::string("notes.txt"), std::string("lamp_cache.json"),
+                                  "x" + key + ".case", key + ".txt", key.substr(1) + ".stamp"}) {
+    fs::remove_all(cache_);
+    fs::create_directories(cache_);
+    write_file(cache_ / (key + ".case"), "ours, but not alone");
+    write_file(cache_ / name, "{}");
+    EXPECT_THAT(refused(cache_), HasSubstr(name));
+  }
+}
+
+TEST_F(CaseCacheTest, ACacheOfBeforeItHadAFileOfItsOwnIsKnownByItsFiles) {
+  EXPECT_EQ(prepared(), 3);
+  EXPECT_TRUE(fs::remove(cache_ / "lamp_cache.json"));
+  EXPECT_EQ(prepared(), 0);
+  EXPECT_TRUE(fs::exists(cache_ / "lamp_cache.json"));
+  write_file(cache_ / "notes.txt", "later");  // in a known cache it does not matter
+  EXPECT_EQ(prepared(), 0);
+}
+
 TEST_F(CaseCacheTest, OtherSettingsAreOtherCases) {
   EXPECT_EQ(prepared(), 3);
   config_.window = std::array<double, 2>{0, 101};
@@ -328,7 +364,8 @@ TEST_F(CaseCacheTest, AFullDiskIsToldAndDoneWithout) {
   setrlimit(RLIMIT_FSIZE, &before);
   EXPECT_EQ(count, 3);
   EXPECT_THAT(::testing::internal::GetCapturedStderr(), HasSubstr("loader.cache"));
-  EXPECT_TRUE(fs::is_empty(cache_)) << "half a file is no file";
+  for (const auto& entry : fs::directory_iterator(cache_))
+    EXPECT_EQ(entry.path().filename(), "lamp_cache.json") << "half a file is no file";
 }
 
 TEST_F(CaseCacheTest, TheLimitHoldsAndTheLongestUnusedGoFirst) {

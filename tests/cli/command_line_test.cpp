@@ -30,6 +30,27 @@ TEST(CommandLineTest, AMistypedCommandIsNamedWithTheRightOne) {
   expect_usage_error("xyzzy", "the commands are ");
 }
 
+TEST(CommandLineTest, AnOptionBeforeTheCommandIsExplained) {
+  expect_usage_error("--epochs 3",
+                     "\"--epochs\" is no option of lamp; did you mean \"lamp train --set "
+                     "curriculum.0.epochs=...\"?");
+  expect_usage_error("--device cpu train -d data",
+                     "behind the command, as in \"lamp train --device\"");
+  expect_usage_error("--overlap 0.5", "\"--overlap\" is an option of segment");
+  expect_usage_error("-d data train", "behind the command, as in \"lamp train -d\"");
+  expect_usage_error("--jsn check data", "\"lamp --json\"");
+  expect_usage_error("--wombat 3", "\"--wombat\" is no option of lamp; the commands are ");
+  EXPECT_EQ(run_lamp("-qv --threads=1 --seed 3 info --net unet").exit_code, 0);
+}
+
+TEST(CommandLineTest, AFarWordHasNoNearestOne) {
+  for (const char* word : {"xyzzy", "plum", "chunk", "tree"})
+    expect_usage_error(word, "the commands are ");
+  const ProgramResult option = run_lamp("train -o run --wombat 3");
+  EXPECT_EQ(option.exit_code, 2);
+  EXPECT_THAT(option.err, Not(HasSubstr("did you mean")));
+}
+
 TEST(CommandLineTest, CommandsOfOtherProgramsAreUnderstood) {
   expect_usage_error("predict -i x", "\"lamp segment\"");
   expect_usage_error("fit", "\"lamp train\"");
@@ -40,6 +61,8 @@ TEST(CommandLineTest, CommandsOfOtherProgramsAreUnderstood) {
 TEST(CommandLineTest, AnOptionOfOtherProgramsIsNamedWithOurs) {
   expect_usage_error("train -o run --epochs 3", "--set curriculum.0.epochs=");
   expect_usage_error("train -o run --lr 1e-3", "--set optimizer.lr=");
+  for (const char* command : {"train -o run", "bench input -d data", "experiment -o x --preset y"})
+    expect_usage_error(std::string(command) + " --set seed=1 --set seed=2", "seed=1 and seed=2");
   expect_usage_error("train -o run --learning_rate=1e-3", "--set optimizer.lr=");
   expect_usage_error("train --batch-size 3", "--set curriculum.0.batch=");  // and -o is missing
   expect_usage_error("train -o run --resum", "\"--resume\"");
@@ -47,6 +70,24 @@ TEST(CommandLineTest, AnOptionOfOtherProgramsIsNamedWithOurs) {
   expect_usage_error("segment -m a -i b -o c --roi-size 3", "\"--patch\"");
   expect_usage_error("segment -m a -i b -o c --save_probabilites", "\"--save-probabilities\"");
   expect_usage_error("evaluate -p a -r b --ground-truth c", "\"--reference\"");
+}
+
+// A configuration, an experiment and a plan say what to do: what is wrong with their text is usage.
+TEST(CommandLineTest, ADamagedConfigurationIsAUsageErrorOfEveryCommand) {
+  const TemporaryFolder folder;
+  write_ball_dataset(folder / "data", 2);
+  const std::string data = "'" + (folder / "data").string() + "'";
+  const std::string run = "'" + (folder / "run").string() + "'";
+  for (const std::string text : {"{\"net\": ", "{\"net\": 1, \"net\": 2}", "", "[]", "3"}) {
+    std::ofstream(folder / "bad.json") << text;
+    const std::string bad = "'" + (folder / "bad.json").string() + "'";
+    for (const std::string& command :
+         {"train -d " + data + " -o " + run + " -c " + bad,
+          "train -d " + data + " -o " + run + " -c demo --plan " + bad, "plan -c " + bad,
+          "check " + data + " -c " + bad, "bench input -d " + data + " -c " + bad,
+          "bench step --plan " + bad, "experiment --preset " + bad + " -o " + run})
+      expect_usage_error(command, "lamp: ");
+  }
 }
 
 TEST(CommandLineTest, AFullOutputIsAnError) {

@@ -129,7 +129,7 @@ TEST_F(PrepareTest, NamedTestCasesAreTakenAsNamed) {
   EXPECT_THAT(to_json(report)["notes"].dump(), HasSubstr("2 of 9 structures"));
   options.folder = folder_ / "other";
   options.test_cases = {"bb"};
-  expect_usage_error(options, "nearest is \"b\"");
+  expect_usage_error(options, "known: a, b, c, d");
 }
 
 TEST_F(PrepareTest, TheSmallerOfTwoOverlappingStructuresKeepsTheVoxels) {

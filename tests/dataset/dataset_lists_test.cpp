@@ -164,6 +164,47 @@ TEST_F(DatasetListsTest, CountsThatAreWrongAreFaults) {
   EXPECT_THAT(whats, ::testing::Contains("a wrong number of training cases"));
 }
 
+TEST_F(DatasetListsTest, CountsOfTestCasesAreCheckedLikewise) {
+  for (const char* name : {"c0", "c1", "c2"}) add_files(name, name[1]);
+  const auto with_test = [&](const std::string& test, const std::string& count) {
+    write_list(entry("c0", "c0"), test + R"(, "numTest": )" + count);
+  };
+  const std::string two = R"(, "test": ["imagesTr/c1.nii.gz", "imagesTr/c2.nii.gz"])";
+  for (const char* wrong : {"1", "3", "0", "-1", "\"3\""}) {
+    with_test(two, wrong);
+    EXPECT_THAT(faults(), ElementsAre("a wrong number of test cases")) << wrong;
+  }
+  for (const char* right : {"2", "\"2\"", "null"}) {
+    with_test(two, right);
+    EXPECT_THAT(faults(), IsEmpty()) << right;
+  }
+  with_test("", "1");
+  EXPECT_THAT(faults(), ElementsAre("a wrong number of test cases"));
+  with_test("", "0");
+  EXPECT_THAT(faults(), IsEmpty());
+  with_test(R"(, "testing": ["imagesTr/c1.nii.gz"])", "1");
+  EXPECT_THAT(faults(), IsEmpty());
+  with_test(two, "[2]");
+  EXPECT_THROW(read_dataset(folder_), InputError);
+}
+
+TEST_F(DatasetListsTest, NnunetsFoldersAreCountedToo) {
+  for (const char* file : {"imagesTr/a_0000.nii.gz", "labelsTr/a.nii.gz", "imagesTs/t_0000.nii.gz",
+                           "imagesTs/u_0000.nii.gz"}) {
+    fs::create_directories((folder_ / file).parent_path());
+    testing::written(folder_ / file, "");
+  }
+  for (const char* count : {"1", "2"}) {
+    testing::written(folder_ / "dataset.json",
+                     R"({"channel_names": {"0": "CT"}, "labels": {"background": 0, "a": 1},
+                         "numTraining": 1, "file_ending": ".nii.gz", "numTest": )" +
+                         std::string(count) + "}");
+    const Dataset dataset = read_dataset(folder_);
+    EXPECT_EQ(dataset.test_count.listed, 2);
+    EXPECT_EQ(dataset.test_count.declared, *count - '0');
+  }
+}
+
 TEST_F(DatasetListsTest, NamesThatDifferInCapitalsOnlyAreNoted) {
   for (const char* name : {"Ab", "aB", "b"}) add_files(name, name[0] + name[1]);
   write_list(entry("Ab", "Ab") + "," + entry("aB", "aB") + "," + entry("b", "b"));

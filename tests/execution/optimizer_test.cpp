@@ -60,6 +60,23 @@ TEST(OptimizerTest, RefusesTheStateOfAnother) {
   EXPECT_THROW(restore_optimizer(*sgd, parameters, optimizer_state(*rmsprop, parameters)), Error);
 }
 
+TEST(OptimizerTest, AStateMustHoldWhatItsPlaceInTheRunSays) {
+  const NamedParameters parameters = two_parameters();
+  const OptimizerConfig sgd{.name = "sgd", .momentum = 0.9};
+  auto optimizer = make_optimizer(sgd, parameters);
+  take_steps(*optimizer, parameters, 0, 2);
+  const auto saved = optimizer_state(*optimizer, parameters);
+  ASSERT_EQ(saved.size(), 2U);
+  const OptimizerPlace begun{.least_steps = 1, .most_steps = 2, .has_momentum = true};
+  EXPECT_NO_THROW(check_optimizer_state(sgd, parameters, saved, begun));
+  EXPECT_NO_THROW(check_optimizer_state(sgd, parameters, {}, {}));
+  EXPECT_THROW(check_optimizer_state(sgd, parameters, {}, begun), Error);
+  auto half = saved;
+  half.erase("a:momentum_buffer");
+  EXPECT_THROW(check_optimizer_state(sgd, parameters, half, begun), Error);
+  EXPECT_THROW(check_optimizer_state(sgd, parameters, half, {.most_steps = 2}), Error);
+}
+
 TEST(OptimizerTest, CosineFallsFromTheFullRateToZero) {
   const OptimizerConfig config{.lr = 0.5, .schedule = "cosine"};
   EXPECT_DOUBLE_EQ(learning_rate(config, 0, 10), 0.5);

@@ -151,7 +151,7 @@ TEST(ResolvedExecutionTest, RefusesADamagedPlanByFileAndField) {
       wrong[key] = value;
     try {
       parse_resolved_execution(wrong, "p.json");
-    } catch (const InputError& error) {
+    } catch (const UsageError& error) {
       return error.what();
     }
     return "accepted";

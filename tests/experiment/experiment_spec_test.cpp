@@ -86,7 +86,7 @@ TEST(ExperimentSpecTest, RefusesWhatCannotBeMeant) {
   EXPECT_THAT(message_of(json), HasSubstr("conditions"));  // the nearest key
   json = small();
   json["claims"][0]["than"] = "aa";
-  EXPECT_THAT(message_of(json), HasSubstr("the nearest is \"a\""));
+  EXPECT_THAT(message_of(json), HasSubstr("which is no row; known: a"));
   json = small();
   json["conditions"][1]["name"] = "a";
   EXPECT_THAT(message_of(json), HasSubstr("two conditions are named a"));

@@ -204,10 +204,12 @@ FuzzFormat model_format() {
 void resume(const fs::path& run) {
   const SavedState state(run);
   const std::vector<StageConfig> stages = {{.epochs = 2}, {.epochs = 3}};
+  const TrainConfig config{.net = kNet, .curriculum = stages};
   check_cursor(state.cursor(), stages, state_file(run).string());
+  check_loss_sum(state.cursor(), config, state_file(run).string());
   const StageConfig& stage = stages[static_cast<std::size_t>(state.cursor().stage)];
   check_step(state.cursor(), stage, 4, state_file(run).string());
-  state.check(kNet, {});
+  state.check(kNet, {}, optimizer_place(state.cursor(), config, 4));
   Network network = make_network(kNet);
   state.restore(network);
   const auto optimizer = make_optimizer({}, named_parameters(network));

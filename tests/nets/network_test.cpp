@@ -121,6 +121,8 @@ TEST(NetConfigTest, NothingGivenMeansTheDefaults) {
 
 TEST(NetConfigTest, RefusesWhatNoNetworkHas) {
   EXPECT_THAT(config_refusal(R"({"name": "unett"})"), HasSubstr("nearest is \"unet\""));
+  EXPECT_THAT(config_refusal(R"({"name": "transformer"})"),
+              AllOf(HasSubstr("unet, seunet, anatomynet"), ::testing::Not(HasSubstr("nearest"))));
   EXPECT_THAT(config_refusal(R"({"wdith": 3})"), HasSubstr("\"width\""));
   EXPECT_THAT(config_refusal(R"({"width": "wide"})"), HasSubstr("net.width"));
   EXPECT_THAT(config_refusal(R"({"width": 0})"),

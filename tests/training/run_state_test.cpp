@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
+#include <cmath>
 #include <fstream>
 #include <functional>
 #include <limits>
@@ -90,9 +91,9 @@ TEST_F(RunStateTest, TheCursorMustLieInsideTheRun) {
       {"epoch", {-5, 3, 1'000'000'000'000'000'000, large, 1.0, "x", nullptr, true}},
       {"step", {-1, 1, 1'000'000, large, 0.5, Json::object()}},
       {"epochs_done", {-1, 0, 3, 5, 1'000'000'000'000'000'000, "4", 4.0}},
-      {"loss_sum", {"NaN", nullptr, true}},
-      {"epoch_seconds", {-1, "x", nullptr}},
-      {"best_dice", {-2, 1.5, "0.9", nullptr, Json::array({1})}}};
+      {"loss_sum", {"NaN", nullptr, true, 1e300, -1e300, 1e-9, -1}},  // a finished epoch has none
+      {"epoch_seconds", {-1, "x", nullptr, 1e300}},
+      {"best_dice", {-2, -0.5, 1.5, "0.9", nullptr, Json::array({1})}}};
   for (const auto& [key, values] : cases)
     for (const Json& value : values)
       EXPECT_THAT(refused_with_cursor(key, value),
@@ -106,6 +107,9 @@ TEST_F(RunStateTest, AnUnfinishedEpochOfTheLastStageIsBoundedByItsSteps) {
   Json cursor = Json::parse(content.metadata["cursor"]);
   cursor["epoch"] = 1;
   cursor["epochs_done"] = 3;
+  // 2 epochs of 2 steps, 1 of 4, and 3 steps.
+  for (auto& [name, tensor] : content.tensors)
+    if (name.ends_with(":step")) tensor.fill_(11);
   for (const int step : {3, 4}) {
     cursor["step"] = step;
     content.metadata["cursor"] = cursor.dump();
@@ -116,6 +120,76 @@ TEST_F(RunStateTest, AnUnfinishedEpochOfTheLastStageIsBoundedByItsSteps) {
       EXPECT_THAT(refused(), HasSubstr("\"step\": 4, expected 0 to 3"));
     }
   }
+  close_log_file();
+}
+
+TEST_F(RunStateTest, TheSumOfLossesMustBeOneThatItsStepsCanLeadTo) {
+  const Cursor cursor{.step = 2};
+  TrainConfig config;
+  const auto accepts = [&](double sum) {
+    Cursor changed = cursor;
+    changed.loss_sum = sum;
+    try {
+      check_loss_sum(changed, config, "state");
+      return true;
+    } catch (const InputError&) {
+      return false;
+    }
+  };
+  const double largest = std::numeric_limits<float>::max();
+  for (const double sum : {0.0, 1.5, 2 * largest, -1e-6}) EXPECT_TRUE(accepts(sum)) << sum;
+  for (const double sum : {2.01 * largest, 1e300, -1.0, -1e300, double(INFINITY), double(NAN)})
+    EXPECT_FALSE(accepts(sum)) << sum;
+  config.loss.boundary_weight = 0.01;  // a signed distance
+  EXPECT_TRUE(accepts(-1.0));
+  EXPECT_FALSE(accepts(-1e300));
+}
+
+// The same must hold without the words that newer files carry.
+TEST_F(RunStateTest, WhatTheOptimizerRemembersMustBeThereAfterTheFirstStep) {
+  const auto forget = [](SafeTensors& content, const char* ending) {
+    std::erase_if(content.tensors, [&](const auto& item) {
+      return item.first.starts_with("optimizer.") && item.first.ends_with(ending);
+    });
+  };
+  for (const char* ending : {"", ":step", ":square_avg", "weight:square_avg"})
+    for (const bool newer : {true, false})
+      EXPECT_THAT(refused_after([&](SafeTensors& content) {
+                    forget(content, ending);
+                    if (!newer) content.metadata.erase("optimizer_tensors");
+                  }),
+                  AllOf(HasSubstr("cannot resume"), HasSubstr("is missing")))
+          << ending;
+  EXPECT_THAT(
+      refused_after([&](SafeTensors& content) { content.metadata["optimizer_tensors"] = "1"; }),
+      HasSubstr("tensors of an optimizer"));
+}
+
+TEST_F(RunStateTest, WhatTheOptimizerRemembersMustBeValuesThatStepsLeadTo) {
+  // 2 epochs of 2 steps and 2 of 4 are 12 steps.
+  const auto filled = [&](const char* ending, double value) {
+    return refused_after([&](SafeTensors& content) {
+      for (auto& [name, tensor] : content.tensors)
+        if (name.ends_with(ending)) tensor.fill_(value);
+    });
+  };
+  for (const double steps : {0., -1., 13., 1e15})
+    EXPECT_THAT(filled(":step", steps), HasSubstr("expected 1 to 12"));
+  EXPECT_THAT(filled(":square_avg", -1e-3), HasSubstr("below zero"));
+}
+
+TEST_F(RunStateTest, AStateFromBeforeChecksumsIsStillRead) {
+  SafeTensors content = read_safetensors(state_file(*folder_ / "run"));
+  content.metadata.erase("optimizer_tensors");
+  write_safetensors(state_file(run_), content);
+  std::string bytes = read_file(state_file(run_));
+  const std::size_t key = bytes.find("\"checksum\"");
+  ASSERT_NE(key, std::string::npos);
+  bytes[key + 1] = 'C';  // another word of the metadata
+  std::ofstream(state_file(run_), std::ios::binary) << bytes;
+  EXPECT_FALSE(SavedState(run_).has_checksum());
+  EXPECT_TRUE(SavedState(*folder_ / "run").has_checksum());
+  EXPECT_EQ(train({.run = run_, .resume = true}).epochs, 4);
   close_log_file();
 }
 

@@ -123,6 +123,30 @@ TEST(TrainConfigTest, AShorthandTakesThePlaceOfExplicitKeys) {
   EXPECT_EQ(refined.augment.affine.probability, 0.8);
 }
 
+TEST(TrainConfigTest, TwoSettingsOfOnePlaceAreRefusedAndBothNamed) {
+  const std::vector<std::vector<std::string>> twice = {
+      {"optimizer.lr=1", "seed=3", "optimizer.lr=2"},
+      {"seed=3", "seed=3"},
+      {"optimizer.lr=1", R"(optimizer={"lr": 2})"},
+      {R"(optimizer={"lr": 2})", "optimizer.lr=1"},
+      {"curriculum.0.batch=2", "curriculum=[]"},
+      {"curriculum.0.batch=2", "curriculum.00.batch=3"}};
+  for (const auto& settings : twice) {
+    std::string message = "no error";
+    try {
+      check_settings(settings);
+    } catch (const UsageError& error) {
+      message = error.what();
+    }
+    EXPECT_THAT(message, HasSubstr(settings.front()));
+    EXPECT_THAT(message, HasSubstr(settings.back()));
+  }
+  EXPECT_NO_THROW(check_settings({"optimizer.lr=1", "optimizer.lrs=2", "curriculum.0.batch=2",
+                                  "curriculum.1.batch=2", "curriculum.10.batch=2", "loss.name=a",
+                                  "loss.focal_weight=1"}));
+  EXPECT_THROW(check_settings({"lr"}), UsageError);
+}
+
 TEST(TrainConfigTest, TheCacheIsAutomaticOffOrAFolder) {
   const Json demo = read_config("demo", {});
   EXPECT_EQ(parse_train_config(demo).loader.cache, "auto");

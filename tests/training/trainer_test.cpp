@@ -10,6 +10,7 @@
 
 #include "lamp/base/safetensors.h"
 #include "lamp/execution/numeric_guard.h"
+#include "support/folder_contents.h"
 #include "training/trainer_fixture.h"
 
 namespace lamp {
@@ -90,6 +91,22 @@ TEST_F(TrainerTest, TheCacheOfPreparedCasesChangesNothing) {
   EXPECT_EQ(cases, 2 * 5);
 }
 
+TEST_F(TrainerTest, TheCacheHasAFolderOfItsOwn) {
+  for (const char* place : {"data", "data/imagesTr", "data/imagesTr/cache", "data/labelsTr/x"}) {
+    const auto before = testing::contents_of(folder_ / "data");
+    Json config = testing::ball_config();
+    config["loader"]["cache"] = (folder_ / place).string();
+    try {
+      run("run", config);
+      ADD_FAILURE() << place;
+    } catch (const UsageError& error) {
+      EXPECT_THAT(error.what(), HasSubstr("loader.cache"));
+      EXPECT_THAT(error.what(), HasSubstr((folder_ / place).string()));
+    }
+    EXPECT_EQ(testing::contents_of(folder_ / "data"), before);
+  }
+}
+
 TEST_F(TrainerTest, StopsAtANonFiniteLossNamesTheLayerAndKeepsTheLastState) {
   Json config = testing::ball_config();
   run("run", config);
@@ -162,6 +179,26 @@ TEST_F(TrainerTest, TheModelSaysWhatItWasTrainedOn) {
   EXPECT_EQ(read_json(folder_ / "run" / "intensities.json")["intensities"],
             Json::parse(read_safetensors(folder_ / "run" / "last.safetensors")
                             .metadata.at("config"))["intensities"]);
+}
+
+// The best network is chosen by them, so a foreign one among them is told of, too.
+TEST_F(TrainerTest, AHeldOutCaseUnlikeTheTrainingCasesIsToldOf) {
+  Json config = testing::ball_config();
+  const auto warnings = [&](const std::string& name) {
+    run(name, config);
+    return read_json(folder_ / name / "intensities.json")["warnings"].dump();
+  };
+  EXPECT_THAT(warnings("sound"), ::testing::Not(HasSubstr("values unlike")));
+  const auto name = read_json(folder_ / "sound" / "split.json")["validation"][0].get<std::string>();
+  const fs::path image = folder_ / "data" / "imagesTr" / (name + ".nii.gz");
+  Volume volume = read_image(image);
+  volume.voxels = volume.voxels + 1024;  // another zero of the same scale
+  write_volume(image, volume);
+  EXPECT_THAT(warnings("foreign"),
+              HasSubstr(name + " (held out): values unlike those of the training cases"));
+  // Nothing is learned from it: the model's description is that of the four others.
+  EXPECT_EQ(read_json(folder_ / "foreign" / "intensities.json")["intensities"],
+            read_json(folder_ / "sound" / "intensities.json")["intensities"]);
 }
 
 TEST_F(TrainerTest, SaysThatThereIsNothingToLearn) {

@@ -49,18 +49,26 @@ void dump_into(std::string& out, const Json& value, int indent, int depth) {
 
 constexpr std::size_t kLongestWord = 64;  // comparing takes time as the product of both lengths
 
+// Letters put in, left out, replaced, or exchanged with the next one.
 std::size_t edit_distance(const std::string& a, const std::string& b) {
-  std::vector<std::size_t> row(b.size() + 1);
+  std::vector<std::size_t> before, last, row(b.size() + 1);  // of i - 2, i - 1 and i letters of a
   std::iota(row.begin(), row.end(), std::size_t{0});
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    std::size_t diagonal = std::exchange(row[0], i + 1);
-    for (std::size_t j = 0; j < b.size(); ++j) {
-      const std::size_t substitute = diagonal + (a[i] == b[j] ? 0 : 1);
-      diagonal = row[j + 1];
-      row[j + 1] = std::min({substitute, row[j] + 1, diagonal + 1});
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    before = std::exchange(last, row);
+    row[0] = i;
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const std::size_t replaced = last[j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1);
+      row[j] = std::min({replaced, row[j - 1] + 1, last[j] + 1});
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+        row[j] = std::min(row[j], before[j - 2] + 1);
     }
   }
   return row.back();
+}
+
+// About a third of a word.
+std::size_t most_edits(const std::string& word) {
+  return word.size() < 3 ? 0 : word.size() < 6 ? 1 : word.size() < 9 ? 2 : 3;
 }
 
 std::string joined(const std::vector<std::string>& words) {
@@ -82,7 +90,7 @@ std::string advice(const std::string& key, const std::string& where,
     return "did you mean \"" + last + "\"?";
   if (!close.empty()) return "did you mean \"" + close + "\"?";
   if (!place.empty() && place != here + key) return "did you mean \"" + place + "\"?";
-  return "the nearest known one is \"" + nearest(key, known) + "\" of " + joined(known);
+  return "known here: " + joined(known);
 }
 
 }  // namespace
@@ -155,13 +163,22 @@ std::string nearest(const std::string& text, const std::vector<std::string>& can
 std::string close_match(const std::string& word, const std::vector<std::string>& candidates) {
   if (word.size() > kLongestWord) return "";
   const std::string best = nearest(word, candidates);
-  const std::size_t most = word.size() < 4 ? 1 : word.size() < 8 ? 2 : 3;
-  if (!best.empty() && edit_distance(word, best) <= std::min(most, best.size() - 1)) return best;
+  if (!best.empty() && edit_distance(word, best) <= std::min(most_edits(word), best.size() - 1))
+    return best;
   for (const std::string& candidate :
        candidates)  // "epoch" of "epochs_done", "every" of "every_epochs"
     if (word.size() >= 3 && (candidate.starts_with(word) || word.starts_with(candidate + "_")))
       return candidate;
   return "";
+}
+
+std::string nearest_or_known(const std::string& word, const std::vector<std::string>& candidates) {
+  constexpr std::size_t kShown = 12;
+  const std::string close = close_match(word, candidates);
+  if (!close.empty()) return "the nearest is \"" + close + "\"";
+  if (candidates.size() <= kShown) return "known: " + joined(candidates);
+  return "known: " + joined({candidates.begin(), candidates.begin() + kShown}) + " and " +
+         std::to_string(candidates.size() - kShown) + " more";
 }
 
 }  // namespace lamp

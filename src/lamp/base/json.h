@@ -1,4 +1,4 @@
-// JSON with comments in, and objects whose unknown keys are errors that name the nearest known key.
+// JSON with comments in, and objects whose unknown keys are errors that name a near key or all.
 #pragma once
 
 #include <cstdint>
@@ -48,9 +48,12 @@ class ObjectReader {
 // The candidate with the fewest edits to `word`; empty if there is none.
 std::string nearest(const std::string& word, const std::vector<std::string>& candidates);
 
-// The candidate that `word` may have been meant to be: a few edits away, or beginning alike; empty
-// if none is close.
+// The candidate that `word` may have been meant to be: about a third of its letters away at the
+// most, or beginning alike; empty if none is close.
 std::string close_match(const std::string& word, const std::vector<std::string>& candidates);
+
+// For messages: the close match, or else which words there are (the first of many).
+std::string nearest_or_known(const std::string& word, const std::vector<std::string>& candidates);
 
 // UsageError "configuration: <where>: found ..., expected ...".
 [[noreturn]] void throw_wrong_type(const std::string& where, const Json& found,

@@ -178,4 +178,12 @@ Json read_json(const std::filesystem::path& file) {
   return parse_json(read_file(file, kLargestJsonBytes), file.string());
 }
 
+Json read_settings_file(const std::filesystem::path& file) {
+  try {
+    return read_json(file);
+  } catch (const InputError& error) {
+    throw UsageError(error.what());
+  }
+}
+
 }  // namespace lamp

@@ -21,5 +21,8 @@ inline constexpr std::size_t kMostJsonValues = 5'000'000;
 // than kDeepestJson levels or kMostJsonValues values, and for UTF-16.
 Json parse_json(std::string_view text, const std::string& file);
 Json read_json(const std::filesystem::path& file);
+// The same of a file that says what the program is to do, such as a configuration or a plan: what
+// is wrong with it is a UsageError in the same words.
+Json read_settings_file(const std::filesystem::path& file);
 
 }  // namespace lamp

@@ -8,6 +8,7 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/base/text.h"
+#include "lamp/base/unicode_form.h"
 
 namespace lamp {
 namespace fs = std::filesystem;
@@ -38,6 +39,8 @@ std::string fault_of_name(const std::string& name) {
   if (name.find('/') != std::string::npos) return "it holds a '/'";
   if (name.find('\\') != std::string::npos) return "it holds a '\\'";
   if (std::any_of(name.begin(), name.end(), is_control)) return "it holds a control character";
+  if (const auto unseen = unseen_character(name))
+    return "it holds " + unseen->name + ", a character that nobody sees";
   if (name.size() > kLongestName)
     return "it has " + std::to_string(name.size()) + " bytes, more than " +
            std::to_string(kLongestName);

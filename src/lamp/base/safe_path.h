@@ -8,8 +8,10 @@
 namespace lamp {
 
 // Why `name` may not become one part of a path, such as "it holds a '/'"; empty text if it may.
-// Refused are nothing, ".", "..", slashes of both kinds, control characters, and more than 200
-// bytes.
+// Refused are nothing, ".", "..", slashes of both kinds, control characters, characters that nobody
+// sees (unicode_form.h: a name that is read from right to left is another than it seems), and more
+// than 200 bytes. A '-' in front is let through: every path that is made of a name begins with its
+// folder, so that no program takes it for an option, and people do have such files.
 std::string fault_of_name(const std::string& name);
 
 // Throws InputError of `file` and `what` if fault_of_name finds one.

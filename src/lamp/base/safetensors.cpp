@@ -218,7 +218,8 @@ void verify_checksum(SafeTensors& content, const std::filesystem::path& file) {
   Checksum found;
   found.add(content.metadata);
   for (const auto& [name, tensor] : content.tensors) found.add(name, tensor);
-  if (found.text() == stored.mapped()) return;
+  content.has_checksum = found.text() == stored.mapped();
+  if (content.has_checksum) return;
   refuse_tensors(file, {.found = "the checksum " + found.text(),
                         .expected = printable(stored.mapped().substr(0, 40)) +
                                     ": bits have changed since it was written",

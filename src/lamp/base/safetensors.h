@@ -16,6 +16,7 @@ namespace lamp {
 struct SafeTensors {
   std::map<std::string, torch::Tensor> tensors;  // on the CPU, contiguous
   std::map<std::string, std::string> metadata;   // the header's __metadata__, without "checksum"
+  bool has_checksum = false;                     // set by the reader: one was there, and right
 };
 
 // Checks every length and offset against the file's true size before it allocates, and the checksum

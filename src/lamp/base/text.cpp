@@ -10,6 +10,7 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/base/size3.h"
+#include "lamp/base/unicode_form.h"
 
 namespace lamp {
 
@@ -177,9 +178,13 @@ std::string shortened(const std::string& text, std::size_t most) {
 
 std::string printable(const std::string& text) {
   std::string shown;
-  for (const char c : text) {
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    const char c = text[at];
     const auto byte = static_cast<unsigned char>(c);
-    if (byte >= 0x20 && byte != 0x7f) {
+    if (const auto unseen = unseen_character_at(text, at)) {
+      shown += "<" + unseen->name + ">";
+      at += unseen->bytes - 1;
+    } else if (byte >= 0x20 && byte != 0x7f) {
       shown += c;
     } else if (c == '\n') {
       shown += "\\n";

@@ -77,8 +77,9 @@ std::string lower(std::string_view text);
 // "...", no character of UTF-8 cut in two.
 std::string shortened(const std::string& text, std::size_t most = 80);
 
-// The text with control characters written out ("\\n", "\\x1b"), so that a file's name can neither
-// break a message into lines nor command the terminal.
+// The text with control characters written out ("\\n", "\\x1b") and characters that nobody sees
+// named ("<U+202E>"), so that a file's name can neither break a message into lines, nor command the
+// terminal, nor turn what stands around it.
 std::string printable(const std::string& text);
 
 }  // namespace lamp

@@ -5,12 +5,28 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <cstdio>
 #include <map>
 #include <utility>
 #include <vector>
 
 namespace lamp {
 namespace {
+
+// First and last of each range.
+constexpr std::array<std::pair<char32_t, char32_t>, 11> kUnseen = {{
+    {0x80, 0x9F},        // terminals obey some of them as they do escape
+    {0xAD, 0xAD},        // soft hyphen
+    {0x61C, 0x61C},      // Arabic letter mark
+    {0x180E, 0x180E},    // Mongolian vowel separator
+    {0x200B, 0x200F},    // zero-width space, joiners, direction marks
+    {0x2028, 0x202E},    // separators of lines, directions and overrides
+    {0x2060, 0x206F},    // word joiner, invisible operators, isolates
+    {0xFEFF, 0xFEFF},    // byte order mark
+    {0xFFF9, 0xFFFB},    // annotations
+    {0x1D173, 0x1D17A},  // of musical notation
+    {0xE0000, 0xE0FFF},  // tags and selectors of variants
+}};
 
 struct Mark {
   char32_t mark;
@@ -165,6 +181,26 @@ std::string decomposed(const std::string& text) {
   }
   finish();
   return result;
+}
+
+std::optional<UnseenCharacter> unseen_character_at(const std::string& text, std::size_t at) {
+  if (static_cast<unsigned char>(text[at]) < 0x80) return std::nullopt;
+  const std::size_t length = length_at(text, at);
+  if (length == 0) return std::nullopt;
+  const char32_t character = character_at(text, at, length);
+  const bool unseen = std::any_of(kUnseen.begin(), kUnseen.end(), [&](const auto& range) {
+    return range.first <= character && character <= range.second;
+  });
+  if (!unseen) return std::nullopt;
+  char name[16];
+  std::snprintf(name, sizeof name, "U+%04X", static_cast<unsigned>(character));
+  return UnseenCharacter{name, length};
+}
+
+std::optional<UnseenCharacter> unseen_character(const std::string& text) {
+  for (std::size_t at = 0; at < text.size(); ++at)
+    if (auto found = unseen_character_at(text, at)) return found;
+  return std::nullopt;
 }
 
 bool is_utf8(const std::string& text) {

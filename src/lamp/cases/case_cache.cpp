@@ -16,29 +16,19 @@
 #include "lamp/base/log.h"
 #include "lamp/base/sha256.h"
 #include "lamp/base/text.h"
+#include "lamp/cases/cache_folder.h"
 #include "lamp/cases/case_file.h"
 
 namespace lamp {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr std::size_t kKeyDigits = 32;
 constexpr auto kAbandoned =
     std::chrono::hours(24);  // a temporary file of a process that was killed
 
-bool is_hex(const std::string& text) {
-  return std::all_of(text.begin(), text.end(),
-                     [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
-}
-
-bool is_ours(const fs::path& file) {
-  return (file.extension() == ".case" || file.extension() == ".stamp") &&
-         file.stem().string().size() == kKeyDigits && is_hex(file.stem().string());
-}
-
 bool is_abandoned(const fs::path& file, fs::file_time_type changed) {
   const std::string name = file.filename().string();
-  return name.size() > kKeyDigits + 1 && name[0] == '.' && is_hex(name.substr(1, kKeyDigits)) &&
+  return name.starts_with('.') && is_cache_key(name.substr(1, kCacheKeyDigits)) &&
          name.find(".tmp.") != std::string::npos &&
          changed + kAbandoned < fs::file_time_type::clock::now();
 }
@@ -60,7 +50,7 @@ std::vector<CachedFile> cached_files(const fs::path& folder) {
     file.bytes = static_cast<std::int64_t>(at->file_size(gone));
     if (gone) continue;
     if (is_abandoned(file.path, file.used)) fs::remove(file.path, gone);
-    if (is_ours(file.path)) files.push_back(std::move(file));
+    if (is_cache_file(file.path)) files.push_back(std::move(file));
   }
   std::sort(files.begin(), files.end(),
             [](const CachedFile& a, const CachedFile& b) { return a.used < b.used; });
@@ -72,16 +62,6 @@ std::string settings_text(const DataConfig& config, int classes) {
          std::to_string(kPreparingVersion) + ", torch " TORCH_VERSION ", " +
          at::get_cpu_capability() + ", labels " + std::to_string(classes) + "\n" +
          to_json(config).dump() + "\n";
-}
-
-// Parents that are missing are made for this user alone, too.
-void make_private_folder(const fs::path& folder) {
-  std::error_code error;
-  if (fs::is_directory(folder, error)) return;
-  const fs::path parent = folder.parent_path();
-  if (!parent.empty() && parent != folder) make_private_folder(parent);
-  if (fs::create_directory(folder, error)) fs::permissions(folder, fs::perms::owner_all, error);
-  if (error) throw Error("cannot create: " + folder.string() + ": " + error.message());
 }
 
 void warn_of(const std::string& trouble, const fs::path& folder) {
@@ -106,7 +86,9 @@ std::optional<fs::path> default_case_cache() {
 CaseCache::CaseCache(CaseCacheOptions options, const DataConfig& config, int classes)
     : options_(std::move(options)), settings_(settings_text(config, classes)) {
   try {
-    make_private_folder(options_.folder);
+    claim_cache_folder(options_.folder);
+  } catch (const UsageError&) {
+    throw;  // somebody else's folder
   } catch (const Error& error) {
     writable_ = false;
     warn_of(error.what(), options_.folder);
@@ -123,7 +105,7 @@ TrainingCase CaseCache::get(const Case& entry, const std::function<TrainingCase(
     return prepare();  // which says what is wrong with the files
   }
   use(stamp);
-  const std::string key = sha256(settings_ + sources.digest).substr(0, kKeyDigits);
+  const std::string key = sha256(settings_ + sources.digest).substr(0, kCacheKeyDigits);
   const fs::path file = options_.folder / (key + ".case");
   if (auto sample = map(file, key)) return *std::move(sample);
   TrainingCase sample = prepare();

@@ -21,7 +21,7 @@
 namespace lamp {
 
 struct CaseCacheOptions {
-  std::filesystem::path folder;  // made if missing, for this user alone; other files in it stay
+  std::filesystem::path folder;  // made if missing, for this user alone
   // All cases together; beyond it those used longest ago go. None = half of what the cache and the
   // free space beside it make together.
   std::optional<std::int64_t> limit_bytes;
@@ -32,9 +32,11 @@ std::optional<std::filesystem::path> default_case_cache();
 
 // Thread-safe, and safe beside other processes on the same folder: files appear whole, and one that
 // another process removes lives on for as long as it is mapped. Trouble with the folder never fails
-// a run: it is told once, and cases are prepared as if there were no cache.
+// a run: it is told once, and cases are prepared as if there were no cache. But a folder with other
+// contents is none for a cache.
 class CaseCache {
  public:
+  // Throws UsageError for a folder that check_cache_folder refuses.
   CaseCache(CaseCacheOptions options, const DataConfig& config, int classes);
 
   // The case, mapped from its file. One that is not there, or whose file is damaged (which is

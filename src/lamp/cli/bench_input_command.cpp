@@ -20,6 +20,7 @@ struct BenchInputLine {
 
 void run_bench_input(const BenchInputLine& options, const GlobalOptions& globals) {
   InputBenchOptions bench = options.bench;
+  check_settings(options.settings);
   std::vector<std::string> settings = options.settings;
   if (!options.device.empty()) settings.push_back("execution.device=\"" + options.device + "\"");
   if (globals.seed) settings.push_back("seed=" + std::to_string(*globals.seed));

@@ -7,6 +7,7 @@
 #include "lamp/cli/dataset_options.h"
 #include "lamp/cli/output_options.h"
 #include "lamp/experiment/experiment.h"
+#include "lamp/training/train_config.h"
 
 namespace lamp {
 
@@ -36,6 +37,7 @@ void add_experiment_command(CLI::App& app, const GlobalOptions& globals) {
       ->allow_extra_args(false);
   add_outside_option(*command);
   command->callback([request, &globals] {
+    check_settings(request->settings);
     const Json results = run_experiment(*request);
     if (globals.json) {
       print_json(results);

@@ -120,16 +120,61 @@ std::vector<std::string> option_names(const CLI::App& app, const CLI::App& comma
   return names;
 }
 
+// By the letters: all begin with the same dashes.
+std::string close_option(const std::string& word, const std::vector<std::string>& known) {
+  const auto letters = [](const std::string& name) {
+    return name.substr(std::min(name.find_first_not_of('-'), name.size()));
+  };
+  std::vector<std::string> names;
+  for (const std::string& name : known) names.push_back(letters(name));
+  const std::string close = close_match(letters(word), names);
+  return close.empty() ? "" : "--" + close;
+}
+
 std::string advice_for_option(const std::string& option, const std::vector<std::string>& known) {
   const auto has = [&](const std::string& text) {
     return std::find(known.begin(), known.end(), text.substr(0, text.find(' '))) != known.end();
   };
   const std::string word = with_dashes(option);
   if (const std::string row = suggested_row(kOptions, word); !row.empty() && has(row)) return row;
-  if (const std::string close = close_match(word, known); !close.empty()) return close;
+  if (const std::string close = close_option(word, known); !close.empty()) return close;
   const std::string place =
       place_of_foreign_key(word.substr(std::min<std::size_t>(2, word.size())));
   return !place.empty() && has("--set") ? "--set " + place + "=..." : "";
+}
+
+// "--jobs=3" without its value; of "-qv", which are two, the first.
+std::string option_of(const std::string& word) {
+  return word.starts_with("--") ? word.substr(0, word.find('=')) : word.substr(0, 2);
+}
+
+// An option of a command stands behind its name. `rest` are the words behind the option.
+std::string early_option(const CLI::App& app, const std::string& option,
+                         const std::vector<std::string>& rest) {
+  const std::vector<std::string> names = command_names(app);
+  std::vector<std::string> owners;
+  for (const std::string& name : names)
+    if (app.get_subcommand(name)->get_option_no_throw(option) != nullptr) owners.push_back(name);
+  const auto named = std::find_if(rest.begin(), rest.end(), [&](const std::string& word) {
+    return std::find(owners.begin(), owners.end(), word) != owners.end();
+  });
+  if (!owners.empty())
+    return quoted(option) + " is an option of " + joined(owners) +
+           " and stands behind the command, as in \"lamp " +
+           (named == rest.end() ? owners.front() : *named) + " " + option + "\". See lamp --help";
+  const std::string known = close_option(with_dashes(option), option_names(app, app));
+  std::string meant = known.empty() ? "" : "lamp " + known;
+  for (const std::string& name : {std::string("train"), std::string("segment")}) {
+    if (!meant.empty()) break;
+    const std::string found =
+        advice_for_option(option, option_names(app, *app.get_subcommand(name)));
+    if (!found.empty()) meant = "lamp " + name + " " + found;
+  }
+  return quoted(option) + " is no option of lamp; " +
+         (meant.empty()
+              ? "the commands are " + joined(names) + ", and their options stand behind them."
+              : "did you mean \"" + meant + "\"?") +
+         " See lamp --help";
 }
 
 }  // namespace
@@ -139,6 +184,9 @@ std::optional<std::string> unknown_command(const CLI::App& app, int argc, const 
   for (int i = 1; i < argc; ++i) {
     const std::string word = argv[i];
     if (word.starts_with('-')) {
+      const std::string option = option_of(word);
+      if (word.size() > 1 && word != "--" && app.get_option_no_throw(option) == nullptr)
+        return early_option(app, option, {argv + i + 1, argv + argc});
       if (takes_value(app, word)) ++i;
       continue;
     }
@@ -160,7 +208,7 @@ std::optional<std::string> unknown_option(const CLI::App& app) {
     const std::string meant = advice_for_option(word, option_names(app, command));
     const std::string name = &command == &app ? "lamp" : "lamp " + command.get_name();
     return quoted(word) + " is no option of " + name +
-           (meant.empty() ? "" : "; did you mean \"" + meant + "\"?") + " See " + name + " --help";
+           (meant.empty() ? "." : "; did you mean \"" + meant + "\"?") + " See " + name + " --help";
   }
   return std::nullopt;
 }

@@ -9,9 +9,9 @@
 
 namespace lamp {
 
-// The first word of the command line that is neither an option nor an option's value, where it
-// names no command of `app`: the message for the user. To be asked before parsing, because the
-// parser calls such a word a missing command.
+// The message for the first word of the command line that is neither an option nor an option's
+// value, where it names no command of `app`, or for an option before the command that `app` itself
+// has not. To be asked before parsing, because the parser calls either a missing command.
 std::optional<std::string> unknown_command(const CLI::App& app, int argc, const char* const* argv);
 
 // The message for the first of the words that the parser of `app` (or of the command in use) could

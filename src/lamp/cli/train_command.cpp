@@ -28,6 +28,7 @@ struct TrainLine {
 };
 
 void run_train(const TrainLine& options, const GlobalOptions& globals) {
+  check_settings(options.settings);
   TrainRequest request{.dataset = options.dataset,
                        .settings = options.settings,
                        .run = options.run,

@@ -30,8 +30,7 @@ std::vector<std::string> named_cases(const SourceSet& set, const std::vector<std
   for (const std::string& name : wanted) {
     if (!known.contains(name))
       throw UsageError("prepare " + setting_name("test_cases") + ": found \"" + name +
-                       "\", expected the names of cases; the nearest is \"" + nearest(name, names) +
-                       "\"");
+                       "\", expected the names of cases; " + nearest_or_known(name, names));
     test.insert(name);
   }
   return {test.begin(), test.end()};

@@ -224,21 +224,19 @@ void parse_cases(const ListReader& list) {
   drop_unusable({&dataset.test}, dataset, list.sink);
 }
 
-// "numTraining": 20, or the same as text.
-void parse_count(const Json& root, Dataset& dataset, const FaultSink& sink) {
-  const auto count = root.find("numTraining");
-  if (count == root.end() || count->is_null()) return;
-  if (count->is_number_integer()) {
-    dataset.declared_training = count->get<std::int64_t>();
-  } else if (count->is_string() && whole_number(count->get<std::string>())) {
-    dataset.declared_training = whole_number(count->get<std::string>());
-  } else {
-    sink.add({.file = dataset.file.string(),
-              .what = "a count of the wrong type",
-              .found = "\"numTraining\": " + brief(*count),
-              .expected = "the number of training cases",
-              .fix = "correct it or leave it out"});
-  }
+// "numTraining": 20, or the same as text; nothing if the key is not there.
+std::optional<std::int64_t> declared_count(const ListReader& list, const char* key) {
+  const Json count = list.root.value(key, Json());
+  if (count.is_null()) return std::nullopt;
+  if (count.is_number_integer()) return count.get<std::int64_t>();
+  if (count.is_string())
+    if (const auto number = whole_number(count.get<std::string>())) return number;
+  list.sink.add({.file = list.dataset.file.string(),
+                 .what = "a count of the wrong type",
+                 .found = in_quotes(key) + ": " + brief(count),
+                 .expected = "a number of cases",
+                 .fix = "correct it or leave it out"});
+  return std::nullopt;
 }
 
 bool has_labels(const Json& root, const Dataset& dataset) {
@@ -278,12 +276,14 @@ Dataset read_dataset(const fs::path& folder_or_json, std::vector<Fault>* faults)
                                   : fs::absolute(dataset.file).parent_path().filename().string();
   const FaultSink sink{faults};
   const std::size_t faults_before = faults ? faults->size() : 0;
-  parse_count(root, dataset, sink);
   const bool labelled = has_labels(root, dataset);
   if (labelled) parse_labels(root["labels"], dataset);
   dataset.channels = parse_channels(root, dataset);
   DatasetPaths paths(dataset.file);
-  parse_cases({.root = root, .dataset = dataset, .sink = sink, .paths = paths});
+  const ListReader list{.root = root, .dataset = dataset, .sink = sink, .paths = paths};
+  dataset.training_count.declared = declared_count(list, "numTraining");
+  dataset.test_count.declared = declared_count(list, "numTest");
+  parse_cases(list);
   for (std::string& note : paths.notes()) dataset.notes.push_back(std::move(note));
   const bool empty = dataset.training.empty() && dataset.validation.empty() && dataset.test.empty();
   if (empty && (!faults || faults->size() == faults_before))

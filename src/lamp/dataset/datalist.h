@@ -23,6 +23,12 @@ struct Case {
   std::optional<int> fold;  // MONAI: which cross-validation part it belongs to
 };
 
+// How many cases the file says that it has, and how many it lists, those with faults included.
+struct CaseCount {
+  std::optional<std::int64_t> declared;
+  std::int64_t listed = 0;
+};
+
 struct Dataset {
   std::string name;
   std::filesystem::path file;         // the JSON
@@ -30,10 +36,8 @@ struct Dataset {
   std::map<int, std::string> labels;  // consecutive ids from 0, which is the background
   std::vector<std::string> channels;  // names of the input channels; empty if the file does not say
   std::vector<Case> training, validation, test;
-  std::optional<std::int64_t>
-      declared_training;             // the file's own count of training cases (numTraining)
-  std::int64_t listed_training = 0;  // entries under "training", those with faults included
-  std::vector<std::string> notes;    // what was read differently from how it was written
+  CaseCount training_count, test_count;  // numTraining, numTest
+  std::vector<std::string> notes;        // what was read differently from how it was written
 };
 
 // Reads `folder`/dataset.json (or the only JSON in the folder), or the JSON given. Opens no volume,

@@ -70,7 +70,7 @@ std::optional<fs::path> EntryParser::file(const Json& entry, const std::string& 
 }
 
 void EntryParser::wrong_key(const Json& entry, const std::string& key) const {
-  const std::string close = nearest(key, keys_of(entry));
+  const std::string close = close_match(key, keys_of(entry));
   fault("an entry without " + in_quotes(key),
         brief(entry) + (close.empty() ? "" : " (the nearest key is " + in_quotes(close) + ")"),
         "the key " + in_quotes(key));
@@ -240,7 +240,8 @@ std::vector<Case> parse_list(const ListReader& list, const std::string& key) {
     expanded += case_name(entry->images.front()) != entry->name;
     cases.push_back(*std::move(entry));
   }
-  if (training) list.dataset.listed_training = listed;
+  if (key.starts_with("test")) list.dataset.test_count.listed = listed;
+  if (training) list.dataset.training_count.listed = listed;
   if (expanded > 0)
     list.dataset.notes.push_back("the layout of nnU-Net v1: " + counted(expanded, "path") +
                                  " under " + in_quotes(key) +

@@ -37,17 +37,21 @@ bool is_leak(const PlacedCase& a, const PlacedCase& b) {
   return (from != to && (from == "training" || to == "training")) || other_fold;
 }
 
-void check_count(const Dataset& dataset, ListFindings& findings) {
-  const auto& declared = dataset.declared_training;
-  // MONAI lists what is held out for validation apart.
-  const auto held_out = static_cast<std::int64_t>(dataset.validation.size());
-  const std::int64_t found = dataset.listed_training;
-  if (!declared || *declared == found || *declared == found + held_out) return;
-  findings.faults.push_back({.file = dataset.file.string(),
-                             .what = "a wrong number of training cases",
-                             .found = std::to_string(found),
-                             .expected = std::to_string(*declared) + " as numTraining says",
-                             .fix = "restore the missing cases or correct numTraining"});
+void check_counts(const Dataset& dataset, ListFindings& findings) {
+  const auto check = [&](const CaseCount& count, const std::string& kind, const std::string& key) {
+    // MONAI lists what is held out for validation apart.
+    const auto held_out = static_cast<std::int64_t>(dataset.validation.size());
+    const auto& [declared, found] = count;
+    if (!declared || *declared == found) return;
+    if (kind == "training" && *declared == found + held_out) return;
+    findings.faults.push_back({.file = dataset.file.string(),
+                               .what = "a wrong number of " + kind + " cases",
+                               .found = std::to_string(found),
+                               .expected = std::to_string(*declared) + " as " + key + " says",
+                               .fix = "restore the missing cases or correct " + key});
+  };
+  check(dataset.training_count, "training", "numTraining");
+  check(dataset.test_count, "test", "numTest");
 }
 
 // The first case that uses a file as its label or as an image, by its place.
@@ -148,7 +152,7 @@ void report_twins(const std::vector<PlacedCase>& cases, const ImageKeys& keys,
 
 ListFindings check_lists(const Dataset& dataset) {
   ListFindings findings;
-  check_count(dataset, findings);
+  check_counts(dataset, findings);
   const std::vector<PlacedCase> cases = placed_cases(dataset);
   Users images;
   std::vector<std::string> keys;

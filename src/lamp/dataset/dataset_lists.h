@@ -26,7 +26,7 @@ struct ListFindings {
   std::set<std::pair<std::size_t, std::size_t>> twins;  // reported pairs, by place
 };
 
-// Finds: another number of training cases than numTraining says; a file that is the image of one
+// Finds: other numbers of cases than numTraining and numTest say; a file that is the image of one
 // case and the label of the same or another; one label of two cases; one image in training and in
 // another split, or in two folds (a leak). Notes: one image of two cases elsewhere, names that
 // differ in capitals only.

@@ -161,14 +161,19 @@ void find_nnunet_cases(const ListReader& list) {
                         list.paths};
   const Folder test{dataset.root / "imagesTs", dataset.root / "labelsTs", ending, false,
                     list.paths};
-  const std::size_t faults_before = list.sink.faults ? list.sink.faults->size() : 0;
+  const auto faults_so_far = [&list] { return list.sink.faults ? list.sink.faults->size() : 0; };
+  const std::size_t faults_before = faults_so_far();
   dataset.training = listed ? read_table(list, *table) : find_cases(training, dataset, list.sink);
-  dataset.listed_training =
-      listed ? static_cast<std::int64_t>(table->size())
-             : static_cast<std::int64_t>(dataset.training.size() +
-                                         (list.sink.faults ? list.sink.faults->size() : 0) -
-                                         faults_before);
-  if (!ending.empty()) dataset.test = find_cases(test, dataset, list.sink);
+  const std::size_t faults_between = faults_so_far();
+  dataset.training_count.listed = static_cast<std::int64_t>(
+      listed ? table->size() : dataset.training.size() + faults_between - faults_before);
+  if (ending.empty()) {
+    dataset.test_count.declared.reset();  // they cannot be looked for
+  } else {
+    dataset.test = find_cases(test, dataset, list.sink);
+    dataset.test_count.listed =
+        static_cast<std::int64_t>(dataset.test.size() + faults_so_far() - faults_between);
+  }
   const bool explained = list.sink.faults && list.sink.faults->size() > faults_before;
   if (!listed && !explained && dataset.training.empty() && dataset.test.empty())
     throw InputError({.file = dataset.file.string(),

@@ -20,6 +20,8 @@ class LossScaler {
   bool exhausted() const { return active_ && scale_ < 1; }
 
   static constexpr double kFirstScale = 65536;
+  // So many steps at the most are left out before the first one is taken, or training ends.
+  static constexpr int kMostLeftOut = 17;
   static constexpr int kGrowthInterval = 2000;
 
  private:

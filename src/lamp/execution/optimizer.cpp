@@ -3,6 +3,7 @@
 
 #include <torch/optim.h>
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <numbers>
@@ -63,6 +64,10 @@ std::vector<const char*> slots_of(const std::string& kind) {
   if (kind == "rmsprop") return {"step", "square_avg", "momentum_buffer"};
   if (kind == "sgd") return {"momentum_buffer"};
   return {"step", "exp_avg", "exp_avg_sq"};
+}
+
+bool is_mean_of_squares(const std::string& slot) {
+  return slot == "square_avg" || slot == "exp_avg_sq";
 }
 
 // torch makes RMSProp's buffer only with the rest of its state.
@@ -158,28 +163,39 @@ std::map<std::string, torch::Tensor> optimizer_state(torch::optim::Optimizer& op
 }
 
 void check_optimizer_state(const OptimizerConfig& config, const NamedParameters& parameters,
-                           const std::map<std::string, torch::Tensor>& state) {
-  if (state.empty()) return;
+                           const std::map<std::string, torch::Tensor>& state,
+                           const OptimizerPlace& place) {
+  if (state.empty() && place.least_steps == 0) return;
+  const bool has_momentum =
+      place.has_momentum || std::any_of(state.begin(), state.end(), [](const auto& item) {
+        return item.first.ends_with(":momentum_buffer");
+      });
   std::size_t used = 0;
   for (const auto& [name, parameter] : parameters) {
     for (const char* slot : slots_of(config.name)) {
       const auto found = state.find(name + ":" + slot);
       const std::string what = "what the optimizer remembers of " + name + " (" + slot + ")";
       if (found == state.end()) {
-        if (std::string(slot) == "momentum_buffer") continue;  // none without momentum
+        if (std::string(slot) == "momentum_buffer" && !has_momentum) continue;
         throw Error(what + " is missing; is it the state of another optimizer than \"" +
                     config.name + "\"?");
       }
       ++used;
       const torch::Tensor& value = found->second;
       if (std::string(slot) == "step") {
-        if (value.dtype() != torch::kInt64 || value.numel() != 1 || value.item<std::int64_t>() < 0)
+        if (value.dtype() != torch::kInt64 || value.numel() != 1)
           throw Error(what + " is no number of steps");
+        const auto steps = value.item<std::int64_t>();
+        if (steps < 1 || steps > place.most_steps)
+          throw Error(what + " is " + std::to_string(steps) + ", expected 1 to " +
+                      std::to_string(place.most_steps));
       } else if (value.sizes() != parameter.sizes() || value.dtype() != parameter.dtype()) {
         throw Error(what + " is " + c10::str(value.dtype(), " ", value.sizes()) + ", expected " +
                     c10::str(parameter.dtype(), " ", parameter.sizes()));
       } else if (!value.isfinite().all().item<bool>()) {
         throw Error(what + " holds numbers that are not finite");
+      } else if (is_mean_of_squares(slot) && value.lt(0).any().item<bool>()) {
+        throw Error(what + " holds numbers below zero, and is a mean of squares");
       }
     }
   }

@@ -47,11 +47,19 @@ void set_learning_rate(torch::optim::Optimizer& optimizer, double lr);
 // Tensors "<parameter>:<slot>" of everything the optimizer remembers; empty before its first step.
 std::map<std::string, torch::Tensor> optimizer_state(torch::optim::Optimizer& optimizer,
                                                      const NamedParameters& parameters);
-// Throws Error if `state` is not what such an optimizer remembers of these parameters: another
-// optimizer's, a tensor missing, of another shape or type, or not finite. Nothing at all is the
-// state before the first step.
+
+// What must be true of a saved optimizer at its place in the run.
+struct OptimizerPlace {
+  std::int64_t least_steps = 0;  // 0: it may have taken none, and then remembers nothing
+  std::int64_t most_steps = 0;
+  bool has_momentum = false;  // it must remember momentum, too
+};
+// Throws Error if `state` is not what such an optimizer remembers of these parameters at this
+// place: another optimizer's, a tensor missing, of another shape or type, not finite, or of values
+// that no steps lead to.
 void check_optimizer_state(const OptimizerConfig& config, const NamedParameters& parameters,
-                           const std::map<std::string, torch::Tensor>& state);
+                           const std::map<std::string, torch::Tensor>& state,
+                           const OptimizerPlace& place);
 // The inverse of optimizer_state, on the parameters' devices. Momentum that the optimizer wants and
 // the state has none of starts at zero. Throws Error if the state is another optimizer's.
 void restore_optimizer(torch::optim::Optimizer& optimizer, const NamedParameters& parameters,

@@ -29,7 +29,13 @@ std::string shown(const Json& value) {
   return value.is_string() ? value.get<std::string>() : value.dump();
 }
 
-std::string plan_way_out() { return "write it again with lamp plan " + setting_name("output"); }
+// A plan tells the program what to do, as a configuration does.
+[[noreturn]] void refuse_plan(const std::filesystem::path& file, Fault rest) {
+  rest.file = file.string();
+  rest.what = "no usable plan";
+  rest.fix = "write it again with lamp plan " + setting_name("output");
+  throw UsageError(message_of(rest));
+}
 
 // Reads one plan; every fault is the file's.
 class PlanReader {
@@ -68,14 +74,11 @@ class PlanReader {
   }
   [[noreturn]] void refuse(const std::string& key, const std::string& expected) const {
     const auto found = key.empty() ? json_.end() : json_.find(key);
-    throw InputError(
-        {.file = file_.string(),
-         .what = "no usable plan",
-         .found = where_ + (key.empty()            ? shortened(shown(json_))
-                            : found == json_.end() ? "no " + key
-                                                   : key + " " + shortened(shown(*found))),
-         .expected = expected,
-         .fix = plan_way_out()});
+    refuse_plan(file_,
+                {.found = where_ + (key.empty()            ? shortened(shown(json_))
+                                    : found == json_.end() ? "no " + key
+                                                           : key + " " + shortened(shown(*found))),
+                 .expected = expected});
   }
 
  private:
@@ -193,10 +196,7 @@ ResolvedExecution parse_resolved_execution(const Json& json, const std::filesyst
     for (const Json& rule : reader.at("recompute"))
       plan.recompute.push_back(parse_recompute_rule(shown(rule)));
   } catch (const UsageError& error) {
-    throw InputError({.file = file.string(),
-                      .what = "no usable plan",
-                      .found = where + error.what(),
-                      .fix = plan_way_out()});
+    refuse_plan(file, {.found = where + error.what()});
   }
   const auto input = size3_of(reader.at("input"));
   if (!input) reader.refuse("input", expected_size3_list());
@@ -230,14 +230,11 @@ ResolvedExecution parse_resolved_execution(const Json& json, const std::filesyst
 }
 
 std::vector<Json> read_plans(const std::filesystem::path& file) {
-  const Json json = read_json(file);
+  const Json json = read_settings_file(file);
   if (json.is_array() && !json.empty()) return {json.begin(), json.end()};
   if (!json.is_object())
-    throw InputError({.file = file.string(),
-                      .what = "no usable plan",
-                      .found = "no plan in it",
-                      .expected = "what lamp plan " + setting_name("output") + " writes",
-                      .fix = plan_way_out()});
+    refuse_plan(file, {.found = "no plan in it",
+                       .expected = "what lamp plan " + setting_name("output") + " writes"});
   const auto curriculum = json.find("curriculum");
   if (curriculum == json.end() || !curriculum->is_array() || curriculum->empty()) return {json};
   std::vector<Json> plans;
@@ -249,10 +246,7 @@ std::vector<Json> read_plans(const std::filesystem::path& file) {
 ResolvedExecution read_plan(const std::filesystem::path& file) {
   for (const Json& plan : read_plans(file))
     if (plan.is_object()) return parse_resolved_execution(plan, file);
-  throw InputError({.file = file.string(),
-                    .what = "no usable plan",
-                    .found = "no stage in it was planned",
-                    .fix = plan_way_out()});
+  refuse_plan(file, {.found = "no stage in it was planned"});
 }
 
 std::string differing_net(const ResolvedExecution& plan, const NetConfig& net) {

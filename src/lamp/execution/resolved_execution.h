@@ -47,13 +47,13 @@ Json stage_rows(const std::vector<std::string>& devices, const Partition& partit
 // stage], "stages" [{"device", "first", "last"}], "schedule", "microbatches", "recompute",
 // "deferred_batch_norm", "reasons".
 Json to_json(const ResolvedExecution& execution);
-// Of such an object, which may hold more; `where` is its place for messages. Throws InputError that
+// Of such an object, which may hold more; `where` is its place for messages. Throws UsageError that
 // names `file`.
 ResolvedExecution parse_resolved_execution(const Json& json, const std::filesystem::path& file,
                                            const std::string& where = "");
 
 // The plans in a file: of `lamp plan -o` one, or one for each stage of a curriculum; of a run's
-// plan.json the list. Null for a stage that was not planned. Throws InputError.
+// plan.json the list. Null for a stage that was not planned. Throws UsageError.
 std::vector<Json> read_plans(const std::filesystem::path& file);
 
 // The first plan in a file, for work that has one.

@@ -340,7 +340,7 @@ Json document_of(const ExperimentRequest& request) {
   if (request.preset.ends_with(".json")) {
     if (!fs::exists(request.preset))
       throw UsageError("experiment: " + request.preset + ": no such file");
-    return read_json(request.preset);
+    return read_settings_file(request.preset);
   }
   throw UsageError("experiment: found no preset \"" + request.preset + "\" of scale \"" +
                    request.scale + "\", expected one of " + joined(experiment_names()) +

@@ -206,8 +206,8 @@ void check_names(const Experiment& experiment) {
     if (claim.kind == Claim::kChance) continue;
     for (const std::string& name : {claim.first, claim.second})
       if (!known(name))
-        throw UsageError("experiment: a claim speaks of \"" + name + "\", which is no row; the " +
-                         "nearest is \"" + nearest(name, list()) + "\"");
+        throw UsageError("experiment: a claim speaks of \"" + name + "\", which is no row; " +
+                         nearest_or_known(name, list()));
   }
 }
 

@@ -25,8 +25,8 @@ const Architecture& find_architecture(const std::string& name) {
   for (const auto& architecture : kArchitectures)
     if (name == architecture.name) return architecture;
   throw UsageError("configuration: net.name: found \"" + name +
-                   "\", expected unet, seunet or anatomynet; the nearest is \"" +
-                   nearest(name, network_names()) + "\"");
+                   "\", expected the name of a network; " +
+                   nearest_or_known(name, network_names()));
 }
 
 void check_range(const char* key, std::int64_t value, std::int64_t low, std::int64_t high) {

@@ -21,10 +21,12 @@
 #include "lamp/base/memory_counter.h"
 #include "lamp/base/setting_name.h"
 #include "lamp/base/stopwatch.h"
+#include "lamp/cases/cache_folder.h"
 #include "lamp/training/batch_source.h"
 #include "lamp/training/bench.h"
 #include "lamp/training/case_split.h"
 #include "lamp/training/run_folder.h"
+#include "lamp/training/run_place.h"
 
 namespace lamp {
 namespace fs = std::filesystem;
@@ -35,8 +37,10 @@ void stop_if_asked() { throw_if_interrupted("bench has nothing to save"); }
 // A folder beside the cached cases, so on the disk that a run would use, but empty at first.
 class ScratchCache {
  public:
-  explicit ScratchCache(const std::optional<CaseCacheOptions>& configured) {
+  ScratchCache(const std::optional<CaseCacheOptions>& configured, const Dataset& dataset) {
     if (!configured) return;
+    refuse_place_in_dataset(configured->folder, dataset, "loader.cache");
+    check_cache_folder(configured->folder);
     options_ = configured;
     options_->folder /= "bench-" + std::to_string(getpid());
     std::error_code ignored;
@@ -223,7 +227,7 @@ Json bench_input(const InputBenchOptions& options) {
   count_cpu_memory();
   const Input input = open_input(options);
   const StageConfig& stage = input.stage(options.stage);
-  const ScratchCache scratch(cache_options(input.config.loader));
+  const ScratchCache scratch(cache_options(input.config.loader), input.dataset);
   CaseStoreOptions stored = store_options(input.config.loader);
   stored.cache = scratch.options();
   reset_peak_bytes(c10::kCPU);

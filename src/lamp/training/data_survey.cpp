@@ -9,6 +9,7 @@
 #include <future>
 #include <mutex>
 #include <string>
+#include <utility>
 
 #include "lamp/base/files.h"
 #include "lamp/base/interrupt.h"
@@ -55,6 +56,7 @@ CaseSurvey look_at(CaseStore& store, std::size_t index, const Window& window) {
 std::vector<CaseSurvey> look_at_all(CaseStore& store, const std::vector<std::size_t>& cases,
                                     const TrainConfig& config) {
   std::vector<CaseSurvey> surveys(cases.size());
+  if (cases.empty()) return surveys;
   std::atomic<std::size_t> next = 0;
   std::mutex mutex;
   Progress progress("reading cases", static_cast<std::int64_t>(cases.size()));
@@ -105,6 +107,20 @@ std::vector<std::string> label_warnings(const std::vector<CaseSurvey>& surveys,
   return warnings;
 }
 
+// Held-out cases are compared with those of the training, and not the reverse: nothing learns from
+// them, but the best network is chosen by them.
+std::vector<std::string> unlike_cases(const CaseStore& store, const CaseSplit& split,
+                                      const std::vector<CaseSurvey>& surveys,
+                                      const std::vector<CaseSurvey>& held_out) {
+  std::vector<OutlierCase> cases;
+  for (std::size_t i = 0; i < surveys.size(); ++i)
+    cases.push_back({store.dataset().training[split.training[i]].name, surveys[i].intensities});
+  for (std::size_t i = 0; i < held_out.size(); ++i)
+    cases.push_back({store.dataset().training[split.validation[i]].name + " (held out)",
+                     held_out[i].intensities, /*training=*/false});
+  return outlier_warnings(cases);
+}
+
 // What the result depends on.
 Json case_list(const CaseStore& store, const std::vector<std::size_t>& cases) {
   Json list = Json::array();
@@ -117,12 +133,14 @@ Json case_list(const CaseStore& store, const std::vector<std::size_t>& cases) {
   return list;
 }
 
-Json known_survey(const std::filesystem::path& file, const Json& data, const Json& cases) {
+Json known_survey(const std::filesystem::path& file, const Json& data, const Json& cases,
+                  const Json& held_out) {
   std::error_code error;
   if (!std::filesystem::exists(file, error)) return {};
   try {
     Json known = read_json(file);
-    if (known.at("data") == data && known.at("cases") == cases && known.at("warnings").is_array() &&
+    if (known.at("data") == data && known.at("cases") == cases &&
+        known.at("held_out") == held_out && known.at("warnings").is_array() &&
         known.contains("intensities"))
       return known;
   } catch (const std::exception&) {
@@ -134,24 +152,25 @@ Json known_survey(const std::filesystem::path& file, const Json& data, const Jso
 }  // namespace
 
 Json survey_training_data(const std::filesystem::path& run, CaseStore& store,
-                          const std::vector<std::size_t>& cases, const TrainConfig& config) {
+                          const CaseSplit& split, const TrainConfig& config) {
   const std::filesystem::path file = run / "intensities.json";
-  const Json data = to_json(config.data), list = case_list(store, cases);
-  Json survey = known_survey(file, data, list);
+  const Json data = to_json(config.data), list = case_list(store, split.training),
+             held_out_list = case_list(store, split.validation);
+  Json survey = known_survey(file, data, list, held_out_list);
   if (survey.is_null()) {
-    const std::vector<CaseSurvey> surveys = look_at_all(store, cases, config);
+    const std::vector<CaseSurvey> surveys = look_at_all(store, split.training, config);
+    const std::vector<CaseSurvey> held_out = look_at_all(store, split.validation, config);
     std::vector<Intensities> intensities;
     for (const CaseSurvey& found : surveys) intensities.push_back(found.intensities);
     std::vector<std::string> warnings = label_warnings(surveys, store.dataset().labels);
     for (const std::string& warning : window_warnings(intensities, config.data.window))
       warnings.push_back("data.window: " + warning +
                          "; are these the units that the window is meant for?");
-    std::vector<OutlierCase> compared;
-    for (std::size_t i = 0; i < cases.size(); ++i)
-      compared.push_back({store.dataset().training[cases[i]].name, intensities[i]});
-    for (const std::string& warning : outlier_warnings(compared)) warnings.push_back(warning);
+    for (std::string& warning : unlike_cases(store, split, surveys, held_out))
+      warnings.push_back(std::move(warning));
     survey = {{"data", data},
               {"cases", list},
+              {"held_out", held_out_list},
               {"warnings", warnings},
               {"intensities", describe_intensities(intensities, config.data.window)}};
     write_file(file, dump_json(survey) + "\n");

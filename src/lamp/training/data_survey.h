@@ -1,24 +1,24 @@
-// The training cases looked at once before the first step: which values they hold, for the model's
+// The cases looked at once before the first step: which values they hold, for the model's
 // metadata, and what about them will make training useless, told before hours are spent.
 #pragma once
 
-#include <cstddef>
 #include <filesystem>
-#include <vector>
 
 #include "lamp/base/json.h"
 #include "lamp/cases/case_store.h"
+#include "lamp/training/case_split.h"
 #include "lamp/training/train_config.h"
 
 namespace lamp {
 
-// describe_intensities of the cases (indices into the store). Warns where a label has no voxel in
-// any of them (or nobody looked for it), where there is no foreground at all, and for what
-// window_warnings and outlier_warnings find. Prepares every case, on loader.threads threads; a run
-// that has done so before reads the result, and repeats its warnings, from RUN/intensities.json:
-// {"data", "cases", "warnings", "intensities"}. Throws InputError for damaged files (of several,
-// the first case's) and Interrupted after a signal that arrives meanwhile.
+// describe_intensities of the split's training cases. Warns where a label has no voxel in any of
+// them (or nobody looked for it), where there is no foreground at all, for what window_warnings and
+// outlier_warnings find, and for held-out cases that are unlike them. Prepares every case, on
+// loader.threads threads; a run that has done so before reads the result, and repeats its warnings,
+// from RUN/intensities.json: {"data", "cases", "held_out", "warnings", "intensities"}. Throws
+// InputError for damaged files (of several, the first case's) and Interrupted after a signal that
+// arrives meanwhile.
 Json survey_training_data(const std::filesystem::path& run, CaseStore& store,
-                          const std::vector<std::size_t>& cases, const TrainConfig& config);
+                          const CaseSplit& split, const TrainConfig& config);
 
 }  // namespace lamp

@@ -126,6 +126,11 @@ void Opening::judge() {
     position_ = RunPosition{.before = parse_train_config(read_own_config(run())),
                             .cursor = folder_.state->cursor()};
     check_cursor(position_->cursor, position_->before.curriculum, state_file(run()).string());
+    check_loss_sum(position_->cursor, position_->before, state_file(run()).string());
+    if (!folder_.state->has_checksum())
+      log_warning(state_file(run()).string() +
+                  ": carries no checksum, so that a changed number in it may pass unseen; the next "
+                  "save writes one");
   } else if (request_.resume) {
     log_info("nothing to resume in " + run().string() + ": starting anew");
   } else if (before_lock == RunPlace::kBegun) {
@@ -195,6 +200,7 @@ void Opening::check_configuration() {
 std::optional<fs::path> Opening::cache_folder() const {
   const auto cache = cache_options(folder_.config.loader);
   if (!cache) return std::nullopt;
+  refuse_place_in_dataset(cache->folder, folder_.dataset, "loader.cache");
   // Makes the folder, so that what is read here need not be read again for the cache.
   const CaseCache made(*cache, folder_.config.data, static_cast<int>(folder_.config.net.classes));
   return made.folder();
@@ -224,9 +230,11 @@ void Opening::split_cases_and_check_state() {
   check_split();
   const Cursor& cursor = position_->cursor;
   const StageConfig& stage = position_->before.curriculum[static_cast<std::size_t>(cursor.stage)];
-  check_step(cursor, stage, std::ssize(folder_.split.training), state_file(run()).string());
+  const std::int64_t cases = std::ssize(folder_.split.training);
+  check_step(cursor, stage, cases, state_file(run()).string());
   check_metrics(run(), cursor.epochs_done);
-  folder_.state->check(position_->before.net, stage.optimizer);
+  folder_.state->check(position_->before.net, stage.optimizer,
+                       optimizer_place(cursor, position_->before, cases));
 }
 
 // Before the first batch, since sizes are known; a run that goes on keeps what it had.

@@ -133,8 +133,9 @@ void refuse_lost_state(const fs::path& run) {
                    "); put state/ back or choose another folder, nothing was written");
 }
 
-[[noreturn]] void refuse_inside(const fs::path& run, const fs::path& folder) {
-  throw UsageError("train: " + setting_to("output", run.string()) +
+[[noreturn]] void refuse_inside(const fs::path& place, const fs::path& folder,
+                                const std::string& setting) {
+  throw UsageError("train: " + setting_to(setting, place.string()) +
                    ": found a place among the files of the data set (" + folder.string() +
                    "), expected one of its own; choose another folder");
 }
@@ -195,21 +196,23 @@ void mark_run_saved(const fs::path& run) {
   write_file(run / kMarkFile, dump_json(mark) + "\n");
 }
 
-void refuse_place_in_dataset(const fs::path& run, const fs::path& dataset) {
+void refuse_place_in_dataset(const fs::path& place, const fs::path& dataset,
+                             const std::string& setting) {
   std::error_code error;
   const fs::path root =
       real_path(fs::is_directory(dataset, error) ? dataset : fs::absolute(dataset).parent_path());
-  const fs::path place = real_path(run);
-  if (place == root) refuse_inside(run, root);
+  const fs::path real_place = real_path(place);
+  if (real_place == root) refuse_inside(place, root, setting);
   for (const char* name :
        {"imagesTr", "labelsTr", "imagesTs", "labelsTs", "imagesVal", "labelsVal"})
-    if (lies_inside(root / name, place)) refuse_inside(run, root / name);
+    if (lies_inside(root / name, real_place)) refuse_inside(place, root / name, setting);
 }
 
-void refuse_place_in_dataset(const fs::path& run, const Dataset& dataset) {
-  refuse_place_in_dataset(run, dataset.file);
+void refuse_place_in_dataset(const fs::path& place, const Dataset& dataset,
+                             const std::string& setting) {
+  refuse_place_in_dataset(place, dataset.file, setting);
   const fs::path root = real_path(dataset.root);
-  const fs::path place = real_path(run);
+  const fs::path real_place = real_path(place);
   std::set<fs::path> folders;
   for (const auto* entries : {&dataset.training, &dataset.validation, &dataset.test}) {
     for (const Case& entry : *entries) {
@@ -220,8 +223,8 @@ void refuse_place_in_dataset(const fs::path& run, const Dataset& dataset) {
   for (const fs::path& folder : folders) {
     const fs::path real = real_path(folder);
     // A folder of its own beside dataset.json is in nobody's way.
-    if (place == real || (!lies_inside(real, root) && lies_inside(real, place)))
-      refuse_inside(run, real);
+    if (real_place == real || (!lies_inside(real, root) && lies_inside(real, real_place)))
+      refuse_inside(place, real, setting);
   }
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <string>
 
 #include "lamp/base/json.h"
 #include "lamp/dataset/datalist.h"
@@ -34,10 +35,13 @@ void mark_run_saved(const std::filesystem::path& run);
 // data_fingerprint.json.
 bool is_old_fingerprint(const Json& json);
 
-// Throws UsageError if the run would lie among the files of the data set, where they would be
-// mixed up with it. `dataset` is what was asked for: a folder or a JSON file.
-void refuse_place_in_dataset(const std::filesystem::path& run,
-                             const std::filesystem::path& dataset);
-void refuse_place_in_dataset(const std::filesystem::path& run, const Dataset& dataset);
+// Throws UsageError if a folder would lie among the files of the data set, where they would be
+// mixed up with it. `dataset` is what was asked for: a folder or a JSON file. `setting` is what
+// named the folder, for the message: the run's, or another's.
+void refuse_place_in_dataset(const std::filesystem::path& place,
+                             const std::filesystem::path& dataset,
+                             const std::string& setting = "output");
+void refuse_place_in_dataset(const std::filesystem::path& place, const Dataset& dataset,
+                             const std::string& setting = "output");
 
 }  // namespace lamp

@@ -133,11 +133,23 @@ class RunPlanner {
     return count.is_number_integer() && count >= 1 ? count : Json();
   }
 
+  // The run's own file, so what is wrong with it is no matter of what was asked for.
+  ResolvedExecution read_earlier(const Json& json) const {
+    try {
+      return parse_resolved_execution(json, sources_.earlier);
+    } catch (const UsageError& error) {
+      throw InputError({.file = sources_.earlier.string(),
+                        .what = "cannot resume",
+                        .found = error.what(),
+                        .fix = "remove the file, and the run is planned anew"});
+    }
+  }
+
   std::optional<ResolvedExecution> earlier_plan(std::size_t index, PlanOptions& options) const {
     if (index >= earlier_.size() || !earlier_[index].is_object()) return std::nullopt;
     const Json& json = earlier_[index];
     if (json.contains("threads")) {
-      ResolvedExecution plan = parse_resolved_execution(json, sources_.earlier);
+      ResolvedExecution plan = read_earlier(json);
       const std::string field = differing_field(plan, options.work());
       if (field.empty()) return with_threads(std::move(plan), index);
       log_warning(name(index) + " is planned anew (" + field +

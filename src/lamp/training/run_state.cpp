@@ -1,5 +1,6 @@
 // Tensor names: "model.<name>", "optimizer.<parameter>:<slot>", "random.cpu"; the cursor is JSON in
-// the metadata.
+// the metadata. The number of the optimizer's tensors stands there, too: whether there is momentum
+// follows from the configuration only as long as nobody changes it at a resume.
 #include "lamp/training/run_state.h"
 
 #include <ATen/CPUGeneratorImpl.h>
@@ -16,10 +17,14 @@
 #include "lamp/base/json.h"
 #include "lamp/base/safetensors.h"
 #include "lamp/base/text.h"
+#include "lamp/execution/loss_scaler.h"
 #include "lamp/nets/net_factory.h"
 
 namespace lamp {
 namespace {
+
+constexpr const char* kOptimizerTensors = "optimizer_tensors";
+constexpr double kMostSeconds = 1e10;  // three hundred years
 
 Json cursor_json(const Cursor& cursor) {
   return {{"stage", cursor.stage},        {"epoch", cursor.epoch},
@@ -108,8 +113,9 @@ void save_state(const std::filesystem::path& run, const Network& network,
       .tensors = state_of(network),
       .metadata = {
           {"format", "lamp-state"}, {"version", "1"}, {"cursor", cursor_json(cursor).dump()}}};
-  for (auto& [name, tensor] : optimizer_state(optimizer, named_parameters(network)))
-    content.tensors["optimizer." + name] = tensor;
+  const auto remembered = optimizer_state(optimizer, named_parameters(network));
+  for (const auto& [name, tensor] : remembered) content.tensors["optimizer." + name] = tensor;
+  content.metadata[kOptimizerTensors] = std::to_string(remembered.size());
   content.tensors["random.cpu"] = at::detail::getDefaultCPUGenerator().get_state();
   write_safetensors(state_file(run), content);
 }
@@ -128,17 +134,52 @@ void check_cursor(const Cursor& cursor, const std::vector<StageConfig>& stages,
     refuse_state(
         file, {.found = "a damaged cursor: \"epochs_done\": " + std::to_string(cursor.epochs_done),
                .expected = std::to_string(done) + " at this place in the curriculum"});
-  if (cursor.epoch_seconds < 0 || cursor.best_dice < -1 || cursor.best_dice > 1)
+  const bool dice = cursor.best_dice == -1 || (cursor.best_dice >= 0 && cursor.best_dice <= 1);
+  if (cursor.epoch_seconds < 0 || cursor.epoch_seconds > kMostSeconds || !dice)
     refuse_state(
         file, {.found = "a damaged cursor: \"epoch_seconds\": " + shortest(cursor.epoch_seconds) +
                         " and \"best_dice\": " + shortest(cursor.best_dice),
-               .expected = "0 or more, and -1 to 1"});
+               .expected = "the seconds of an epoch, and -1 or 0 to 1"});
 }
 
 void check_step(const Cursor& cursor, const StageConfig& stage, std::int64_t training_cases,
                 const std::string& file) {
   const std::int64_t steps = (training_cases + stage.batch - 1) / stage.batch;
   check_range("step", cursor.step, steps - 1, file);
+}
+
+void check_loss_sum(const Cursor& cursor, const TrainConfig& config, const std::string& file) {
+  // A loss is a float. Overlap, focal and cross entropy are zero or more but for their rounding;
+  // only the boundary term, a signed distance, may be less.
+  constexpr double kRounding = 1e-3;
+  const auto steps = static_cast<double>(cursor.step);
+  double weights = static_cast<double>(config.net.classes);
+  for (const double weight : config.loss.class_weight_values) weights += weight;
+  const double most = steps * std::numeric_limits<float>::max();
+  const double least = config.loss.boundary_weight > 0 ? -most : -steps * weights * kRounding;
+  if (cursor.loss_sum >= least && cursor.loss_sum <= most) return;
+  refuse_state(file, {.found = "a damaged cursor: \"loss_sum\": " + shortest(cursor.loss_sum),
+                      .expected = "the sum of the losses of " + counted(cursor.step, "step")});
+}
+
+OptimizerPlace optimizer_place(const Cursor& cursor, const TrainConfig& config,
+                               std::int64_t training_cases) {
+  OptimizerPlace place;
+  std::int64_t here = 0;  // in the cursor's stage
+  for (std::int64_t i = 0; i <= cursor.stage; ++i) {
+    const StageConfig& stage = config.curriculum[static_cast<std::size_t>(i)];
+    const std::int64_t steps = (training_cases + stage.batch - 1) / stage.batch;
+    here = i < cursor.stage ? stage.epochs * steps : cursor.epoch * steps + cursor.step;
+    place.most_steps += here;
+  }
+  const OptimizerConfig& optimizer =
+      config.curriculum[static_cast<std::size_t>(cursor.stage)].optimizer;
+  const bool remembers = optimizer.name != "sgd" || optimizer.momentum > 0;
+  const bool all_left_out =
+      config.execution.precision == "fp16" && here <= LossScaler::kMostLeftOut;
+  place.least_steps = here > 0 && remembers && !all_left_out ? 1 : 0;
+  place.has_momentum = place.least_steps > 0 && optimizer.name != "adamw" && optimizer.momentum > 0;
+  return place;
 }
 
 void check_metrics(const std::filesystem::path& run, std::int64_t epochs) {
@@ -181,6 +222,8 @@ SavedState::SavedState(const std::filesystem::path& run) : file_(state_file(run)
     throw InputError(std::move(fault));
   }
   cursor_ = parse_cursor(content.metadata, file_.string());
+  has_checksum_ = content.has_checksum;
+  optimizer_tensors_ = content.metadata[kOptimizerTensors];
   for (auto& [name, tensor] : content.tensors) {
     if (name.rfind("model.", 0) == 0)
       weights_[name] = std::move(tensor);
@@ -191,7 +234,8 @@ SavedState::SavedState(const std::filesystem::path& run) : file_(state_file(run)
   }
 }
 
-void SavedState::check(const NetConfig& net, const OptimizerConfig& optimizer) const {
+void SavedState::check(const NetConfig& net, const OptimizerConfig& optimizer,
+                       OptimizerPlace place) const {
   Network network = make_network(net);
   const auto wanted = state_of(network);
   for (const auto& [name, tensor] : wanted) {
@@ -212,11 +256,16 @@ void SavedState::check(const NetConfig& net, const OptimizerConfig& optimizer) c
     refuse_state(file_.string(),
                  {.found = std::to_string(weights_.size()) + " tensors of a network",
                   .expected = std::to_string(wanted.size())});
+  const std::string remembered = std::to_string(optimizer_.size());
+  if (remembered == optimizer_tensors_) place.has_momentum = false;  // none is missing
   try {
-    check_optimizer_state(optimizer, named_parameters(network), optimizer_);
+    check_optimizer_state(optimizer, named_parameters(network), optimizer_, place);
   } catch (const Error& error) {
     refuse_state(file_.string(), {.found = error.what()});
   }
+  if (!optimizer_tensors_.empty() && remembered != optimizer_tensors_)
+    refuse_state(file_.string(), {.found = remembered + " tensors of an optimizer",
+                                  .expected = printable(optimizer_tensors_.substr(0, 20))});
   const at::Generator trial = at::make_generator<at::CPUGeneratorImpl>();
   const torch::Tensor sample = trial.get_state();
   if (!random_.defined() || random_.sizes() != sample.sizes() || random_.dtype() != sample.dtype())

@@ -39,6 +39,12 @@ void check_cursor(const Cursor& cursor, const std::vector<StageConfig>& stages,
                   const std::string& file);
 void check_step(const Cursor& cursor, const StageConfig& stage, std::int64_t training_cases,
                 const std::string& file);
+// The sum of the losses, too, must be one that these steps can have led to.
+void check_loss_sum(const Cursor& cursor, const TrainConfig& config, const std::string& file);
+
+// How many steps the optimizer of a state has taken at this place of a run over `training_cases`.
+OptimizerPlace optimizer_place(const Cursor& cursor, const TrainConfig& config,
+                               std::int64_t training_cases);
 
 // Throws InputError if the run's metrics.csv is another table than that of its `epochs` epochs.
 // Rows that a crash of the machine has cost are no reason not to go on.
@@ -50,15 +56,20 @@ class SavedState {
  public:
   explicit SavedState(const std::filesystem::path& run);
   const Cursor& cursor() const { return cursor_; }
-  // Whether restore() would succeed: the tensors of a network of this shape and of its optimizer,
-  // finite numbers, the random state. Changes nothing outside.
-  void check(const NetConfig& net, const OptimizerConfig& optimizer) const;
+  // Without one (a file of before there were any, or an edited one) only what the checks here look
+  // at is known to be sound.
+  bool has_checksum() const { return has_checksum_; }
+  // Whether restore() would succeed: the tensors of a network of this shape and of its optimizer
+  // at its place, finite numbers, the random state. Changes nothing outside.
+  void check(const NetConfig& net, const OptimizerConfig& optimizer, OptimizerPlace place) const;
   void restore(Network& network) const;
   void restore(torch::optim::Optimizer& optimizer, const NamedParameters& parameters) const;
 
  private:
   std::filesystem::path file_;
   Cursor cursor_;
+  bool has_checksum_ = false;
+  std::string optimizer_tensors_;  // their number, as the file says; empty in older files
   std::map<std::string, torch::Tensor> weights_;
   std::map<std::string, torch::Tensor> optimizer_;
   torch::Tensor random_;

@@ -1,6 +1,7 @@
 // From JSON to the structs and back.
 #include "lamp/training/train_config.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <initializer_list>
 #include <sstream>
@@ -50,6 +51,17 @@ StageConfig parse_stage(const Json& json, const std::string& where, const Json& 
   stage.optimizer = parse_optimizer_config(merged, reader.where("optimizer"));
   reader.finish();
   return stage;
+}
+
+// The parts of a dotted key. An element's number is the same with zeros in front.
+std::vector<std::string> place_of(const std::string& key) {
+  std::vector<std::string> place;
+  std::istringstream parts(key);
+  for (std::string part; std::getline(parts, part, '.'); place.push_back(part)) {
+    if (part.empty() || part.find_first_not_of("0123456789") != std::string::npos) continue;
+    part.erase(0, std::min(part.find_first_not_of('0'), part.size() - 1));
+  }
+  return place;
 }
 
 // The member or element called `part`, made where an object has none yet.
@@ -208,13 +220,30 @@ Setting parse_setting(const std::string& text) {
   return setting;
 }
 
+void check_settings(const std::vector<std::string>& settings) {
+  std::vector<std::vector<std::string>> places;
+  for (const std::string& text : settings) {
+    const auto place = place_of(parse_setting(text).key);
+    for (std::size_t i = 0; i < places.size(); ++i) {
+      const auto [rest, other] =
+          std::mismatch(place.begin(), place.end(), places[i].begin(), places[i].end());
+      if (rest != place.end() && other != places[i].end()) continue;
+      const bool same = rest == place.end() && other == places[i].end();
+      throw UsageError(setting_name("set") + ": found " + shortened(settings[i]) + " and " +
+                       shortened(text) +
+                       (same ? ", two values for one key" : ", of which one lies in the other") +
+                       ", expected one; remove one of them");
+    }
+    places.push_back(place);
+  }
+}
+
 void apply_settings(Json& json, const std::vector<std::string>& settings) {
   for (const std::string& text : settings) forget_what_it_stands_for(json, parse_setting(text).key);
   for (const std::string& text : settings) {
     Setting setting = parse_setting(text);
     Json* place = &json;
-    std::istringstream parts(setting.key);
-    for (std::string part; std::getline(parts, part, '.');) place = &member_of(*place, part, text);
+    for (const std::string& part : place_of(setting.key)) place = &member_of(*place, part, text);
     *place = std::move(setting.value);
   }
 }
@@ -224,11 +253,7 @@ Json read_config(const std::string& name_or_file, const std::vector<std::string>
   if (const auto preset = preset_text(name_or_file)) {
     json = parse_json(*preset, "preset " + name_or_file);
   } else if (std::filesystem::exists(name_or_file)) {
-    try {
-      json = read_json(name_or_file);
-    } catch (const InputError& error) {
-      throw UsageError(error.what());  // a broken configuration is a usage error, not damaged data
-    }
+    json = read_settings_file(name_or_file);
   } else {
     throw UsageError("configuration: " + name_or_file + ": no such file, nor a preset (" +
                      joined(preset_names()) + ")");

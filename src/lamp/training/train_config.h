@@ -81,9 +81,13 @@ struct Setting {
 // Throws UsageError.
 Setting parse_setting(const std::string& text);
 
-// Puts settings into the document. A list's element must be there already: lists do not grow by
-// their index. loss.name and augment.preset take the place of all that they stand for, except what
-// other settings give. Throws UsageError.
+// Throws UsageError, naming both, if two of the settings that a user typed give the same place, or
+// one a place within the other's: neither order of them says what is wanted.
+void check_settings(const std::vector<std::string>& settings);
+
+// Puts settings into the document, later ones over earlier ones. A list's element must be there
+// already: lists do not grow by their index. loss.name and augment.preset take the place of all
+// that they stand for, except what other settings give. Throws UsageError.
 void apply_settings(Json& json, const std::vector<std::string>& settings);
 
 // A preset's name or a JSON file, with `settings` applied on top.

@@ -86,7 +86,7 @@ Trainer::Trainer(RunFolder folder)
       store_(folder_.dataset, config().data, store_options(config().loader)),
       network_(make_network(config().net)),
       scaler_(config().execution.precision == "fp16") {
-  intensities_ = survey_training_data(folder_.path, store_, split_.training, config());
+  intensities_ = survey_training_data(folder_.path, store_, split_, config());
   network_.initialise(config().seed);
   torch::manual_seed(
       config().seed);  // for layers that draw from torch's own generator, such as dropout
