@@ -53,4 +53,14 @@ struct NetworkCosts {
   std::int64_t loss_workspace_bytes = 0;
 };
 
+// As if every link took `factor` times as long.
+inline void scale_seconds(NetworkCosts& costs, double factor) {
+  for (LayerCosts& layer : costs.layers) {
+    layer.forward_s *= factor;
+    layer.backward_s *= factor;
+    layer.weight_s *= factor;
+  }
+  costs.loss_s *= factor;
+}
+
 }  // namespace lamp

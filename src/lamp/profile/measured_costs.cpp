@@ -16,7 +16,6 @@
 
 #include "lamp/base/device.h"
 #include "lamp/base/memory_counter.h"
-#include "lamp/profile/step_seconds.h"
 #include "lamp/profile/tensor_bytes.h"
 #include "lamp/sequence/run_context.h"
 
@@ -83,8 +82,6 @@ class Measurement {
       tensor = run_split(link, std::move(tensor));
     }
   }
-  // In place of those of links alone; of the weights' part its share stays.
-  void take_seconds(const StepSeconds& step);
   NetworkCosts result();
 
  private:
@@ -259,17 +256,6 @@ void Measurement::measure_loss(const OutputLoss& loss, torch::Tensor output) {
   costs_.loss_workspace_bytes = peak_bytes(device_) - before;
 }
 
-void Measurement::take_seconds(const StepSeconds& step) {
-  for (std::size_t link = 0; link < chain_.size(); ++link) {
-    LayerCosts& layer = costs_.layers[link];
-    const double grown = layer.backward_s > 0 ? step.links[link].backward / layer.backward_s : 1;
-    layer.weight_s *= grown;
-    layer.forward_s = step.links[link].forward;
-    layer.backward_s = step.links[link].backward;
-  }
-  costs_.loss_s = step.loss;
-}
-
 NetworkCosts Measurement::result() {
   bool behind = true;  // whether the output is kept by what is behind: the loss, to begin with
   for (std::size_t link = chain_.size(); link-- > 0;) {
@@ -288,22 +274,6 @@ NetworkCosts Measurement::result() {
     if (kept_[link].hands_on)
       costs_.layers[link].drops_output = costs_.layers[link - 1].drops_output;
   return std::move(costs_);
-}
-
-// One where they are slow.
-StepSeconds whole_steps(Sequence& chain, const torch::Tensor& input, const OutputLoss& loss,
-                        const MeasureOptions& options) {
-  RunContext context;
-  const RunScope scope(context);
-  std::vector<StepSeconds> rounds;
-  double took = 0;
-  for (int round = 0; round <= options.whole_steps && took < kSlowRound; ++round) {
-    const auto begin = Clock::now();
-    const StepSeconds seconds = time_step(chain, input, loss, options.on_link);
-    took = std::chrono::duration<double>(Clock::now() - begin).count();
-    if (round > 0 || took >= kSlowRound) rounds.push_back(seconds);
-  }
-  return median_of(rounds);
 }
 
 // All rounds; the chain is afterwards what it was.
@@ -328,7 +298,6 @@ NetworkCosts measure(Sequence& chain, const torch::Tensor& input, const OutputLo
   }
   measurement.weight_round();
   if (!slow) measurement.weight_round();
-  if (options.whole_steps > 0) measurement.take_seconds(whole_steps(chain, input, loss, options));
   const torch::NoGradGuard no_gradients;
   const auto parameters = chain.parameters();
   for (std::size_t i = 0; i < parameters.size(); ++i) parameters[i].mutable_grad() = gradients[i];
