@@ -33,10 +33,10 @@ namespace lamp {
 namespace {
 
 constexpr double kAbsentFlopsPerS = 20e12;
-constexpr double kFlopsPerByte = 20;  // of devices that are not here: arithmetic to memory
+constexpr double kFlopsPerByte = 20;          // of devices that are not here: arithmetic to memory
 constexpr int kWholeSteps = 3;                // counted
 constexpr std::int64_t kMeasuringRounds = 5;  // of layers: warm-up, two, two of weight gradients
-constexpr double kUpdateMoves = 8;  // reads and writes of an optimizer's step and a norm
+constexpr double kUpdateMoves = 8;            // reads and writes of an optimizer's step and a norm
 
 DeviceSpeed speed_of(const PlanOptions& options) {
   const double flops = options.flops_per_s.value_or(kAbsentFlopsPerS);
@@ -170,9 +170,10 @@ class Profile {
   c10::Device device_;
   CostProvider shapes_;
   Network network_;
-  std::map<std::pair<std::int64_t, int>, NetworkCosts> layers_;         // samples, sharing
-  std::map<std::tuple<std::int64_t, int, int>, StepSeconds> steps_;     // and copies
-  std::map<std::tuple<std::int64_t, int, double>, NetworkCosts> known_;  // samples, sharing, overlap
+  std::map<std::pair<std::int64_t, int>, NetworkCosts> layers_;      // samples, sharing
+  std::map<std::tuple<std::int64_t, int, int>, StepSeconds> steps_;  // and copies
+  std::map<std::tuple<std::int64_t, int, double>, NetworkCosts>
+      known_;  // samples, sharing, overlap
 };
 
 }  // namespace

@@ -1,6 +1,6 @@
 // Whole steps of one micro-batch, timed layer by layer: where the seconds of a plan come from, and
-// what `lamp plan --measure` takes in turn with the steps it measures, so that a machine whose speed
-// drifts is compared with itself.
+// what `lamp plan --measure` takes in turn with the steps it measures, so that a machine whose
+// speed drifts is compared with itself.
 #pragma once
 
 #include <ATen/Parallel.h>
@@ -27,8 +27,12 @@ StepWork step_work(const PlanOptions& options, const Network& network, std::int6
 // Threads of the CPU for as long as it lives.
 class ThreadsScope {
  public:
-  explicit ThreadsScope(int count) { at::set_num_threads(count); }
-  ~ThreadsScope() { at::set_num_threads(before_); }
+  explicit ThreadsScope(int count) {
+    if (count != before_) at::set_num_threads(count);
+  }
+  ~ThreadsScope() {
+    if (at::get_num_threads() != before_) at::set_num_threads(before_);
+  }
   ThreadsScope(const ThreadsScope&) = delete;
   ThreadsScope& operator=(const ThreadsScope&) = delete;
 

@@ -47,8 +47,8 @@ double usual_overlap(const PipelineSetup& setup) {
   const Schedule schedule =
       make_schedule(setup.schedule, static_cast<int>(setup.stages()), setup.microbatches);
   const StageCosts equal = schedule.splits_backward() ? StageCosts{1, 1, 1} : StageCosts{1, 2, 0};
-  return overlap_of(
-      setup, simulate(schedule, {.stages = std::vector(setup.stages(), equal)}).timeline);
+  return overlap_of(setup,
+                    simulate(schedule, {.stages = std::vector(setup.stages(), equal)}).timeline);
 }
 
 }  // namespace lamp

@@ -62,9 +62,9 @@ int PipelineSetup::sharing() const {
   if (is_crowded()) return 1;
   std::ptrdiff_t most = 1;
   for (const PlanDevice& device : devices)
-    most = std::max(most, std::count_if(devices.begin(), devices.end(), [&](const PlanDevice& other) {
-                      return other.name == device.name;
-                    }));
+    most = std::max(
+        most, std::count_if(devices.begin(), devices.end(),
+                            [&](const PlanDevice& other) { return other.name == device.name; }));
   return static_cast<int>(most);
 }
 

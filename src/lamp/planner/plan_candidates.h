@@ -35,8 +35,8 @@ class Candidates {
   // Those to choose from, the simplest first.
   std::vector<Candidate> all() const;
   PipelineSetup setup(const Candidate& candidate) const;
-  // Of one micro-batch; asked for once for each size and overlap of stages. Where the parts of a batch differ in size,
-  // the bytes are the largest's, the seconds the mean's.
+  // Of one micro-batch; asked for once for each size and overlap of stages. Where the parts of a
+  // batch differ in size, the bytes are the largest's, the seconds the mean's.
   const NetworkCosts& costs(const Candidate& candidate);
   // The best cut that takes less than `upper_bound_s`; nothing where none fits.
   std::optional<Balance> best_cut(const Candidate& candidate, double upper_bound_s);

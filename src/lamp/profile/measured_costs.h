@@ -16,7 +16,7 @@ namespace lamp {
 using OutputLoss = std::function<torch::Tensor(const torch::Tensor& output)>;
 
 struct MeasureOptions {
-  int rounds = 2;  // counted, at most; one where it takes above kSlowRound
+  int rounds = 2;                      // counted, at most; one where it takes above kSlowRound
   std::function<void()> on_link = {};  // before each link of each round; may throw
 };
 
