@@ -139,6 +139,58 @@ TEST(PlanRunOptionsTest, TheLossesPeakIsTheMeasuredOne) {
   EXPECT_NEAR(static_cast<double>(plan.balance.peak_bytes[0]) / peak, 1, 0.001);
 }
 
+TEST(PlanRunOptionsTest, StagesAtWorkAtTheSameTimeHaveTheBytesOfOneAlone) {
+  at::set_num_threads(2);
+  PlanOptions options = small_plan("unet");
+  options.execution.device = "cpu,cpu";
+  const CostProvider costs = measured_costs_of(options);
+  const NetworkCosts alone = costs({.samples = 2, .sharing = 2});
+  const NetworkCosts beside = costs({.samples = 2, .sharing = 2, .overlap = 0.5});
+  ASSERT_EQ(alone.layers.size(), beside.layers.size());
+  bool differs = alone.loss_s != beside.loss_s;
+  for (std::size_t i = 0; i < alone.layers.size(); ++i) {
+    const LayerCosts &a = alone.layers[i], &b = beside.layers[i];
+    EXPECT_EQ(a.saved_bytes, b.saved_bytes) << a.name;
+    EXPECT_EQ(a.forward_workspace_bytes, b.forward_workspace_bytes) << a.name;
+    EXPECT_EQ(a.backward_workspace_bytes, b.backward_workspace_bytes) << a.name;
+    EXPECT_GT(b.forward_s, 0) << b.name;
+    EXPECT_GE(b.backward_s, b.weight_s) << b.name;
+    differs = differs || a.forward_s != b.forward_s;
+  }
+  EXPECT_EQ(alone.loss_workspace_bytes, beside.loss_workspace_bytes);
+  EXPECT_TRUE(differs) << "the copies were not timed";
+  EXPECT_EQ(at::get_num_threads(), 2);
+}
+
+// What the prediction in turn holds is not the step's.
+TEST(PlanRunOptionsTest, IsPredictedInTurnWithEachRound) {
+  at::set_num_threads(2);
+  for (const char* device : {"cpu", "cpu,cpu"}) {
+    PlanOptions options = small_plan("unet");
+    options.input = {16, 16, 16};
+    options.batch = 4;
+    options.execution.device = device;
+    options.execution.schedule = "naive";
+    options.execution.microbatches = 2;
+    const NetworkPlan chosen = choose_plan(options);
+    const MeasuredStep measured = measure_plan(chosen, 3);
+    EXPECT_EQ(measured.predicted_s.size(), 3U) << device;
+    for (const double seconds : measured.predicted_s) EXPECT_GT(seconds, 0) << device;
+    BenchOptions again{.net = options.net,
+                       .input = options.input,
+                       .batch = options.batch,
+                       .execution = options.execution};
+    again.execution.partition = "counts";
+    for (const StageRange& stage : chosen.plan.balance.partition)
+      again.execution.partition_counts.push_back(
+          static_cast<std::int64_t>(stage.last - stage.first));
+    again.execution.recompute = to_string(chosen.plan.balance.recompute.front());
+    again.execution.precision = chosen.options.execution.precision;
+    again.execution.layout = chosen.options.execution.layout;
+    EXPECT_EQ(measured.peak_bytes, measure_step(again).peak_bytes) << device;
+  }
+}
+
 TEST(MeasuredCostsTest, LeaveTheChainAsItWas) {
   at::set_num_threads(1);
   Network network = make_network(small_plan("unet").net);
