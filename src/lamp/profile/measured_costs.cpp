@@ -12,6 +12,7 @@
 #include <chrono>
 #include <limits>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "lamp/base/device.h"
@@ -52,6 +53,16 @@ torch::Tensor wanting(const torch::Tensor& values) {
   return values + torch::zeros({}, values.options().requires_grad(true));
 }
 
+// Whose gradients a link's backward computes.
+struct Wanted {
+  void add(const torch::Tensor& of) {
+    if (of.requires_grad()) edges.push_back(torch::autograd::impl::gradient_edge(of));
+  }
+  torch::autograd::edge_list edges;
+  bool input = false;                        // the first edge is the input's
+  std::map<std::string, std::size_t> skips;  // popped ones by their edges
+};
+
 class Measurement {
  public:
   Measurement(Sequence& chain, const torch::Tensor& input, const MeasureOptions& options)
@@ -89,7 +100,8 @@ class Measurement {
   torch::Tensor run(std::size_t link, torch::Tensor input);
   torch::Tensor run_split(std::size_t link, torch::Tensor input);
   void backward(std::size_t link, torch::autograd::edge_list roots,
-                std::vector<torch::Tensor> gradients, const torch::autograd::edge_list& wanted);
+                std::vector<torch::Tensor> gradients, const Wanted& wanted);
+  void describe_gradients(const Wanted& wanted, const std::vector<torch::Tensor>& results);
   void measure_loss(const OutputLoss& loss, torch::Tensor output);
   torch::Tensor prepare(std::size_t link, const torch::Tensor& input, CutSkips& skips);
   // Returns the bytes that only the stash's handle kept: they go with the pop.
@@ -113,6 +125,7 @@ class Measurement {
   NetworkCosts costs_;
   std::vector<Kept> kept_;
   std::map<std::string, torch::Tensor> skips_;  // on their way
+  std::set<std::string> unwanted_;              // skips that want no gradient
   bool counted_ = false;
 };
 
@@ -127,7 +140,8 @@ void Measurement::describe(std::size_t link) {
 
 torch::Tensor Measurement::prepare(std::size_t link, const torch::Tensor& input, CutSkips& skips) {
   for (const std::string& name : chain_.layers()[link]->pops()) {
-    skips.popped[name] = wanting(skips_.at(name));
+    const torch::Tensor& tensor = skips_.at(name);
+    skips.popped[name] = unwanted_.contains(name) ? tensor.clone() : wanting(tensor);
     skips_.erase(name);
   }
   return link == 0 ? input : wanting(input);
@@ -140,6 +154,9 @@ std::int64_t Measurement::keep_skips(CutSkips& skips, const torch::Tensor& outpu
       if (skip.name == name) {
         skip.bytes = bytes_of(tensor);
         skip.is_handed_on = tensor.storage().is_alias_of(output.storage());
+        if (tensor.requires_grad()) continue;
+        skip.gradient_bytes = 0;
+        unwanted_.insert(name);
       }
   }
   const std::int64_t before = allocated_bytes(device_);
@@ -148,8 +165,7 @@ std::int64_t Measurement::keep_skips(CutSkips& skips, const torch::Tensor& outpu
 }
 
 void Measurement::backward(std::size_t link, torch::autograd::edge_list roots,
-                           std::vector<torch::Tensor> gradients,
-                           const torch::autograd::edge_list& wanted) {
+                           std::vector<torch::Tensor> gradients, const Wanted& wanted) {
   LayerCosts& layer = costs_.layers[link];
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
   const std::int64_t before = allocated_bytes(device_);
@@ -157,7 +173,7 @@ void Measurement::backward(std::size_t link, torch::autograd::edge_list roots,
   const auto begin = start();
   const auto results = torch::autograd::Engine::get_default_engine().execute(
       roots, gradients, /*keep_graph=*/false, /*create_graph=*/false, /*accumulate_grad=*/false,
-      wanted);
+      wanted.edges);
   const double took = since(begin);
   if (!counted_) return;
   take_least(layer.backward_s, took);
@@ -165,19 +181,32 @@ void Measurement::backward(std::size_t link, torch::autograd::edge_list roots,
   for (const torch::Tensor& gradient : results)
     if (gradient.defined()) made += bytes_of(gradient);
   layer.backward_workspace_bytes = peak_bytes(device_) - before - made;
+  describe_gradients(wanted, results);
+}
+
+void Measurement::describe_gradients(const Wanted& wanted,
+                                     const std::vector<torch::Tensor>& results) {
+  for (SkipBytes& skip : costs_.skips) {
+    const auto found = wanted.skips.find(skip.name);
+    if (found == wanted.skips.end() || !results[found->second].defined()) continue;
+    const c10::Storage& storage = results[found->second].storage();
+    skip.gradient_bytes = static_cast<std::int64_t>(storage.nbytes());
+    skip.shares_gradient =
+        wanted.input && results[0].defined() && storage.is_alias_of(results[0].storage());
+  }
 }
 
 torch::Tensor Measurement::run(std::size_t link, torch::Tensor input) {
   LayerCosts& layer = costs_.layers[link];
   CutSkips skips;
   torch::Tensor tensor = prepare(link, input, skips);
-  torch::autograd::edge_list wanted;
-  const auto want = [&](const torch::Tensor& of) {
-    if (of.requires_grad()) wanted.push_back(torch::autograd::impl::gradient_edge(of));
-  };
-  want(tensor);
-  for (const auto& [name, skip] : skips.popped) want(skip);
-  for (const auto& parameter : chain_.layers()[link]->parameters()) want(parameter);
+  Wanted wanted{.input = tensor.requires_grad()};
+  wanted.add(tensor);
+  for (const auto& [name, skip] : skips.popped) {
+    if (skip.requires_grad()) wanted.skips[name] = wanted.edges.size();
+    wanted.add(skip);
+  }
+  for (const auto& parameter : chain_.layers()[link]->parameters()) wanted.add(parameter);
   input.reset();
   const auto popped = skips.popped;  // stashed by a link that keeps them, so they stay
   const std::int64_t before = allocated_bytes(device_);
@@ -210,7 +239,7 @@ torch::Tensor Measurement::run(std::size_t link, torch::Tensor input) {
   output.reset();
   kept.input = without_input == all;
   kept.output = allocated_bytes(device_) == without_input;
-  if (!roots.empty() && !wanted.empty())
+  if (!roots.empty() && !wanted.edges.empty())
     backward(link, std::move(roots), std::move(gradients), wanted);
   return result;
 }
