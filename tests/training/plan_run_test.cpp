@@ -62,8 +62,12 @@ TEST_P(PlanRunTest, MeasuredAndWorkedOutBytesAgree) {
   }
   EXPECT_NEAR(static_cast<double>(saved_by_shape) / static_cast<double>(saved), 1, 0.03);
   ASSERT_EQ(measured.skips.size(), shapes.skips.size());
-  for (std::size_t i = 0; i < measured.skips.size(); ++i)
-    EXPECT_EQ(measured.skips[i].bytes, shapes.skips[i].bytes) << measured.skips[i].name;
+  for (std::size_t i = 0; i < measured.skips.size(); ++i) {
+    const SkipBytes &a = measured.skips[i], &b = shapes.skips[i];
+    EXPECT_EQ(a.bytes, b.bytes) << a.name;
+    EXPECT_EQ(a.gradient_bytes, b.gradient_bytes) << a.name;
+    EXPECT_EQ(a.shares_gradient, b.shares_gradient) << a.name;
+  }
   EXPECT_NEAR(static_cast<double>(shapes.loss_workspace_bytes) /
                   static_cast<double>(measured.loss_workspace_bytes),
               1, 0.03);
@@ -123,6 +127,18 @@ TEST_P(PlanRunTest, ThePredictedPeakIsTheMeasuredOne) {
     EXPECT_NEAR(static_cast<double>(plan.balance.peak_bytes[0]) / peak, 1, tolerance)
         << setting.devices << " " << setting.schedule << " " << setting.recompute;
   }
+}
+
+// Where the weights' gradients decide: at the bottleneck all skips' gradients wait, each as a part
+// of its concatenation's.
+TEST(PlanRunOptionsTest, ThePeakAtTheBottleneckIsTheMeasuredOne) {
+  at::set_num_threads(1);
+  PlanOptions options = small_plan("unet");
+  options.net.width = 32;
+  options.net.depth = 3;
+  const NetworkPlan chosen = choose_plan(options);
+  const auto peak = static_cast<double>(measure_plan(chosen, 1).peak_bytes[0]);
+  EXPECT_NEAR(static_cast<double>(chosen.plan.balance.peak_bytes[0]) / peak, 1, 0.001);
 }
 
 // Where the loss decides: its graph alone keeps the logits, and cropping nothing copies nothing.

@@ -127,8 +127,7 @@ void MemoryModel::add_forward(const StageRange& links, const std::vector<bool>& 
 std::int64_t MemoryModel::gradient_bytes(const SkipBytes& skip, std::size_t link,
                                          const StageRange& links) const {
   const std::int64_t storage = skip.gradient_bytes.value_or(skip.bytes);
-  const std::int64_t copied =
-      skip.from < links.first && storage > skip.bytes ? skip.bytes : 0;
+  const std::int64_t copied = skip.from < links.first && storage > skip.bytes ? skip.bytes : 0;
   if (link == skip.to) return skip.gradient_bytes && storage > 0 ? skip.bytes + copied : 0;
   // Of the storage, what is there once the gradient of the input has gone, or beside it.
   std::int64_t rest = copied > 0 ? 0 : storage;
