@@ -114,7 +114,7 @@ def main():
     parser.add_argument("--passes", type=int, default=3)
     parser.add_argument("--only", help="one network's name")
     parser.add_argument("--crowded", action="store_true", help="three and four stages on the cpu")
-    parser.add_argument("--tries", metavar="DEVICES", help="JSON of five networks on cpu or cpu,cpu")
+    parser.add_argument("--tries", metavar="DEVICES", help="JSON of five networks on these")
     options = parser.parse_args()
     if options.tries:
         tries(options)

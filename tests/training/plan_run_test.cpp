@@ -103,9 +103,9 @@ TEST_P(PlanRunTest, ThePredictedPeakIsTheMeasuredOne) {
   options.batch = 4;
   options.execution.microbatches = 2;
   const auto links = static_cast<std::int64_t>(make_network(options.net).chain->size());
-  // AnatomyNet's is up to 3 % too high: the gradient of its last block's sum is counted for both
-  // summands, and is one tensor.
-  const double tolerance = GetParam() == "anatomynet" ? 0.03 : 0.001;
+  // AnatomyNet concatenates the image, which wants no gradient: its channel of the concatenation's
+  // gradient is not counted.
+  const double tolerance = GetParam() == "anatomynet" ? 0.01 : 0.001;
   struct Setting {
     const char* devices;
     const char* schedule;
