@@ -64,12 +64,12 @@ StepSeconds time_step(Sequence& chain, const torch::Tensor& input, const OutputL
       });
   }
   const double forward_end = seconds_now(device);
-  torch::Tensor root = loss ? loss(output) : output;
-  if (!root.requires_grad()) return step;
-  const torch::Tensor gradient = torch::ones_like(root);
-  output.reset();
-  {
+  {  // losses and gradients are outside of autocast, as in a stage
     const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
+    torch::Tensor root = loss ? loss(output) : output;
+    if (!root.requires_grad()) return step;
+    const torch::Tensor gradient = torch::ones_like(root);
+    output.reset();
     torch::autograd::backward({root}, {gradient});
   }
   const double end = seconds_now(device);
