@@ -5,8 +5,13 @@ stages of it: a Markdown table from `lamp plan --measure`. Run it on a calm mach
 The whole table is measured --passes times, and a row shows the medians over the passes, because a
 machine whose speed changes between a profile and the run behind it makes a single pass wrong.
 
+With --tries it takes five networks of different sizes instead, measured --passes times each, and
+prints JSON: of each try predicted over measured, as the plan was chosen ("step"), in turn with the
+rounds ("in_turn") and of memory ("peak"), and how many tries were within 5 % and 3 %.
+
 Usage: bench/plan_table.py build/lamp [--input X,Y,Z] [--batch N] [--rounds R] [--passes P]
                            [--only NET] [--crowded] > table.md
+       bench/plan_table.py build/lamp --tries cpu|cpu,cpu [--rounds R] [--passes P] > tries.json
 """
 import argparse
 import json
@@ -23,15 +28,23 @@ SETTINGS = [("cpu", "1f1b", 1, "never"), ("cpu", "1f1b", 2, "never"),
 # More stages at work than a machine of two cores has threads.
 CROWDED = [(",".join(["cpu"] * stages), schedule, 4, "never")
            for stages in (3, 4) for schedule in ("gpipe", "1f1b")]
+# Network, width, input, batch.
+TRIES = [("unet", 16, "64,64,64", 1), ("unet", 32, "48,48,48", 2), ("seunet", 16, "64,48,48", 1),
+         ("anatomynet", None, "32,32,32", 2), ("unet", 8, "96,96,64", 1)]
 
 
 def plan(options, net, width, setting):
     """The plan as lamp prints it, or the last line of its message."""
     devices, schedule, microbatches, recompute = setting
+    return measured(options, net, width, options.input, options.batch,
+                    ["--device", devices, "--schedule", schedule, "--microbatches",
+                     str(microbatches), "--recompute", recompute])
+
+
+def measured(options, net, width, size, batch, setting):
+    """One `lamp plan --measure`, or the last line of its message."""
     command = [options.lamp, "--json", "plan", "--measure", "--rounds", str(options.rounds),
-               "--net", net, "--input", options.input, "--batch", str(options.batch),
-               "--device", devices, "--schedule", schedule, "--microbatches", str(microbatches),
-               "--recompute", recompute]
+               "--net", net, "--input", size, "--batch", str(batch)] + setting
     if width:
         command += ["--width", str(width)]
     result = subprocess.run(command, capture_output=True, text=True)
@@ -63,6 +76,35 @@ def row_of(name, passes):
     return f"| {name} | {step} | {100 * min(apart):+.1f} to {100 * max(apart):+.1f} % | {peak} |"
 
 
+def tries(options):
+    """Five networks, --passes times each, as JSON. Two stages get four samples, to overlap."""
+    rows = []
+    for number in range(options.passes):
+        for net, width, size, batch in TRIES:
+            samples = 4 if "," in options.tries else batch
+            found = measured(options, net, width, size, samples, ["--device", options.tries])
+            row = {"net": net, "width": width, "input": size, "batch": samples}
+            if isinstance(found, str):
+                rows.append({**row, "message": found})
+                continue
+            step = found["measured"]["step_s"]
+            row.update(schedule=found["schedule"], microbatches=found["microbatches"],
+                       partition=found["partition"], measured_s=step, step=found["step_s"] / step,
+                       peak=found["devices"][0]["peak_bytes"] / found["measured"]["peak_bytes"][0])
+            if "predicted_s" in found["measured"]:
+                row["in_turn"] = found["measured"]["predicted_s"] / step
+            rows.append(row)
+            print(f"pass {number + 1}: {row}", file=sys.stderr)
+
+    def within(name, limit):
+        return sum(abs(row.get(name, 0) - 1) <= limit for row in rows)
+
+    print(json.dumps({"device": options.tries, "rounds": options.rounds, "tries": len(rows),
+                      "step_within_5_percent": within("step", 0.05),
+                      "in_turn_within_5_percent": within("in_turn", 0.05),
+                      "peak_within_3_percent": within("peak", 0.03), "rows": rows}, indent=1))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("lamp")
@@ -72,7 +114,11 @@ def main():
     parser.add_argument("--passes", type=int, default=3)
     parser.add_argument("--only", help="one network's name")
     parser.add_argument("--crowded", action="store_true", help="three and four stages on the cpu")
+    parser.add_argument("--tries", metavar="DEVICES", help="JSON of five networks on these")
     options = parser.parse_args()
+    if options.tries:
+        tries(options)
+        return
     rows = [(net, width, setting) for net, width in NETS
             for setting in (CROWDED if options.crowded else SETTINGS)
             if not options.only or options.only == net]

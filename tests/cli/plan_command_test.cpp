@@ -162,6 +162,9 @@ TEST(PlanCommandTest, MeasuresThePlanBesideThePrediction) {
   EXPECT_GT(json["measured"]["step_s"], 0);
   const double predicted = json["devices"][0]["peak_bytes"];
   EXPECT_NEAR(predicted / json["measured"]["peak_bytes"][0].get<double>(), 1, 0.01);
+  EXPECT_GT(json["measured"]["predicted_s"], 0);
+  EXPECT_EQ(json["measured"]["predicted_seconds"],
+            Json::array({json["measured"]["predicted_s"]}));  // of one round
 }
 
 TEST(PlanCommandTest, DrawsPredictedAboveMeasured) {

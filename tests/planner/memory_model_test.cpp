@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
 #include "lamp/planner/forward_pass.h"
 #include "support/every_schedule.h"
@@ -101,6 +102,53 @@ TEST(MemoryModelTest, WhatIsMadeForAStashAloneIsThereUntilItIsPopped) {
   EXPECT_EQ(peak(), 2000 + 5000);
   costs.skips[0].is_handed_on = false;
   EXPECT_EQ(peak(), 2000 + 5000 + 70);
+}
+
+// Four links of outputs of 100 bytes; the last one concatenates what the first one stashed. Its
+// gradient of 200 bytes stays whole while a half of it waits.
+TEST(MemoryModelTest, APartOfAGradientKeepsAllOfItWhileItWaits) {
+  NetworkCosts costs = saving_links(4);
+  for (LayerCosts& layer : costs.layers) layer = {.name = "l", .output_bytes = 100};
+  costs.layers[3].output_bytes = 200;
+  costs.skips = {{.name = "s", .from = 0, .to = 3, .bytes = 100, .is_handed_on = true}};
+  costs.layers[1].backward_workspace_bytes = 5000;
+  const auto peak = [&] {
+    return MemoryModel(costs, made_up_setup(ScheduleKind::kGPipe, 1, 1))
+        .stage_peak_bytes(0, {0, 4}, RecomputeRule::kNever);
+  };
+  const std::int64_t without_skip = 100 + 100 + 5000;  // gradients of output and input, workspace
+  EXPECT_EQ(peak(), without_skip + 100) << "nothing is known of it";
+  costs.skips[0].gradient_bytes = 200;
+  costs.skips[0].shares_gradient = true;
+  EXPECT_EQ(peak(), without_skip + 200);
+  costs.skips[0].gradient_bytes = 0;
+  EXPECT_EQ(peak(), without_skip) << "it wants none";
+  // Right before the concatenation the input's half is there anyway.
+  costs.skips[0].gradient_bytes = 200;
+  std::swap(costs.layers[1].backward_workspace_bytes, costs.layers[2].backward_workspace_bytes);
+  EXPECT_EQ(peak(), without_skip + 100);
+  // Both summands of a sum have one gradient.
+  costs.skips[0].gradient_bytes = 100;
+  EXPECT_EQ(peak(), without_skip);
+}
+
+// The second stage sends a copy of its part, and lets go of the whole.
+TEST(MemoryModelTest, APartOfAGradientForAnotherStageIsACopy) {
+  NetworkCosts costs = saving_links(4);
+  for (LayerCosts& layer : costs.layers) layer = {.name = "l", .output_bytes = 100};
+  costs.layers[3].output_bytes = 200;
+  costs.skips = {{.name = "s", .from = 0, .to = 3, .bytes = 100, .is_handed_on = true}};
+  costs.skips[0].gradient_bytes = 200;
+  costs.skips[0].shares_gradient = true;
+  const auto peak = [&] {
+    return MemoryModel(costs, made_up_setup(ScheduleKind::kGPipe, 2, 1))
+        .stage_peak_bytes(1, {1, 4}, RecomputeRule::kNever);
+  };
+  const std::int64_t arrived = 100 + 100;  // the stage's input and the skip, until it is back
+  costs.layers[1].backward_workspace_bytes = 5000;
+  EXPECT_EQ(peak(), arrived + 100 + 100 + 5000 + 100);
+  std::swap(costs.layers[1].backward_workspace_bytes, costs.layers[2].backward_workspace_bytes);
+  EXPECT_EQ(peak(), arrived + 100 + 100 + 5000 + 100 + 100) << "beside the whole";
 }
 
 TEST(MemoryModelTest, AnOutputThatNothingKeepsIsThereWhileTheNextLinkRuns) {

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <limits>
 #include <map>
 
 #include "lamp/base/errors.h"
@@ -168,6 +169,46 @@ TEST(PlanTest, WhereTheScheduleIsFixedAFasterOneIsNamed) {
   EXPECT_THAT(make_plan(request, full_size).reasons,
               Contains(::testing::AllOf(HasSubstr("schedule naive, as asked"),
                                         HasSubstr("gpipe would take"), HasSubstr("% less"))));
+}
+
+// gpipe with two stages and two micro-batches: the slower stage sets the pace of each way.
+TEST(PlanTest, IsPredictedAgainUnderOtherCosts) {
+  PlanRequest request = request_for(2, 100 * kGiB, 2);
+  request.bytes_per_s = std::numeric_limits<double>::infinity();
+  request.all_devices = true;
+  request.schedule = ScheduleKind::kGPipe;
+  request.microbatches = 2;
+  const Plan plan = make_plan(request, full_size);
+  EXPECT_EQ(simulate_with(plan, plan.costs).makespan, plan.simulation.makespan);
+  NetworkCosts costs = plan.costs;
+  for (std::size_t link = 0; link < costs.layers.size(); ++link) {
+    const bool is_first = plan.balance.partition[0].contains(link);
+    const auto links =
+        static_cast<double>(is_first ? plan.balance.partition[0].last
+                                     : costs.layers.size() - plan.balance.partition[0].last);
+    costs.layers[link].forward_s = (is_first ? 3 : 2) / links;
+    costs.layers[link].backward_s = (is_first ? 5 : 7) / links;
+  }
+  costs.loss_s = 1;
+  // Forward 3 + 3 + 2, then backward with the loss 8 + 8, then 5.
+  EXPECT_NEAR(simulate_with(plan, costs).makespan, 8 + 16 + 5, 1e-9);
+}
+
+// Of two equal stages and two micro-batches, each works beside the other half of its time.
+TEST(PlanTest, StagesThatWorkAtTheSameTimeHaveSuchCosts) {
+  PlanRequest request = request_for(2, 100 * kGiB, 4);
+  for (PlanDevice& device : request.devices) device = {"cpu", 100 * kGiB, 2};
+  request.all_devices = true;
+  request.microbatches = 2;
+  const CostProvider provider = [](const CostQuery& query) {
+    NetworkCosts costs = full_size(query);
+    costs.loss_s = query.sharing + query.overlap;
+    return costs;
+  };
+  request.schedule = ScheduleKind::kNaive;
+  EXPECT_EQ(make_plan(request, provider).costs.loss_s, 2);
+  request.schedule = ScheduleKind::kGPipe;
+  EXPECT_EQ(make_plan(request, provider).costs.loss_s, 2.5);
 }
 
 TEST(PlanTest, AnUpdateOfTheWeightsIsPartOfAStep) {

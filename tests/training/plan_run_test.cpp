@@ -62,8 +62,12 @@ TEST_P(PlanRunTest, MeasuredAndWorkedOutBytesAgree) {
   }
   EXPECT_NEAR(static_cast<double>(saved_by_shape) / static_cast<double>(saved), 1, 0.03);
   ASSERT_EQ(measured.skips.size(), shapes.skips.size());
-  for (std::size_t i = 0; i < measured.skips.size(); ++i)
-    EXPECT_EQ(measured.skips[i].bytes, shapes.skips[i].bytes) << measured.skips[i].name;
+  for (std::size_t i = 0; i < measured.skips.size(); ++i) {
+    const SkipBytes &a = measured.skips[i], &b = shapes.skips[i];
+    EXPECT_EQ(a.bytes, b.bytes) << a.name;
+    EXPECT_EQ(a.gradient_bytes, b.gradient_bytes) << a.name;
+    EXPECT_EQ(a.shares_gradient, b.shares_gradient) << a.name;
+  }
   EXPECT_NEAR(static_cast<double>(shapes.loss_workspace_bytes) /
                   static_cast<double>(measured.loss_workspace_bytes),
               1, 0.03);
@@ -99,9 +103,9 @@ TEST_P(PlanRunTest, ThePredictedPeakIsTheMeasuredOne) {
   options.batch = 4;
   options.execution.microbatches = 2;
   const auto links = static_cast<std::int64_t>(make_network(options.net).chain->size());
-  // AnatomyNet's is up to 3 % too high: the gradient of its last block's sum is counted for both
-  // summands, and is one tensor.
-  const double tolerance = GetParam() == "anatomynet" ? 0.03 : 0.001;
+  // AnatomyNet concatenates the image, which wants no gradient: its channel of the concatenation's
+  // gradient is not counted.
+  const double tolerance = GetParam() == "anatomynet" ? 0.01 : 0.001;
   struct Setting {
     const char* devices;
     const char* schedule;
@@ -125,6 +129,18 @@ TEST_P(PlanRunTest, ThePredictedPeakIsTheMeasuredOne) {
   }
 }
 
+// Where the weights' gradients decide: at the bottleneck all skips' gradients wait, each as a part
+// of its concatenation's.
+TEST(PlanRunOptionsTest, ThePeakAtTheBottleneckIsTheMeasuredOne) {
+  at::set_num_threads(1);
+  PlanOptions options = small_plan("unet");
+  options.net.width = 32;
+  options.net.depth = 3;
+  const NetworkPlan chosen = choose_plan(options);
+  const auto peak = static_cast<double>(measure_plan(chosen, 1).peak_bytes[0]);
+  EXPECT_NEAR(static_cast<double>(chosen.plan.balance.peak_bytes[0]) / peak, 1, 0.001);
+}
+
 // Where the loss decides: its graph alone keeps the logits, and cropping nothing copies nothing.
 TEST(PlanRunOptionsTest, TheLossesPeakIsTheMeasuredOne) {
   at::set_num_threads(1);
@@ -137,6 +153,58 @@ TEST(PlanRunOptionsTest, TheLossesPeakIsTheMeasuredOne) {
   const Plan& plan = chosen.plan;
   const auto peak = static_cast<double>(measure_plan(chosen, 1).peak_bytes[0]);
   EXPECT_NEAR(static_cast<double>(plan.balance.peak_bytes[0]) / peak, 1, 0.001);
+}
+
+TEST(PlanRunOptionsTest, StagesAtWorkAtTheSameTimeHaveTheBytesOfOneAlone) {
+  at::set_num_threads(2);
+  PlanOptions options = small_plan("unet");
+  options.execution.device = "cpu,cpu";
+  const CostProvider costs = measured_costs_of(options);
+  const NetworkCosts alone = costs({.samples = 2, .sharing = 2});
+  const NetworkCosts beside = costs({.samples = 2, .sharing = 2, .overlap = 0.5});
+  ASSERT_EQ(alone.layers.size(), beside.layers.size());
+  bool differs = alone.loss_s != beside.loss_s;
+  for (std::size_t i = 0; i < alone.layers.size(); ++i) {
+    const LayerCosts &a = alone.layers[i], &b = beside.layers[i];
+    EXPECT_EQ(a.saved_bytes, b.saved_bytes) << a.name;
+    EXPECT_EQ(a.forward_workspace_bytes, b.forward_workspace_bytes) << a.name;
+    EXPECT_EQ(a.backward_workspace_bytes, b.backward_workspace_bytes) << a.name;
+    EXPECT_GT(b.forward_s, 0) << b.name;
+    EXPECT_GE(b.backward_s, b.weight_s) << b.name;
+    differs = differs || a.forward_s != b.forward_s;
+  }
+  EXPECT_EQ(alone.loss_workspace_bytes, beside.loss_workspace_bytes);
+  EXPECT_TRUE(differs) << "the copies were not timed";
+  EXPECT_EQ(at::get_num_threads(), 2);
+}
+
+// What the prediction in turn holds is not the step's.
+TEST(PlanRunOptionsTest, IsPredictedInTurnWithEachRound) {
+  at::set_num_threads(2);
+  for (const char* device : {"cpu", "cpu,cpu"}) {
+    PlanOptions options = small_plan("unet");
+    options.input = {16, 16, 16};
+    options.batch = 4;
+    options.execution.device = device;
+    options.execution.schedule = "naive";
+    options.execution.microbatches = 2;
+    const NetworkPlan chosen = choose_plan(options);
+    const MeasuredStep measured = measure_plan(chosen, 3);
+    EXPECT_EQ(measured.predicted_s.size(), 3U) << device;
+    for (const double seconds : measured.predicted_s) EXPECT_GT(seconds, 0) << device;
+    BenchOptions again{.net = options.net,
+                       .input = options.input,
+                       .batch = options.batch,
+                       .execution = options.execution};
+    again.execution.partition = "counts";
+    for (const StageRange& stage : chosen.plan.balance.partition)
+      again.execution.partition_counts.push_back(
+          static_cast<std::int64_t>(stage.last - stage.first));
+    again.execution.recompute = to_string(chosen.plan.balance.recompute.front());
+    again.execution.precision = chosen.options.execution.precision;
+    again.execution.layout = chosen.options.execution.layout;
+    EXPECT_EQ(measured.peak_bytes, measure_step(again).peak_bytes) << device;
+  }
 }
 
 TEST(MeasuredCostsTest, LeaveTheChainAsItWas) {

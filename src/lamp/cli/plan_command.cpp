@@ -5,6 +5,7 @@
 #include <string>
 
 #include "lamp/base/files.h"
+#include "lamp/base/stopwatch.h"
 #include "lamp/base/text.h"
 #include "lamp/cli/commands.h"
 #include "lamp/cli/network_options.h"
@@ -38,10 +39,14 @@ PlanWish wish_of(const PlanLine& options, const GlobalOptions& globals) {
 }
 
 Json to_json(const MeasuredStep& measured) {
-  return {{"step_s", measured.median_s},
-          {"seconds", measured.report["seconds"]},
-          {"peak_bytes", measured.peak_bytes},
-          {"timeline", to_json(measured.timeline)}};
+  Json json = {{"step_s", measured.median_s},
+               {"seconds", measured.report["seconds"]},
+               {"peak_bytes", measured.peak_bytes},
+               {"timeline", to_json(measured.timeline)}};
+  if (measured.predicted_s.empty()) return json;
+  json["predicted_s"] = median_seconds(measured.predicted_s);
+  json["predicted_seconds"] = measured.predicted_s;
+  return json;
 }
 
 // Predicted above measured, where there is that; both without the update of the weights.

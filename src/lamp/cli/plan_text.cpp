@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <string>
 
+#include "lamp/base/stopwatch.h"
 #include "lamp/base/text.h"
 
 namespace lamp {
@@ -88,9 +89,14 @@ void print_plan(const Plan& plan, bool layers) {
 
 void print_comparison(const Plan& plan, const MeasuredStep& measured) {
   const auto off = [](double predicted, double found) { return 100 * (predicted / found - 1); };
-  std::printf("\n%-22s %12s %12s %8s\n%-22s %12s %12s %+7.1f%%\n", "", "predicted", "measured",
-              "off by", "step", milliseconds(plan.step_s()).c_str(),
-              milliseconds(measured.median_s).c_str(), off(plan.step_s(), measured.median_s));
+  const auto print_step = [&](const char* name, double predicted) {
+    std::printf("%-22s %12s %12s %+7.1f%%\n", name, milliseconds(predicted).c_str(),
+                milliseconds(measured.median_s).c_str(), off(predicted, measured.median_s));
+  };
+  std::printf("\n%-22s %12s %12s %8s\n", "", "predicted", "measured", "off by");
+  print_step("step", plan.step_s());
+  if (!measured.predicted_s.empty())
+    print_step("step, profiled in turn", median_seconds(measured.predicted_s));
   const auto devices = plan.setup.distinct_devices();
   for (std::size_t d = 0; d < devices.size(); ++d) {
     const std::int64_t peak = plan.balance.peak_bytes[d], found = measured.peak_bytes[d];

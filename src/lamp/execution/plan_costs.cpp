@@ -1,15 +1,16 @@
-// Networks with random weights on random input: speed and memory do not depend on values.
+// Layers alone for bytes, whole steps for seconds.
 #include "lamp/execution/plan_costs.h"
 
-#include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Parallel.h>
 #include <torch/types.h>
 
 #include <algorithm>
-#include <chrono>
+#include <functional>
+#include <limits>
 #include <map>
 #include <new>
 #include <string>
+#include <tuple>
 #include <utility>
 
 #include "lamp/base/device.h"
@@ -17,14 +18,13 @@
 #include "lamp/base/log.h"
 #include "lamp/base/out_of_memory.h"
 #include "lamp/base/progress.h"
+#include "lamp/base/stopwatch.h"
 #include "lamp/base/text.h"
-#include "lamp/execution/numeric_guard.h"
 #include "lamp/execution/optimizer.h"
+#include "lamp/execution/step_profile.h"
 #include "lamp/inference/memory_estimate.h"
 #include "lamp/nets/net_factory.h"
 #include "lamp/nets/precision.h"
-#include "lamp/objective/losses.h"
-#include "lamp/planner/memory_model.h"
 #include "lamp/profile/measured_costs.h"
 #include "lamp/profile/shape_costs.h"
 
@@ -32,75 +32,54 @@ namespace lamp {
 namespace {
 
 constexpr double kAbsentFlopsPerS = 20e12;
-constexpr double kFlopsPerByte = 20;  // of devices that are not here: arithmetic to memory
-constexpr int kWholeSteps = 3;
-// Warm-up, two counted, two of weight gradients, whole steps with their warm-up.
-constexpr std::int64_t kMeasuringRounds = 5 + kWholeSteps + 1;
-constexpr double kUpdateMoves = 8;  // reads and writes of an optimizer's step and a norm
-
-// Threads for as long as it lives.
-class Threads {
- public:
-  explicit Threads(int count) { at::set_num_threads(std::max(1, count)); }
-  ~Threads() { at::set_num_threads(before_); }
-  Threads(const Threads&) = delete;
-  Threads& operator=(const Threads&) = delete;
-
- private:
-  int before_ = at::get_num_threads();
-};
+constexpr double kFlopsPerByte = 20;          // of devices that are not here: arithmetic to memory
+constexpr int kWholeSteps = 3;                // counted
+constexpr std::int64_t kMeasuringRounds = 5;  // of layers: warm-up, two, two of weight gradients
+constexpr double kUpdateMoves = 8;            // reads and writes of an optimizer's step and a norm
 
 DeviceSpeed speed_of(const PlanOptions& options) {
   const double flops = options.flops_per_s.value_or(kAbsentFlopsPerS);
   return {.flops_per_s = flops, .memory_bytes_per_s = flops / kFlopsPerByte};
 }
 
-Network network_on(const PlanOptions& options, c10::Device device) {
-  Network network = make_network(options.net);
-  network.initialise(options.seed);
-  network.chain->to(device);
-  if (training_layout(options.execution, options.net) == Layout::kChannelsLast)
-    network.use_channels_last();
-  network.chain->train();
-  return network;
-}
-
 std::vector<std::int64_t> image_sizes(const PlanOptions& options, std::int64_t samples) {
   return {samples, options.net.in_channels, options.input[2], options.input[1], options.input[0]};
 }
 
-NetworkCosts measure(const PlanOptions& options, const Network& network, std::int64_t samples,
-                     int whole_steps) {
-  const c10::Device device = network.chain->parameters().front().device();
-  const auto generator = at::make_generator<at::CPUGeneratorImpl>(options.seed);
-  const torch::Tensor image = torch::randn(image_sizes(options, samples), generator).to(device);
-  const torch::Tensor labels =
-      torch::randint(options.net.classes,
-                     {samples, options.input[2], options.input[1], options.input[0]}, generator)
-          .to(torch::kUInt8)
-          .to(device);
-  const auto loss = make_loss({}, torch::ones({options.net.classes}, device));
-  const PrecisionScope scope(parse_precision(options.execution.precision, device.type()), device);
-  const std::string what = "measuring " + counted(samples, "sample") + " of " +
-                           size_text(options.input, "x") + " in " + options.execution.precision;
-  log_info(what + " on " + device.str());
-  Progress progress(what, kMeasuringRounds * static_cast<std::int64_t>(network.chain->size()));
-  return measure_costs(
-      *network.chain, network.prepare(image),
-      [&](const torch::Tensor& output) {
-        const torch::Tensor logits = network.crop(output, image);
-        return (*loss)(logits, labels, torch::ones({logits.size(0), logits.size(1)}, device));
-      },
-      {.whole_steps = whole_steps, .on_link = [&] {
-         throw_if_interrupted("nothing was written");
-         progress.advance("layers");
-       }});
+std::string measuring(const PlanOptions& options, std::int64_t samples) {
+  return "measuring " + counted(samples, "sample") + " of " + size_text(options.input, "x") +
+         " in " + options.execution.precision;
 }
 
-// What a whole step of one micro-batch holds, without workspaces of kernels and optimizer.
-std::int64_t step_bytes(const NetworkCosts& costs) {
-  const MemoryModel memory(costs, {.devices = {{"one"}}, .optimizer_factor = 0});
-  return memory.stage_peak_bytes(0, {0, costs.layers.size()}, RecomputeRule::kNever);
+// What is called before each link: signals are heard, progress is shown.
+std::function<void()> on_link(Progress& progress) {
+  return [&progress] {
+    throw_if_interrupted("nothing was written");
+    progress.advance("layers");
+  };
+}
+
+NetworkCosts measure(const PlanOptions& options, const Network& network, std::int64_t samples) {
+  const StepWork work = step_work(options, network, samples);
+  const c10::Device device = work.input.device();
+  const PrecisionScope scope(parse_precision(options.execution.precision, device.type()), device);
+  const std::string what = measuring(options, samples);
+  log_info(what + " on " + device.str());
+  Progress progress(what, kMeasuringRounds * static_cast<std::int64_t>(network.chain->size()));
+  return measure_costs(*work.chain, work.input, work.loss, {.on_link = on_link(progress)});
+}
+
+// The median after a warm-up; one step where they are slow.
+StepSeconds whole_steps(const std::function<StepSeconds()>& take) {
+  std::vector<StepSeconds> rounds;
+  double took = 0;
+  for (int round = 0; round <= kWholeSteps && took < kSlowRound; ++round) {
+    const Stopwatch watch;
+    StepSeconds seconds = take();
+    took = watch.seconds();
+    if (round > 0 || took >= kSlowRound) rounds.push_back(std::move(seconds));
+  }
+  return median_of(rounds);
 }
 
 // What the device holds at most while one link after the other is measured, without workspaces.
@@ -128,21 +107,19 @@ class Profile {
         network_(network_on(options, device_)) {}
 
   NetworkCosts costs(const CostQuery& query) {
-    const std::pair key(query.samples, query.sharing);
+    const std::tuple key(query.samples, query.sharing, query.overlap);
     if (const auto found = known_.find(key); found != known_.end()) return found->second;
     return known_.emplace(key, find(query)).first->second;
   }
 
  private:
-  NetworkCosts find(const CostQuery& query) const {
+  NetworkCosts find(const CostQuery& query) {
     NetworkCosts shapes = shapes_({.samples = query.samples});
-    const std::int64_t available = available_bytes(device_);
-    if (measuring_bytes(shapes) > available) return shapes;
-    const bool fits = static_cast<double>(step_bytes(shapes)) <
-                      kShareWithoutWorkspaces * static_cast<double>(available);
+    if (measuring_bytes(shapes) > available_bytes(device_)) return shapes;
     try {
-      const Threads threads(at::get_num_threads() / query.sharing);
-      return measure(options_, network_, query.samples, fits ? kWholeSteps : 0);
+      NetworkCosts costs = layers(query);
+      if (fits(shapes, 1)) take_seconds(costs, steps(query, shapes));
+      return costs;
     } catch (const std::bad_alloc&) {
       return shapes;
     } catch (const c10::Error& error) {
@@ -151,11 +128,51 @@ class Profile {
     }
   }
 
+  int threads(const CostQuery& query) const {
+    return std::max(1, at::get_num_threads() / query.sharing);
+  }
+  bool fits(const NetworkCosts& shapes, int copies) const {
+    return static_cast<double>(step_bytes(shapes, copies)) <
+           kShareWithoutWorkspaces * static_cast<double>(available_bytes(device_));
+  }
+
+  // Bytes, and seconds of each layer alone.
+  const NetworkCosts& layers(const CostQuery& query) {
+    const std::pair key(query.samples, query.sharing);
+    if (const auto found = layers_.find(key); found != layers_.end()) return found->second;
+    const ThreadsScope scope(threads(query));
+    return layers_.emplace(key, measure(options_, network_, query.samples)).first->second;
+  }
+
+  // Stages that share the device are slower while others are at work: blended as they overlap.
+  StepSeconds steps(const CostQuery& query, const NetworkCosts& shapes) {
+    const StepSeconds& alone = steps(query, 1);
+    if (query.overlap == 0 || !fits(shapes, query.sharing)) return alone;
+    return blended(alone, steps(query, query.sharing), query.overlap);
+  }
+
+  const StepSeconds& steps(const CostQuery& query, int copies) {
+    const std::tuple key(query.samples, query.sharing, copies);
+    if (const auto found = steps_.find(key); found != steps_.end()) return found->second;
+    Progress progress(measuring(options_, query.samples) + ", whole steps",
+                      (kWholeSteps + 1) * static_cast<std::int64_t>(network_.chain->size()));
+    StepProfile profile(options_, network_, query.samples, copies, threads(query));
+    const StepSeconds found = whole_steps([&] {
+      return copies > 1 ? profile.side_by_side(on_link(progress))
+                        : profile.alone(on_link(progress));
+    });
+    profile.drop_gradients();
+    return steps_.emplace(key, found).first->second;
+  }
+
   PlanOptions options_;
   c10::Device device_;
   CostProvider shapes_;
   Network network_;
-  std::map<std::pair<std::int64_t, int>, NetworkCosts> known_;
+  std::map<std::pair<std::int64_t, int>, NetworkCosts> layers_;      // samples, sharing
+  std::map<std::tuple<std::int64_t, int, int>, StepSeconds> steps_;  // and copies
+  std::map<std::tuple<std::int64_t, int, double>, NetworkCosts>
+      known_;  // samples, sharing, overlap
 };
 
 }  // namespace
@@ -195,14 +212,8 @@ double update_s_per_byte(const PlanOptions& options, bool measured) {
   }
   const auto optimizer = make_optimizer(options.optimizer, parameters);
   double least = std::numeric_limits<double>::max();
-  for (int round = 0; round < 3; ++round) {
-    const auto start = std::chrono::steady_clock::now();
-    gradient_norm(parameters);
-    optimizer->step();
-    gradient_norm(parameters);  // waits for the device
-    least = std::min(
-        least, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
-  }
+  for (int round = 0; round < 3; ++round)
+    least = std::min(least, update_seconds(*optimizer, parameters));
   return least / bytes;
 }
 

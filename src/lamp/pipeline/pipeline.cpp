@@ -3,7 +3,6 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/ThreadLocalState.h>
-#include <ATen/autocast_mode.h>
 #include <torch/nn/modules/dropout.h>
 #include <torch/utils.h>
 
@@ -15,24 +14,12 @@
 #include "lamp/base/memory_counter.h"
 #include "lamp/base/setting_name.h"
 #include "lamp/base/text.h"
+#include "lamp/pipeline/no_autocast_cache.h"
 
 namespace lamp {
 namespace {
 
 constexpr int kPredictionSlots = 2;  // inputs that may wait before each stage
-
-// torch keeps weights cast by autocast for a whole process: one cast during a forward pass without
-// gradients would be used, without its history, when that pass is run again with gradients.
-class NoAutocastCache {
- public:
-  NoAutocastCache() { at::autocast::set_autocast_cache_enabled(false); }
-  ~NoAutocastCache() { at::autocast::set_autocast_cache_enabled(before_); }
-  NoAutocastCache(const NoAutocastCache&) = delete;
-  NoAutocastCache& operator=(const NoAutocastCache&) = delete;
-
- private:
-  bool before_ = at::autocast::is_autocast_cache_enabled();
-};
 
 Schedule forwards_only(int stages, int inputs) {
   Schedule schedule{.kind = ScheduleKind::kGPipe, .stages = stages, .microbatches = inputs};

@@ -122,6 +122,20 @@ void MemoryModel::add_forward(const StageRange& links, const std::vector<bool>& 
   }
 }
 
+// A view of a larger storage keeps all of that, unless it is for another stage: that gets a copy
+// (pipeline/stage.cpp).
+std::int64_t MemoryModel::gradient_bytes(const SkipBytes& skip, std::size_t link,
+                                         const StageRange& links) const {
+  const std::int64_t storage = skip.gradient_bytes.value_or(skip.bytes);
+  const std::int64_t copied = skip.from < links.first && storage > skip.bytes ? skip.bytes : 0;
+  if (link == skip.to) return skip.gradient_bytes && storage > 0 ? skip.bytes + copied : 0;
+  // Of the storage, what is there once the gradient of the input has gone, or beside it.
+  std::int64_t rest = copied > 0 ? 0 : storage;
+  if (link + 1 == skip.to && skip.shares_gradient)
+    rest = std::max<std::int64_t>(0, storage - input_bytes(skip.to));
+  return rest + copied;
+}
+
 void MemoryModel::add_backward(const StageRange& links, const std::vector<bool>& here,
                                MicroBatchBytes& bytes, Courses* courses) const {
   const bool is_last = links.last == costs_.layers.size();
@@ -144,8 +158,8 @@ void MemoryModel::add_backward(const StageRange& links, const std::vector<bool>&
     const LayerCosts& layer = costs_.layers[link];
     std::int64_t skips = 0;  // gradients of skips that wait for their stash, or to be sent
     for (const SkipBytes& skip : costs_.skips)
-      if (skip.to > link && skip.to < links.last && (skip.from <= link || skip.from < links.first))
-        skips += skip.bytes;
+      if (skip.to >= link && skip.to < links.last && (skip.from <= link || skip.from < links.first))
+        skips += gradient_bytes(skip, link, links);
     const std::int64_t arrived = link + 1 == links.last && !is_last ? 0 : layer.output_bytes;
     const std::int64_t sent = link == 0 ? 0 : input_bytes(link);
     const std::int64_t now = bytes.kept + waiting + skips + saved + arrived + sent +

@@ -74,6 +74,9 @@ class MemoryModel {
   void add_backward(const StageRange& links, const std::vector<bool>& here, MicroBatchBytes& bytes,
                     Courses* courses) const;
   std::int64_t input_bytes(std::size_t link) const;  // of the tensor handed to it
+  // Of a skip's gradient, while the stage's backward is at this link.
+  std::int64_t gradient_bytes(const SkipBytes& skip, std::size_t link,
+                              const StageRange& links) const;
   // Of the largest micro-batch, which the costs are those of, what this one has.
   double share(int microbatch) const { return shares_[static_cast<std::size_t>(microbatch)]; }
   MicroBatchBytes of_share(MicroBatchBytes bytes, double share) const;

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,8 +30,8 @@ struct LayerCosts {
   // the backward.
   bool drops_output = false;
   // The most that the forward holds beyond its input, its output and what it saves, and the
-  // backward beyond what was saved, the gradients of both and of the parameters. Negative where
-  // those are never all there together.
+  // backward beyond what was saved, the gradients of both, of popped skips and of the parameters.
+  // Negative where those are never all there together.
   std::int64_t forward_workspace_bytes = 0;
   std::int64_t backward_workspace_bytes = 0;
 };
@@ -42,6 +43,11 @@ struct SkipBytes {
   std::int64_t bytes;
   // It is the very tensor that link `from` hands on: there once. If not, it goes when it is popped.
   bool is_handed_on = false;
+  // Of the storage that its gradient is a part of, and that waits with it until the backward comes
+  // to `from`: a concatenation's parts are views of its gradient. 0 = it wants no gradient, none =
+  // not known, taken for `bytes`.
+  std::optional<std::int64_t> gradient_bytes = {};
+  bool shares_gradient = false;  // that storage holds the gradient of link `to`'s input as well
 };
 
 struct NetworkCosts {
@@ -52,5 +58,15 @@ struct NetworkCosts {
   double loss_s = 0;             // forward and backward of the loss, on the last stage
   std::int64_t loss_workspace_bytes = 0;
 };
+
+// As if every link took `factor` times as long.
+inline void scale_seconds(NetworkCosts& costs, double factor) {
+  for (LayerCosts& layer : costs.layers) {
+    layer.forward_s *= factor;
+    layer.backward_s *= factor;
+    layer.weight_s *= factor;
+  }
+  costs.loss_s *= factor;
+}
 
 }  // namespace lamp

@@ -57,6 +57,22 @@ bool PipelineSetup::is_crowded() const {
   });
 }
 
+int PipelineSetup::sharing() const {
+  if (is_crowded()) return 1;
+  std::ptrdiff_t most = 1;
+  for (const PlanDevice& device : devices)
+    most = std::max(
+        most, std::count_if(devices.begin(), devices.end(),
+                            [&](const PlanDevice& other) { return other.name == device.name; }));
+  return static_cast<int>(most);
+}
+
+double PipelineSetup::mean_share() const {
+  if (batch == 0) return 1;
+  const std::int64_t largest = (batch + microbatches - 1) / microbatches;
+  return static_cast<double>(batch) / static_cast<double>(microbatches * largest);
+}
+
 Simulation simulate(const PipelineSetup& setup, const Schedule& schedule,
                     const PipelineCosts& costs, bool with_timeline) {
   return setup.takes_turns() ? simulate_in_turn(schedule, costs, with_timeline)

@@ -44,6 +44,12 @@ struct PipelineSetup {
   bool takes_turns() const;
   // Whether some device has more stages than work on it side by side.
   bool is_crowded() const;
+  // Stages that a device's cores are shared out among, whatever the schedule; 1 where they take
+  // turns for being crowded.
+  int sharing() const;
+  // Where the parts of a batch differ in size: of the largest one's samples, what they have on
+  // average. 1 where nothing is said of the batch.
+  double mean_share() const;
   // One a name, in order of appearance, and which of them each stage lies on.
   std::vector<PlanDevice> distinct_devices() const;
   std::vector<std::size_t> device_of_stages() const;

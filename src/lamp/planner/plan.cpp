@@ -86,11 +86,7 @@ Plan plan_of(const Found& found, Candidates& candidates) {
   Plan plan{.setup = candidates.setup(found.candidate),
             .costs = candidates.costs(found.candidate),
             .balance = found.balance};
-  plan.simulation = simulate(
-      plan.setup,
-      make_schedule(found.candidate.schedule, static_cast<int>(found.candidate.stages),
-                    found.candidate.microbatches),
-      pipeline_costs(plan.costs, plan.setup, plan.balance.partition, plan.balance.recompute));
+  plan.simulation = simulate_with(plan, plan.costs);
   const MemoryModel memory(plan.costs, plan.setup);
   for (std::size_t j = 0; j < found.candidate.stages; ++j)
     plan.stage_peak_bytes.push_back(
@@ -100,6 +96,14 @@ Plan plan_of(const Found& found, Candidates& candidates) {
 }
 
 }  // namespace
+
+Simulation simulate_with(const Plan& plan, const NetworkCosts& costs) {
+  return simulate(
+      plan.setup,
+      make_schedule(plan.setup.schedule, static_cast<int>(plan.setup.stages()),
+                    plan.setup.microbatches),
+      pipeline_costs(costs, plan.setup, plan.balance.partition, plan.balance.recompute));
+}
 
 Plan make_plan(const PlanRequest& request, const CostProvider& costs) {
   Candidates candidates(request, costs);

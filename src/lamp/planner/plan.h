@@ -20,7 +20,8 @@ namespace lamp {
 
 struct CostQuery {
   std::int64_t samples = 1;  // of a micro-batch
-  int sharing = 1;           // stages that are at work on one device at the same time
+  int sharing = 1;           // stages that a device's cores are shared out among
+  double overlap = 0;        // how much those are at work at the same time: overlap.h
 };
 using CostProvider = std::function<NetworkCosts(const CostQuery&)>;
 
@@ -76,5 +77,8 @@ struct Plan {
 // Where nothing fits: `fits` is false, the cut is the one that holds least, and the reasons say
 // what would fit. Throws UsageError for a request that contradicts itself.
 Plan make_plan(const PlanRequest& request, const CostProvider& costs);
+
+// Of the plan's step, the update left out, if its layers took as long as these costs say.
+Simulation simulate_with(const Plan& plan, const NetworkCosts& costs);
 
 }  // namespace lamp

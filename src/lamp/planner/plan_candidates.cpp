@@ -4,10 +4,13 @@
 #include <algorithm>
 #include <iterator>
 #include <numeric>
+#include <tuple>
+#include <utility>
 
 #include "lamp/base/errors.h"
 #include "lamp/base/setting_name.h"
 #include "lamp/base/text.h"
+#include "lamp/planner/overlap.h"
 
 namespace lamp {
 namespace {
@@ -42,15 +45,6 @@ void check_request(const PlanRequest& request) {
     throw UsageError(setting_name("execution.partition") + ": found " +
                      counted(std::ssize(*request.partition), "stage") + " for " +
                      counted(std::ssize(request.devices), "device"));
-}
-
-void scale_seconds(NetworkCosts& costs, double factor) {
-  for (LayerCosts& layer : costs.layers) {
-    layer.forward_s *= factor;
-    layer.backward_s *= factor;
-    layer.weight_s *= factor;
-  }
-  costs.loss_s *= factor;
 }
 
 }  // namespace
@@ -139,26 +133,24 @@ PipelineSetup Candidates::setup(const Candidate& candidate) const {
   return setup;
 }
 
-// Stages that a device's cores are shared out among, whatever the schedule.
-int Candidates::sharing(const Candidate& candidate) const {
+const CostQuery& Candidates::query(const Candidate& candidate) {
+  const std::tuple key(candidate.stages, candidate.microbatches, candidate.schedule);
+  if (const auto found = queries_.find(key); found != queries_.end()) return found->second;
   const PipelineSetup chosen = setup(candidate);
-  if (chosen.is_crowded()) return 1;  // they take turns
-  std::ptrdiff_t most = 1;
-  for (const PlanDevice& device : chosen.devices)
-    most = std::max(
-        most, std::count_if(chosen.devices.begin(), chosen.devices.end(),
-                            [&](const PlanDevice& other) { return other.name == device.name; }));
-  return static_cast<int>(most);
+  const std::int64_t m = candidate.microbatches;
+  return queries_
+      .emplace(key, CostQuery{.samples = (request_.batch + m - 1) / m,
+                              .sharing = chosen.sharing(),
+                              .overlap = usual_overlap(chosen)})
+      .first->second;
 }
 
 const NetworkCosts& Candidates::costs(const Candidate& candidate) {
-  const std::pair key(candidate.microbatches, sharing(candidate));
+  const CostQuery& asked = query(candidate);
+  const std::tuple key(candidate.microbatches, asked.sharing, asked.overlap);
   if (const auto found = known_.find(key); found != known_.end()) return found->second;
-  const std::int64_t m = candidate.microbatches;
-  const std::int64_t samples = (request_.batch + m - 1) / m;
-  NetworkCosts costs = request_.clock->without(
-      [&] { return provider_({.samples = samples, .sharing = key.second}); });
-  scale_seconds(costs, static_cast<double>(request_.batch) / static_cast<double>(m * samples));
+  NetworkCosts costs = request_.clock->without([&] { return provider_(asked); });
+  scale_seconds(costs, setup(candidate).mean_share());
   return known_.emplace(key, std::move(costs)).first->second;
 }
 

@@ -4,7 +4,7 @@
 
 #include <map>
 #include <optional>
-#include <utility>
+#include <tuple>
 #include <vector>
 
 #include "lamp/planner/plan.h"
@@ -35,8 +35,8 @@ class Candidates {
   // Those to choose from, the simplest first.
   std::vector<Candidate> all() const;
   PipelineSetup setup(const Candidate& candidate) const;
-  // Of one micro-batch; asked for once for each size. Where the parts of a batch differ in size,
-  // the bytes are the largest's, the seconds the mean's.
+  // Of one micro-batch; asked for once for each size and overlap of stages. Where the parts of a
+  // batch differ in size, the bytes are the largest's, the seconds the mean's.
   const NetworkCosts& costs(const Candidate& candidate);
   // The best cut that takes less than `upper_bound_s`; nothing where none fits.
   std::optional<Balance> best_cut(const Candidate& candidate, double upper_bound_s);
@@ -51,11 +51,12 @@ class Candidates {
   std::vector<std::size_t> stage_counts() const;
   std::vector<int> microbatch_counts() const;
   std::vector<ScheduleKind> schedules(std::size_t stages, int microbatches) const;
-  int sharing(const Candidate& candidate) const;
+  const CostQuery& query(const Candidate& candidate);
 
   const PlanRequest& request_;
   const CostProvider& provider_;
-  std::map<std::pair<int, int>, NetworkCosts> known_;  // by M and sharing
+  std::map<std::tuple<std::size_t, int, ScheduleKind>, CostQuery> queries_;
+  std::map<std::tuple<int, int, double>, NetworkCosts> known_;  // by M, sharing and overlap
 };
 
 }  // namespace lamp

@@ -10,11 +10,11 @@
 #include <algorithm>
 #include <chrono>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "lamp/base/device.h"
 #include "lamp/base/memory_counter.h"
-#include "lamp/profile/step_seconds.h"
 #include "lamp/profile/tensor_bytes.h"
 #include "lamp/sequence/run_context.h"
 
@@ -51,6 +51,16 @@ torch::Tensor wanting(const torch::Tensor& values) {
   return values + torch::zeros({}, values.options().requires_grad(true));
 }
 
+// Whose gradients a link's backward computes.
+struct Wanted {
+  void add(const torch::Tensor& of) {
+    if (of.requires_grad()) edges.push_back(torch::autograd::impl::gradient_edge(of));
+  }
+  torch::autograd::edge_list edges;
+  bool input = false;                        // the first edge is the input's
+  std::map<std::string, std::size_t> skips;  // popped ones by their edges
+};
+
 class Measurement {
  public:
   Measurement(Sequence& chain, const torch::Tensor& input, const MeasureOptions& options)
@@ -81,8 +91,6 @@ class Measurement {
       tensor = run_split(link, std::move(tensor));
     }
   }
-  // In place of those of links alone; of the weights' part its share stays.
-  void take_seconds(const StepSeconds& step);
   NetworkCosts result();
 
  private:
@@ -90,7 +98,8 @@ class Measurement {
   torch::Tensor run(std::size_t link, torch::Tensor input);
   torch::Tensor run_split(std::size_t link, torch::Tensor input);
   void backward(std::size_t link, torch::autograd::edge_list roots,
-                std::vector<torch::Tensor> gradients, const torch::autograd::edge_list& wanted);
+                std::vector<torch::Tensor> gradients, const Wanted& wanted);
+  void describe_gradients(const Wanted& wanted, const std::vector<torch::Tensor>& results);
   void measure_loss(const OutputLoss& loss, torch::Tensor output);
   torch::Tensor prepare(std::size_t link, const torch::Tensor& input, CutSkips& skips);
   // Returns the bytes that only the stash's handle kept: they go with the pop.
@@ -114,6 +123,7 @@ class Measurement {
   NetworkCosts costs_;
   std::vector<Kept> kept_;
   std::map<std::string, torch::Tensor> skips_;  // on their way
+  std::set<std::string> unwanted_;              // skips that want no gradient
   bool counted_ = false;
 };
 
@@ -128,7 +138,8 @@ void Measurement::describe(std::size_t link) {
 
 torch::Tensor Measurement::prepare(std::size_t link, const torch::Tensor& input, CutSkips& skips) {
   for (const std::string& name : chain_.layers()[link]->pops()) {
-    skips.popped[name] = wanting(skips_.at(name));
+    const torch::Tensor& tensor = skips_.at(name);
+    skips.popped[name] = unwanted_.contains(name) ? tensor.clone() : wanting(tensor);
     skips_.erase(name);
   }
   return link == 0 ? input : wanting(input);
@@ -141,6 +152,9 @@ std::int64_t Measurement::keep_skips(CutSkips& skips, const torch::Tensor& outpu
       if (skip.name == name) {
         skip.bytes = bytes_of(tensor);
         skip.is_handed_on = tensor.storage().is_alias_of(output.storage());
+        if (tensor.requires_grad()) continue;
+        skip.gradient_bytes = 0;
+        unwanted_.insert(name);
       }
   }
   const std::int64_t before = allocated_bytes(device_);
@@ -149,8 +163,7 @@ std::int64_t Measurement::keep_skips(CutSkips& skips, const torch::Tensor& outpu
 }
 
 void Measurement::backward(std::size_t link, torch::autograd::edge_list roots,
-                           std::vector<torch::Tensor> gradients,
-                           const torch::autograd::edge_list& wanted) {
+                           std::vector<torch::Tensor> gradients, const Wanted& wanted) {
   LayerCosts& layer = costs_.layers[link];
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
   const std::int64_t before = allocated_bytes(device_);
@@ -158,7 +171,7 @@ void Measurement::backward(std::size_t link, torch::autograd::edge_list roots,
   const auto begin = start();
   const auto results = torch::autograd::Engine::get_default_engine().execute(
       roots, gradients, /*keep_graph=*/false, /*create_graph=*/false, /*accumulate_grad=*/false,
-      wanted);
+      wanted.edges);
   const double took = since(begin);
   if (!counted_) return;
   take_least(layer.backward_s, took);
@@ -166,19 +179,32 @@ void Measurement::backward(std::size_t link, torch::autograd::edge_list roots,
   for (const torch::Tensor& gradient : results)
     if (gradient.defined()) made += bytes_of(gradient);
   layer.backward_workspace_bytes = peak_bytes(device_) - before - made;
+  describe_gradients(wanted, results);
+}
+
+void Measurement::describe_gradients(const Wanted& wanted,
+                                     const std::vector<torch::Tensor>& results) {
+  for (SkipBytes& skip : costs_.skips) {
+    const auto found = wanted.skips.find(skip.name);
+    if (found == wanted.skips.end() || !results[found->second].defined()) continue;
+    const c10::Storage& storage = results[found->second].storage();
+    skip.gradient_bytes = static_cast<std::int64_t>(storage.nbytes());
+    skip.shares_gradient =
+        wanted.input && results[0].defined() && storage.is_alias_of(results[0].storage());
+  }
 }
 
 torch::Tensor Measurement::run(std::size_t link, torch::Tensor input) {
   LayerCosts& layer = costs_.layers[link];
   CutSkips skips;
   torch::Tensor tensor = prepare(link, input, skips);
-  torch::autograd::edge_list wanted;
-  const auto want = [&](const torch::Tensor& of) {
-    if (of.requires_grad()) wanted.push_back(torch::autograd::impl::gradient_edge(of));
-  };
-  want(tensor);
-  for (const auto& [name, skip] : skips.popped) want(skip);
-  for (const auto& parameter : chain_.layers()[link]->parameters()) want(parameter);
+  Wanted wanted{.input = tensor.requires_grad()};
+  wanted.add(tensor);
+  for (const auto& [name, skip] : skips.popped) {
+    if (skip.requires_grad()) wanted.skips[name] = wanted.edges.size();
+    wanted.add(skip);
+  }
+  for (const auto& parameter : chain_.layers()[link]->parameters()) wanted.add(parameter);
   input.reset();
   const auto popped = skips.popped;  // stashed by a link that keeps them, so they stay
   const std::int64_t before = allocated_bytes(device_);
@@ -211,7 +237,7 @@ torch::Tensor Measurement::run(std::size_t link, torch::Tensor input) {
   output.reset();
   kept.input = without_input == all;
   kept.output = allocated_bytes(device_) == without_input;
-  if (!roots.empty() && !wanted.empty())
+  if (!roots.empty() && !wanted.edges.empty())
     backward(link, std::move(roots), std::move(gradients), wanted);
   return result;
 }
@@ -257,17 +283,6 @@ void Measurement::measure_loss(const OutputLoss& loss, torch::Tensor output) {
   costs_.loss_workspace_bytes = peak_bytes(device_) - before;
 }
 
-void Measurement::take_seconds(const StepSeconds& step) {
-  for (std::size_t link = 0; link < chain_.size(); ++link) {
-    LayerCosts& layer = costs_.layers[link];
-    const double grown = layer.backward_s > 0 ? step.links[link].backward / layer.backward_s : 1;
-    layer.weight_s *= grown;
-    layer.forward_s = step.links[link].forward;
-    layer.backward_s = step.links[link].backward;
-  }
-  costs_.loss_s = step.loss;
-}
-
 NetworkCosts Measurement::result() {
   bool behind = true;  // whether the output is kept by what is behind: the loss, to begin with
   for (std::size_t link = chain_.size(); link-- > 0;) {
@@ -286,22 +301,6 @@ NetworkCosts Measurement::result() {
     if (kept_[link].hands_on)
       costs_.layers[link].drops_output = costs_.layers[link - 1].drops_output;
   return std::move(costs_);
-}
-
-// One where they are slow.
-StepSeconds whole_steps(Sequence& chain, const torch::Tensor& input, const OutputLoss& loss,
-                        const MeasureOptions& options) {
-  RunContext context;
-  const RunScope scope(context);
-  std::vector<StepSeconds> rounds;
-  double took = 0;
-  for (int round = 0; round <= options.whole_steps && took < kSlowRound; ++round) {
-    const auto begin = Clock::now();
-    const StepSeconds seconds = time_step(chain, input, loss, options.on_link);
-    took = std::chrono::duration<double>(Clock::now() - begin).count();
-    if (round > 0 || took >= kSlowRound) rounds.push_back(seconds);
-  }
-  return median_of(rounds);
 }
 
 // All rounds; the chain is afterwards what it was.
@@ -326,7 +325,6 @@ NetworkCosts measure(Sequence& chain, const torch::Tensor& input, const OutputLo
   }
   measurement.weight_round();
   if (!slow) measurement.weight_round();
-  if (options.whole_steps > 0) measurement.take_seconds(whole_steps(chain, input, loss, options));
   const torch::NoGradGuard no_gradients;
   const auto parameters = chain.parameters();
   for (std::size_t i = 0; i < parameters.size(); ++i) parameters[i].mutable_grad() = gradients[i];

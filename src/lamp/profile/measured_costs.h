@@ -1,6 +1,6 @@
 // What every link of a chain costs on the device it lies on: bytes counted by the allocator, and
-// seconds of both passes. Bytes are taken of each link alone, and seconds too where the graph of
-// the whole does not fit the device; else within whole steps (step_seconds.h).
+// seconds of both passes, of each link alone. Whole steps (step_seconds.h) give better seconds,
+// where the graph of the whole fits the device.
 #pragma once
 
 #include <torch/types.h>
@@ -16,18 +16,16 @@ namespace lamp {
 using OutputLoss = std::function<torch::Tensor(const torch::Tensor& output)>;
 
 struct MeasureOptions {
-  int rounds = 2;       // of links alone: counted, at most; one where it takes above kSlowRound
-  int whole_steps = 0;  // whose median gives the seconds, after a warm-up; 0: they do not fit
+  int rounds = 2;                      // counted, at most; one where it takes above kSlowRound
   std::function<void()> on_link = {};  // before each link of each round; may throw
 };
 
 // Whose noise is small beside them, in seconds.
 constexpr double kSlowRound = 4;
 
-// input [n, ...]: a micro-batch on the chain's device. Seconds are the median of the whole steps,
-// or the least of the rounds, each after a warm-up. Gradients, buffers and training mode are
-// afterwards what they were. Without a loss its costs are 0. Nothing else may allocate on the
-// device meanwhile; not thread-safe for one chain.
+// input [n, ...]: a micro-batch on the chain's device. Seconds are the least of the rounds, after a
+// warm-up. Gradients, buffers and training mode are afterwards what they were. Without a loss its
+// costs are 0. Nothing else may allocate on the device meanwhile; not thread-safe for one chain.
 NetworkCosts measure_costs(Sequence& chain, const torch::Tensor& input, const OutputLoss& loss = {},
                            const MeasureOptions& options = {});
 

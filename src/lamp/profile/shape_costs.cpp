@@ -110,6 +110,25 @@ LayerCosts layer_costs(const Layer& layer, const std::string& name, const torch:
   return costs;
 }
 
+// Of the skips that a link pops. One without parameters concatenates, and then the parts of its
+// gradient are views of it; or it adds up, and then both summands have one gradient.
+void add_skip_gradients(NetworkCosts& costs, std::size_t link, std::int64_t input_bytes) {
+  LayerCosts& layer = costs.layers[link];
+  const bool is_plain = layer.parameter_bytes == 0;
+  std::int64_t wanted = input_bytes;
+  bool pops = false;
+  for (SkipBytes& skip : costs.skips) {
+    if (skip.to != link) continue;
+    pops = true;
+    if (skip.gradient_bytes == 0) continue;
+    wanted += skip.bytes;
+    skip.gradient_bytes = is_plain ? layer.output_bytes : skip.bytes;
+    skip.shares_gradient = is_plain;
+  }
+  const std::int64_t made = layer.output_bytes == input_bytes ? layer.output_bytes : 0;
+  if (pops && is_plain) layer.backward_workspace_bytes = made - wanted;
+}
+
 // The gradient of what the loss sees, and one sample's slab; where padding was cut off, the padded
 // gradient comes after those and in place of the logits.
 std::int64_t loss_workspace_bytes(const torch::Tensor& logits, std::int64_t seen) {
@@ -175,6 +194,7 @@ NetworkCosts shape_costs(Sequence& chain, const std::vector<std::int64_t>& sizes
     costs.layers.push_back(
         layer_costs(*chain.layers()[i], chain.names()[i], tensor, output, made, speed, i == 0));
     made.reset();
+    add_skip_gradients(costs, i, bytes_of(tensor));
     std::vector<torch::autograd::Edge> graphs;  // without the stashed tensors themselves
     for (const Skip& skip : chain.skips())
       if (skip.from == i) {
@@ -183,6 +203,8 @@ NetworkCosts shape_costs(Sequence& chain, const std::vector<std::int64_t>& sizes
                                stashed.storage().is_alias_of(output.storage())});
         if (stashed.requires_grad())
           graphs.push_back(torch::autograd::impl::gradient_edge(stashed));
+        else
+          costs.skips.back().gradient_bytes = 0;
         stashed = torch::empty_like(stashed.detach());
       }
     links[i].own = kept_within(results, output);

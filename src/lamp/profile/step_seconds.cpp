@@ -8,6 +8,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <functional>
+#include <numeric>
 #include <utility>
 
 #include "lamp/base/device.h"
@@ -20,6 +22,23 @@ double seconds_now(c10::Device device) {
   wait_for(device);
   const auto now = std::chrono::steady_clock::now().time_since_epoch();
   return std::chrono::duration<double>(now).count();
+}
+
+// Of each number what `reduce` makes of those of all rounds.
+StepSeconds reduced(const std::vector<StepSeconds>& rounds,
+                    const std::function<double(const std::vector<double>&)>& reduce) {
+  StepSeconds result = rounds.at(0);
+  const auto take = [&](double& to, const auto& value_of) {
+    std::vector<double> values;
+    for (const StepSeconds& round : rounds) values.push_back(value_of(round));
+    to = reduce(values);
+  };
+  for (std::size_t i = 0; i < result.links.size(); ++i) {
+    take(result.links[i].forward, [&](const StepSeconds& r) { return r.links[i].forward; });
+    take(result.links[i].backward, [&](const StepSeconds& r) { return r.links[i].backward; });
+  }
+  take(result.loss, [](const StepSeconds& round) { return round.loss; });
+  return result;
 }
 
 }  // namespace
@@ -44,12 +63,12 @@ StepSeconds time_step(Sequence& chain, const torch::Tensor& input, const OutputL
       });
   }
   const double forward_end = seconds_now(device);
-  torch::Tensor root = loss ? loss(output) : output;
-  if (!root.requires_grad()) return step;
-  const torch::Tensor gradient = torch::ones_like(root);
-  output.reset();
-  {
+  {  // losses and gradients are outside of autocast, as in a stage
     const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
+    torch::Tensor root = loss ? loss(output) : output;
+    if (!root.requires_grad()) return step;
+    const torch::Tensor gradient = torch::ones_like(root);
+    output.reset();
     torch::autograd::backward({root}, {gradient});
   }
   const double end = seconds_now(device);
@@ -63,18 +82,31 @@ StepSeconds time_step(Sequence& chain, const torch::Tensor& input, const OutputL
 }
 
 StepSeconds median_of(const std::vector<StepSeconds>& rounds) {
-  StepSeconds result = rounds.at(0);
-  const auto take = [&](double& to, const auto& value_of) {
-    std::vector<double> values;
-    for (const StepSeconds& round : rounds) values.push_back(value_of(round));
-    to = median_seconds(std::move(values));
-  };
-  for (std::size_t i = 0; i < result.links.size(); ++i) {
-    take(result.links[i].forward, [&](const StepSeconds& r) { return r.links[i].forward; });
-    take(result.links[i].backward, [&](const StepSeconds& r) { return r.links[i].backward; });
+  return reduced(rounds, [](const std::vector<double>& values) { return median_seconds(values); });
+}
+
+StepSeconds mean_of(const std::vector<StepSeconds>& rounds) {
+  return reduced(rounds, [](const std::vector<double>& values) {
+    return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+  });
+}
+
+StepSeconds blended(const StepSeconds& first, const StepSeconds& second, double share) {
+  return reduced({first, second}, [share](const std::vector<double>& values) {
+    return (1 - share) * values[0] + share * values[1];
+  });
+}
+
+void take_seconds(NetworkCosts& costs, const StepSeconds& step) {
+  for (std::size_t link = 0; link < costs.layers.size(); ++link) {
+    LayerCosts& layer = costs.layers[link];
+    const StepSeconds::Link& seconds = step.links.at(link);
+    const double grown = layer.backward_s > 0 ? seconds.backward / layer.backward_s : 1;
+    layer.weight_s = std::min(layer.weight_s * grown, seconds.backward);
+    layer.forward_s = seconds.forward;
+    layer.backward_s = seconds.backward;
   }
-  take(result.loss, [](const StepSeconds& round) { return round.loss; });
-  return result;
+  costs.loss_s = step.loss;
 }
 
 }  // namespace lamp

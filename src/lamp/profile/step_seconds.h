@@ -28,7 +28,14 @@ struct StepSeconds {
 StepSeconds time_step(Sequence& chain, const torch::Tensor& input, const OutputLoss& loss,
                       const std::function<void()>& on_link);
 
-// Of each number the median over the rounds.
+// Of each number the median, or the mean, over the rounds.
 StepSeconds median_of(const std::vector<StepSeconds>& rounds);
+StepSeconds mean_of(const std::vector<StepSeconds>& rounds);
+
+// Of each number `share` of the second's and the rest of the first's.
+StepSeconds blended(const StepSeconds& first, const StepSeconds& second, double share);
+
+// In place of the costs' own seconds; of the weights' part of a backward its share stays.
+void take_seconds(NetworkCosts& costs, const StepSeconds& step);
 
 }  // namespace lamp

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <numeric>
 #include <utility>
@@ -20,6 +21,7 @@
 #include "lamp/base/stopwatch.h"
 #include "lamp/base/text.h"
 #include "lamp/execution/loss_scaler.h"
+#include "lamp/execution/step_profile.h"
 #include "lamp/execution/training_step.h"
 #include "lamp/inference/predictor.h"
 #include "lamp/nets/inference_form.h"
@@ -164,8 +166,10 @@ PlanOptions plan_options_of(const BenchOptions& options) {
           .seed = options.seed};
 }
 
-MeasuredStep measure_step(const ResolvedExecution& plan, const OptimizerConfig& optimizer,
-                          int rounds, std::uint64_t seed) {
+// predict: makes what predicts the step in turn with the rounds; may make nothing.
+MeasuredStep measure_step(
+    const ResolvedExecution& plan, const OptimizerConfig& optimizer, int rounds, std::uint64_t seed,
+    const std::function<std::unique_ptr<RepeatedPrediction>()>& predict = nullptr) {
   const auto devices = distinct_devices(plan);
   BenchSetting setting = prepare(
       {.net = plan.net, .input = plan.input, .batch = plan.batch, .seed = seed}, devices.front());
@@ -178,22 +182,29 @@ MeasuredStep measure_step(const ResolvedExecution& plan, const OptimizerConfig& 
   std::vector<double> seconds;
   std::vector<std::vector<TimelineEntry>> timelines;
   StepOutcome outcome;
+  std::unique_ptr<RepeatedPrediction> prediction;
+  MeasuredStep measured{.peak_bytes = std::vector<std::int64_t>(devices.size(), 0)};
   for (int round = 0; round <= rounds; ++round) {
-    if (round == 1)  // without the kernel checks of the warm-up
-      for (const c10::Device device : devices) reset_peak_bytes(device);
+    if (prediction) measured.predicted_s.push_back(prediction->round());
+    for (const c10::Device device : devices) reset_peak_bytes(device);
     const double took = seconds_of(setting.device, [&] {
       outcome = step.run(batch, round);
       for (const c10::Device device : devices) wait_for(device);
     });
-    if (round == 0) continue;
+    if (round == 0) {  // with the checks of kernels
+      if (predict) prediction = predict();
+      continue;
+    }
     seconds.push_back(took);
     timelines.push_back(std::move(outcome.pipeline.timeline));
+    for (std::size_t d = 0; d < devices.size(); ++d)
+      measured.peak_bytes[d] =
+          std::max(measured.peak_bytes[d],
+                   peak_bytes(devices[d]) - (prediction && d == 0 ? prediction->held_bytes() : 0));
   }
-  MeasuredStep measured;
   const std::size_t median = median_index(seconds);
   measured.median_s = seconds[median];
   measured.timeline = std::move(timelines[median]);
-  for (const c10::Device device : devices) measured.peak_bytes.push_back(peak_bytes(device));
   Json report = plan_description(plan);
   report["seconds"] = seconds;
   report["loss"] = outcome.loss;
@@ -230,7 +241,8 @@ MeasuredStep measure_plan(const NetworkPlan& chosen, int rounds) {
     throw UsageError(setting_name("measure") +
                      ": these devices are not here; leave it out, or plan for " +
                      setting_name("execution.device"));
-  return measure_step(chosen.execution, chosen.options.optimizer, rounds, chosen.options.seed);
+  return measure_step(chosen.execution, chosen.options.optimizer, rounds, chosen.options.seed,
+                      [&] { return RepeatedPrediction::make(chosen); });
 }
 
 Json bench_step(const BenchOptions& options) { return measure_step(options).report; }

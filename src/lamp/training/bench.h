@@ -34,6 +34,10 @@ struct MeasuredStep {
   double median_s = 0;                   // of the rounds
   std::vector<std::int64_t> peak_bytes;  // by distinct device
   std::vector<TimelineEntry> timeline;   // of the round that took the median
+  // Of a plan: seconds predicted in turn with the rounds, each from a profile right before its
+  // round, so that a machine whose speed drifts is compared with itself. Empty where the device
+  // does not hold both.
+  std::vector<double> predicted_s;
 };
 
 // How the step runs: as the given plan says, else as the planner decides. Throws DoesNotFit for
@@ -42,7 +46,7 @@ ResolvedExecution decide_step(const BenchOptions& options);
 // A round is one optimizer step on noise with random labels; loss and gradient norm are the last
 // round's.
 MeasuredStep measure_step(const BenchOptions& options);
-// A plan's measured counterpart.
+// A plan's measured counterpart, predicted again in turn with its rounds (step_profile.h).
 MeasuredStep measure_plan(const NetworkPlan& chosen, int rounds);
 // measure_step()'s report.
 Json bench_step(const BenchOptions& options);
