@@ -153,7 +153,7 @@ bool is_at(int descriptor, const fs::path& file) {
 }
 
 // What the lock stands for: a folder, or files in it.
-std::string place_of(const fs::path& file) {
+std::string locked_place(const fs::path& file) {
   const std::string name = file.filename().string(), ending = kFolderLock;
   if (name == kRunLock || name == ending) return file.parent_path().string();
   return (file.parent_path() / name.substr(1, name.size() - 1 - ending.size())).string();
@@ -161,14 +161,14 @@ std::string place_of(const fs::path& file) {
 
 [[noreturn]] void refuse_held(const fs::path& file, const std::string& text) {
   const auto owner = parse_owner(text);
-  throw Error("the output is in use: " + place_of(file) + ": found " +
+  throw Error("the output is in use: " + locked_place(file) + ": found " +
               (owner ? "process " + std::to_string(owner->process) + " on " + owner->host
                      : std::string("another process")) +
               " at work there; wait for it or choose another place");
 }
 
 [[noreturn]] void refuse_unknown(const fs::path& file, const std::string& found) {
-  throw Error("the output may be in use: " + place_of(file) + ": found " + found +
+  throw Error("the output may be in use: " + locked_place(file) + ": found " + found +
               ", and whether that still runs cannot be told from here; if it does not, remove " +
               file.string());
 }
@@ -290,7 +290,7 @@ bool OutputLock::take_over() {
                    "the lock of process " + std::to_string(owner->process) + " on " + owner->host);
   if (!is_gone(*owner)) refuse_held(file_, text);
   if (!write_all(descriptor.get(), text_of(this_process()))) fail(file_);
-  log_info("taking over " + place_of(file_) + " from process " + std::to_string(owner->process) +
+  log_info("taking over " + locked_place(file_) + " from process " + std::to_string(owner->process) +
            ", which has ended without a word");
   stale_ = text;
   descriptor_ = descriptor.release();
