@@ -126,7 +126,7 @@ void add_skip_gradients(NetworkCosts& costs, std::size_t link, std::int64_t inpu
     skip.shares_gradient = is_plain;
   }
   const std::int64_t made = layer.output_bytes == input_bytes ? layer.output_bytes : 0;
-  if (pops && is_plain) layer.backward_workspace_bytes = made - wanted;
+  if (pops) layer.backward_workspace_bytes = is_plain ? made - wanted : 0;
 }
 
 // The gradient of what the loss sees, and one sample's slab; where padding was cut off, the padded
