@@ -6,8 +6,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <fstream>
+#include <set>
+#include <string_view>
 
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"

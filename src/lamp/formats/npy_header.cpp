@@ -2,7 +2,10 @@
 // False. Whatever else stands there is refused.
 #include "lamp/formats/npy_header.h"
 
+#include <charconv>
 #include <set>
+#include <system_error>
+#include <utility>
 
 #include "lamp/base/errors.h"
 
