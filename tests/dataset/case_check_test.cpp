@@ -6,7 +6,11 @@
 #include <torch/types.h>
 
 #include "dataset/dataset_fixture.h"
+#include "lamp/base/errors.h"
+#include "lamp/dataset/case_volumes.h"
 #include "lamp/dataset/check_report.h"
+#include "lamp/volume/grid_difference.h"
+#include "support/fault_of.h"
 
 namespace lamp {
 namespace {
@@ -41,6 +45,40 @@ TEST_F(CaseCheckTest, SaysWhichAxisOfALabelRunsTheOtherWay) {
   EXPECT_THAT(found("exchanged"), HasSubstr("its axes x, y, z run along y, x, z of the other's"));
   EXPECT_THAT(found("turned"), HasSubstr("turned by 5.0 degrees"));
   EXPECT_THAT(found("coarse"), HasSubstr("voxels of 1, 1, 3 mm instead of 1, 1, 2"));
+}
+
+// A label map drawn on a copy whose y axis was turned, and one with x and z in each other's place:
+// a copied geometry would mirror them.
+TEST_F(CaseCheckTest, TheSamePointsInAnotherOrderOfAxesAreCalledThat) {
+  const Volume drawn = label();  // 8 x 7 x 6 voxels of 1 x 1 x 2 mm
+  Volume turned = drawn;
+  turned.geometry.direction[4] = -1;
+  turned.geometry.origin_mm[1] = 6;
+  turned.voxels = turned.voxels.flip(2).contiguous();
+  add("turned", image(), turned);
+  Volume exchanged = drawn;
+  exchanged.geometry = {
+      .size = {6, 7, 8}, .spacing_mm = {2, 1, 1}, .direction = {0, 0, 1, 0, 1, 0, 1, 0, 0}};
+  exchanged.voxels = exchanged.voxels.transpose(1, 3).contiguous();
+  add("exchanged", image(), exchanged);
+  Volume moved = turned;  // by one voxel more
+  moved.geometry.origin_mm[1] = 7;
+  add("moved", image(), moved);
+  write_json();
+  const CheckReport report = check_dataset(folder_);
+  EXPECT_EQ(report.faults.size(), 3U) << describe(report);
+  for (const char* name : {"turned", "exchanged"}) {
+    const Fault fault = find(report, label_file(name), "the same place, but another order of axes");
+    EXPECT_THAT(fault.fix, HasSubstr("reorder the axes of one of them")) << name;
+    EXPECT_THAT(fault.fix, HasSubstr("do not copy the geometry")) << name;
+  }
+  EXPECT_THAT(find(report, label_file("moved"), "another place or orientation").fix,
+              HasSubstr("if the voxels match"));
+  const std::string fix = testing::fault_of<InputError>([&] {
+                            const Dataset dataset = read_dataset(folder_);
+                            read_case_label(dataset.training.front(), dataset);
+                          }).fix;
+  EXPECT_EQ(fix, kReorderAxes);
 }
 
 TEST_F(CaseCheckTest, CallsAnExchangedImageAndLabelThat) {

@@ -219,7 +219,8 @@ class CaseChecker {
     if (!difference) return;
     const std::string image = entry_.images.front().string();
     fault(file, difference->what + " than " + partner, difference->found, difference->expected,
-          found.size != grid_->size
+          difference->same_points ? kReorderAxes
+          : found.size != grid_->size
               ? "resample it onto the grid of " + image
               : "copy the geometry of " + image + " if the voxels match, else resample");
   }
