@@ -245,7 +245,8 @@ bool looks_like_dataset(const fs::path& path) {
   if (!fs::is_directory(path, error)) return path.extension() == ".json";
   if (fs::is_directory(path / "imagesTr", error) || fs::exists(path / "dataset.json", error))
     return true;
-  bool json = false, volumes = false;  // results lie beside a JSON of their own
+  if (has_case_list(path)) return true;  // every command takes it
+  bool json = false, volumes = false;    // results and images lie beside a JSON of their own
   for (const auto& file : fs::directory_iterator(path, error)) {
     if (file.path().filename().string().starts_with('.')) continue;
     json = json || is_dataset_name(file.path());
