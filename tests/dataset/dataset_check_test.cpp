@@ -268,5 +268,23 @@ TEST_F(DatasetCheckTest, ChecksSingleImagesAndFoldersOfThem) {
   EXPECT_TRUE(looks_like_dataset(folder_));
 }
 
+TEST_F(DatasetCheckTest, AFolderWithoutImagesNamesTheOneThatHoldsSome) {
+  const fs::path patients = folder_ / "patients";
+  fs::create_directories(patients / "p1" / "t1");
+  fs::create_directories(patients / "p0");
+  write_volume(patients / "p1" / "t1" / "scan.nii.gz", image());
+  const CheckReport report = check_images({patients});
+  EXPECT_EQ(report.cases.size(), 0U);
+  ASSERT_EQ(report.faults.size(), 1U);
+  EXPECT_EQ(report.faults[0].file, patients.string());
+  EXPECT_THAT(report.faults[0].expected, HasSubstr("a data set (dataset.json)"));
+  EXPECT_THAT(report.faults[0].expected, HasSubstr("a folder of DICOM slices"));
+  EXPECT_THAT(report.faults[0].fix, HasSubstr((patients / "p1" / "t1").string() + "?"));
+  fs::create_directories(patients / "p0" / "imagesTr");
+  write_volume(patients / "p0" / "imagesTr" / "scan.nii.gz", image());
+  EXPECT_THAT(check_images({patients / ""}).faults.at(0).fix,
+              HasSubstr("the data set " + (patients / "p0").string() + "?"));
+}
+
 }  // namespace
 }  // namespace lamp

@@ -150,6 +150,24 @@ void append(std::vector<T>& to, std::vector<T>& from) {
   from.clear();
 }
 
+// The folder was named as one of images and holds none.
+Fault nothing_to_check(const FolderContent& content, const fs::path& folder) {
+  Fault fault = no_volume_fault(content, folder);
+  fault.what = "nothing to check";
+  fault.expected =
+      "a data set (dataset.json), images in the folder itself, or a folder of DICOM slices";
+  const fs::path below = folder_of_volumes_below(folder);
+  if (below.empty()) return fault;
+  fs::path place = folder;
+  for (const fs::path& part : below.lexically_relative(folder)) {
+    place /= part;
+    if (!looks_like_dataset(place)) continue;
+    fault.fix = "did you mean the data set " + place.string() + "?";
+    break;
+  }
+  return fault;
+}
+
 // The path itself, unless it is a folder of volumes.
 std::vector<fs::path> volumes_of(const fs::path& path, const std::string& series,
                                  CheckReport& report) {
@@ -159,8 +177,10 @@ std::vector<fs::path> volumes_of(const fs::path& path, const std::string& series
     FolderContent content = list_folder(path, series);
     append(report.faults, content.torn);
     std::move(content.left_out.begin(), content.left_out.end(), std::back_inserter(report.ignored));
-    if (content.volumes.empty()) return {path};  // whose reading says what is missing
-    return content.volumes;
+    if (!content.volumes.empty()) return content.volumes;
+    if (is_dicom_folder(path)) return {path};  // whose reading says what is missing
+    report.faults.push_back(nothing_to_check(content, path));
+    return {};
   } catch (const InputError& unreadable) {
     report.faults.push_back(unreadable.fault());
     return {};

@@ -23,30 +23,15 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t kMostNamed = 20;  // lines for files that are left out
 
-// What a folder holds, in a few words.
-Fault no_volume(const FolderContent& content, const fs::path& folder) {
-  Fault fault{.file = folder.string(),
-              .what = "nothing to segment",
-              .found = "an empty folder",
-              .expected = kReadFormats,
-              .fix = "check the path"};
-  if (content.left_out.empty()) return fault;
-  const LeftOut& first = content.left_out.front();
-  fault.found = counted(content.left_out.size(), "entry") + " (such as " +
-                first.file.filename().string() + ": " + first.reason + ") but no volume";
-  for (const char* name : {"imagesTs", "imagesTr"})
-    if (std::error_code error; fs::is_directory(folder / name, error)) {
-      fault.fix = "did you mean " + (folder / name).string() + "?";
-      break;
-    }
-  return fault;
-}
-
 std::vector<fs::path> volumes_in(const fs::path& folder, const std::string& series,
                                  std::vector<LeftOut>& left_out) {
   FolderContent content = list_folder(folder, series);
   if (!content.torn.empty()) throw InputError(content.torn.front());
-  if (content.volumes.empty()) throw InputError(no_volume(content, folder));
+  if (content.volumes.empty()) {
+    Fault fault = no_volume_fault(content, folder);
+    fault.what = "nothing to segment";
+    throw InputError(std::move(fault));
+  }
   std::move(content.left_out.begin(), content.left_out.end(), std::back_inserter(left_out));
   return std::move(content.volumes);
 }
