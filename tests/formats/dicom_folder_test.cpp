@@ -9,10 +9,13 @@
 #include <functional>
 
 #include "formats/dicom_fixture.h"
+#include "lamp/base/errors.h"
 #include "lamp/base/files.h"
 #include "lamp/dataset/check_report.h"
 #include "lamp/dataset/dataset_check.h"
 #include "lamp/formats/gzip.h"
+#include "lamp/formats/volume_io.h"
+#include "support/fault_of.h"
 
 namespace lamp {
 namespace {
@@ -324,6 +327,17 @@ TEST_F(DicomFolderTest, SlicesOfTheSeriesInAFolderBelowAreNotPassedOver) {
   for (const int k : {13, 14, 15}) fs::copy(folder_ / "moved/deeper" / file(k).filename(), file(k));
   expect_whole_series(folder_);  // copies of what is here
   EXPECT_THAT(names(read_dicom_folder(folder_).left_out), ElementsAre("moved"));
+}
+
+// What to name is the folder, for an image and a list of them alike.
+TEST_F(DicomFolderTest, ASliceThatIsNamedByItselfSaysToNameItsFolder) {
+  write_all(".dcm");
+  write(slice(0));  // without an extension
+  for (const fs::path& named : {file(3, ".dcm"), file(0)}) {
+    const Fault fault = testing::fault_of<InputError>([&] { read_image(named); });
+    EXPECT_EQ(fault.found, "a single DICOM file");
+    EXPECT_EQ(fault.fix, "name its folder, " + folder_.string());
+  }
 }
 
 TEST_F(DicomFolderTest, AFolderWithoutImagesSaysWhatItHolds) {

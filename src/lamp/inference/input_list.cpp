@@ -15,6 +15,7 @@
 #include "lamp/dataset/case_volumes.h"
 #include "lamp/formats/file_start.h"
 #include "lamp/formats/folder_content.h"
+#include "lamp/formats/volume_io.h"
 
 namespace lamp {
 namespace {
@@ -54,12 +55,7 @@ std::vector<fs::path> expand(const std::string& input, const std::string& series
                       .fix = "check the path"});
   if (fs::is_directory(path, error)) return volumes_in(path, series, left_out);
   if (is_volume_file(path)) return {path};
-  const std::string format = unread_format(path);
-  throw InputError({.file = input,
-                    .what = "nothing to segment",
-                    .found = (format.empty() ? "an unknown format" : format),
-                    .expected = kReadFormats,
-                    .fix = "convert it to one of them"});
+  throw InputError(unread_file(path, "nothing to segment"));
 }
 
 // Few lines for many files; images that are not read come first.
