@@ -256,6 +256,24 @@ TEST_F(DicomFolderTest, SeveralSeriesAreListedAndCanBeChosen) {
   testing::expect_refused([&] { read_image(folder_, {.dicom_series = "3"}); }, "series=3");
 }
 
+// One line tells people of a series; the lists for programs have each of its files.
+TEST_F(DicomFolderTest, TheFilesOfASeriesThatWasNotChosenShareALine) {
+  write_all();
+  for (int k = 0; k < 3; ++k) {
+    auto other = slice(k);
+    other.series = "9.8.7";
+    testing::write_dicom(folder_ / ("other" + std::to_string(k)), other);
+  }
+  written(folder_ / "README.txt", "text");
+  const CheckReport report = check_images({folder_}, {.dicom_series = "1"});
+  EXPECT_TRUE(report.ok()) << describe(report);
+  EXPECT_THAT(names(report.ignored), ElementsAre("README.txt", "other0", "other1", "other2"));
+  ASSERT_EQ(report.notes.size(), 2U) << describe(report);
+  EXPECT_THAT(report.notes[1],
+              HasSubstr("3 files of " + folder_.string() + " are left out: another series ("));
+  EXPECT_THAT(report.notes[1], HasSubstr("9.8.7)"));
+}
+
 // Places in the list go by file names, SeriesNumbers by the scanner.
 TEST_F(DicomFolderTest, ANumberThatIsPlaceAndSeriesNumberIsNoChoice) {
   const auto write_series = [&](const std::string& uid, const std::string& number, int slices) {

@@ -194,7 +194,8 @@ void note_ignored(const std::set<fs::path>& images, CheckReport& report) {
     const fs::path path = entry_place(file.file);
     return images.contains(path) || !told.insert(path).second;
   });
-  for (const LeftOut& file : report.ignored) report.notes.push_back(file.describe());
+  for (const LeftOut& entry : one_a_series(report.ignored))
+    report.notes.push_back(entry.describe());
 }
 
 // Whether files that are numbered are channels or cases only a model tells; where they begin as

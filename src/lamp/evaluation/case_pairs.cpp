@@ -32,7 +32,7 @@ bool holds_probabilities(const fs::path& file) {
 // Images first in words; the rest in one line.
 void tell_left_out(const std::vector<LeftOut>& left_out, const fs::path& folder) {
   std::vector<std::string> others;
-  for (const LeftOut& file : left_out) {
+  for (const LeftOut& file : one_a_series(left_out)) {
     if (file.is_image)
       log_warning(file.describe());
     else

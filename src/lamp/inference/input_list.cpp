@@ -60,15 +60,18 @@ std::vector<fs::path> expand(const std::string& input, const std::string& series
 
 // Few lines for many files; images that are not read come first.
 void tell(const std::vector<LeftOut>& left_out) {
-  std::size_t told = 0;
+  std::size_t told = 0, others = 0;
+  const std::vector<LeftOut> entries = one_a_series(left_out);
   for (const bool images : {true, false}) {
-    for (const LeftOut& file : left_out) {
-      if (file.is_image != images || ++told > kMostNamed) continue;
-      images ? log_warning(file.describe()) : log_info(file.describe());
+    for (const LeftOut& entry : entries) {
+      if (entry.is_image != images) continue;
+      if (++told > kMostNamed)
+        others += entry.files;
+      else
+        images ? log_warning(entry.describe()) : log_info(entry.describe());
     }
   }
-  if (told > kMostNamed)
-    log_info(counted(told - kMostNamed, "more file") + " left out (segment.json has all)");
+  if (others > 0) log_info(counted(others, "more file") + " left out (segment.json has all)");
 }
 
 void check_names(const std::vector<InputCase>& cases) {
