@@ -114,12 +114,12 @@ EvaluationPreviews::EvaluationPreviews(const EvaluationOptions& options,
 }
 
 void EvaluationPreviews::tell_missing_images(const std::optional<Dataset>& dataset) const {
-  constexpr std::size_t kMostNamed = 5;
+  constexpr std::size_t kMostListed = 5;
   std::vector<std::string> missing;
   for (const auto& [name, image] : images_)
     if (image.empty()) missing.push_back(name);
   if (missing.empty()) return;
-  const std::string names = joined_first(missing, kMostNamed);
+  const std::string names = joined_first(missing, kMostListed);
   const char* beside = "in imagesTs or imagesTr beside the references";
   log_warning("pictures without an image: " + names + ": there is none " +
               (dataset

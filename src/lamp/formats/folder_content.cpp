@@ -19,7 +19,7 @@ namespace lamp {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr int kDeepest = 4;  // levels below a folder are searched for volumes
+constexpr int kDeepestSearch = 4;  // levels below a folder are searched for volumes
 constexpr std::size_t kMostFolders = 1000;
 
 std::vector<fs::path> entries_of(const fs::path& folder) {
@@ -212,7 +212,7 @@ FolderContent list_folder(const fs::path& folder, const std::string& series) {
 fs::path folder_of_volumes_below(const fs::path& folder) {
   std::vector<fs::path> level = {folder};
   std::size_t seen = 0;
-  for (int depth = 0; depth < kDeepest; ++depth) {
+  for (int depth = 0; depth < kDeepestSearch; ++depth) {
     std::vector<fs::path> below;
     for (const fs::path& parent : level) append_folders(parent, below);
     for (const fs::path& place : below) {
