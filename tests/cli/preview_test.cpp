@@ -219,6 +219,20 @@ TEST_F(PreviewTest, EvaluateWithoutImagesDrawsOnBlackAndSaysSoOnce) {
   EXPECT_LT(greys_of(picture("out/ball_0.png")), 20U);
 }
 
+TEST_F(PreviewTest, EvaluateNamesTheCaseThatTheDataSetDoesNotHold) {
+  fs::copy(data_ / "labelsTr", folder_ / "refs");
+  fs::copy(data_, folder_ / "mr", fs::copy_options::recursive);
+  std::ofstream(folder_ / "mr" / "dataset.json")
+      << R"({"labels": {"0": "background", "1": "ball"}, "training": [)"
+      << R"({"image": "imagesTr/ball_0.nii.gz", "label": "labelsTr/ball_0.nii.gz"}]})";
+  const ProgramResult result =
+      run_lamp("evaluate --preview -p predicted -r refs -d mr -o out", in_folder());
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("without an image: ball_1: "));
+  EXPECT_THAT(result.err, HasSubstr("mr/dataset.json, which has no case of that name"));
+  EXPECT_THAT(result.err, Not(HasSubstr("name the data set")));
+}
+
 TEST_F(PreviewTest, AnImageOfAnotherGridOrNoneIsNoFailure) {
   Volume image = read_image(data_ / "imagesTr" / "ball_0.nii.gz");
   image.geometry.origin_mm[2] += 5;

@@ -12,69 +12,17 @@
 #include <limits>
 #include <string>
 
+#include "dataset/dataset_fixture.h"
 #include "lamp/base/files.h"
-#include "lamp/base/log.h"
 #include "lamp/dataset/check_report.h"
 #include "support/fault_of.h"
-#include "support/temporary_folder.h"
 
 namespace lamp {
 namespace {
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 
-class DatasetCheckTest : public ::testing::Test {
- protected:
-  void SetUp() override {
-    set_log_level(LogLevel::kError);
-    for (const char* name : {"imagesTr", "labelsTr"}) fs::create_directories(folder_ / name);
-  }
-
-  static Volume image() {
-    return {.geometry = {.size = {8, 7, 6}, .spacing_mm = {1, 1, 2}},
-            .voxels = torch::randn({1, 6, 7, 8})};
-  }
-  static Volume label() {
-    Volume result = image();
-    result.voxels = torch::zeros({1, 6, 7, 8}, torch::kUInt8);
-    result.voxels[0][2][2] = 1;
-    result.voxels[0][3][3] = 2;
-    return result;
-  }
-  fs::path image_file(const std::string& name) const {
-    return folder_ / "imagesTr" / (name + ".nii.gz");
-  }
-  fs::path label_file(const std::string& name) const {
-    return folder_ / "labelsTr" / (name + ".nii.gz");
-  }
-
-  // Adds a case to the data set; `more` continues its entry.
-  void add(const std::string& name, const Volume& image, const Volume& label,
-           const std::string& more = "") {
-    write_volume(image_file(name), image);
-    write_volume(label_file(name), label);
-    entries_ += (entries_.empty() ? "" : ",") +
-                (R"({"image": "imagesTr/)" + name + R"(.nii.gz", "label": "labelsTr/)" + name +
-                 R"(.nii.gz")" + more + "}");
-  }
-  void write_json(const std::string& more = "") const {
-    std::ofstream(folder_ / "dataset.json")
-        << R"({"modality": {"0": "CT"}, "labels": {"0": "background", "1": "liver", "2": "cancer"}, "training": [)"
-        << entries_ << "]" << more << "}";
-  }
-  // The fault of `file` whose "what" holds `what`; an empty one if there is none.
-  static Fault find(const CheckReport& report, const fs::path& file, const std::string& what) {
-    for (const Fault& fault : report.faults)
-      if (fs::path(fault.file).filename() == file.filename() &&
-          fault.what.find(what) != std::string::npos)
-        return fault;
-    return {};
-  }
-
-  const testing::TemporaryFolder temporary_;
-  const fs::path folder_ = temporary_.path();
-  std::string entries_;
-};
+using DatasetCheckTest = testing::DatasetFixture;
 
 TEST_F(DatasetCheckTest, FindsEveryPlantedFaultInOnePass) {
   add("good", image(), label());
@@ -228,63 +176,6 @@ TEST_F(DatasetCheckTest, AFileThatIsNotThereIsCalledSo) {
   EXPECT_EQ(report.faults[0].fix, "check the path");
 }
 
-TEST_F(DatasetCheckTest, SaysWhichAxisOfALabelRunsTheOtherWay) {
-  Volume flipped = label();  // 8 voxels along x
-  flipped.geometry.direction[0] = -1;
-  flipped.geometry.origin_mm[0] = 7;
-  add("flipped", image(), flipped);
-  Volume exchanged = label();
-  exchanged.geometry.direction = {0, 1, 0, 1, 0, 0, 0, 0, 1};
-  add("exchanged", image(), exchanged);
-  Volume turned = label();  // by 5 degrees about z
-  turned.geometry.direction = {
-      0.99619469809, -0.08715574275, 0, 0.08715574275, 0.99619469809, 0, 0, 0, 1};
-  add("turned", image(), turned);
-  Volume coarse = label();
-  coarse.geometry.spacing_mm = {1, 1, 3};
-  add("coarse", image(), coarse);
-  write_json();
-  const CheckReport report = check_dataset(folder_);
-  EXPECT_EQ(report.faults.size(), 4U);
-  const auto found = [&](const char* name) {
-    return find(report, label_file(name), "place").found;
-  };
-  EXPECT_THAT(found("flipped"), HasSubstr("a corner 7.000 voxels (7.000 mm) away: its axis x runs "
-                                          "the other way (flipped)"));
-  EXPECT_THAT(found("flipped"), HasSubstr("7 mm away"));
-  EXPECT_THAT(found("exchanged"), HasSubstr("its axes x, y, z run along y, x, z of the other's"));
-  EXPECT_THAT(found("turned"), HasSubstr("turned by 5.0 degrees"));
-  EXPECT_THAT(found("coarse"), HasSubstr("voxels of 1, 1, 3 mm instead of 1, 1, 2"));
-}
-
-TEST_F(DatasetCheckTest, CallsAnExchangedImageAndLabelThat) {
-  Volume whole = image();  // as a CT, in whole numbers
-  whole.voxels = torch::arange(336, torch::kInt16).view({1, 6, 7, 8}) * 3 - 500;
-  for (const bool fractions : {true, false}) {
-    entries_.clear();
-    add("a", label(), fractions ? image() : whole);
-    write_json();
-    const CheckReport report = check_dataset(folder_);
-    ASSERT_EQ(report.faults.size(), 1U) << describe(report);
-    EXPECT_EQ(report.faults[0].what, "a label that looks like an image");
-    EXPECT_THAT(report.faults[0].found, HasSubstr("336 distinct values from "));
-    EXPECT_THAT(report.faults[0].fix, HasSubstr("exchanged with " + image_file("a").string()));
-    EXPECT_THAT(report.faults[0].fix, HasSubstr("holds only label values"));
-  }
-}
-
-TEST_F(DatasetCheckTest, HugeLabelValuesAreNamed) {
-  Volume huge = label();
-  huge.voxels = huge.voxels.to(torch::kInt32);
-  huge.voxels[0][0][0][0] = 2000000000;
-  huge.voxels[0][0][0][1] = -7;
-  add("a", image(), huge);
-  write_json();
-  const CheckReport report = check_dataset(folder_);
-  EXPECT_EQ(find(report, label_file("a"), "unknown label values").found,
-            "-7 (1 voxels), 2000000000 (1 voxels)");
-}
-
 TEST_F(DatasetCheckTest, ShowsSizesOfRealFilesOrARangeForEachAxis) {
   add("a", image(), label());
   write_json();
@@ -375,6 +266,24 @@ TEST_F(DatasetCheckTest, ChecksSingleImagesAndFoldersOfThem) {
   EXPECT_TRUE(check_images({image_file("a")}).ok());
   EXPECT_FALSE(looks_like_dataset(folder_ / "labelsTr"));
   EXPECT_TRUE(looks_like_dataset(folder_));
+}
+
+TEST_F(DatasetCheckTest, AFolderWithoutImagesNamesTheOneThatHoldsSome) {
+  const fs::path patients = folder_ / "patients";
+  fs::create_directories(patients / "p1" / "t1");
+  fs::create_directories(patients / "p0");
+  write_volume(patients / "p1" / "t1" / "scan.nii.gz", image());
+  const CheckReport report = check_images({patients});
+  EXPECT_EQ(report.cases.size(), 0U);
+  ASSERT_EQ(report.faults.size(), 1U);
+  EXPECT_EQ(report.faults[0].file, patients.string());
+  EXPECT_THAT(report.faults[0].expected, HasSubstr("a data set (dataset.json)"));
+  EXPECT_THAT(report.faults[0].expected, HasSubstr("a folder of DICOM slices"));
+  EXPECT_THAT(report.faults[0].fix, HasSubstr((patients / "p1" / "t1").string() + "?"));
+  fs::create_directories(patients / "p0" / "imagesTr");
+  write_volume(patients / "p0" / "imagesTr" / "scan.nii.gz", image());
+  EXPECT_THAT(check_images({patients / ""}).faults.at(0).fix,
+              HasSubstr("the data set " + (patients / "p0").string() + "?"));
 }
 
 }  // namespace

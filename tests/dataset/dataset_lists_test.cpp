@@ -350,6 +350,34 @@ TEST_F(DatasetListsTest, SaysWhatAnotherJsonIs) {
   EXPECT_EQ(read_dataset(folder_).training.size(), 1U);  // they are no lists
 }
 
+// What train takes as the list, a check takes too, also beside volumes.
+TEST_F(DatasetListsTest, AListBesideVolumesIsTheDataSetForEveryCommand) {
+  add_files("c0", 0);
+  write_list(entry("c0", "c0"));
+  const auto takes_as_list = [&](const char* name, const std::string& text) {
+    const fs::path place = folder_ / "place";
+    fs::remove_all(place);
+    fs::create_directories(place);
+    testing::written(place / "a.nii.gz", "x");
+    testing::written(place / name, text);
+    return looks_like_dataset(place);
+  };
+  const std::string list = read_file(folder_ / "dataset.json");
+  EXPECT_TRUE(takes_as_list("Dataset.json", list));
+  EXPECT_TRUE(takes_as_list("Dataset.json", "{"));  // whose fault is told
+  EXPECT_TRUE(takes_as_list("mine.json", list));
+  EXPECT_FALSE(takes_as_list("a.json", R"({"Modality": "MR"})"));  // dcm2niix's, of the image
+  EXPECT_FALSE(takes_as_list("summary.json", R"({"metric_per_case": [], "mean": {}})"));
+}
+
+TEST_F(DatasetListsTest, TheListIsFoundInOtherLettersAndAmongOthers) {
+  add_files("c0", 0);
+  write_list(entry("c0", "c0"));
+  fs::rename(folder_ / "dataset.json", folder_ / "Dataset.json");
+  testing::written(folder_ / "c0.json", "{}");
+  EXPECT_EQ(read_dataset(folder_).file, folder_ / "Dataset.json");
+}
+
 TEST_F(DatasetListsTest, KnowsTheFolderOfARun) {
   for (const char* file : {"config.json", "plan.json", "train.log"})
     testing::written(folder_ / file, "{}");

@@ -7,8 +7,13 @@
 #include <fstream>
 
 #include "lamp/base/errors.h"
+#include "lamp/base/files.h"
 #include "lamp/base/log.h"
+#include "lamp/base/output_lock.h"
+#include "lamp/base/own_output.h"
+#include "lamp/evaluation/summary.h"
 #include "lamp/formats/volume_io.h"
+#include "lamp/preview/png.h"
 #include "support/temporary_folder.h"
 
 namespace lamp {
@@ -17,6 +22,7 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 class CasePairsTest : public ::testing::Test {
  protected:
@@ -65,6 +71,23 @@ TEST_F(CasePairsTest, WhatIsLeftOutIsTold) {
   EXPECT_THAT(text, HasSubstr("a_prob.nii.gz"));
   EXPECT_THAT(text, HasSubstr("segment.json"));
   EXPECT_THAT(text, HasSubstr("more"));
+}
+
+// A file of the same name that somebody else wrote is told as ever.
+TEST_F(CasePairsTest, WhatLampWroteBesideLabelMapsIsNotTold) {
+  for (const char* name : {"ref/a.nii.gz", "pred/a.nii.gz"}) write(name);
+  write_file(folder_ / "pred/segment.json", dump_json(written_by("lamp segment", {{"cases", 1}})));
+  write_file(folder_ / "pred/summary.json",
+             R"({"mean": NaN, "written_by": "lamp evaluate"})");  // as Python writes it
+  write_file(folder_ / "pred/metrics.csv", metrics_csv({}));
+  write_file(folder_ / "pred/a.png", png_bytes(Raster(4, 3)));
+  const OutputLock lock(folder_ / "pred", lock_of("a"));
+  EXPECT_THAT(said([&] { pairs(); }), Not(HasSubstr("left out")));
+  write_file(folder_ / "pred/segment.json", R"({"written_by": "me"})");
+  write_file(folder_ / "pred/a.png", "a photo");
+  write_file(folder_ / "pred/metrics.csv", "case,label\n");
+  const std::string text = said([&] { pairs(); });
+  EXPECT_THAT(text, HasSubstr(": a.png, metrics.csv, segment.json\n"));
 }
 
 TEST_F(CasePairsTest, AccentsMayBeWrittenInTwoWays) {

@@ -9,10 +9,13 @@
 #include <functional>
 
 #include "formats/dicom_fixture.h"
+#include "lamp/base/errors.h"
 #include "lamp/base/files.h"
 #include "lamp/dataset/check_report.h"
 #include "lamp/dataset/dataset_check.h"
 #include "lamp/formats/gzip.h"
+#include "lamp/formats/volume_io.h"
+#include "support/fault_of.h"
 
 namespace lamp {
 namespace {
@@ -253,6 +256,24 @@ TEST_F(DicomFolderTest, SeveralSeriesAreListedAndCanBeChosen) {
   testing::expect_refused([&] { read_image(folder_, {.dicom_series = "3"}); }, "series=3");
 }
 
+// One line tells people of a series; the lists for programs have each of its files.
+TEST_F(DicomFolderTest, TheFilesOfASeriesThatWasNotChosenShareALine) {
+  write_all();
+  for (int k = 0; k < 3; ++k) {
+    auto other = slice(k);
+    other.series = "9.8.7";
+    testing::write_dicom(folder_ / ("other" + std::to_string(k)), other);
+  }
+  written(folder_ / "README.txt", "text");
+  const CheckReport report = check_images({folder_}, {.dicom_series = "1"});
+  EXPECT_TRUE(report.ok()) << describe(report);
+  EXPECT_THAT(names(report.ignored), ElementsAre("README.txt", "other0", "other1", "other2"));
+  ASSERT_EQ(report.notes.size(), 2U) << describe(report);
+  EXPECT_THAT(report.notes[1],
+              HasSubstr("3 files of " + folder_.string() + " are left out: another series ("));
+  EXPECT_THAT(report.notes[1], HasSubstr("9.8.7)"));
+}
+
 // Places in the list go by file names, SeriesNumbers by the scanner.
 TEST_F(DicomFolderTest, ANumberThatIsPlaceAndSeriesNumberIsNoChoice) {
   const auto write_series = [&](const std::string& uid, const std::string& number, int slices) {
@@ -324,6 +345,17 @@ TEST_F(DicomFolderTest, SlicesOfTheSeriesInAFolderBelowAreNotPassedOver) {
   for (const int k : {13, 14, 15}) fs::copy(folder_ / "moved/deeper" / file(k).filename(), file(k));
   expect_whole_series(folder_);  // copies of what is here
   EXPECT_THAT(names(read_dicom_folder(folder_).left_out), ElementsAre("moved"));
+}
+
+// What to name is the folder, for an image and a list of them alike.
+TEST_F(DicomFolderTest, ASliceThatIsNamedByItselfSaysToNameItsFolder) {
+  write_all(".dcm");
+  write(slice(0));  // without an extension
+  for (const fs::path& named : {file(3, ".dcm"), file(0)}) {
+    const Fault fault = testing::fault_of<InputError>([&] { read_image(named); });
+    EXPECT_EQ(fault.found, "a single DICOM file");
+    EXPECT_EQ(fault.fix, "name its folder, " + folder_.string());
+  }
 }
 
 TEST_F(DicomFolderTest, AFolderWithoutImagesSaysWhatItHolds) {

@@ -154,5 +154,18 @@ TEST_F(FolderContentTest, PipesAreRefusedByName) {
   testing::expect_refused([&] { read_label(folder_ / "a.nii.gz"); }, "a pipe");
 }
 
+TEST_F(FolderContentTest, SlicesTwoLevelsBelowAreFound) {
+  EXPECT_EQ(folder_of_volumes_below(folder_), "");
+  const fs::path series = folder_ / "PATIENT" / "STUDY" / "SERIES";
+  fs::create_directories(series);
+  fs::create_directories(folder_ / "PATIENT" / ".hidden");
+  EXPECT_EQ(folder_of_volumes_below(folder_), "");
+  testing::write_dicom(folder_ / "PATIENT" / ".hidden" / "IM0", slice(0));
+  testing::write_dicom(series / "IM0", slice(0));
+  EXPECT_EQ(folder_of_volumes_below(folder_ / "PATIENT"), series);
+  const Fault fault = no_volume_fault(list_folder(folder_ / "PATIENT"), folder_ / "PATIENT");
+  EXPECT_EQ(fault.fix, "did you mean " + series.string() + "?");
+}
+
 }  // namespace
 }  // namespace lamp

@@ -170,6 +170,15 @@ TEST_F(InputListTest, MissingAndUnknownFilesAreNamed) {
               HasSubstr(".nii.gz"));
 }
 
+TEST_F(InputListTest, ADicomFileSaysToNameItsFolder) {
+  fs::create_directories(folder_ / "series");
+  std::ofstream(folder_ / "series/IM1.dcm") << std::string(128, '\0') << "DICM";
+  EXPECT_THAT(refusal<InputError>([&] { expand_inputs({path("series/IM1.dcm")}, 1); }),
+              HasSubstr("found a single DICOM file"));
+  EXPECT_THAT(refusal<InputError>([&] { expand_inputs({path("series/IM1.dcm")}, 1); }),
+              HasSubstr("; name its folder, " + path("series")));
+}
+
 TEST_F(InputListTest, TwoCasesOfOneNameAreRefused) {
   touch("one/a.nii.gz");
   touch("two/a.nrrd");

@@ -14,6 +14,8 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
+#include "lamp/base/interrupt.h"
+#include "lamp/base/log.h"
 #include "lamp/base/setting_name.h"
 #include "lamp/base/text.h"
 
@@ -79,18 +81,26 @@ std::string with_defined_numbers(std::string text) {
   return text;
 }
 
+// Whom a JSON object names as its writer; empty if none.
+std::string writer_of(const fs::path& file) {
+  try {
+    const Json found =
+        parse_json(with_defined_numbers(read_file(file, kLargestJson)), file.string());
+    const Json writer = found.is_object() ? found.value(kWrittenBy, Json()) : Json();
+    return writer.is_string() ? writer.get<std::string>() : "";
+  } catch (const Error&) {
+    return "";
+  }
+}
+
 }  // namespace
 
 OwnTest own_json(std::string writer) {
-  return [writer = std::move(writer)](const fs::path& file) {
-    try {
-      const Json found =
-          parse_json(with_defined_numbers(read_file(file, kLargestJson)), file.string());
-      return found.is_object() && found.value(kWrittenBy, Json()) == Json(writer);
-    } catch (const Error&) {
-      return false;
-    }
-  };
+  return [writer = std::move(writer)](const fs::path& file) { return writer_of(file) == writer; };
+}
+
+OwnTest own_json_of_any() {
+  return [](const fs::path& file) { return writer_of(file).starts_with("lamp "); };
 }
 
 Json written_by(const std::string& writer, Json object) {

@@ -25,6 +25,8 @@ using OwnTest = std::function<bool(const std::filesystem::path&)>;
 
 // JSON objects with "written_by": `writer`, such as "lamp plan"; written_by() adds that.
 OwnTest own_json(std::string writer);
+// The same of any command.
+OwnTest own_json_of_any();
 Json written_by(const std::string& writer, Json object);
 // SVG documents with the comment that svg_written_by_lamp() puts behind the root's tag.
 OwnTest own_svg();

@@ -24,8 +24,10 @@ namespace lamp {
 namespace fs = std::filesystem;
 namespace {
 
-// More values than this beside the declared ones are no slip of a pen: it is an image.
+// More values than this beside the declared ones are no slip of a pen: it is an image, or a label
+// map of more structures than are listed.
 constexpr std::size_t kManyValues = 32;
+constexpr std::size_t kMostTold = 1000;  // values that are told apart; no atlas has more
 
 // What the finite values of an image are like.
 struct ImageValues {
@@ -51,18 +53,28 @@ ImageValues values_of(const torch::Tensor& voxels) {
   return found;
 }
 
-// "1234 values from -1000 to 3000": up to so many are told apart.
-std::string distinct_values(const torch::Tensor& voxels) {
-  constexpr std::size_t kMost = 1000;
+// What a file that should be a label map holds.
+struct HeldValues {
+  std::size_t distinct = 0;  // up to one more than kMostTold
+  ImageValues all;
+
+  // "234 distinct values from -1000 to 3000".
+  std::string describe() const {
+    return (distinct > kMostTold ? "more than " + std::to_string(kMostTold)
+                                 : std::to_string(distinct)) +
+           " distinct values from " + shortest(all.range[0]) + " to " + shortest(all.range[1]);
+  }
+  // Values that no label map has.
+  bool only_an_image_has() const { return distinct > kMostTold || all.range[0] < 0 || !all.whole; }
+};
+
+HeldValues held_values(const torch::Tensor& voxels) {
   const torch::Tensor values = voxels.to(torch::kFloat32).contiguous();
   const float* value = values.const_data_ptr<float>();
   std::set<float> distinct;
-  for (std::int64_t i = 0; i < values.numel() && distinct.size() <= kMost; ++i)
+  for (std::int64_t i = 0; i < values.numel() && distinct.size() <= kMostTold; ++i)
     if (std::isfinite(value[i])) distinct.insert(value[i]);
-  const ImageValues all = values_of(values);
-  return (distinct.size() > kMost ? "more than " + std::to_string(kMost)
-                                  : std::to_string(distinct.size())) +
-         " distinct values from " + shortest(all.range[0]) + " to " + shortest(all.range[1]);
+  return {.distinct = distinct.size(), .all = values_of(values)};
 }
 
 class CaseChecker {
@@ -207,7 +219,8 @@ class CaseChecker {
     if (!difference) return;
     const std::string image = entry_.images.front().string();
     fault(file, difference->what + " than " + partner, difference->found, difference->expected,
-          found.size != grid_->size
+          difference->same_points ? kReorderAxes
+          : found.size != grid_->size
               ? "resample it onto the grid of " + image
               : "copy the geometry of " + image + " if the voxels match, else resample");
   }
@@ -227,26 +240,31 @@ class CaseChecker {
            range[1] <= dataset_.labels.rbegin()->first;
   }
 
-  void label_is_an_image(const std::string& found) {
+  // Says so if an image was given in the place of the label map: its values are many, and either
+  // none that a label map has, or the case's image is a label map. `before`: a fault that this one
+  // takes the place of.
+  bool label_is_an_image(const torch::Tensor& voxels, bool before) {
+    const HeldValues held = held_values(voxels);
+    if (held.distinct <= dataset_.labels.size() + kManyValues) return false;
+    const bool exchanged = image_looks_like_label();
+    if (!exchanged && (voxels.size(0) != 1 || !held.only_an_image_has())) return false;
+    if (before) result_.faults.pop_back();
     const std::string image = entry_.images.front().string();
-    fault(entry_.label, "a label that looks like an image", found,
+    fault(entry_.label, "a label that looks like an image", held.describe(),
           "0 to " + std::to_string(dataset_.labels.rbegin()->first),
-          "is it exchanged with " + image + "?" +
-              (image_looks_like_label() ? " That file holds only label values: exchange the two"
-                                        : " Name the label map of this case"));
+          exchanged ? "is it exchanged with " + image +
+                          "? That file holds only label values: exchange the two"
+                    : "name the label map of this case");
+    return true;
   }
 
-  // A file that is no label map but can be read as an image. Takes the place of the fault that
-  // reading it as a label gave.
-  bool is_readable_image() {
+  // A file that reading it as a label map refused: it may be readable as an image.
+  void check_refused_label() {
+    std::error_code error;
+    if (!fs::exists(entry_.label, error)) return;
     try {
-      const Volume image = read_image(entry_.label, options_);
-      const std::string found = distinct_values(image.voxels);
-      result_.faults.pop_back();
-      label_is_an_image(found);
-      return true;
-    } catch (const std::exception&) {
-      return false;
+      label_is_an_image(read_image(entry_.label, options_).voxels, true);
+    } catch (const std::exception&) {  // the fault that was found stands
     }
   }
 
@@ -254,21 +272,18 @@ class CaseChecker {
     const auto label = read(entry_.label, &read_label);
     if (label) keep_label(*label);
     if (dataset_.labels.empty()) return;
-    if (!label) {
-      std::error_code error;
-      if (fs::exists(entry_.label, error)) is_readable_image();
-      return;
-    }
+    if (!label) return check_refused_label();
     if (!grid_) result_.facts.geometry = label->geometry;
     check_grid(entry_.label, label->geometry, "its image");
     auto& counts = result_.facts.label_voxels = count_values(label->voxels);
     const std::string unknown = undeclared_values(counts, dataset_.labels);
-    if (counts.size() > dataset_.labels.size() + kManyValues)
-      return label_is_an_image(distinct_values(label->voxels));
+    if (counts.size() > dataset_.labels.size() + kManyValues &&
+        label_is_an_image(label->voxels, false))
+      return;
     if (!unknown.empty())
       fault(entry_.label, "unknown label values", unknown,
             "0 to " + std::to_string(dataset_.labels.rbegin()->first),
-            "correct the label map or declare the labels");
+            "declare these labels, or correct or renumber the label map");
     if (image_looks_like_label())
       result_.notes.push_back("the image of " + entry_.name +
                               " holds only values of labels; is it a label map?");

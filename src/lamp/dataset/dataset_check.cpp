@@ -150,6 +150,24 @@ void append(std::vector<T>& to, std::vector<T>& from) {
   from.clear();
 }
 
+// The folder was named as one of images and holds none.
+Fault nothing_to_check(const FolderContent& content, const fs::path& folder) {
+  Fault fault = no_volume_fault(content, folder);
+  fault.what = "nothing to check";
+  fault.expected =
+      "a data set (dataset.json), images in the folder itself, or a folder of DICOM slices";
+  const fs::path below = folder_of_volumes_below(folder);
+  if (below.empty()) return fault;
+  fs::path place = folder;
+  for (const fs::path& part : below.lexically_relative(folder)) {
+    place /= part;
+    if (!looks_like_dataset(place)) continue;
+    fault.fix = "did you mean the data set " + place.string() + "?";
+    break;
+  }
+  return fault;
+}
+
 // The path itself, unless it is a folder of volumes.
 std::vector<fs::path> volumes_of(const fs::path& path, const std::string& series,
                                  CheckReport& report) {
@@ -159,8 +177,10 @@ std::vector<fs::path> volumes_of(const fs::path& path, const std::string& series
     FolderContent content = list_folder(path, series);
     append(report.faults, content.torn);
     std::move(content.left_out.begin(), content.left_out.end(), std::back_inserter(report.ignored));
-    if (content.volumes.empty()) return {path};  // whose reading says what is missing
-    return content.volumes;
+    if (!content.volumes.empty()) return content.volumes;
+    if (is_dicom_folder(path)) return {path};  // whose reading says what is missing
+    report.faults.push_back(nothing_to_check(content, path));
+    return {};
   } catch (const InputError& unreadable) {
     report.faults.push_back(unreadable.fault());
     return {};
@@ -174,7 +194,8 @@ void note_ignored(const std::set<fs::path>& images, CheckReport& report) {
     const fs::path path = entry_place(file.file);
     return images.contains(path) || !told.insert(path).second;
   });
-  for (const LeftOut& file : report.ignored) report.notes.push_back(file.describe());
+  for (const LeftOut& entry : one_a_series(report.ignored))
+    report.notes.push_back(entry.describe());
 }
 
 // Whether files that are numbered are channels or cases only a model tells; where they begin as
@@ -245,7 +266,8 @@ bool looks_like_dataset(const fs::path& path) {
   if (!fs::is_directory(path, error)) return path.extension() == ".json";
   if (fs::is_directory(path / "imagesTr", error) || fs::exists(path / "dataset.json", error))
     return true;
-  bool json = false, volumes = false;  // results lie beside a JSON of their own
+  if (has_case_list(path)) return true;  // every command takes it
+  bool json = false, volumes = false;    // results and images lie beside a JSON of their own
   for (const auto& file : fs::directory_iterator(path, error)) {
     if (file.path().filename().string().starts_with('.')) continue;
     json = json || is_dataset_name(file.path());

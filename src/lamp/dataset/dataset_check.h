@@ -69,8 +69,8 @@ CheckReport check_dataset(const std::filesystem::path& folder_or_json,
 CheckReport check_images(const std::vector<std::filesystem::path>& paths,
                          const ReadOptions& read = {}, const std::filesystem::path& preview = {});
 
-// A JSON file, or a folder that holds dataset.json, imagesTr, or a JSON but no volumes; else images
-// are meant.
+// A JSON file, or a folder that holds dataset.json, imagesTr, the one list of cases that
+// read_dataset() would take there, or a JSON but no volumes; else images are meant.
 bool looks_like_dataset(const std::filesystem::path& path);
 
 }  // namespace lamp

@@ -4,8 +4,12 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
+#include <optional>
 #include <string_view>
+#include <vector>
 
+#include "lamp/base/errors.h"
 #include "lamp/base/setting_name.h"
 #include "lamp/base/text.h"
 #include "lamp/dataset/datalist_parser.h"
@@ -36,6 +40,10 @@ constexpr std::array<std::string_view, 5> kOtherNames = {
     "splits_final.json", "dataset_fingerprint.json", "nnUNetPlans.json", "plans.json",
     "segment.json"};
 
+// Lists of cases hold one of them, in all dialects.
+constexpr std::array<const char*, 5> kListKeys = {"training", "validation", "test", "testing",
+                                                  "numTraining"};
+
 std::string what_is_in(const fs::path& folder) {
   std::vector<std::string> names;
   std::error_code error;
@@ -56,6 +64,21 @@ std::vector<fs::path> lists_in(const fs::path& folder) {
   for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error))
     if (is_dataset_name(at->path())) lists.push_back(at->path());
   return lists;
+}
+
+bool is_named_dataset(const fs::path& file) {
+  return lower(file.filename().string()) == "dataset.json";
+}
+
+// The one that is meant, if that is clear.
+std::optional<fs::path> list_in(const fs::path& folder) {
+  std::error_code error;
+  if (fs::is_regular_file(folder / "dataset.json", error)) return folder / "dataset.json";
+  std::vector<fs::path> lists = lists_in(folder), named;
+  std::copy_if(lists.begin(), lists.end(), std::back_inserter(named), is_named_dataset);
+  if (!named.empty()) lists = named;
+  if (lists.size() != 1) return std::nullopt;
+  return lists.front();
 }
 
 }  // namespace
@@ -82,21 +105,34 @@ fs::path find_dataset_json(const fs::path& given) {
                       .expected = "a folder with dataset.json or that file",
                       .fix = "check the path"});
   if (!fs::is_directory(status)) return given;
-  if (fs::is_regular_file(given / "dataset.json", error)) return given / "dataset.json";
+  const auto list = list_in(given);
+  if (list && list->filename() == "dataset.json") return *list;
   if (fs::exists(given / "config.json", error) && fs::exists(given / "train.log", error))
     throw InputError({.file = given.string(),
                       .what = "no data set",
                       .found = "the folder of a training run",
                       .expected = "that of a data set",
                       .fix = "lamp info tells of a run"});
-  const std::vector<fs::path> lists = lists_in(given);
-  if (lists.size() == 1) return lists.front();
+  if (list) return *list;
   throw InputError(
       {.file = given.string(),
        .what = "no data set",
        .found = what_is_in(given),
        .expected = "dataset.json",
-       .fix = lists.empty() ? "check the path" : "give one of the JSON files by name"});
+       .fix = lists_in(given).empty() ? "check the path" : "give one of the JSON files by name"});
+}
+
+bool has_case_list(const fs::path& folder) {
+  const auto list = list_in(folder);
+  if (!list || is_named_dataset(*list)) return list.has_value();
+  try {
+    const Json root = read_json(*list);
+    return root.is_object() && known_other_json(root).empty() &&
+           std::any_of(kListKeys.begin(), kListKeys.end(),
+                       [&](const char* key) { return root.contains(key); });
+  } catch (const Error&) {
+    return false;
+  }
 }
 
 std::string known_other_json(const Json& json) {

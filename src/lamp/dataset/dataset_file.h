@@ -8,8 +8,12 @@
 
 namespace lamp {
 
-// "<folder>/dataset.json", the only other list in the folder, or `given` itself. Throws InputError.
+// "<folder>/dataset.json" (or in other letters, "Dataset.json"), the only other list in the folder,
+// or `given` itself. Throws InputError.
 std::filesystem::path find_dataset_json(const std::filesystem::path& given);
+// Whether find_dataset_json() finds one in this folder that is called so or holds what a list of
+// cases does.
+bool has_case_list(const std::filesystem::path& folder);
 // Whether a file of this name may be a list of cases: JSON, but none of the files that nnU-Net and
 // LAMP put beside.
 bool is_dataset_name(const std::filesystem::path& file);

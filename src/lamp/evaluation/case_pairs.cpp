@@ -2,14 +2,19 @@
 #include "lamp/evaluation/case_pairs.h"
 
 #include <map>
+#include <system_error>
 
 #include "lamp/base/errors.h"
 #include "lamp/base/log.h"
+#include "lamp/base/output_lock.h"
+#include "lamp/base/own_output.h"
 #include "lamp/base/setting_name.h"
 #include "lamp/base/text.h"
 #include "lamp/base/unicode_form.h"
+#include "lamp/evaluation/summary.h"
 #include "lamp/formats/folder_content.h"
 #include "lamp/formats/volume_io.h"
+#include "lamp/preview/png.h"
 
 namespace lamp {
 namespace {
@@ -29,13 +34,24 @@ bool holds_probabilities(const fs::path& file) {
   }
 }
 
-// Images first in words; the rest in one line.
+// What segment and evaluate put beside label maps.
+bool is_own_output(const fs::path& file) {
+  std::error_code error;
+  if (!fs::is_regular_file(fs::symlink_status(file, error))) return false;
+  const std::string extension = file.extension().string();
+  if (extension == ".json") return own_json_of_any()(file);
+  if (extension == ".png") return own_png()(file);
+  if (extension == ".csv") return own_metrics_table()(file);
+  return is_lock_file(file);
+}
+
+// Images first in words; the rest in one line, but for what LAMP itself wrote there.
 void tell_left_out(const std::vector<LeftOut>& left_out, const fs::path& folder) {
   std::vector<std::string> others;
-  for (const LeftOut& file : left_out) {
+  for (const LeftOut& file : one_a_series(left_out)) {
     if (file.is_image)
       log_warning(file.describe());
-    else
+    else if (!is_own_output(file.file))
       others.push_back(file.file.filename().string());
   }
   if (!others.empty())

@@ -8,6 +8,7 @@
 #include "lamp/base/files.h"
 #include "lamp/base/log.h"
 #include "lamp/base/setting_name.h"
+#include "lamp/base/text.h"
 #include "lamp/formats/volume_io.h"
 #include "lamp/preview/case_planes.h"
 #include "lamp/preview/png.h"
@@ -109,12 +110,22 @@ EvaluationPreviews::EvaluationPreviews(const EvaluationOptions& options,
       if (!input.empty()) outputs_.protect(input);
   outputs_.check();
   outputs_.make_folders();
-  if (std::any_of(images_.begin(), images_.end(),
-                  [](const auto& entry) { return entry.second.empty(); }))
-    log_warning(
-        "pictures without an image: there is none in the data set or in imagesTs or imagesTr "
-        "beside the references; name the data set with " +
-        setting_name("dataset"));
+  tell_missing_images(dataset);
+}
+
+void EvaluationPreviews::tell_missing_images(const std::optional<Dataset>& dataset) const {
+  constexpr std::size_t kMostListed = 5;
+  std::vector<std::string> missing;
+  for (const auto& [name, image] : images_)
+    if (image.empty()) missing.push_back(name);
+  if (missing.empty()) return;
+  const std::string names = joined_first(missing, kMostListed);
+  const char* beside = "in imagesTs or imagesTr beside the references";
+  log_warning("pictures without an image: " + names + ": there is none " +
+              (dataset
+                   ? "in the data set " + dataset->file.string() +
+                         ", which has no case of that name, nor " + beside
+                   : beside + std::string("; name the data set with ") + setting_name("dataset")));
 }
 
 fs::path EvaluationPreviews::file_of(const CasePair& pair) const {

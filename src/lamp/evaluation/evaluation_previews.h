@@ -46,6 +46,7 @@ class EvaluationPreviews {
 
  private:
   std::filesystem::path file_of(const CasePair& pair) const;
+  void tell_missing_images(const std::optional<Dataset>& dataset) const;
 
   std::optional<std::filesystem::path> folder_;
   ReadOptions reading_;

@@ -193,6 +193,8 @@ Json summary_json(const EvaluationResult& result) {
   return Json(summary);
 }
 
+OwnTest own_metrics_table() { return own_table(csv_header()); }
+
 std::string metrics_csv(const EvaluationResult& result) {
   std::string text = csv_header() + "\n";
   for (const CaseEvaluation& entry : result.cases) {
@@ -252,7 +254,7 @@ namespace {
 OutputList summary_outputs(const fs::path& summary, const EvaluationOptions& options) {
   OutputList files;
   files.add({setting_name("output"), summary, own_json(kWriter)});
-  files.add({setting_name("output"), metrics_file(summary), own_table(csv_header())});
+  files.add({setting_name("output"), metrics_file(summary), own_metrics_table()});
   files.protect(options.prediction);
   files.protect(options.reference);
   if (options.dataset) files.protect(*options.dataset);

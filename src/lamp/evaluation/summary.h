@@ -19,6 +19,8 @@ Json summary_json(const EvaluationResult& result);
 
 // One row for each case and label, with a header line.
 std::string metrics_csv(const EvaluationResult& result);
+// Such tables.
+OwnTest own_metrics_table();
 
 // For people: one line for each label with the means over the cases, and the mean over the labels.
 std::string dice_table(const EvaluationResult& result);

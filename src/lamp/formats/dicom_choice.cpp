@@ -198,11 +198,11 @@ void leave_out(const Series& series, DicomFolder& content) {
     content.left_out.push_back({slice.file, slice.other_kind});
   for (const DicomSlice& slice : series.faulty)
     content.left_out.push_back({slice.file, detail_of(*slice.fault), true});
-  const std::string kind = shows_localizers(series)
-                               ? "a localizer"
-                               : "an image of another series (" + describe(series) + ")";
+  const std::string kind =
+      shows_localizers(series) ? "a localizer" : "another series (" + describe(series) + ")";
   for (const DicomSlice& slice : series.slices)
-    content.left_out.push_back({slice.file, kind, true});
+    content.left_out.push_back(
+        {.file = slice.file, .reason = kind, .is_image = true, .in_series = true});
 }
 
 }  // namespace

@@ -19,6 +19,9 @@ namespace lamp {
 namespace fs = std::filesystem;
 namespace {
 
+constexpr int kDeepestSearch = 4;  // levels below a folder are searched for volumes
+constexpr std::size_t kMostFolders = 1000;
+
 std::vector<fs::path> entries_of(const fs::path& folder) {
   std::vector<fs::path> entries;
   std::error_code error;
@@ -31,6 +34,31 @@ std::vector<fs::path> entries_of(const fs::path& folder) {
 }
 
 bool is_hidden(const fs::path& path) { return path.filename().string().starts_with('.'); }
+
+void append_folders(const fs::path& parent, std::vector<fs::path>& folders) {
+  std::vector<fs::path> found;
+  std::error_code error;
+  for (fs::directory_iterator entry(parent, error), end; !error && entry != end;
+       entry.increment(error)) {
+    std::error_code unknown;
+    if (!is_hidden(entry->path()) && !entry->is_symlink(unknown) && entry->is_directory(unknown))
+      found.push_back(entry->path());
+  }
+  std::sort(found.begin(), found.end());
+  folders.insert(folders.end(), found.begin(), found.end());
+}
+
+bool holds_volumes(const fs::path& folder) {
+  std::error_code error;
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end;
+       entry.increment(error)) {
+    std::error_code unknown;
+    if (has_volume_extension(entry->path()) && !is_hidden(entry->path()) &&
+        entry->is_regular_file(unknown))
+      return true;
+  }
+  return is_dicom_folder(folder);
+}
 
 // Does a link lead to `folder` or a folder above it?
 bool leads_above(const fs::path& link, const fs::path& folder) {
@@ -179,6 +207,38 @@ class Lister {
 
 FolderContent list_folder(const fs::path& folder, const std::string& series) {
   return Lister(folder, series).take();
+}
+
+fs::path folder_of_volumes_below(const fs::path& folder) {
+  std::vector<fs::path> level = {folder};
+  std::size_t seen = 0;
+  for (int depth = 0; depth < kDeepestSearch; ++depth) {
+    std::vector<fs::path> below;
+    for (const fs::path& parent : level) append_folders(parent, below);
+    for (const fs::path& place : below) {
+      if (++seen > kMostFolders) return {};
+      if (holds_volumes(place)) return place;
+    }
+    level = std::move(below);
+  }
+  return {};
+}
+
+Fault no_volume_fault(const FolderContent& content, const fs::path& folder) {
+  Fault fault{.file = folder.string(),
+              .what = "no volume",
+              .found = "an empty folder",
+              .expected = kReadFormats,
+              .fix = "check the path"};
+  if (content.left_out.empty()) return fault;
+  const LeftOut& first = content.left_out.front();
+  fault.found = counted(content.left_out.size(), "entry") + " (such as " +
+                first.file.filename().string() + ": " + first.reason + ") but no volume";
+  fs::path meant = folder_of_volumes_below(folder);
+  for (const char* name : {"imagesTr", "imagesTs"})  // the latter before all
+    if (std::error_code error; fs::is_directory(folder / name, error)) meant = folder / name;
+  if (!meant.empty()) fault.fix = "did you mean " + meant.string() + "?";
+  return fault;
 }
 
 fs::path entry_place(const fs::path& path) {

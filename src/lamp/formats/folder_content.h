@@ -25,6 +25,13 @@ struct FolderContent {
 // Throws InputError if the folder cannot be read.
 FolderContent list_folder(const std::filesystem::path& folder, const std::string& series = "");
 
+// The nearest folder below that holds volumes itself, by name the first; empty if none is found.
+// Few levels and not too many folders are searched; links are not followed.
+std::filesystem::path folder_of_volumes_below(const std::filesystem::path& folder);
+// What to say of a folder whose content has no volumes: what lies there instead, and where some
+// are.
+Fault no_volume_fault(const FolderContent& content, const std::filesystem::path& folder);
+
 // Where an entry of a folder lies: the same for all ways to name it. A link is an entry of its own,
 // whatever it leads to; links among the folders above are followed.
 std::filesystem::path entry_place(const std::filesystem::path& path);

@@ -26,14 +26,6 @@ Format format_of(const fs::path& path) {
   return extension.starts_with(".nii") ? Format::kNifti : Format::kTextHeader;
 }
 
-[[noreturn]] void refuse_format(const fs::path& path) {
-  const std::string format = unread_format(path);
-  cannot_read(path.string(),
-              {.found = (format.empty() ? "unknown format" : format + ", which is not read"),
-               .expected = kReadFormats,
-               .fix = "convert it to one of them"});
-}
-
 // A pipe would be waited for, a device read for ever.
 void check_is_file(const fs::path& path) {
   std::error_code error;
@@ -62,7 +54,7 @@ Reader reader_of(const fs::path& path) {
     case Format::kNone:
       break;
   }
-  refuse_format(path);
+  throw InputError(unread_file(path, "cannot read"));
 }
 
 }  // namespace
@@ -77,6 +69,22 @@ Volume read_label(const fs::path& path, const ReadOptions& options) {
 
 VolumeHeader read_volume_header(const fs::path& path, const ReadOptions& options) {
   return reader_of(path).header(path, options);
+}
+
+Fault unread_file(const fs::path& path, const std::string& what) {
+  Fault fault{.file = path.string(),
+              .what = what,
+              .found = "unknown format",
+              .expected = kReadFormats,
+              .fix = "convert it to one of them"};
+  if (is_dicom_file(path)) {
+    const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
+    fault.found = "a single DICOM file";
+    fault.fix = "name its folder, " + folder.string();
+  } else if (const std::string format = unread_format(path); !format.empty()) {
+    fault.found = format + ", which is not read";
+  }
+  return fault;
 }
 
 void write_volume(const fs::path& path, const Volume& volume, const std::string& writer) {

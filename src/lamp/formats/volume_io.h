@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <string>
 
+#include "lamp/base/fault.h"
 #include "lamp/formats/volume_names.h"  // case_name
 #include "lamp/volume/volume.h"
 
@@ -28,6 +29,10 @@ VolumeHeader read_volume_header(const std::filesystem::path& path, const ReadOpt
 // Error if the disk refuses.
 void write_volume(const std::filesystem::path& path, const Volume& volume,
                   const std::string& writer = "");
+
+// Why a regular file that is none of these formats is not read, and the way out: a single DICOM
+// file is a slice of its folder.
+Fault unread_file(const std::filesystem::path& path, const std::string& what);
 
 // A file with the name of a supported format, or a folder with DICOM slices of its own.
 bool is_volume_file(const std::filesystem::path& path);

@@ -15,6 +15,7 @@
 #include "lamp/dataset/case_volumes.h"
 #include "lamp/formats/file_start.h"
 #include "lamp/formats/folder_content.h"
+#include "lamp/formats/volume_io.h"
 
 namespace lamp {
 namespace {
@@ -23,30 +24,15 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t kMostNamed = 20;  // lines for files that are left out
 
-// What a folder holds, in a few words.
-Fault no_volume(const FolderContent& content, const fs::path& folder) {
-  Fault fault{.file = folder.string(),
-              .what = "nothing to segment",
-              .found = "an empty folder",
-              .expected = kReadFormats,
-              .fix = "check the path"};
-  if (content.left_out.empty()) return fault;
-  const LeftOut& first = content.left_out.front();
-  fault.found = counted(content.left_out.size(), "entry") + " (such as " +
-                first.file.filename().string() + ": " + first.reason + ") but no volume";
-  for (const char* name : {"imagesTs", "imagesTr"})
-    if (std::error_code error; fs::is_directory(folder / name, error)) {
-      fault.fix = "did you mean " + (folder / name).string() + "?";
-      break;
-    }
-  return fault;
-}
-
 std::vector<fs::path> volumes_in(const fs::path& folder, const std::string& series,
                                  std::vector<LeftOut>& left_out) {
   FolderContent content = list_folder(folder, series);
   if (!content.torn.empty()) throw InputError(content.torn.front());
-  if (content.volumes.empty()) throw InputError(no_volume(content, folder));
+  if (content.volumes.empty()) {
+    Fault fault = no_volume_fault(content, folder);
+    fault.what = "nothing to segment";
+    throw InputError(std::move(fault));
+  }
   std::move(content.left_out.begin(), content.left_out.end(), std::back_inserter(left_out));
   return std::move(content.volumes);
 }
@@ -69,25 +55,23 @@ std::vector<fs::path> expand(const std::string& input, const std::string& series
                       .fix = "check the path"});
   if (fs::is_directory(path, error)) return volumes_in(path, series, left_out);
   if (is_volume_file(path)) return {path};
-  const std::string format = unread_format(path);
-  throw InputError({.file = input,
-                    .what = "nothing to segment",
-                    .found = (format.empty() ? "an unknown format" : format),
-                    .expected = kReadFormats,
-                    .fix = "convert it to one of them"});
+  throw InputError(unread_file(path, "nothing to segment"));
 }
 
 // Few lines for many files; images that are not read come first.
 void tell(const std::vector<LeftOut>& left_out) {
-  std::size_t told = 0;
+  std::size_t told = 0, others = 0;
+  const std::vector<LeftOut> entries = one_a_series(left_out);
   for (const bool images : {true, false}) {
-    for (const LeftOut& file : left_out) {
-      if (file.is_image != images || ++told > kMostNamed) continue;
-      images ? log_warning(file.describe()) : log_info(file.describe());
+    for (const LeftOut& entry : entries) {
+      if (entry.is_image != images) continue;
+      if (++told > kMostNamed)
+        others += entry.files;
+      else
+        images ? log_warning(entry.describe()) : log_info(entry.describe());
     }
   }
-  if (told > kMostNamed)
-    log_info(counted(told - kMostNamed, "more file") + " left out (segment.json has all)");
+  if (others > 0) log_info(counted(others, "more file") + " left out (segment.json has all)");
 }
 
 void check_names(const std::vector<InputCase>& cases) {

@@ -9,6 +9,7 @@
 #include "lamp/base/errors.h"
 #include "lamp/base/text.h"
 #include "lamp/volume/matrix3.h"
+#include "lamp/volume/orientation.h"
 
 namespace lamp {
 namespace {
@@ -87,33 +88,50 @@ std::string differences(const Geometry& found, const Geometry& expected) {
   return text;
 }
 
+// Whether the axes of `found`, in some order and direction, make it `expected`.
+bool hold_same_points(const Geometry& found, const Geometry& expected) {
+  AxisMap map;
+  do {
+    for (unsigned flips = 0; flips < 8; ++flips) {
+      for (unsigned a = 0; a < 3; ++a) map.flip[a] = (flips >> a & 1) != 0;
+      if (corner_distance_voxels(expected, reorient(found, map)) <= kSameGridVoxels) return true;
+    }
+  } while (std::next_permutation(map.source_axis.begin(), map.source_axis.end()));
+  return false;
+}
+
 }  // namespace
 
 std::optional<GridDifference> grid_difference(const Geometry& found, const Geometry& expected) {
   const double distance = corner_distance_voxels(expected, found);
   if (distance <= kSameGridVoxels) return std::nullopt;
+  const bool same_points = hold_same_points(found, expected);
+  constexpr const char* kSamePlace = "the same place, but another order of axes";
   if (found.size != expected.size) {
     const std::string axes = axes_difference(found, expected);
-    return GridDifference{.what = "a grid of another size",
+    return GridDifference{.what = same_points ? kSamePlace : "a grid of another size",
                           .found = found.describe() + (axes.empty() ? "" : " (" + axes + ")"),
-                          .expected = expected.describe()};
+                          .expected = expected.describe(),
+                          .same_points = same_points};
   }
   const std::string how = differences(found, expected);
-  return GridDifference{.what = "another place or orientation",
+  return GridDifference{.what = same_points ? kSamePlace : "another place or orientation",
                         .found = "a corner " + fixed(distance, 3) + " voxels (" +
                                  fixed(corner_distance_mm(found, expected), 3) + " mm) away" +
                                  (how.empty() ? "" : ": " + how),
-                        .expected = "at most " + shortest(kSameGridVoxels) + " voxels"};
+                        .expected = "at most " + shortest(kSameGridVoxels) + " voxels",
+                        .same_points = same_points};
 }
 
 void check_same_grid(const FileGrid& found, const FileGrid& expected, const std::string& partner) {
   const auto difference = grid_difference(found.grid, expected.grid);
   if (!difference) return;
-  throw InputError({.file = found.file.string(),
-                    .what = "another grid than " + partner,
-                    .found = difference->found,
-                    .expected = difference->expected + " as in " + expected.file.string(),
-                    .fix = "resample it onto that grid"});
+  throw InputError(
+      {.file = found.file.string(),
+       .what = (difference->same_points ? difference->what : "another grid") + " than " + partner,
+       .found = difference->found,
+       .expected = difference->expected + " as in " + expected.file.string(),
+       .fix = difference->same_points ? kReorderAxes : "resample it onto that grid"});
 }
 
 }  // namespace lamp
