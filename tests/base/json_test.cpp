@@ -5,10 +5,12 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <fstream>
 #include <functional>
 #include <limits>
 
 #include "lamp/base/errors.h"
+#include "support/temporary_folder.h"
 
 namespace lamp {
 namespace {
@@ -108,7 +110,7 @@ TEST(JsonTest, SaysThatATextIsUtf16AndTakesAUtf8Mark) {
 }
 
 TEST(JsonTest, TellsWhatWasGivenInItsPlace) {
-  const TemporaryFolder folder;
+  const testing::TemporaryFolder folder;
   const std::string preamble(128, '\0');
   for (const auto& [start, kind] : std::vector<std::pair<std::string, std::string>>{
            {"\x1f\x8b\x08 and so on", "a compressed file (an image?)"},
