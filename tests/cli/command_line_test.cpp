@@ -70,6 +70,7 @@ TEST(CommandLineTest, AnOptionOfOtherProgramsIsNamedWithOurs) {
   expect_usage_error("segment -m a -i b -o c --roi-size 3", "\"--patch\"");
   expect_usage_error("segment -m a -i b -o c --save_probabilites", "\"--save-probabilities\"");
   expect_usage_error("evaluate -p a -r b --ground-truth c", "\"--reference\"");
+  expect_usage_error("evaluate --pred x", "did you mean \"--prediction\"?");
 }
 
 TEST(CommandLineTest, AValueOfTheWrongTypeIsNamedWithWhatIsExpected) {
@@ -94,6 +95,33 @@ TEST(CommandLineTest, AValueOutOfRangeMissingOrGivenTwiceIsNamedTheSameWay) {
   expect_usage_error("plan --batch", "--batch: found no value, expected a whole number\n");
   expect_usage_error("plan --config", "--config: found no value, expected one behind it\n");
   expect_usage_error("plan --batch 1 --batch 2", "--batch: found 2 values, expected one\n");
+}
+
+TEST(CommandLineTest, ALongWordIsNotQuotedInFull) {
+  const std::string word(20000, '[');
+  const std::string plan = "plan --net unet --width 4 --input 32,32,32 --batch 1 --";
+  for (const char* option : {"recompute", "schedule", "precision", "partition", "device",
+                             "device-memory", "flops", "bandwidth", "devices"}) {
+    for (const std::string& text : {word, word + "]"}) {
+      const ProgramResult result = run_lamp(plan + option + " '" + text + "'");
+      EXPECT_EQ(result.exit_code, 2) << option;
+      EXPECT_LT(result.err.size(), 500U) << option;
+    }
+  }
+}
+
+TEST(CommandLineTest, AFinishedRunIsNotTrainedOnAnUnknownDevice) {
+  const TemporaryFolder folder;
+  write_ball_dataset(folder / "data", 3);
+  std::ofstream(folder / "config.json") << ball_config().dump();
+  const std::string command = "train --resume -d '" + (folder / "data").string() + "' -c '" +
+                              (folder / "config.json").string() + "' -o '" +
+                              (folder / "run").string() + "'";
+  EXPECT_THAT(run_lamp(command).err, HasSubstr("training on cpu: "));
+  const ProgramResult again = run_lamp(command);
+  EXPECT_EQ(again.exit_code, 0);
+  EXPECT_THAT(again.err, HasSubstr("nothing is left to train"));
+  EXPECT_THAT(again.err, Not(HasSubstr("training on")));
 }
 
 // A configuration, an experiment and a plan say what to do: what is wrong with their text is usage.

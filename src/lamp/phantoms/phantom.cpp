@@ -52,7 +52,7 @@ const std::vector<Kind>& kinds() {
 const Kind& find_kind(const std::string& name) {
   for (const Kind& kind : kinds())
     if (kind.name == name) return kind;
-  throw UsageError("synth " + setting_name("kind") + ": found \"" + name +
+  throw UsageError("synth " + setting_name("kind") + ": found \"" + shortened(name) +
                    "\", expected han, liver or twins");
 }
 
@@ -186,7 +186,7 @@ std::map<int, std::string> phantom_labels(const std::string& kind) {
 
 Size3 parse_phantom_size(const std::string& text) {
   if (const auto size = parse_size3(text)) return *size;
-  throw UsageError("synth " + setting_name("size") + ": found \"" + text +
+  throw UsageError("synth " + setting_name("size") + ": found \"" + shortened(text) +
                    "\", expected X,Y,Z such as 96,96,64, each " + std::to_string(kSmallestSize) +
                    " to " + std::to_string(kLargestSize));
 }
