@@ -12,6 +12,9 @@ set(CMAKE_CXX_FLAGS_RELEASE "-O2 -DNDEBUG")  # -O3 gains nothing here: the arith
 add_compile_options(-fPIC -Wall -Wextra -Wno-unknown-pragmas
                     -Wno-missing-field-initializers  # designated initialisers leave the rest to their defaults
                     -Wno-stringop-overflow -Wno-restrict)  # false alarms of GCC 12 inside std::string
+# __FILE__, which torch's checks print, without the builder's folders. (-ffile-prefix-map would also rename the sources that
+# a debugger looks for.)
+add_compile_options(-fmacro-prefix-map=${PROJECT_SOURCE_DIR}/=)
 if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
   add_compile_options(-fpch-preprocess)
 endif()

@@ -5,10 +5,12 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <fstream>
 #include <functional>
 #include <limits>
 
 #include "lamp/base/errors.h"
+#include "support/temporary_folder.h"
 
 namespace lamp {
 namespace {
@@ -105,6 +107,29 @@ TEST(JsonTest, SaysThatATextIsUtf16AndTakesAUtf8Mark) {
   for (const std::string& text : {little, big})
     EXPECT_THAT(refusal<InputError>([&] { parse_json(text, "f"); }), HasSubstr("UTF-8"));
   EXPECT_EQ(parse_json("\xef\xbb\xbf{\"a\": 1}", "f")["a"], 1);
+}
+
+TEST(JsonTest, TellsWhatWasGivenInItsPlace) {
+  const testing::TemporaryFolder folder;
+  const std::string preamble(128, '\0');
+  for (const auto& [start, kind] : std::vector<std::pair<std::string, std::string>>{
+           {"\x1f\x8b\x08 and so on", "a compressed file (an image?)"},
+           {std::string("\x5c\x01\0\0", 4) + preamble, "a NIfTI image"},
+           {std::string("\0\0\x01\x5c", 4) + preamble, "a NIfTI image"},
+           {"NRRD0004\n", "an NRRD image"},
+           {"ObjectType = Image\n", "a MetaImage"},
+           {preamble + "DICM and so on", "a DICOM file"},
+           {std::string("\x20\x03\0\0\0\0\0\0{\"w\":", 13), "a model (safetensors)"}}) {
+    std::ofstream(folder / "given", std::ios::binary) << start;
+    try {
+      read_json(folder / "given");
+      ADD_FAILURE() << kind << " was taken for JSON";
+    } catch (const InputError& error) {
+      EXPECT_EQ(error.fault().found, kind);
+      EXPECT_EQ(error.fault().expected, "a JSON file");
+    }
+    EXPECT_THROW(read_settings_file(folder / "given"), UsageError) << kind;
+  }
 }
 
 TEST(JsonTest, KeepsTheOrderOfKeys) {

@@ -105,6 +105,11 @@ TEST(TextTest, JoinsWordsAndWholeNumbers) {
   EXPECT_EQ(joined_first(three, 1), "a and 2 more");
 }
 
+TEST(TextTest, AMeasurementOfNothingHasNoSign) {
+  EXPECT_EQ(six_digits(-0.0), "0");
+  EXPECT_EQ(six_digits(-0.5), "-0.5");
+}
+
 TEST(TextTest, WritesControlCharactersOut) {
   EXPECT_EQ(printable("a\nb\t\x1b[31m\x7f"), "a\\nb\\t\\x1b[31m\\x7f");
   EXPECT_EQ(printable("Müller, 日本"), "Müller, 日本");

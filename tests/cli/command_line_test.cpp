@@ -70,6 +70,58 @@ TEST(CommandLineTest, AnOptionOfOtherProgramsIsNamedWithOurs) {
   expect_usage_error("segment -m a -i b -o c --roi-size 3", "\"--patch\"");
   expect_usage_error("segment -m a -i b -o c --save_probabilites", "\"--save-probabilities\"");
   expect_usage_error("evaluate -p a -r b --ground-truth c", "\"--reference\"");
+  expect_usage_error("evaluate --pred x", "did you mean \"--prediction\"?");
+}
+
+TEST(CommandLineTest, AValueOfTheWrongTypeIsNamedWithWhatIsExpected) {
+  expect_usage_error("plan --batch x", "--batch: found \"x\", expected a whole number\n");
+  expect_usage_error("train --fold x", "--fold: found \"x\", expected a whole number\n");
+  expect_usage_error("synth --train 1.5", "--train: found \"1.5\", expected a whole number\n");
+  expect_usage_error("segment --overlap half", "--overlap: found \"half\", expected a number\n");
+  expect_usage_error("check --seed x", "--seed: found \"x\", expected a whole number\n");
+  expect_usage_error("--seed x check", "--seed: found \"x\", expected a whole number\n");
+  expect_usage_error("synth --train 99999999999999999999", "expected a smaller whole number\n");
+  expect_usage_error("simulate --forward 1,x", "--forward: found \"1,x\", expected numbers");
+  expect_usage_error("plan --measure=maybe", "--measure: found \"maybe\", expected true or false");
+  expect_usage_error("bench step --width x", "--width: found \"x\", expected a whole number\n");
+}
+
+TEST(CommandLineTest, AValueOutOfRangeMissingOrGivenTwiceIsNamedTheSameWay) {
+  expect_usage_error("plan --rounds 0",
+                     "--rounds: found \"0\", expected a whole number, 1 to 1000\n");
+  expect_usage_error("synth --threads x", "--threads: found \"x\", expected a whole number, 1 to");
+  expect_usage_error("bench input --step-seconds 0",
+                     "--step-seconds: found \"0\", expected a number above zero\n");
+  expect_usage_error("plan --batch", "--batch: found no value, expected a whole number\n");
+  expect_usage_error("plan --config", "--config: found no value, expected one behind it\n");
+  expect_usage_error("plan --batch 1 --batch 2", "--batch: found 2 values, expected one\n");
+}
+
+TEST(CommandLineTest, ALongWordIsNotQuotedInFull) {
+  const std::string word(20000, '[');
+  const std::string plan = "plan --net unet --width 4 --input 32,32,32 --batch 1 --";
+  for (const char* option : {"recompute", "schedule", "precision", "partition", "device",
+                             "device-memory", "flops", "bandwidth", "devices"}) {
+    for (const std::string& text : {word, word + "]"}) {
+      const ProgramResult result = run_lamp(plan + option + " '" + text + "'");
+      EXPECT_EQ(result.exit_code, 2) << option;
+      EXPECT_LT(result.err.size(), 500U) << option;
+    }
+  }
+}
+
+TEST(CommandLineTest, AFinishedRunIsNotTrainedOnAnUnknownDevice) {
+  const TemporaryFolder folder;
+  write_ball_dataset(folder / "data", 3);
+  std::ofstream(folder / "config.json") << ball_config().dump();
+  const std::string command = "train --resume -d '" + (folder / "data").string() + "' -c '" +
+                              (folder / "config.json").string() + "' -o '" +
+                              (folder / "run").string() + "'";
+  EXPECT_THAT(run_lamp(command).err, HasSubstr("training on cpu: "));
+  const ProgramResult again = run_lamp(command);
+  EXPECT_EQ(again.exit_code, 0);
+  EXPECT_THAT(again.err, HasSubstr("nothing is left to train"));
+  EXPECT_THAT(again.err, Not(HasSubstr("training on")));
 }
 
 // A configuration, an experiment and a plan say what to do: what is wrong with their text is usage.
@@ -88,6 +140,18 @@ TEST(CommandLineTest, ADamagedConfigurationIsAUsageErrorOfEveryCommand) {
           "bench step --plan " + bad, "experiment --preset " + bad + " -o " + run})
       expect_usage_error(command, "lamp: ");
   }
+}
+
+TEST(CommandLineTest, AnImageInAConfigurationsOrADataSetsPlaceIsNamedAsOne) {
+  const TemporaryFolder folder;
+  std::ofstream(folder / "scan.nii.gz", std::ios::binary) << "\x1f\x8b\x08 and so on";
+  const std::string scan = "'" + (folder / "scan.nii.gz").string() + "'";
+  expect_usage_error("plan -c " + scan, "found a compressed file (an image?), expected a config");
+  const std::string run = "'" + (folder / "run").string() + "'";
+  const ProgramResult result = run_lamp("train -c demo -d " + scan + " -o " + run);
+  EXPECT_EQ(result.exit_code, 3) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("found a compressed file (an image?), expected a folder with "
+                                    "dataset.json or that file"));
 }
 
 TEST(CommandLineTest, AFullOutputIsAnError) {

@@ -244,6 +244,11 @@ TEST_F(MainJobTest, AFullDiskDuringACheckpointKeepsThePreviousOne) {
   EXPECT_EQ(run_lamp("train -q -o " + quoted(run) + config).exit_code, 0);
 }
 
+// What TORCH_CHECK prints, and what stands in the program's strings.
+TEST(BuildTest, SourcesAreNamedWithoutTheBuildersFolders) {
+  EXPECT_FALSE(std::string(__FILE__).starts_with('/')) << __FILE__;
+}
+
 TEST_F(MainJobTest, AnUnwritableOutputFolderIsARuntimeError) {
   std::ofstream(*folder_ / "file") << "x";
   expect_one_line_error(run_lamp("segment -m " + quoted(*folder_ / "run") + " -i " +

@@ -139,6 +139,13 @@ TEST_F(ExperimentTest, AFolderOfTheUsersIsLeftAlone) {
   EXPECT_EQ(read_file(folder_ / "out" / "data" / "han.txt"), "mine");
 }
 
+TEST_F(ExperimentTest, AForeignFileOfTheMarksNameIsLeftAlone) {
+  fs::create_directories(folder_ / "mark");
+  write_file(folder_ / "mark" / ".lamp-experiment", "mine");
+  EXPECT_THROW(run_experiment(request("mark")), UsageError);
+  EXPECT_EQ(read_file(folder_ / "mark" / ".lamp-experiment"), "mine");
+}
+
 // Of an experiment that is run again what LAMP wrote is replaced; what a person changed there is
 // moved aside whole.
 TEST_F(ExperimentTest, WhatAPersonChangedInItsFolderIsKept) {

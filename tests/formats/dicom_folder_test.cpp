@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <sys/stat.h>
 #include <torch/types.h>
+#include <unistd.h>
 
 #include <functional>
 
@@ -27,6 +28,7 @@ using lamp::testing::written;
 using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using ::testing::UnorderedElementsAre;
 
 const std::string kClass = "1.2.840.10008.5.1.4.1.1.";
@@ -129,6 +131,17 @@ TEST_F(DicomFolderTest, BrokenLinksAndPipesAreNamedAndNotWaitedFor) {
   fs::remove(last());
   fs::create_symlink(last(), last());
   expect_image_refused(folder_, "a broken link");
+}
+
+TEST_F(DicomFolderTest, ASliceThatMayNotBeReadHasOneWayOut) {
+  if (geteuid() == 0) GTEST_SKIP() << "root may read everything";
+  write_all();
+  fs::permissions(last(), fs::perms::none);
+  const CheckReport report = check_images({folder_});
+  ASSERT_EQ(report.faults.size(), 1U);
+  EXPECT_THAT(report.faults[0].found, HasSubstr("a slice may be missing"));
+  EXPECT_EQ(report.faults[0].fix, "check the permissions (chmod), the file itself may be fine");
+  EXPECT_THAT(report.faults[0].found, Not(HasSubstr("check the permissions")));
 }
 
 TEST_F(DicomFolderTest, AllDoubtfulFilesAreFaultsOfACheck) {

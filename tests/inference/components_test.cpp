@@ -1,6 +1,7 @@
 // Pieces are found whatever way they touch, and only the unwanted ones go.
 #include "lamp/inference/components.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <torch/types.h>
 #include <torch/utils.h>
@@ -83,7 +84,16 @@ TEST(CleanupTest, LabelsAreNamedByIdOrNameAndUnknownOnesRefused) {
   EXPECT_EQ(labels_to_clean({.keep_largest = {"tumour", "1", "tumour"}}, labels),
             (std::set<int>{1, 2}));
   EXPECT_EQ(labels_to_clean({.keep_largest = {"all"}}, labels), (std::set<int>{1, 2}));
-  EXPECT_THROW(labels_to_clean({.keep_largest = {"spleen"}}, labels), UsageError);
+  const auto refusal = [&](const std::string& name) -> std::string {
+    try {
+      labels_to_clean({.keep_largest = {name}}, labels);
+    } catch (const UsageError& error) {
+      return error.what();
+    }
+    return "accepted";
+  };
+  EXPECT_THAT(refusal("livr"), ::testing::EndsWith("no label \"livr\"; the nearest is \"liver\""));
+  EXPECT_THAT(refusal("spleen"), ::testing::EndsWith("no label \"spleen\"; known: liver, tumour"));
 }
 
 }  // namespace

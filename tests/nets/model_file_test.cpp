@@ -117,6 +117,16 @@ TEST_F(ModelFileTest, ARunFolderGivesItsBestElseItsLastModel) {
   EXPECT_EQ(load_model(folder_.path()).labels.at(1), "best");
 }
 
+TEST_F(ModelFileTest, AFolderWithoutModelIsNamedForWhatItIs) {
+  const auto refusal = [&] { return refusal_of([&] { load_model(folder_.path()); }); };
+  EXPECT_THAT(refusal(), HasSubstr("name a run folder or a model"));
+  std::ofstream(folder_ / "dataset.json") << "{}";
+  EXPECT_THAT(refusal(),
+              HasSubstr("found a data set, expected a run folder or a model; lamp check"));
+  std::ofstream(folder_ / "config.json") << "{}";  // a run's, with the data's list of earlier lamps
+  EXPECT_THAT(refusal(), HasSubstr("wait until its training has saved something"));
+}
+
 TEST_F(ModelFileTest, RefusesAMissingFile) {
   EXPECT_THAT(refusal_of([&] { load_model(folder_ / "absent.safetensors"); }), HasSubstr("absent"));
 }

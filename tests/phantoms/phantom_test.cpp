@@ -5,6 +5,7 @@
 #include <ATen/Parallel.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <torch/types.h>
 
 #include <algorithm>
@@ -343,6 +344,22 @@ TEST_F(PhantomTest, AnInterruptedSetIsFinishedByTheSameRequestOnly) {
   EXPECT_THROW(write_phantoms(other), UsageError);
   write_phantoms(options("han"));
   EXPECT_EQ(all_bytes(folder_ / "a").size(), 7U);
+}
+
+TEST_F(PhantomTest, AForeignFileInTheNotesPlaceIsRefusedAndStays) {
+  const fs::path note = folder_ / "a" / kUnfinishedPhantoms;
+  fs::create_directories(note.parent_path());
+  for (const std::string text : {"hello", "", "[]", "{\"phantoms\": 3}", "{\"phantoms\": {}}"}) {
+    std::ofstream(note) << text;
+    const auto before = all_bytes(folder_ / "a");
+    EXPECT_THROW(write_phantoms(options("liver")), UsageError) << text;
+    EXPECT_TRUE(all_bytes(folder_ / "a") == before) << text;
+    EXPECT_TRUE(fs::exists(note)) << text;
+  }
+  fs::remove(note);
+  ASSERT_EQ(mkfifo(note.c_str(), 0600), 0);
+  EXPECT_THROW(write_phantoms(options("liver")), UsageError);
+  EXPECT_TRUE(fs::is_fifo(note));
 }
 
 TEST_F(PhantomTest, RefusesOptionsOutOfRange) {

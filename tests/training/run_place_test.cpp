@@ -178,6 +178,23 @@ TEST_F(RunPlaceTest, ATrainedRunWithoutItsStateIsNeverBegunAnew) {
   }
 }
 
+TEST_F(RunPlaceTest, WhatIsNoFileInTheFilesPlaceIsRefusedAndStays) {
+  write("run/state/state.safetensors", "x");
+  mark_run_folder(folder_ / "run");
+  write("theirs", "kept");
+  for (const char* name : {"best.safetensors", "last.safetensors", "metrics.csv", "plan.json"}) {
+    const fs::path place = folder_ / "run" / name;
+    ASSERT_EQ(mkfifo(place.c_str(), 0600), 0);
+    EXPECT_THAT(refused(folder_ / "run"), AllOf(HasSubstr(name), HasSubstr("a pipe")));
+    EXPECT_TRUE(fs::is_fifo(place));
+    fs::remove(place);
+    fs::create_symlink(folder_ / "theirs", place);
+    EXPECT_THAT(refused(folder_ / "run"), AllOf(HasSubstr(name), HasSubstr("a link")));
+    fs::remove(place);
+  }
+  EXPECT_EQ(judge_run_place(folder_ / "run"), RunPlace::kSaved);
+}
+
 // As a kill between the first network and the first state leaves it.
 TEST_F(RunPlaceTest, ARunThatWasKilledBeforeItsFirstSaveBeginsAnew) {
   fs::create_directories(folder_ / "run" / "state");

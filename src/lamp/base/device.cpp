@@ -30,7 +30,7 @@ c10::Device parse_device(const std::string& name, const std::string& text) {
   bool digits = !index.empty() && index.size() < 4;
   for (const char c : index) digits = digits && std::isdigit(static_cast<unsigned char>(c));
   if (!digits) {
-    throw UsageError(setting_name("execution.device") + ": found \"" + text +
+    throw UsageError(setting_name("execution.device") + ": found \"" + shortened(text) +
                      "\", expected auto, cpu, cuda, cuda:0 or several with commas such as cpu,cpu");
   }
   const int number = std::stoi(index);

@@ -10,6 +10,7 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
+#include "lamp/base/mistaken_file.h"
 #include "lamp/base/text.h"
 
 namespace lamp {
@@ -145,6 +146,13 @@ void refuse_other_encodings(std::string_view text, const std::string& file) {
                       .fix = "save it as UTF-8 (Windows editors call that an encoding)"});
 }
 
+// An image would otherwise be a syntax error in its first byte.
+Json read_expected(const std::filesystem::path& file, const char* expected) {
+  if (const std::string other = mistaken_kind_of(file); !other.empty())
+    cannot_read(file.string(), {.found = other, .expected = expected, .fix = "check the path"});
+  return parse_json(read_file(file, kLargestJsonBytes), file.string());
+}
+
 // Without the library's own name and number in front, and without most of a long text that it
 // quotes.
 std::string shown_fault(std::string fault) {
@@ -174,13 +182,11 @@ Json parse_json(std::string_view text, const std::string& file) {
   return builder.take();
 }
 
-Json read_json(const std::filesystem::path& file) {
-  return parse_json(read_file(file, kLargestJsonBytes), file.string());
-}
+Json read_json(const std::filesystem::path& file) { return read_expected(file, "a JSON file"); }
 
 Json read_settings_file(const std::filesystem::path& file) {
   try {
-    return read_json(file);
+    return read_expected(file, "a configuration, a plan or an experiment in JSON");
   } catch (const InputError& error) {
     throw UsageError(error.what());
   }

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstring>
 #include <fstream>
+#include <string_view>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -15,6 +16,7 @@
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
 #include "lamp/base/json.h"
+#include "lamp/base/mistaken_file.h"
 #include "lamp/base/text.h"
 
 namespace lamp {
@@ -82,17 +84,6 @@ struct TensorFileHeader {
   std::uint64_t data_bytes = 0;
 };
 
-// The kinds of file that are given as a model by mistake.
-std::string what_it_is(const unsigned char (&prefix)[8]) {
-  const std::string_view start(reinterpret_cast<const char*>(prefix), sizeof prefix);
-  if (start.starts_with("\x1f\x8b")) return "a compressed file (an image?)";
-  if (start.starts_with("\x5c\x01") || start.starts_with("\x1c\x02")) return "a NIfTI image";
-  if (start.starts_with("NRRD")) return "an NRRD image";
-  if (start.starts_with("ObjectTy") || start.starts_with("NDims")) return "a MetaImage";
-  if (start.starts_with("{") || start.starts_with("//")) return "a JSON file";
-  return "";
-}
-
 // A FIFO would keep the stream waiting for a writer.
 std::ifstream open_regular(const std::filesystem::path& file) {
   std::error_code error;
@@ -123,7 +114,9 @@ TensorFileHeader read_header(std::ifstream& in, const std::filesystem::path& fil
                  .fix = "convert it in Python with safetensors.torch.save_file(torch.load(path, "
                         "weights_only=True), 'model.safetensors')"});
     }
-    if (const std::string other = what_it_is(prefix); !other.empty())
+    const bool is_json = prefix[0] == '{' || (prefix[0] == '/' && prefix[1] == '/');
+    const std::string_view start(reinterpret_cast<const char*>(prefix), sizeof prefix);
+    if (const std::string other = is_json ? "a JSON file" : mistaken_kind(start); !other.empty())
       refuse_tensors(file, {.found = other,
                             .expected = "a model that lamp train has written",
                             .fix = "check the path"});

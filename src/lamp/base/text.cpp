@@ -22,7 +22,7 @@ std::string fixed(double value, int digits) {
 
 std::string six_digits(double value) {
   char text[32];
-  std::snprintf(text, sizeof text, "%.6g", value);
+  std::snprintf(text, sizeof text, "%.6g", value == 0 ? 0.0 : value);  // no "-0"
   return text;
 }
 
@@ -97,7 +97,8 @@ std::int64_t parse_bytes(const std::string& text, const std::string& what) {
     if (rest.empty() || rest == "ib") factor = std::pow(1024.0, power + 1.0);
   }
   if (error != std::errc() || factor == 0 || !(value > 0) || value * factor > 9e18)
-    throw UsageError(what + ": found \"" + text + "\", expected a size such as 8GiB or 500MB");
+    throw UsageError(what + ": found \"" + shortened(text) +
+                     "\", expected a size such as 8GiB or 500MB");
   return static_cast<std::int64_t>(value * factor);
 }
 
@@ -105,8 +106,8 @@ std::int64_t parse_memory(const std::string& text, const std::string& what) {
   constexpr std::int64_t kLeastPlain = std::int64_t{1} << 20;
   const std::int64_t bytes = parse_bytes(text, what);
   if (is_plain_number(text) && bytes < kLeastPlain)
-    throw UsageError(what + ": found \"" + text + "\", which would be " + bytes_text(bytes) +
-                     "; give the unit, such as " + text + "GiB");
+    throw UsageError(what + ": found \"" + shortened(text) + "\", which would be " +
+                     bytes_text(bytes) + "; give the unit, such as " + text + "GiB");
   return bytes;
 }
 
@@ -125,15 +126,17 @@ double parse_rate(const std::string& text, const std::string& what) {
   const double factor =
       unit.empty() ? 1 : std::pow(binary ? 1024.0 : 1000.0, static_cast<double>(power) + 1);
   if (error != std::errc() || !known || !(value > 0) || !std::isfinite(value * factor))
-    throw UsageError(what + ": found \"" + text + "\", expected a rate such as 100T or 50GB/s");
+    throw UsageError(what + ": found \"" + shortened(text) +
+                     "\", expected a rate such as 100T or 50GB/s");
   return value * factor;
 }
 
 double parse_bandwidth(const std::string& text, const std::string& what) {
   constexpr double kLeastPlain = 1 << 20;
   if (is_plain_number(text) && parse_rate(text, what) < kLeastPlain)
-    throw UsageError(what + ": found \"" + text + "\", which would be so many bytes a second; " +
-                     "give the unit, such as " + text + "GB/s");
+    throw UsageError(what + ": found \"" + shortened(text) +
+                     "\", which would be so many bytes a second; " + "give the unit, such as " +
+                     text + "GB/s");
   std::string rest = text;
   double share = 1;
   // b is a bit by every standard, B a byte.
@@ -148,13 +151,13 @@ double parse_bandwidth(const std::string& text, const std::string& what) {
   } catch (const UsageError&) {
     // The same, in this option's words.
   }
-  throw UsageError(what + ": found \"" + text +
+  throw UsageError(what + ": found \"" + shortened(text) +
                    "\", expected bytes a second such as 50GB/s, or bits: 400Gb/s");
 }
 
 double parse_flops(const std::string& text, const std::string& what) {
   if (text.find_first_of("bB") != std::string::npos)
-    throw UsageError(what + ": found \"" + text +
+    throw UsageError(what + ": found \"" + shortened(text) +
                      "\", expected operations a second such as 100T or 19.5TFLOPS");
   return parse_rate(text, what);
 }

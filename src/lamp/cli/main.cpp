@@ -22,6 +22,7 @@
 #include "lamp/base/text.h"
 #include "lamp/cli/commands.h"
 #include "lamp/cli/option_names.h"
+#include "lamp/cli/refused_value.h"
 #include "lamp/cli/suggestions.h"
 
 #ifndef LAMP_VERSION
@@ -163,6 +164,7 @@ int run(int argc, char** argv) {
     return app.exit(success);
   } catch (const CLI::ParseError& error) {
     if (const auto unknown = unknown_option(app)) return report(*unknown, kExitUsage);
+    if (const auto refused = refused_value(app, error)) return report(*refused, kExitUsage);
     return report(std::string(error.what()) + "; see lamp --help", kExitUsage);
   }
 }

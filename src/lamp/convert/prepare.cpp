@@ -66,7 +66,7 @@ SourceSet open_source(const PrepareOptions& options) {
   if (options.from == "decathlon")
     return open_decathlon(options.source,
                           {.nifti_form = options.nifti_form.value_or(NiftiForm::kRefuse)});
-  throw UsageError("prepare " + setting_name("from") + ": found \"" + options.from +
+  throw UsageError("prepare " + setting_name("from") + ": found \"" + shortened(options.from) +
                    "\", expected han-npy, pddca or decathlon");
 }
 

@@ -21,7 +21,7 @@ std::array<double, 3> parse_spacing(const std::string& text) {
     const auto [next, error] = std::from_chars(at, end, spacing_mm[a]);
     const bool separated = a == 2 ? next == end : next != end && *next == ',';
     if (error != std::errc() || !separated || !std::isfinite(spacing_mm[a]) || spacing_mm[a] <= 0)
-      throw UsageError("prepare " + setting_name("spacing") + ": found \"" + text +
+      throw UsageError("prepare " + setting_name("spacing") + ": found \"" + shortened(text) +
                        "\", expected three positive numbers of mm such as 0.98,0.98,2.5");
     at = next + 1;
   }

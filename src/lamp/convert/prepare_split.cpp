@@ -29,7 +29,7 @@ std::vector<std::string> named_cases(const SourceSet& set, const std::vector<std
   std::set<std::string> test;
   for (const std::string& name : wanted) {
     if (!known.contains(name))
-      throw UsageError("prepare " + setting_name("test_cases") + ": found \"" + name +
+      throw UsageError("prepare " + setting_name("test_cases") + ": found \"" + shortened(name) +
                        "\", expected the names of cases; " + nearest_or_known(name, names));
     test.insert(name);
   }

@@ -11,6 +11,7 @@
 
 #include "lamp/base/json.h"
 #include "lamp/base/log.h"
+#include "lamp/base/mistaken_file.h"
 #include "lamp/base/safe_path.h"
 #include "lamp/base/text.h"
 #include "lamp/dataset/datalist_parser.h"
@@ -263,6 +264,11 @@ Dataset read_dataset(const fs::path& folder_or_json, std::vector<Fault>* faults)
   Dataset dataset;
   dataset.file = find_dataset_json(folder_or_json);
   dataset.root = dataset.file.parent_path();
+  if (const std::string other = mistaken_kind_of(dataset.file); !other.empty())
+    refuse(dataset, "not a data set",
+           {.found = other,
+            .expected = "a folder with dataset.json or that file",
+            .fix = "name that; lamp check takes images, too"});
   const Json root = read_json(dataset.file);
   if (!root.is_object()) {
     const std::string other = known_other_json(root);

@@ -28,7 +28,7 @@
 #include "lamp/experiment/experiment_spec.h"
 #include "lamp/experiment/patch_probe.h"
 #include "lamp/experiment/results.h"
-#include "lamp/formats/volume_mark.h"
+#include "lamp/phantoms/phantom.h"
 #include "lamp/training/bench.h"
 #include "lamp/training/train_config.h"
 
@@ -112,11 +112,19 @@ class Runner {
 
   fs::path folder_mark() const { return request_.folder / kFolderMark; }
 
+  // Empty: put there by hand for an experiment of an earlier lamp.
+  bool has_own_mark() const {
+    std::error_code error;
+    const fs::path mark = folder_mark();
+    if (!fs::is_regular_file(fs::symlink_status(mark, error))) return false;
+    return fs::is_empty(mark, error) || own_json(kWriter)(mark);
+  }
+
   // Whatever an experiment writes, moves or removes lies in a folder that is its own.
   void refuse_foreign_folder() const {
     std::error_code error;
     const fs::path& folder = request_.folder;
-    if (!fs::exists(folder, error) || fs::is_regular_file(folder_mark(), error)) return;
+    if (!fs::exists(folder, error) || has_own_mark()) return;
     if (!fs::is_directory(folder, error))
       throw UsageError("experiment " + setting_name("output") + ": " + folder.string() +
                        ": found a file, expected a folder, new, empty or an experiment's");
@@ -169,10 +177,7 @@ class Runner {
     if (fs::exists(mark) && fs::exists(data_.json) && read_json(mark) == data_.key) return;
     make_output_folder(mark.parent_path());
     write_file(mark, "\"unfinished\"\n");  // the folder is ours, whatever interrupts
-    clear_folder(phantoms.folder, [](const fs::path& file) {
-      return file.filename() == "dataset.json" || file.filename() == kUnfinishedPhantoms ||
-             own_volume(kPhantomWriter)(file);
-    });
+    clear_folder(phantoms.folder, is_phantom_file);
     write_phantoms(phantoms);
     write_file(mark, dump_json(data_.key) + "\n");
   }

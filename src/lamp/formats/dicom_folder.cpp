@@ -51,6 +51,7 @@ class Scan {
   std::vector<DicomSlice> slices;  // what could be read, of all kinds and series
   std::vector<Fault> damaged;      // DICOM files that cannot be trusted
   std::vector<LeftOut> strangers;  // files that are no DICOM
+  std::vector<Fault> unopened;     // files of which nothing is known
   std::vector<LeftOut> harmless;   // files that are known not to be slices
   std::vector<fs::path> folders;
 
@@ -90,9 +91,8 @@ class Scan {
         strangers.push_back({path, describe_start(start.bytes) + ", no DICOM slice"});
         return;
       }
-    } catch (const InputError& unopened) {
-      strangers.push_back(
-          {path, "it cannot be opened (" + printable(detail_of(unopened.fault())) + ")"});
+    } catch (const InputError& error) {
+      unopened.push_back(error.fault());
       return;
     }
     try {
@@ -113,8 +113,20 @@ std::set<std::string> extensions_of(const std::vector<DicomSlice>& slices) {
 void sort_strangers(const Scan& scan, DicomFolder& content) {
   const std::set<std::string> extensions = extensions_of(scan.slices);
   const bool any_dicom = !scan.slices.empty() || !scan.damaged.empty();
+  const auto may_be_lost = [&](const fs::path& file) {
+    return any_dicom ? may_be_slice(file, extensions) : has_dicom_extension(file);
+  };
+  for (Fault fault : scan.unopened) {
+    if (may_be_lost(fault.file)) {
+      fault.found = "it cannot be opened (" + fault.found + "): a slice may be missing";
+      content.doubtful.push_back(std::move(fault));
+    } else {
+      content.left_out.push_back(
+          {fault.file, "it cannot be opened (" + printable(detail_of(fault)) + ")"});
+    }
+  }
   for (const LeftOut& stranger : scan.strangers) {
-    if (any_dicom ? may_be_slice(stranger.file, extensions) : has_dicom_extension(stranger.file)) {
+    if (may_be_lost(stranger.file)) {
       content.doubtful.push_back({.file = stranger.file.string(),
                                   .what = "cannot read",
                                   .found = stranger.reason + ": a slice may be missing",

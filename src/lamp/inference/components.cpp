@@ -6,9 +6,12 @@
 
 #include <array>
 #include <limits>
+#include <vector>
 
 #include "lamp/base/errors.h"
+#include "lamp/base/json.h"
 #include "lamp/base/setting_name.h"
+#include "lamp/base/text.h"
 
 namespace lamp {
 namespace {
@@ -153,9 +156,12 @@ std::set<int> labels_to_clean(const Cleanup& cleanup, const std::map<int, std::s
       ids.insert(id);
       known = true;
     }
-    if (!known)
-      throw UsageError(setting_name("keep_largest") + ": the model has no label \"" + wanted +
-                       "\"");
+    if (known) continue;
+    std::vector<std::string> names;
+    for (const auto& [id, name] : labels)
+      if (id != 0) names.push_back(name);
+    throw UsageError(setting_name("keep_largest") + ": the model has no label \"" +
+                     shortened(wanted) + "\"; " + nearest_or_known(wanted, names));
   }
   return ids;
 }

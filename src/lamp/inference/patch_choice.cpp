@@ -76,14 +76,14 @@ PatchRequest parse_patch(const std::string& text) {
   if (text == "whole") return {.kind = PatchRequest::kWhole};
   const auto size = parse_size3(text);
   if (!size)
-    throw UsageError(setting_name("patch") + ": found \"" + text + "\", expected whole, auto or " +
-                     expected_size3());
+    throw UsageError(setting_name("patch") + ": found \"" + shortened(text) +
+                     "\", expected whole, auto or " + expected_size3());
   return {.kind = PatchRequest::kFixed, .size = *size};
 }
 
 Size3 parse_size(const std::string& text, const std::string& what) {
   if (const auto size = parse_size3(text)) return *size;
-  throw UsageError(what + ": found \"" + text + "\", expected " + expected_size3());
+  throw UsageError(what + ": found \"" + shortened(text) + "\", expected " + expected_size3());
 }
 
 Json PatchChoice::to_json() const { return whole ? Json("whole") : Json(size); }

@@ -139,7 +139,8 @@ void refuse_folder_of_inputs(const fs::path& output, const std::vector<std::stri
 std::string parse_format(const std::string& text) {
   const std::string format = lower(text.starts_with('.') ? text.substr(1) : text);
   if (std::find(kFormats.begin(), kFormats.end(), format) == kFormats.end())
-    throw UsageError(setting_name("format") + ": found \"" + text + "\", expected " + kFormatList);
+    throw UsageError(setting_name("format") + ": found \"" + shortened(text) + "\", expected " +
+                     kFormatList);
   return format;
 }
 

@@ -98,7 +98,7 @@ void check(const torch::Tensor& image, const WindowOptions& options) {
 Blend parse_blend(const std::string& text) {
   if (text == "gaussian") return Blend::kGaussian;
   if (text == "constant") return Blend::kConstant;
-  throw UsageError(setting_name("blend") + ": found \"" + text +
+  throw UsageError(setting_name("blend") + ": found \"" + shortened(text) +
                    "\", expected gaussian or constant");
 }
 

@@ -74,12 +74,13 @@ MirrorRequest parse_mirror_request(const std::string& text) {
   for (std::string name; std::getline(parts, name, ',');) {
     const int axis = name == "x" ? 0 : name == "y" ? 1 : name == "z" ? 2 : -1;
     if (axis < 0 || holds(request.axes, axis))
-      throw UsageError(setting_name("mirror") + ": found \"" + text +
+      throw UsageError(setting_name("mirror") + ": found \"" + shortened(text) +
                        "\", expected some of x,y,z, each once");
     request.axes.push_back(axis);
   }
   if (request.axes.empty() || text.back() == ',')
-    throw UsageError(setting_name("mirror") + ": found \"" + text + "\", expected some of x,y,z");
+    throw UsageError(setting_name("mirror") + ": found \"" + shortened(text) +
+                     "\", expected some of x,y,z");
   return request;
 }
 

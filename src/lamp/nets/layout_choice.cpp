@@ -122,7 +122,8 @@ Layout choose_layout(const std::string& name, const LayoutQuestion& question) {
   if (name == "auto") return measured_layout(question);
   for (const Layout layout : {Layout::kChannelsLast, Layout::kContiguous})
     if (name == to_string(layout)) return layout;
-  throw UsageError("layout: found \"" + name + "\", expected auto, channels_last or contiguous");
+  throw UsageError("layout: found \"" + shortened(name) +
+                   "\", expected auto, channels_last or contiguous");
 }
 
 }  // namespace lamp

@@ -196,10 +196,19 @@ fs::path find_model_file(const fs::path& path) {
   if (!fs::is_directory(path, error)) return path;
   for (const char* name : {"best.safetensors", "last.safetensors"})
     if (fs::exists(path / name, error)) return path / name;
-  throw InputError({.file = path.string(),
-                    .what = "no model",
-                    .found = "the folder holds neither best.safetensors nor last.safetensors",
-                    .fix = "wait until its training has saved something, or name a model"});
+  const auto has = [&](const char* name) { return fs::exists(path / name, error); };
+  Fault fault{.file = path.string(),
+              .what = "no model",
+              .found = "the folder holds neither best.safetensors nor last.safetensors",
+              .fix = "name a run folder or a model"};
+  if (has("config.json")) {
+    fault.fix = "wait until its training has saved something, or name a model";
+  } else if (has("dataset.json") || has("imagesTr")) {
+    fault.found = "a data set";
+    fault.expected = "a run folder or a model";
+    fault.fix = "lamp check describes data sets";
+  }
+  throw InputError(std::move(fault));
 }
 
 void load_weights(Network& network, const SafeTensors& content, const fs::path& file) {

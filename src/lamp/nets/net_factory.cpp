@@ -24,7 +24,7 @@ constexpr std::array kArchitectures = {Architecture{"unet", unet_links, false},
 const Architecture& find_architecture(const std::string& name) {
   for (const auto& architecture : kArchitectures)
     if (name == architecture.name) return architecture;
-  throw UsageError("configuration: net.name: found \"" + name +
+  throw UsageError("configuration: net.name: found \"" + shortened(name) +
                    "\", expected the name of a network; " +
                    nearest_or_known(name, network_names()));
 }

@@ -102,7 +102,7 @@ Precision parse_precision(const std::string& name, c10::DeviceType device) {
   if (name == "fp32") return Precision::kFp32;
   if (name == "bf16") return Precision::kBf16;
   if (name != "fp16")
-    throw UsageError(setting_name("execution.precision") + ": found \"" + name +
+    throw UsageError(setting_name("execution.precision") + ": found \"" + shortened(name) +
                      "\", expected fp32, bf16 or fp16");
   if (device == c10::kCPU)
     throw UsageError(setting_to("execution.precision", "fp16") +

@@ -52,7 +52,7 @@ const std::vector<Kind>& kinds() {
 const Kind& find_kind(const std::string& name) {
   for (const Kind& kind : kinds())
     if (kind.name == name) return kind;
-  throw UsageError("synth " + setting_name("kind") + ": found \"" + name +
+  throw UsageError("synth " + setting_name("kind") + ": found \"" + shortened(name) +
                    "\", expected han, liver or twins");
 }
 
@@ -186,7 +186,7 @@ std::map<int, std::string> phantom_labels(const std::string& kind) {
 
 Size3 parse_phantom_size(const std::string& text) {
   if (const auto size = parse_size3(text)) return *size;
-  throw UsageError("synth " + setting_name("size") + ": found \"" + text +
+  throw UsageError("synth " + setting_name("size") + ": found \"" + shortened(text) +
                    "\", expected X,Y,Z such as 96,96,64, each " + std::to_string(kSmallestSize) +
                    " to " + std::to_string(kLargestSize));
 }
@@ -237,6 +237,12 @@ Json earlier_request(const fs::path& folder) {
 }
 
 void refuse_other_phantoms(const PhantomOptions& options, const std::vector<Entry>& entries) {
+  const fs::path note = options.folder / kUnfinishedPhantoms;
+  std::error_code error;
+  if (fs::exists(fs::symlink_status(note, error)) && !is_phantom_file(note))
+    throw UsageError("synth " + setting_name("output") + ": found " + note.string() +
+                     ", which lamp did not write and would replace; choose another folder, or "
+                     "move it away");
   Json before = earlier_request(options.folder), now = request_of(options);
   if (before == now) return;
   for (Json* request : {&before, &now})
@@ -250,7 +256,6 @@ void refuse_other_phantoms(const PhantomOptions& options, const std::vector<Entr
     if (before.is_object() && before.value(key, Json()) != value)
       refuse("phantoms made with " + key + " " + dump_json(before.value(key, Json()), -1),
              dump_json(value, -1) + " as asked for now");
-  std::error_code error;
   for (const Entry& entry : entries)
     for (const std::string& file : {entry.files.image(), entry.files.label()})
       if (fs::exists(options.folder / file, error))
@@ -258,6 +263,18 @@ void refuse_other_phantoms(const PhantomOptions& options, const std::vector<Entr
 }
 
 }  // namespace
+
+bool is_phantom_file(const fs::path& file) {
+  if (file.filename() != "dataset.json" && file.filename() != kUnfinishedPhantoms)
+    return own_volume(kPhantomWriter)(file);
+  try {
+    const Json json = read_json(file);
+    const Json request = json.is_object() ? json.value(kRequestKey, Json()) : Json();
+    return request.is_object() && request.contains("kind");
+  } catch (const InputError&) {
+    return false;
+  }
+}
 
 void write_phantoms(const PhantomOptions& options) {
   validate(options);

@@ -19,6 +19,9 @@ inline constexpr const char* kPhantomWriter = "lamp synth";
 // The note of what is being written, in the folder until its dataset.json says so.
 inline constexpr const char* kUnfinishedPhantoms = ".phantoms.json";
 
+// A volume that write_phantoms() wrote and nobody changed since, its dataset.json or its note.
+bool is_phantom_file(const std::filesystem::path& file);
+
 struct PhantomOptions {
   // "han": head and neck, the paper's nine organs with their true relative volumes, left and right
   // alike. "liver": abdomen with a liver and 0 to 5 tumours. "twins": two identical structures in a

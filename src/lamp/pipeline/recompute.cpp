@@ -14,7 +14,7 @@ constexpr std::array<const char*, 3> kRuleNames = {"never", "always", "except_la
 RecomputeRule parse_recompute_rule(const std::string& name) {
   for (std::size_t rule = 0; rule < kRuleNames.size(); ++rule)
     if (name == kRuleNames[rule]) return static_cast<RecomputeRule>(rule);
-  throw UsageError(setting_name("execution.recompute") + ": found \"" + name +
+  throw UsageError(setting_name("execution.recompute") + ": found \"" + shortened(name) +
                    "\", expected never, always or except_last");
 }
 

@@ -63,7 +63,7 @@ std::vector<Action> zero_bubble_actions(int microbatches, int stages, int stage)
 ScheduleKind parse_schedule_kind(const std::string& name) {
   for (const auto& [kind, known] : kScheduleNames)
     if (name == known) return kind;
-  throw UsageError(setting_name("execution.schedule") + ": found \"" + name +
+  throw UsageError(setting_name("execution.schedule") + ": found \"" + shortened(name) +
                    "\", expected naive, gpipe, 1f1b or zero-bubble");
 }
 

@@ -57,10 +57,10 @@ std::optional<std::int64_t> absent_devices_of(const PlanWish& wish) {
   const char* end = wish.devices.data() + wish.devices.size();
   const auto [rest, error] = std::from_chars(wish.devices.data(), end, count);
   if (error == std::errc() && rest == end) return count;
-  throw UsageError(setting_name("absent_devices") + ": found \"" + wish.devices +
+  throw UsageError(setting_name("absent_devices") + ": found \"" + shortened(wish.devices) +
                    "\", expected how many devices that are not here, such as 4; for devices that "
                    "are here use " +
-                   setting_to("execution.device", wish.devices));
+                   setting_to("execution.device", shortened(wish.devices)));
 }
 
 void set_memory(const PlanWish& wish, PlanOptions& plan) {

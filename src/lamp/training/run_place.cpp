@@ -133,6 +133,22 @@ void refuse_lost_state(const fs::path& run) {
                    "); put state/ back or choose another folder, nothing was written");
 }
 
+// What stands under the names of the files that training replaces, and is no file: a rename over it
+// would lose it.
+void refuse_no_files(const fs::path& run) {
+  std::error_code error;
+  for (const char* name :
+       {kMarkFile, "best.safetensors", "last.safetensors", "metrics.csv", "config.json",
+        "data_fingerprint.json", "split.json", "plan.json", "state/state.safetensors"}) {
+    const fs::file_status status = fs::symlink_status(run / name, error);
+    if (!fs::exists(status) || fs::is_regular_file(status)) continue;
+    refuse_place(run, std::string(fs::is_symlink(status)     ? "a link"
+                                  : fs::is_directory(status) ? "a folder"
+                                                             : "a pipe, socket or device") +
+                          " in the place of its file " + name);
+  }
+}
+
 [[noreturn]] void refuse_inside(const fs::path& place, const fs::path& folder,
                                 const std::string& setting) {
   throw UsageError("train: " + setting_to(setting, place.string()) +
@@ -171,6 +187,7 @@ RunPlace judge_run_place(const fs::path& run) {
   }
   if (!fs::is_directory(status)) refuse_place(run, "no folder");
   if (is_marked(run) || is_old_run(run)) {
+    refuse_no_files(run);
     if (fs::exists(state_file(run), error)) return RunPlace::kSaved;
     refuse_lost_state(run);
     return RunPlace::kBegun;

@@ -22,7 +22,7 @@ std::filesystem::path plain_run_path(const std::filesystem::path& run);
 // Looks, and touches nothing. A run is known by its run.json, or, from before there was one, by its
 // config.json, state/ and the fingerprint of its data in dataset.json. Throws UsageError that names
 // what it found for anything else that is not empty, and for a run that was trained and has lost
-// its state.
+// its state or has a link, a pipe or the like in the place of a file that training replaces.
 RunPlace judge_run_place(const std::filesystem::path& run);
 
 // The folder is a run from now on.

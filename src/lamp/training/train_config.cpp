@@ -207,7 +207,7 @@ void forget_what_it_stands_for(Json& json, const std::string& key) {
 Setting parse_setting(const std::string& text) {
   const auto equals = text.find('=');
   if (equals == 0 || equals == std::string::npos)
-    throw UsageError(setting_name("set") + ": found \"" + text +
+    throw UsageError(setting_name("set") + ": found \"" + shortened(text) +
                      "\", expected key=value such as optimizer.lr=1e-4");
   const std::string value = text.substr(equals + 1);
   Setting setting{.key = text.substr(0, equals), .value = value};

@@ -118,10 +118,10 @@ std::string Trainer::place() const {
 }
 
 TrainSummary Trainer::run() {
-  log_info("training on " +
-           (folder_.plan.empty() ? config().execution.device : folder_.plan.front().device()) +
-           ": " + counted(split_.training.size(), "case") + ", " +
-           std::to_string(split_.validation.size()) + " held out for validation");
+  if (!folder_.plan.empty())  // else nothing is left to train
+    log_info("training on " + folder_.plan.front().device() + ": " +
+             counted(split_.training.size(), "case") + ", " +
+             std::to_string(split_.validation.size()) + " held out for validation");
   if (!split_.validation.empty())
     log_info("held out (" + split_.origin + "): " + held_out_text(split_, folder_.dataset));
   if (const auto cache = cache_options(config().loader))

@@ -26,7 +26,8 @@ const char* name_of(NiftiForm form) {
 NiftiForm parse_nifti_form(const std::string& name) {
   for (const NiftiForm form : {NiftiForm::kRefuse, NiftiForm::kSform, NiftiForm::kQform})
     if (name == name_of(form)) return form;
-  throw UsageError("orientation: found \"" + name + "\", expected sform, qform or refuse");
+  throw UsageError("orientation: found \"" + shortened(name) +
+                   "\", expected sform, qform or refuse");
 }
 
 double Geometry::voxel_volume_mm3() const {
