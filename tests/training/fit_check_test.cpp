@@ -108,6 +108,36 @@ TEST_F(FitCheckTest, EveryStageThatDoesNotFitIsNamed) {
                           HasSubstr("stage 3 (512x512x512, batch 2)")));
 }
 
+TEST_F(FitCheckTest, EqualStagesAreNamedOnceAndNotMoreThanAFewInAll) {
+  const auto times = [&](int count, auto batch) {
+    std::string curriculum;
+    for (int i = 0; i < count; ++i)
+      curriculum += std::string(i == 0 ? "[" : ", ") + R"({"patch": [64, 64, 64], "batch": )" +
+                    std::to_string(batch(i)) + R"(, "epochs": 1})";
+    return refusal(config_of(curriculum + "]", 8 * kGiB));
+  };
+  const auto named = [](const std::string& text) {
+    const std::regex stage("curriculum stage [0-9]+ ");
+    return std::distance(std::sregex_iterator(text.begin(), text.end(), stage), {});
+  };
+  const std::string equal = times(100, [](int) { return 4096; });
+  EXPECT_EQ(named(equal), 1) << equal;
+  EXPECT_THAT(equal, HasSubstr("curriculum stage 1 "));
+  const std::string unequal = times(7, [](int i) { return 4096 + i; });
+  EXPECT_EQ(named(unequal), 5) << unequal;
+  EXPECT_THAT(unequal, HasSubstr("; and 2 more"));
+}
+
+TEST_F(FitCheckTest, ABatchThatCannotBePutTogetherIsRefused) {
+  // 2 x 1,000,000 samples of 16^3 voxels of 5 bytes are 38 GiB.
+  const TrainConfig config = config_of(R"([{"patch": [16, 16, 16], "batch": 1000000, "epochs": 1},
+                    {"patch": [16, 16, 16], "batch": 10, "epochs": 1}])",
+                                       8 * kGiB);
+  EXPECT_THROW(check_batch_fits(config, dataset_, {0, 1}, 0), DoesNotFit);
+  EXPECT_NO_THROW(check_batch_fits(config, dataset_, {0, 1}, 1));
+  EXPECT_THROW(check_stage_fits(config, dataset_, 0), DoesNotFit);
+}
+
 // The images have up to 21 x 20 x 22 voxels; at 0.1 mm that is 210 x 200 x 440.
 TEST_F(FitCheckTest, WholeVolumesAreTheLargestImageOnTheNetworksGrid) {
   TrainConfig config = config_of(R"([{"patch": "whole", "batch": 2, "epochs": 1}])", kGiB);

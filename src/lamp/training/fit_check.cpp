@@ -5,12 +5,14 @@
 
 #include <algorithm>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "lamp/base/device.h"
 #include "lamp/base/errors.h"
+#include "lamp/base/host_memory.h"
 #include "lamp/base/log.h"
 #include "lamp/base/setting_name.h"
 #include "lamp/base/size3.h"
@@ -87,37 +89,111 @@ std::optional<std::string> validation_fault(const TrainConfig& config, const Dat
 
 }  // namespace
 
+namespace {
+
+constexpr std::size_t kMostNamed = 5;  // faults in one line
+
+// The stages of a curriculum; equal ones are judged once.
+class StageChecks {
+ public:
+  StageChecks(const TrainConfig& config, const Dataset& dataset, const CaseSplit& split)
+      : config_(config),
+        dataset_(dataset),
+        split_(split),
+        memories_(memories_of(config.execution)) {}
+
+  const Memories& memories() const { return memories_; }
+
+  // Nothing where the stage fits, its patch is not settled, or an equal one came before.
+  std::optional<std::string> fault(std::size_t index) {
+    const StageConfig& stage = config_.curriculum[index];
+    if (stage.is_auto_patch && !stage.patch) return std::nullopt;
+    const Size3 size = stage.patch ? *stage.patch : largest();
+    const Json key = {size, stage.batch, stage.patch.has_value(), to_json(stage.optimizer)};
+    if (!judged_.insert(key.dump()).second) return std::nullopt;
+    return step_fault(
+        plan_options_of(config_, stage, size),
+        "curriculum stage " + std::to_string(index + 1) + " (" +
+            (stage.patch ? size_text(size, "x") : "whole volumes up to " + size_text(size, "x")) +
+            ", batch " + std::to_string(stage.batch) + ")",
+        memories_, FitWords(index));
+  }
+
+ private:
+  Size3 largest() {
+    if (largest_) return *largest_;
+    std::vector<Case> training;
+    for (const std::size_t index : split_.training) training.push_back(dataset_.training[index]);
+    largest_ = largest_size(training, config_.data);
+    return *largest_;
+  }
+
+  const TrainConfig& config_;
+  const Dataset& dataset_;
+  const CaseSplit& split_;
+  Memories memories_;
+  std::optional<Size3> largest_;
+  std::set<std::string> judged_;
+};
+
+}  // namespace
+
 void check_fits(const TrainConfig& config, const Dataset& dataset) {
-  const Memories memories = memories_of(config.execution);
   Dataset all = dataset;
   const CaseSplit split = split_dataset(all, config.validation, config.seed);
+  StageChecks stages(config, all, split);
   std::vector<std::string> faults;
-  std::optional<Size3> largest;
   const auto add = [&](std::optional<std::string> fault) {
     if (fault) faults.push_back(std::move(*fault));
   };
-  for (std::size_t i = 0; i < config.curriculum.size(); ++i) {
-    const StageConfig& stage = config.curriculum[i];
-    if (stage.is_auto_patch && !stage.patch) continue;
-    if (!stage.patch && !largest) {
-      std::vector<Case> training;
-      for (const std::size_t index : split.training) training.push_back(all.training[index]);
-      largest = largest_size(training, config.data);
-    }
-    const Size3 size = stage.patch ? *stage.patch : *largest;
-    add(step_fault(
-        plan_options_of(config, stage, size),
-        "curriculum stage " + std::to_string(i + 1) + " (" +
-            (stage.patch ? size_text(size, "x") : "whole volumes up to " + size_text(size, "x")) +
-            ", batch " + std::to_string(stage.batch) + ")",
-        memories, FitWords(i)));
-  }
-  add(validation_fault(config, all, split, memories));
+  for (std::size_t i = 0; i < config.curriculum.size(); ++i) add(stages.fault(i));
+  add(validation_fault(config, all, split, stages.memories()));
   if (faults.empty()) return;
+  if (const std::size_t all_faults = faults.size(); all_faults > kMostNamed) {
+    faults.resize(kMostNamed);
+    faults.push_back("and " + std::to_string(all_faults - kMostNamed) + " more");
+  }
   std::string message = "does not fit";
   for (const std::string& fault : faults)
     message += (&fault == &faults.front() ? ": " : "; ") + fault;
   throw DoesNotFit(message);
+}
+
+void check_stage_fits(const TrainConfig& config, const Dataset& dataset, std::size_t stage) {
+  Dataset all = dataset;
+  const CaseSplit split = split_dataset(all, config.validation, config.seed);
+  if (const auto fault = StageChecks(config, all, split).fault(stage))
+    throw DoesNotFit("does not fit: " + *fault + kMore);
+}
+
+void check_batch_fits(const TrainConfig& config, const Dataset& dataset,
+                      const std::vector<std::size_t>& cases, std::size_t stage) {
+  const StageConfig& asked = config.curriculum[stage];
+  if (asked.is_auto_patch && !asked.patch) return;
+  std::optional<Size3> least;
+  for (const std::size_t index : cases) {
+    const Size3 size = network_size(dataset.training[index], config.data);
+    if (!least) least = size;
+    for (std::size_t axis = 0; axis < 3; ++axis)
+      (*least)[axis] = std::min((*least)[axis], size[axis]);
+  }
+  if (!least) return;
+  for (std::size_t axis = 0; axis < 3 && asked.patch; ++axis)
+    (*least)[axis] = std::min((*least)[axis], (*asked.patch)[axis]);
+  // Float images and a byte of label, first patch by patch, then as a batch.
+  double needed =
+      2 * static_cast<double>(asked.batch) * static_cast<double>(4 * config.net.in_channels + 1);
+  for (const std::int64_t side : *least) needed *= static_cast<double>(side);
+  const auto shortage =
+      memory_shortage(needed, parse_devices(config.execution.device).front().is_cpu()
+                                  ? config.execution.memory_bytes
+                                  : std::nullopt);
+  if (!shortage) return;
+  const std::string key = "curriculum." + std::to_string(stage);
+  throw DoesNotFit("does not fit: curriculum stage " + std::to_string(stage + 1) + " (" +
+                   asked.describe() + "): a batch takes about " + shortage->needed +
+                   " while it is put together, but " + shortage->left + "; use a smaller " + key +
+                   ".batch or " + key + ".patch");
 }
 
 void check_step_fits(const BenchOptions& options) {

@@ -4,6 +4,7 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <map>
 #include <optional>
 #include <string>
 
@@ -36,11 +37,11 @@ class RunPlanner {
     if (!given_.empty())
       if (auto plan = given_plan(index, options)) return *plan;
     if (auto plan = earlier_plan(index, options)) return *plan;
-    const NetworkPlan chosen = choose_plan(options, Seconds::kWhereTheyDecide);
-    if (!chosen.plan.fits)
-      log_warning(name(index) + " may not fit: " +
-                  (chosen.plan.reasons.empty() ? "" : chosen.plan.reasons.front()));
-    return chosen.execution;
+    const Json key = {options.input, options.batch, options.execution.microbatches,
+                      to_json(options.optimizer)};
+    const auto [known, is_new] = chosen_.try_emplace(key.dump());
+    if (is_new) known->second = choose(index, options);
+    return known->second;
   }
 
   std::string name(std::size_t index) const {
@@ -49,6 +50,14 @@ class RunPlanner {
   }
 
  private:
+  ResolvedExecution choose(std::size_t index, const PlanOptions& options) const {
+    const NetworkPlan chosen = choose_plan(options, Seconds::kWhereTheyDecide);
+    if (!chosen.plan.fits)
+      log_warning(name(index) + " may not fit: " +
+                  (chosen.plan.reasons.empty() ? "" : chosen.plan.reasons.front()));
+    return chosen.execution;
+  }
+
   std::vector<Json> given_plans() const {
     std::vector<Json> plans = read_plans(sources_.given);
     if (plans.size() == 1) plans.resize(config_.curriculum.size(), plans.front());
@@ -188,6 +197,7 @@ class RunPlanner {
   const PlanSources& sources_;
   std::vector<Json> given_, earlier_;  // by stage; null where there is none
   std::optional<Size3> largest_;
+  std::map<std::string, ResolvedExecution> chosen_;  // of equal stages one
 };
 
 }  // namespace
