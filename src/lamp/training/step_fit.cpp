@@ -15,10 +15,12 @@
 #include "lamp/execution/plan_costs.h"
 #include "lamp/execution/shape_fit.h"
 #include "lamp/planner/fit.h"
+#include "lamp/planner/microbatch_choice.h"
 
 namespace lamp {
 namespace {
 
+constexpr double kNear = 0.85;               // of what is free
 constexpr std::size_t kMostHostStages = 4;   // that advice looks at
 constexpr std::size_t kMostGpus = 16;        // the same
 constexpr std::int64_t kSteadySamples = 2;   // of a micro-batch, for batch norm
@@ -45,6 +47,17 @@ class StepNeed {
   }
   bool fits(const PlanOptions& options, const Memories& memories) const {
     return fit(options, memories, &Memory::advised, /*halve=*/false).fits;
+  }
+  // With the micro-batches that the run itself will choose, from what is free: it takes the fewest
+  // that fit, not as many as would hold least.
+  PlanOptions as_chosen(PlanOptions options, const Memories& memories) const {
+    ExecutionConfig& execution = options.execution;
+    if (parse_devices(execution.device).size() == 1 || execution.microbatches > 0) return options;
+    options.device_memory_bytes = memories.front().free;
+    PlanRequest request = request_of(options, shapes_);
+    request.update_s_per_byte = update_s_per_byte(options, /*measured=*/false);
+    execution.microbatches = steady_microbatches(request, shape_costs_of(options, shapes_));
+    return options;
   }
   std::int64_t stride() const { return shapes_->stride_multiple; }
   std::size_t links() const { return shapes_->chain->size(); }
@@ -122,18 +135,17 @@ class Advice {
     return words_.patch(size);
   }
 
-  // Of the host's memory all stages share one, but several can compute again.
+  // Stages on the host share its memory; what they can do is compute again. They are judged with
+  // the micro-batches that a run takes, as those alone would do on one device, too.
   std::optional<std::string> more_stages() const {
     const auto devices = parse_devices(wish_.execution.device);
     if (wish_.execution.partition == "counts") return std::nullopt;
     const bool on_host = devices.front().is_cpu();
     const std::size_t most = std::min(on_host ? kMostHostStages : kMostGpus, need_.links());
     PlanOptions more = wish_;
-    if (wish_.execution.recompute == "never" && devices.size() == 1)
-      more.execution.recompute = "auto";
     for (std::size_t k = devices.size() + 1; k <= most; ++k) {
       more.execution.device += "," + devices.back().str();
-      if (!need_.fits(more, memories_)) continue;
+      if (!need_.fits(on_host ? need_.as_chosen(more, memories_) : more, memories_)) continue;
       return on_host ? words_.device(more.execution.device) : counted(k, "such device");
     }
     return std::nullopt;
@@ -163,7 +175,11 @@ Memories memories_of(const ExecutionConfig& config) {
                     [&](const Memory& known) { return known.device == device.str(); }))
       continue;
     const std::int64_t free = device_memory(config, device);
-    memories.push_back({.device = device.str(), .free = free, .most = free, .advised = free});
+    memories.push_back({.device = device.str(),
+                        .free = free,
+                        .near = static_cast<std::int64_t>(kNear * static_cast<double>(free)),
+                        .most = free,
+                        .advised = free});
     if (config.memory_bytes) continue;
     const std::int64_t most = device.is_cpu() ? most_memory_bytes() : free;
     memories.back().most = static_cast<std::int64_t>(static_cast<double>(most) / (1 - kModelError));
@@ -189,8 +205,10 @@ std::optional<std::string> step_fault(const PlanOptions& options, const std::str
   const bool halve = is_reduced(options.execution.precision);
   const Fit fit = need.fit(options, memories, &Memory::most, halve);
   if (fit.fits) {
-    if (!need.fit(options, memories, &Memory::free, halve).fits)
-      log_warning(what + " may not fit: a step " + need_text(fit, memories));
+    const Fit own = need.fit(need.as_chosen(options, memories), memories, &Memory::near, halve);
+    if (!own.fits)
+      log_warning(what + " may not fit: a step " + need_text(own, memories) +
+                  ", and real ones hold somewhat more than is predicted");
     return std::nullopt;
   }
   const auto advice = Advice(options, need, memories, words).all();

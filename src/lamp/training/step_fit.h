@@ -15,6 +15,7 @@ namespace lamp {
 struct Memory {
   std::string device;
   std::int64_t free = 0;     // without swapping
+  std::int64_t near = 0;     // beyond this a prediction is too close to what is free
   std::int64_t most = 0;     // beyond this nothing has worked
   std::int64_t advised = 0;  // what advice may take
 };
