@@ -43,6 +43,38 @@ TEST(CommandLineTest, AnOptionBeforeTheCommandIsExplained) {
   EXPECT_EQ(run_lamp("-qv --threads=1 --seed 3 info --net unet").exit_code, 0);
 }
 
+TEST(CommandLineTest, MemoryThatRunsOutIsSaidInTheWordsOfTheCommand) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "sanitizers need the address space";
+#endif
+  const ProgramResult result =
+      run_lamp("simulate --schedule gpipe --stages 64 --microbatches 20000", "ulimit -v 600000;");
+  EXPECT_EQ(result.exit_code, 5) << result.err;
+  EXPECT_EQ(result.err,
+            "lamp: out of memory: the simulation asked for more than there is; use fewer --stages "
+            "or --microbatches, or free memory or raise its limit (ulimit -v)\n");
+}
+
+// 512^3 voxels of 7 bytes are more than all of these leave.
+TEST(CommandLineTest, APhantomThatCannotFitIsRefusedBeforeItIsDrawn) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "sanitizers need the address space";
+#endif
+  const TemporaryFolder folder;
+  for (const int megabytes : {600, 700, 900, 1100}) {
+    const ProgramResult result =
+        run_lamp("synth --kind liver --size 512,512,512 --train 1 --test 0 -o " +
+                     quoted(folder / std::to_string(megabytes)),
+                 "ulimit -v " + std::to_string(megabytes) + "000;");
+    EXPECT_EQ(result.exit_code, 5) << result.err;
+    EXPECT_FALSE(std::filesystem::exists(folder / std::to_string(megabytes)));
+    EXPECT_THAT(result.err, HasSubstr("--size"));
+    EXPECT_THAT(result.err, Not(HasSubstr("enforce")));
+    EXPECT_THAT(result.err, Not(HasSubstr("--patch")));
+    EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1) << result.err;
+  }
+}
+
 TEST(CommandLineTest, AFarWordHasNoNearestOne) {
   for (const char* word : {"xyzzy", "plum", "chunk", "tree"})
     expect_usage_error(word, "the commands are ");

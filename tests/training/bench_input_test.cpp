@@ -64,5 +64,14 @@ TEST_F(BenchInputTest, RefusesAStageThatIsNotThere) {
   EXPECT_THROW(bench_input(options_), UsageError);
 }
 
+TEST_F(BenchInputTest, AStepOrBatchThatCannotFitIsRefusedBeforeAnyCaseIsRead) {
+  options_.config["curriculum"][0]["batch"] = 100'000'000;
+  for (const std::optional<double> seconds : {std::optional<double>(), std::optional(0.1)}) {
+    options_.step_seconds = seconds;
+    EXPECT_THROW(bench_input(options_), DoesNotFit);
+    EXPECT_FALSE(fs::exists(folder_ / "cache"));
+  }
+}
+
 }  // namespace
 }  // namespace lamp

@@ -69,6 +69,53 @@ TEST_F(FitCheckTest, ABatchThatFilledTheMachineIsRefusedInSeconds) {
                           HasSubstr("would fit")));
 }
 
+// What one device does not hold, two stages that share its memory do not either, unless
+// micro-batches or computing again make it smaller; both are refused here.
+TEST_F(FitCheckTest, StagesOfOneHostAreNoAdviceWhereNothingIsComputedAgain) {
+  TrainConfig config = config_of(R"([{"patch": [48, 48, 48], "batch": 8, "epochs": 1}])", kGiB);
+  config.execution.device = "cpu";
+  config.execution.recompute = "never";
+  config.execution.microbatches = 1;
+  const auto of = [&](const char* devices) {
+    TrainConfig other = config;
+    other.execution.device = devices;
+    return refusal(other);
+  };
+  ASSERT_THAT(of("cpu"), HasSubstr("does not fit"));
+  const std::regex device("execution\\.device=([a-z,]*[a-z])");
+  const std::string text = of("cpu");
+  std::smatch advised;
+  if (std::regex_search(text, advised, device)) {
+    EXPECT_EQ(of(advised.str(1).c_str()), "") << text;
+  }
+  config.loss.dice = "batch";  // no micro-batches
+  for (const char* devices : {"cpu,cpu", "cpu,cpu,cpu,cpu"})
+    EXPECT_THAT(of(devices), HasSubstr("does not fit")) << devices;
+}
+
+TEST_F(FitCheckTest, WhatComesNearTheLimitIsToldWithNumbers) {
+  TrainConfig config = config_of(R"([{"patch": [32, 32, 32], "batch": 4, "epochs": 1}])", kGiB);
+  config.execution.device = "cpu";
+  const auto warning_at = [&](std::int64_t bytes) {
+    config.execution.memory_bytes = bytes;
+    set_log_level(LogLevel::kWarning);
+    ::testing::internal::CaptureStderr();
+    const std::string fault = refusal(config);
+    const std::string text = ::testing::internal::GetCapturedStderr();
+    set_log_level(LogLevel::kError);
+    return fault.empty() ? text : "refused";
+  };
+  std::int64_t refused = 0, fits = 16 * kGiB;  // the least that is not refused
+  while (fits - refused > fits / 1000) {
+    const std::int64_t middle = refused + (fits - refused) / 2;
+    (warning_at(middle) == "refused" ? refused : fits) = middle;
+  }
+  EXPECT_THAT(warning_at(fits), AllOf(HasSubstr("curriculum stage 1 (32x32x32, batch 4) may not"),
+                                      HasSubstr("cpu has ")));
+  EXPECT_THAT(warning_at(fits * 100 / 86), HasSubstr("may not fit"));
+  EXPECT_EQ(warning_at(fits * 100 / 84), "");
+}
+
 // One after the other, each advice is set as `--set` would set it: then it fits, and what lies
 // between it and the wish was not offered without need.
 TEST_F(FitCheckTest, EachAdviceFits) {
@@ -106,6 +153,36 @@ TEST_F(FitCheckTest, EveryStageThatDoesNotFitIsNamed) {
                         8 * kGiB));
   EXPECT_THAT(text, AllOf(HasSubstr("stage 1 (64x64x64, batch 4096)"), Not(HasSubstr("stage 2")),
                           HasSubstr("stage 3 (512x512x512, batch 2)")));
+}
+
+TEST_F(FitCheckTest, EqualStagesAreNamedOnceAndNotMoreThanAFewInAll) {
+  const auto times = [&](int count, auto batch) {
+    std::string curriculum;
+    for (int i = 0; i < count; ++i)
+      curriculum += std::string(i == 0 ? "[" : ", ") + R"({"patch": [64, 64, 64], "batch": )" +
+                    std::to_string(batch(i)) + R"(, "epochs": 1})";
+    return refusal(config_of(curriculum + "]", 8 * kGiB));
+  };
+  const auto named = [](const std::string& text) {
+    const std::regex stage("curriculum stage [0-9]+ ");
+    return std::distance(std::sregex_iterator(text.begin(), text.end(), stage), {});
+  };
+  const std::string equal = times(100, [](int) { return 4096; });
+  EXPECT_EQ(named(equal), 1) << equal;
+  EXPECT_THAT(equal, HasSubstr("curriculum stage 1 "));
+  const std::string unequal = times(7, [](int i) { return 4096 + i; });
+  EXPECT_EQ(named(unequal), 5) << unequal;
+  EXPECT_THAT(unequal, HasSubstr("; and 2 more"));
+}
+
+TEST_F(FitCheckTest, ABatchThatCannotBePutTogetherIsRefused) {
+  // 2 x 1,000,000 samples of 16^3 voxels of 5 bytes are 38 GiB.
+  const TrainConfig config = config_of(R"([{"patch": [16, 16, 16], "batch": 1000000, "epochs": 1},
+                    {"patch": [16, 16, 16], "batch": 10, "epochs": 1}])",
+                                       8 * kGiB);
+  EXPECT_THROW(check_batch_fits(config, dataset_, {0, 1}, 0), DoesNotFit);
+  EXPECT_NO_THROW(check_batch_fits(config, dataset_, {0, 1}, 1));
+  EXPECT_THROW(check_stage_fits(config, dataset_, 0), DoesNotFit);
 }
 
 // The images have up to 21 x 20 x 22 voxels; at 0.1 mm that is 210 x 200 x 440.

@@ -141,6 +141,31 @@ TEST_F(PipelinedTrainingTest, AResumeRunsWhatThePlanSaysWithTheBitsOfARunNeverSt
   EXPECT_EQ(weights("pieces"), weights("whole"));
 }
 
+// Only a run that has no such file is planned anew.
+TEST_F(PipelinedTrainingTest, ARunsFileWithoutAPlanIsAnErrorThatSaysTheWayOut) {
+  Json json = config("cpu");
+  run("run", json);
+  json["curriculum"][1]["epochs"] = json["curriculum"][1]["epochs"].get<int>() + 1;
+  const std::filesystem::path file = folder_ / "run/plan.json";
+  for (const char* none :
+       {"{}", "[]", "[{},{}]", "[1,2]", "null", R"({"microbatches": 1})",
+        R"({"curriculum_stage": 1})", R"([{"microbatches": 0}, {"microbatches": 1}])"}) {
+    write_file(file, none);
+    try {
+      run("run", json, true);
+      ADD_FAILURE() << none;
+    } catch (const InputError& error) {
+      EXPECT_THAT(error.what(),
+                  ::testing::AllOf(HasSubstr(file.string()), HasSubstr("remove the file")));
+      EXPECT_EQ(error.exit_code(), kExitInput);
+    }
+    EXPECT_EQ(read_file(file), none);
+  }
+  std::filesystem::remove(file);
+  run("run", json, true);
+  EXPECT_EQ(read_plan_of(folder_ / "run").size(), 2U);
+}
+
 TEST_F(PipelinedTrainingTest, AGivenPlanIsRunAsItIsAndAnothersIsRefusedByItsField) {
   Json json = config("cpu,cpu");
   json["execution"] = {{"device", "cpu,cpu"}, {"costs", "shapes"}};

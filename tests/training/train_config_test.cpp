@@ -173,5 +173,14 @@ TEST(TrainConfigTest, AStageMayHaveItsOwnOptimizer) {
   EXPECT_EQ(config.curriculum[1].optimizer.weight_decay, 0);
 }
 
+TEST(TrainConfigTest, ACurriculumHasAtMostAThousandStages) {
+  Json json = parse_json(R"({"curriculum": []})", "test");
+  for (int i = 0; i < 1000; ++i)
+    json["curriculum"].push_back({{"patch", {16, 16, 16}}, {"batch", 2}, {"epochs", 1}});
+  EXPECT_EQ(parse_train_config(json).curriculum.size(), 1000U);
+  json["curriculum"].push_back(json["curriculum"][0]);
+  EXPECT_THAT(config_message(json), HasSubstr("found 1001 stages, expected at most 1000"));
+}
+
 }  // namespace
 }  // namespace lamp

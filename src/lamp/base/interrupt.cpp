@@ -53,6 +53,7 @@ void watch_signals() {
   std::signal(SIGINT, remember);
   std::signal(SIGTERM, remember);
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);  // a limit on files (ulimit -f) is then a write that fails
   if (std::signal(SIGHUP, remember_hang_up) == SIG_IGN) std::signal(SIGHUP, SIG_IGN);  // nohup
 }
 

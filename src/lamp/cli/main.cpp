@@ -10,6 +10,7 @@
 #include <exception>
 #include <iostream>
 #include <mutex>
+#include <new>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -21,6 +22,7 @@
 #include "lamp/base/out_of_memory.h"
 #include "lamp/base/text.h"
 #include "lamp/cli/commands.h"
+#include "lamp/cli/memory_words.h"
 #include "lamp/cli/option_names.h"
 #include "lamp/cli/refused_value.h"
 #include "lamp/cli/suggestions.h"
@@ -101,6 +103,9 @@ int flush_output(int exit_code) {
   try {
     if (const auto error = std::current_exception()) std::rethrow_exception(error);
     report("stopped by an error in the program", kExitRuntime);
+  } catch (const std::bad_alloc&) {
+    report("out of memory; the last saved state is whole", kExitDoesNotFit);
+    _exit(kExitDoesNotFit);
   } catch (const std::exception& error) {
     report(one_line(error.what()) + "; the last saved state is whole", kExitRuntime);
   } catch (...) {
@@ -123,16 +128,18 @@ void expect_little_memory() { std::set_terminate(end_before_main); }
 __attribute__((section(".preinit_array"),
                used)) void (*const kBeforeLibraries)() = expect_little_memory;
 
-// What would make it fit, in the words of the command that ran.
-std::string smaller(int argc, char** argv) {
-  const auto is = [](const char* word) { return std::string_view(word) == "train"; };
-  if (std::any_of(argv + 1, argv + argc, is))
-    return "use a smaller batch or patch (curriculum.0.batch, curriculum.0.patch), a narrower "
-           "network (net.width) or more devices; lamp plan says what fits";
-  return "use a smaller patch (--patch) or a smaller network; lamp plan says what fits";
+// "bench input"; empty where none was given.
+std::string command_of(const CLI::App& app) {
+  std::string words;
+  for (const CLI::App* part = &app; !part->get_subcommands().empty();) {
+    part = part->get_subcommands().front();
+    words += (words.empty() ? "" : " ") + part->get_name();
+  }
+  return words;
 }
 
-int run(int argc, char** argv) {
+// command: what runs, for errors.
+int run(int argc, char** argv, std::string& command) {
   CLI::App app("Segments whole 3-D medical images with large networks, on one device or several.",
                "lamp");
   GlobalOptions globals;
@@ -155,7 +162,10 @@ int run(int argc, char** argv) {
   add_bench_command(app, globals);
   add_simulate_command(app, globals);
   add_experiment_command(app, globals);
-  app.parse_complete_callback([&globals] { apply(globals); });
+  app.parse_complete_callback([&] {
+    command = command_of(app);
+    apply(globals);
+  });
   try {
     if (const auto unknown = unknown_command(app, argc, argv)) return report(*unknown, kExitUsage);
     app.parse(argc, argv);
@@ -179,17 +189,17 @@ namespace lamp {
 namespace {
 
 int run_and_report(int argc, char** argv) {
+  std::string command;
   try {
-    return run(argc, argv);
+    return run(argc, argv, command);
   } catch (const Error& error) {
     return report(error.what(), error.exit_code());
   } catch (const std::bad_alloc&) {
-    return report("out of memory: " + smaller(argc, argv), kExitDoesNotFit);
+    return report(out_of_memory_words(command, ""), kExitDoesNotFit);
   } catch (const c10::Error& error) {
-    const std::string message = one_line(error.what_without_backtrace());
     if (is_out_of_memory(error))
-      return report(message + "; " + smaller(argc, argv), kExitDoesNotFit);
-    return report(message, kExitRuntime);
+      return report(out_of_memory_words(command, asked_for(error)), kExitDoesNotFit);
+    return report(one_line(error.what_without_backtrace()), kExitRuntime);
   } catch (const std::exception& error) {
     return report(one_line(error.what()), kExitRuntime);
   }

@@ -2,9 +2,11 @@
 #include "lamp/evaluation/evaluation.h"
 
 #include <algorithm>
+#include <new>
 
 #include "lamp/base/errors.h"
 #include "lamp/base/interrupt.h"
+#include "lamp/base/out_of_memory.h"
 #include "lamp/base/progress.h"
 #include "lamp/dataset/datalist.h"
 #include "lamp/evaluation/case_pairs.h"
@@ -163,12 +165,22 @@ EvaluationResult evaluate_folders(const EvaluationOptions& options) {
   for (const CasePair& pair : pairs) {
     throw_if_interrupted(options.preview ? "some pictures are written" : "nothing was written");
     const std::size_t done = result.cases.size();
+    const auto out_of_memory = [&] {
+      result.failures.push_back({pair.name,
+                                 "out of memory: " + pair.name +
+                                     ": its label maps and their distances take more than there "
+                                     "is; crop both, or free memory",
+                                 kExitDoesNotFit});
+    };
     try {
       result.cases.push_back(evaluate_case(pair, knowledge, previews, reading));
     } catch (const Error& error) {
       result.failures.push_back({pair.name, error.what(), error.exit_code()});
     } catch (const std::bad_alloc&) {
-      result.failures.push_back({pair.name, "out of memory: " + pair.name, kExitDoesNotFit});
+      out_of_memory();
+    } catch (const c10::Error& error) {
+      if (!is_out_of_memory(error)) throw;
+      out_of_memory();
     }
     if (result.cases.size() == done) previews.remove_older(pair);
     progress.advance(pair.name);

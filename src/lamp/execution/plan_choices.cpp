@@ -11,6 +11,7 @@
 #include "lamp/base/setting_name.h"
 #include "lamp/base/text.h"
 #include "lamp/execution/plan_costs.h"
+#include "lamp/execution/shape_fit.h"
 #include "lamp/inference/patch_choice.h"
 #include "lamp/nets/net_factory.h"
 #include "lamp/nets/precision.h"
@@ -109,6 +110,11 @@ Size3 largest_input(const PlanOptions& options, double share) {
 NetworkPlan choose_plan(const PlanOptions& wish, Seconds seconds) {
   PlanOptions options = wish;
   const std::string why = decide_precision(options);
+  // What cannot fit is not measured: that would fill the memory for minutes before it is said. A
+  // run has asked already.
+  if (seconds == Seconds::kMeasured && !options.absent_devices && !options.largest_input &&
+      surely_too_large(options))
+    options.execution.costs = "shapes";
   decide_layout(options);
   Plan plan =
       options.largest_input ? plan_largest(options, seconds) : plan_network(options, seconds);

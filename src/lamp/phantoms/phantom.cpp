@@ -6,9 +6,11 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <optional>
 
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
+#include "lamp/base/host_memory.h"
 #include "lamp/base/interrupt.h"
 #include "lamp/base/log.h"
 #include "lamp/base/output_lock.h"
@@ -131,6 +133,18 @@ void validate(const PhantomOptions& options) {
             std::to_string(kSmallestSize) + " to " + std::to_string(kLargestSize) +
                 " voxels along each axis");
   require(!options.folder.empty(), setting_name("output"), "no folder", "the folder to write");
+}
+
+// Of one phantom at its smallest: float values, what is made of them, and labels.
+void refuse_what_cannot_fit(const PhantomOptions& options) {
+  double needed = sizeof(float) + sizeof(std::int16_t) + sizeof(std::uint8_t);
+  for (const std::int64_t size : nominal_size(options))
+    needed *= static_cast<double>(size - kSizeSpread);
+  const auto shortage = memory_shortage(needed, std::nullopt);
+  if (!shortage) return;
+  throw DoesNotFit("does not fit: synth " + setting_to("size", size_text(nominal_size(options))) +
+                   ": a phantom takes about " + shortage->needed + ", but " + shortage->left +
+                   "; use a smaller " + setting_name("size"));
 }
 
 void warn_of_short_reach(const PhantomOptions& options) {
@@ -278,6 +292,7 @@ bool is_phantom_file(const fs::path& file) {
 
 void write_phantoms(const PhantomOptions& options) {
   validate(options);
+  refuse_what_cannot_fit(options);
   std::vector<Entry> entries = list_entries(options);
   const std::string option = "synth " + setting_name("output");
   refuse_file_as_folder(options.folder, option);

@@ -7,6 +7,7 @@
 #include <torch/utils.h>
 
 #include <algorithm>
+#include <new>
 #include <unordered_map>
 #include <utility>
 
@@ -198,6 +199,8 @@ void Pipeline::rethrow() const {
   } catch (const Error& error) {
     if (error.exit_code() != kExitRuntime) throw;  // what the user should do has its own message
     throw Error(std::string(error.what()) + " (in " + where + ")");
+  } catch (const std::bad_alloc&) {  // so has memory that ran out
+    throw;
   } catch (const std::exception& error) {
     throw Error(std::string(error.what()) + " (in " + where + ")");
   } catch (...) {

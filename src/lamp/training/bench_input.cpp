@@ -25,6 +25,7 @@
 #include "lamp/training/batch_source.h"
 #include "lamp/training/bench.h"
 #include "lamp/training/case_split.h"
+#include "lamp/training/fit_check.h"
 #include "lamp/training/run_folder.h"
 #include "lamp/training/run_place.h"
 
@@ -227,6 +228,9 @@ Json bench_input(const InputBenchOptions& options) {
   count_cpu_memory();
   const Input input = open_input(options);
   const StageConfig& stage = input.stage(options.stage);
+  const auto index = static_cast<std::size_t>(options.stage - 1);
+  check_batch_fits(input.config, input.dataset, input.cases, index);
+  if (!options.step_seconds) check_stage_fits(input.config, input.dataset, index);
   const ScratchCache scratch(cache_options(input.config.loader), input.dataset);
   CaseStoreOptions stored = store_options(input.config.loader);
   stored.cache = scratch.options();

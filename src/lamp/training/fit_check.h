@@ -17,9 +17,15 @@ namespace lamp {
 
 // Every stage of the curriculum (whole volumes: the largest training image in a batch of its like)
 // and the largest held-out case, segmented whole between the epochs. Throws DoesNotFit that names
-// all that does not fit and what would, in the words of `--set`; InputError for a header that
-// cannot be read. "auto" patches must be settled.
+// what does not fit (of equal stages the first, and not more than a few) and what would, in the
+// words of `--set`; InputError for a header that cannot be read. "auto" patches must be settled.
 void check_fits(const TrainConfig& config, const Dataset& dataset);
+
+// One stage alone, from 0: its step, and a batch on its way from the loader, of these training
+// cases.
+void check_stage_fits(const TrainConfig& config, const Dataset& dataset, std::size_t stage);
+void check_batch_fits(const TrainConfig& config, const Dataset& dataset,
+                      const std::vector<std::size_t>& cases, std::size_t stage);
 
 // `bench step` and `bench segment`, in the words of their options.
 void check_step_fits(const BenchOptions& options);

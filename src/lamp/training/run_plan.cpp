@@ -4,6 +4,7 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <map>
 #include <optional>
 #include <string>
 
@@ -36,11 +37,11 @@ class RunPlanner {
     if (!given_.empty())
       if (auto plan = given_plan(index, options)) return *plan;
     if (auto plan = earlier_plan(index, options)) return *plan;
-    const NetworkPlan chosen = choose_plan(options, Seconds::kWhereTheyDecide);
-    if (!chosen.plan.fits)
-      log_warning(name(index) + " may not fit: " +
-                  (chosen.plan.reasons.empty() ? "" : chosen.plan.reasons.front()));
-    return chosen.execution;
+    const Json key = {options.input, options.batch, options.execution.microbatches,
+                      to_json(options.optimizer)};
+    const auto [known, is_new] = chosen_.try_emplace(key.dump());
+    if (is_new) known->second = choose(index, options);
+    return known->second;
   }
 
   std::string name(std::size_t index) const {
@@ -49,6 +50,14 @@ class RunPlanner {
   }
 
  private:
+  ResolvedExecution choose(std::size_t index, const PlanOptions& options) const {
+    const NetworkPlan chosen = choose_plan(options, Seconds::kWhereTheyDecide);
+    if (!chosen.plan.fits)
+      log_warning(name(index) + " may not fit: " +
+                  (chosen.plan.reasons.empty() ? "" : chosen.plan.reasons.front()));
+    return chosen.execution;
+  }
+
   std::vector<Json> given_plans() const {
     std::vector<Json> plans = read_plans(sources_.given);
     if (plans.size() == 1) plans.resize(config_.curriculum.size(), plans.front());
@@ -62,10 +71,17 @@ class RunPlanner {
   // Runs of an earlier lamp kept the plan of their last stage alone.
   std::vector<Json> earlier_plans() const {
     const Json json = read_json(sources_.earlier);
-    if (json.is_array()) return {json.begin(), json.end()};
-    const auto stage = json.is_object() ? json.value("curriculum_stage", Json()) : Json();
-    if (!stage.is_number_integer() || stage < 1 || stage > std::ssize(config_.curriculum))
-      return {};
+    if (json.is_array()) {
+      if (json.empty()) refuse_earlier("an empty list, expected a plan for each stage");
+      for (const Json& row : json) require_plan(row);
+      return {json.begin(), json.end()};
+    }
+    require_plan(json);
+    const Json stage = json.value("curriculum_stage", Json());
+    if (!stage.is_number_integer() || stage < 1)
+      refuse_earlier("curriculum_stage " + shortened(stage.dump()) +
+                     ", expected a whole number from 1 on");
+    if (stage > std::ssize(config_.curriculum)) return {};
     std::vector<Json> plans(stage.get<std::size_t>());
     plans.back() = json;
     return plans;
@@ -134,14 +150,27 @@ class RunPlanner {
   }
 
   // The run's own file, so what is wrong with it is no matter of what was asked for.
+  [[noreturn]] void refuse_earlier(const std::string& found) const {
+    throw InputError({.file = sources_.earlier.string(),
+                      .what = "cannot resume",
+                      .found = found,
+                      .fix = "remove the file, and the run is planned anew"});
+  }
+
+  // Of any lamp: all have kept the number of micro-batches.
+  void require_plan(const Json& row) const {
+    if (!row.is_object()) refuse_earlier(shortened(row.dump()) + " in the place of a plan");
+    const Json count = row.value("microbatches", Json());
+    if (!count.is_number_integer() || count < 1)
+      refuse_earlier("a plan with microbatches " + shortened(count.dump()) +
+                     ", expected a whole number from 1 on");
+  }
+
   ResolvedExecution read_earlier(const Json& json) const {
     try {
       return parse_resolved_execution(json, sources_.earlier);
     } catch (const UsageError& error) {
-      throw InputError({.file = sources_.earlier.string(),
-                        .what = "cannot resume",
-                        .found = error.what(),
-                        .fix = "remove the file, and the run is planned anew"});
+      refuse_earlier(error.what());
     }
   }
 
@@ -168,6 +197,7 @@ class RunPlanner {
   const PlanSources& sources_;
   std::vector<Json> given_, earlier_;  // by stage; null where there is none
   std::optional<Size3> largest_;
+  std::map<std::string, ResolvedExecution> chosen_;  // of equal stages one
 };
 
 }  // namespace

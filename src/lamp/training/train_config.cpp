@@ -15,6 +15,7 @@ namespace lamp {
 namespace {
 
 constexpr int kMostLoaderThreads = 1024;
+constexpr std::size_t kMostStages = 1000;             // each is planned before the first batch
 constexpr std::int64_t kMostCounted = 1'000'000'000;  // products of two stay whole numbers
 
 std::optional<Size3> parse_patch(ObjectReader& reader) {
@@ -138,6 +139,10 @@ TrainConfig parse_train_config(const Json& json) {
   if (!curriculum.is_array() || curriculum.empty())
     throw_wrong_type("curriculum", curriculum,
                      "a list of stages [{\"patch\", \"batch\", \"epochs\"}]");
+  if (curriculum.size() > kMostStages)
+    throw UsageError("configuration: curriculum: found " +
+                     counted(std::ssize(curriculum), "stage") + ", expected at most " +
+                     std::to_string(kMostStages) + "; give a stage more epochs");
   for (std::size_t i = 0; i < curriculum.size(); ++i)
     config.curriculum.push_back(
         parse_stage(curriculum[i], "curriculum." + std::to_string(i), optimizer));
