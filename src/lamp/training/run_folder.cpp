@@ -11,6 +11,7 @@
 #include "lamp/base/files.h"
 #include "lamp/base/log.h"
 #include "lamp/base/setting_name.h"
+#include "lamp/base/text.h"
 #include "lamp/execution/execution_config.h"
 #include "lamp/nets/net_factory.h"
 #include "lamp/training/auto_settings.h"
@@ -90,7 +91,7 @@ class Opening {
   fs::path dataset_path() const;
   Json given_configuration() const;
   bool is_finished() const;
-  void check_split() const;
+  void check_split();
   std::optional<fs::path> cache_folder() const;
   const fs::path& run() const { return folder_.path; }
 
@@ -209,12 +210,18 @@ std::optional<fs::path> Opening::cache_folder() const {
 void Opening::check_data() {
   const auto stamps = cache_folder();
   fingerprint_ = data_fingerprint(folder_.dataset, fingerprint_before_, stamps);
-  if (position_) refuse_changed_data(run(), fingerprint_before_, fingerprint_);
+  folder_.data_digest = content_digest(fingerprint_);
+  if (position_) {
+    refuse_changed_data(run(), fingerprint_before_, fingerprint_, position_->cursor.data);
+    if (fingerprint_before_.is_null())
+      folder_.notes.push_back(std::string(kFingerprintFile) +
+                              " is missing and made again: the data are those of the saved state");
+  }
   if (position_ && fingerprint_before_.contains("format")) return;  // checked when the run began
   all_named_ = true;
   check_training_data({.dataset = folder_.dataset.file,
                        .data = folder_.config.data,
-                       .content = content_digest(fingerprint_),
+                       .content = folder_.data_digest,
                        .stamps = stamps});
 }
 
@@ -254,17 +261,29 @@ void Opening::decide_plan() {
 }
 
 // A splits_final.json that has changed would have the network trained on what it is judged by.
-void Opening::check_split() const {
+void Opening::check_split() {
+  const auto refuse_other = [&](const fs::path& known) {
+    throw UsageError("cannot resume " + run().string() +
+                     ": the held-out cases are others than in " + known.string() + " (now " +
+                     folder_.split.origin + "); restore the folds or use another run folder");
+  };
   std::error_code error;
-  if (!fs::exists(run() / kSplitFile, error)) return;  // from before there was one
-  const Json before = read_json(run() / kSplitFile);
-  const Json now = to_json(folder_.split, folder_.dataset);
-  if (before.is_object() && before.value("validation", Json()) == now["validation"] &&
-      before.value("training", Json()) == now["training"])
-    return;
-  throw UsageError("cannot resume " + run().string() + ": the held-out cases are others than in " +
-                   (run() / kSplitFile).string() + " (now " + folder_.split.origin +
-                   "); restore the folds or use another run folder");
+  const bool is_there = fs::exists(run() / kSplitFile, error);
+  if (is_there) {
+    const Json before = read_json(run() / kSplitFile);
+    const Json now = to_json(folder_.split, folder_.dataset);
+    if (!before.is_object() || before.value("validation", Json()) != now["validation"] ||
+        before.value("training", Json()) != now["training"])
+      refuse_other(run() / kSplitFile);
+  }
+  const std::string& known = position_->cursor.split;
+  if (!known.empty() && known != split_digest(folder_.split, folder_.dataset))
+    refuse_other(state_file(run()));
+  if (!is_there)  // lost, or from before there was one
+    folder_.notes.push_back(
+        std::string(kSplitFile) +
+        " is missing and made again: " + counted(folder_.split.validation.size(), "case") +
+        " held out, " + folder_.split.origin + (known.empty() ? "" : ", as in the saved state"));
 }
 
 void Opening::write() {
@@ -280,8 +299,8 @@ void Opening::write() {
   if (!folder_.plan.empty()) write_file(run() / kPlanFile, dump_json(to_json(folder_.plan)) + "\n");
   if (!position_) save_config(folder_);
   if (is_finished())
-    folder_.notes = {"nothing is left to train in " + run().string() +
-                     ": its configuration stays as it is"};
+    folder_.notes.push_back("nothing is left to train in " + run().string() +
+                            ": its configuration stays as it is");
   else
     for (const std::string& change : changes_) folder_.notes.push_back("resuming with " + change);
 }
