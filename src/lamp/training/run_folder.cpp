@@ -137,6 +137,8 @@ void Opening::judge() {
   } else if (before_lock == RunPlace::kBegun) {
     log_info("the run that was begun in " + run().string() + " saved nothing: starting anew");
   }
+  if (place != RunPlace::kFree)
+    refuse_foreign_files(run(), position_ && position_->cursor.epochs_done > 0);
   fingerprint_before_ = place == RunPlace::kFree ? Json() : read_fingerprint(run());
 }
 

@@ -11,8 +11,11 @@
 #include "lamp/base/files.h"
 #include "lamp/base/json.h"
 #include "lamp/base/output_lock.h"
+#include "lamp/base/own_output.h"
 #include "lamp/base/safe_path.h"
 #include "lamp/base/setting_name.h"
+#include "lamp/nets/model_file.h"
+#include "lamp/training/data_survey.h"
 #include "lamp/training/run_state.h"
 
 namespace lamp {
@@ -178,6 +181,20 @@ RunPlace judge_run_place(const fs::path& run) {
   const auto names = foreign_names(run);
   if (!names.empty()) refuse_place(run, list(run, names));
   return names_in(run).empty() ? RunPlace::kFree : RunPlace::kBegun;
+}
+
+void refuse_foreign_files(const fs::path& run, bool has_rows) {
+  const std::string option = "train: " + setting_name("output");
+  OutputList files;
+  for (const char* name : {"best.safetensors", "last.safetensors"})
+    files.add({option, run / name, own_model()});
+  files.add({option, run / kSurveyFile, own_survey()});
+  if (!has_rows)
+    files.add({option, run / "metrics.csv", [](const fs::path& file) {
+                 const std::string text = read_file(file);
+                 return text.empty() || text.starts_with("epoch,stage,");
+               }});
+  files.check();
 }
 
 void mark_run_folder(const fs::path& run) {
