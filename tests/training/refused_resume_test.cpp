@@ -171,6 +171,17 @@ TEST_F(RefusedResumeTest, AnUndisturbedFolderOfDataMayMove) {
   EXPECT_EQ(train({.run = run_, .resume = true}).epochs, 4);  // and is found there from now on
 }
 
+TEST_F(RefusedResumeTest, FilesThatBelongToNoCaseAreNamed) {
+  for (const char* name : {"b.nii.gz", "a.nii.gz"})
+    fs::copy_file(folder_ / "data/imagesTr/ball_0.nii.gz", folder_ / "data/imagesTr" / name);
+  fs::copy_file(folder_ / "data/labelsTr/ball_0.nii.gz", folder_ / "data/labelsTr/c.nii.gz");
+  train({.run = run_, .resume = true});
+  close_log_file();
+  const std::string log = read_file(run_ / "train.log");
+  EXPECT_THAT(log, HasSubstr("2 files in imagesTr belong to no case: a.nii.gz, b.nii.gz"));
+  EXPECT_THAT(log, HasSubstr("1 file in labelsTr belongs to no case: c.nii.gz"));
+}
+
 TEST_F(RefusedResumeTest, ANewStageKeepsTheRunsOptimizer) {
   train(
       {.settings =

@@ -3,6 +3,7 @@
 
 #include <torch/types.h>
 
+#include <map>
 #include <optional>
 #include <utility>
 
@@ -12,6 +13,7 @@
 #include "lamp/base/log.h"
 #include "lamp/base/setting_name.h"
 #include "lamp/base/text.h"
+#include "lamp/dataset/dataset_lists.h"
 #include "lamp/execution/execution_config.h"
 #include "lamp/nets/net_factory.h"
 #include "lamp/training/auto_settings.h"
@@ -84,6 +86,7 @@ class Opening {
   void check_data();
   void name_every_fault() const;
   void split_cases_and_check_state();
+  void note_unused_files();
   void decide_plan();
   void write();
 
@@ -177,6 +180,19 @@ void Opening::read_configuration() {
                       .what = "no training cases",
                       .found = "its \"training\" list is empty",
                       .fix = "add cases with labels"});
+}
+
+// Of the training: a case that the list has lost would not be missed.
+void Opening::note_unused_files() {
+  constexpr std::size_t kShown = 5;
+  std::map<std::string, std::vector<std::string>> unused;  // by folder
+  for (const LeftOut& file : files_of_no_case(folder_.dataset))
+    unused[file.file.parent_path().filename().string()].push_back(file.file.filename().string());
+  for (const char* folder : {"imagesTr", "labelsTr"})
+    if (const auto& names = unused[folder]; !names.empty())
+      folder_.notes.push_back(counted(names.size(), "file") + " in " + folder +
+                              (names.size() == 1 ? " belongs" : " belong") +
+                              " to no case: " + joined_first(names, kShown));
 }
 
 bool Opening::is_finished() const {
@@ -347,6 +363,7 @@ RunFolder open_run_folder(const TrainRequest& request) {
     opening.name_every_fault();
     throw;
   }
+  opening.note_unused_files();
   opening.split_cases_and_check_state();
   opening.decide_plan();
   opening.write();
