@@ -288,7 +288,7 @@ void refuse_other_phantoms(const PhantomOptions& options, const std::vector<Entr
 
 void write_phantoms(const PhantomOptions& options) {
   validate(options);
-  const std::vector<Entry> entries = list_entries(options);
+  std::vector<Entry> entries = list_entries(options);
   const std::string option = "synth " + setting_name("output");
   refuse_file_as_folder(options.folder, option);
   OutputLock lock(options.folder);
