@@ -156,7 +156,20 @@ TEST(SummaryTest, ItReplacesItselfAndNothingElse) {
   write_file(folder / "metrics.csv", "stage,epoch,loss\n0,1,0.5\n");  // a run's
   const auto before = testing::tree_snapshot(folder.path());
   EXPECT_THROW(write_summary(example(), folder / "summary.json"), UsageError);
-  EXPECT_THROW(write_summary(example(), folder / "other.json"), UsageError);
+  EXPECT_EQ(testing::tree_snapshot(folder.path()), before);
+}
+
+TEST(SummaryTest, TwoSummariesOfAFolderHaveTablesOfTheirOwn) {
+  const testing::TemporaryFolder folder;
+  write_summary(example(), folder / "a.json");
+  const auto before = testing::tree_snapshot(folder.path());
+  EXPECT_EQ(read_file(folder / "a_metrics.csv"), metrics_csv(example()));
+  EvaluationResult other = example();
+  other.cases.pop_back();
+  write_summary(other, folder / "b.json");
+  EXPECT_EQ(read_file(folder / "b_metrics.csv"), metrics_csv(other));
+  other.cases.clear();
+  write_summary(other, folder / "b.json");  // removes its own
   EXPECT_EQ(testing::tree_snapshot(folder.path()), before);
 }
 

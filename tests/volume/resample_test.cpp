@@ -216,6 +216,14 @@ TEST(ResampleTest, LabelsAreUnknownWhereAGridGoesBeyondTheScan) {
   }
 }
 
+// 91 voxels of 2 mm are 45.5 of 4 mm: header noise must not decide between 45 and 46.
+TEST(ResampleTest, AHalfVoxelIsRoundedUpWhateverTheHeadersNoise) {
+  for (const double spacing : {2.0, 1.9999999999999998, 2.0000000000000004, 1.99999, 2.00001}) {
+    const Geometry grid{.size = {91, 109, 91}, .spacing_mm = {spacing, spacing, spacing}};
+    EXPECT_EQ(with_spacing(grid, {4, 4, 4}).size, (Size3{46, 55, 46})) << spacing;
+  }
+}
+
 TEST(ResampleTest, AnotherSpacingOfTheSameScanIsKnownEverywhere) {
   Random random{19};
   for (int i = 0; i < 20; ++i) {

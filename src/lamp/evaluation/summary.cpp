@@ -62,7 +62,11 @@ std::string csv_header() {
   return text;
 }
 
-fs::path metrics_file(const fs::path& summary) { return summary.parent_path() / "metrics.csv"; }
+// Each summary of a folder has its own: metrics.csv of summary.json, NAME_metrics.csv of NAME.json.
+fs::path metrics_file(const fs::path& summary) {
+  const std::string name = summary.stem().string();
+  return summary.parent_path() / (name == "summary" ? "metrics.csv" : name + "_metrics.csv");
+}
 
 // The label's values over the cases, without NaN.
 std::vector<double> defined_values(const EvaluationResult& result, std::int64_t label,
@@ -275,7 +279,7 @@ void write_summary(const EvaluationResult& result, const fs::path& summary) {
 EvaluationResult evaluate_into(const fs::path& summary, const EvaluationOptions& options) {
   summary_outputs(summary, options).check();
   refuse_taken_place(summary.parent_path(), setting_to("output", summary.string()));
-  OutputLock lock(summary.parent_path());  // metrics.csv and pictures are one for all summaries
+  OutputLock lock(summary.parent_path());  // pictures are one for all summaries
   lock.start();
   EvaluationResult result = evaluate_folders(options);
   write_summary(result, summary);

@@ -29,9 +29,9 @@ std::string dice_table(const EvaluationResult& result);
 std::filesystem::path summary_path(const std::filesystem::path& output,
                                    const std::filesystem::path& prediction);
 
-// Writes `summary` and metrics.csv beside it where they replace nothing but what LAMP has written;
-// with no case at all it only removes older ones, which would pass for this result. Throws
-// UsageError if something foreign is there, Error if the disk refuses.
+// Writes `summary` and beside it metrics.csv, of NAME.json NAME_metrics.csv, where they replace
+// nothing but what LAMP has written; with no case at all it only removes older ones, which would
+// pass for this result. Throws UsageError if something foreign is there, Error if the disk refuses.
 void write_summary(const EvaluationResult& result, const std::filesystem::path& summary);
 
 // evaluate_folders() and write_summary(), while no other process writes to the summary's folder.

@@ -123,6 +123,11 @@ torch::Tensor resample_labels(const torch::Tensor& labels, const GridSampler& sa
   return contest.winner;
 }
 
+// Of a number of voxels: spacings carry this much noise at most where a file holds them as decimal
+// text, float32 or the lengths of an oblique matrix's columns. A half is then always rounded up, so
+// that the same scan has the same grid in every format.
+constexpr double kHeaderNoise = 1e-3;
+
 void check_shape(const torch::Tensor& voxels, const Geometry& grid) {
   TORCH_CHECK(voxels.dim() == 4 && voxels.size(1) == grid.size[2] &&
                   voxels.size(2) == grid.size[1] && voxels.size(3) == grid.size[0],
@@ -138,7 +143,7 @@ Geometry with_spacing(const Geometry& grid, std::array<double, 3> spacing_mm) {
   for (int a = 0; a < 3; ++a) {
     TORCH_CHECK(spacing_mm[a] > 0, "spacing ", spacing_mm[a], " mm, expected a positive number");
     extent[a] = static_cast<double>(grid.size[a]) * grid.spacing_mm[a];
-    voxels[a] = std::max(1.0, std::round(extent[a] / spacing_mm[a]));
+    voxels[a] = std::max(1.0, std::floor(extent[a] / spacing_mm[a] + 0.5 + kHeaderNoise));
   }
   result.size = made_size(voxels, grid);
   for (int a = 0; a < 3; ++a) {
