@@ -99,6 +99,17 @@ TEST_F(OutputTest, ARunsTableStaysBesideASummary) {
   expect_refused(evaluate_ + "run", "metrics.csv");
 }
 
+TEST_F(OutputTest, NoResultsAmongTheFilesOfARunOrADataSet) {
+  fs::create_directories(folder_ / "run" / "state");
+  std::ofstream(folder_ / "run" / "run.json") << R"({"format": "lamp-run"})";
+  for (const char* name : {"run", "run/state", "run/state/summary.json"})
+    expect_refused(evaluate_ + name, "the files of a run");
+  for (const char* name : {"data", "data/labelsTr", "data/imagesTr/new", "data/x.json"})
+    expect_refused(evaluate_ + name, "the files of a data set");
+  for (const char* name : {"run/predictions", "data/predictions"})
+    EXPECT_EQ(run_lamp(evaluate_ + quoted(folder_ / name)).exit_code, 0) << name;
+}
+
 TEST_F(OutputTest, AFolderTakesTheSummaryAndItsTable) {
   for (const char* name : {"results", "results/", "results/deep"}) {
     EXPECT_EQ(run_lamp(evaluate_ + quoted(folder_ / name)).exit_code, 0) << name;

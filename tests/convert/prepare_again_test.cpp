@@ -140,6 +140,56 @@ TEST_F(PrepareTest, WhatTheUserChangedOrAddedInTheOutputIsNeverReplaced) {
   EXPECT_EQ(prepare_dataset(han()).converted, 1U);
 }
 
+// A corrected voxel often leaves a file its size.
+TEST_F(PrepareTest, ACorrectionOfTheSameSizeIsNeverReplaced) {
+  for (const char* name : {"a", "b"}) write_han_case(folder_ / "han" / name);
+  prepare_dataset(han());
+  const fs::path map = folder_ / "out" / "labelsTr" / "a.nii.gz";
+  const std::string ours = read_file(map);
+  std::string corrected = ours;
+  corrected[4] = static_cast<char>(corrected[4] + 1);  // gzip's time stamp
+  testing::written(map, corrected);
+  EXPECT_EQ(prepare_dataset(han()).converted, 0U) << "its source is the same, so it stays";
+  write_npy(folder_ / "han" / "a" / "img_crp_v2.npy", head_image(5));
+  expect_usage_error(han(), "a.nii.gz changed since it was written");
+  EXPECT_EQ(read_file(map), corrected);
+
+  // A record of before there were digests: the correction is younger than the record.
+  Json record = read_json(folder_ / "out" / ".prepare.json");
+  for (auto& [name, entry] : record["finished"].items()) entry.erase("sha256");
+  testing::written(folder_ / "out" / ".prepare.json", record.dump());
+  const auto written = fs::last_write_time(folder_ / "out" / ".prepare.json");
+  fs::last_write_time(map, written + std::chrono::seconds(10));
+  expect_usage_error(han(), "a.nii.gz changed since it was written");
+  testing::written(map, ours);
+  for (const char* part : {"imagesTr", "labelsTr"})
+    fs::last_write_time(folder_ / "out" / part / "a.nii.gz", written - std::chrono::seconds(10));
+  EXPECT_EQ(prepare_dataset(han()).converted, 1U);
+}
+
+TEST_F(PrepareTest, AListThatSomebodyChangedIsNeverReplaced) {
+  for (const char* name : {"a", "b"}) write_han_case(folder_ / "han" / name);
+  prepare_dataset(han());
+  const fs::path file = folder_ / "out" / "dataset.json", record = folder_ / "out/.prepare.json";
+  const std::string ours = read_file(file);
+  Json list = Json::parse(ours);
+  list["labels"]["1"] = "Stem";
+  testing::written(file, list.dump());
+  const std::string changed = read_file(file);
+  expect_usage_error(han(), "dataset.json changed since it was written");
+  EXPECT_EQ(read_file(file), changed);
+  // An older record has no digest of the list: what the same command writes is ours, no more.
+  Json older = read_json(record);
+  EXPECT_EQ(older.erase("dataset_sha256"), 1U);
+  testing::written(record, older.dump());
+  expect_usage_error(han(), "dataset.json changed since it was written");
+  testing::written(file, ours);
+  EXPECT_EQ(prepare_dataset(han()).converted, 0U);
+  fs::remove(file);  // "move it away"
+  prepare_dataset(han());
+  EXPECT_EQ(read_file(file), ours);
+}
+
 TEST_F(PrepareTest, SourceAndOutputMustLieApart) {
   write_han_case(folder_ / "han" / "a");
   expect_usage_error(han("han"), "none holds the other");

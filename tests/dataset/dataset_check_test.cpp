@@ -139,6 +139,9 @@ TEST_F(DatasetCheckTest, NotesWhatIsOddButNoFault) {
   EXPECT_TRUE(report.ok()) << describe(report);
   EXPECT_THAT(report.notes,
               ::testing::UnorderedElementsAre(HasSubstr("no cancer"), HasSubstr("stray.nii.gz")));
+  ASSERT_EQ(report.ignored.size(), 1U);
+  EXPECT_EQ(report.ignored[0].file, image_file("stray"));
+  EXPECT_THAT(report.ignored[0].reason, HasSubstr("belongs to no case"));
 }
 
 TEST_F(DatasetCheckTest, NegativesAreNoFaultButASetOfThemAloneIs) {

@@ -120,6 +120,18 @@ TEST_F(DicomFolderTest, ASliceThatIsPackedOrHalfLoadedIsNamed) {
   }
 }
 
+TEST_F(DicomFolderTest, AWholeSliceIsReadUnderADownloadsName) {
+  for (const char* extension : {".dcm.part", ".crdownload", ".dcm.tmp"}) {
+    write_all(".dcm");
+    fs::rename(file(kSlices - 1, ".dcm"), file(kSlices - 1, extension));
+    expect_whole_series(folder_);
+    const std::string whole = read_file(file(kSlices - 1, extension));
+    written(file(kSlices - 1, extension), whole.substr(0, whole.size() - 10));
+    expect_image_refused(folder_, "the DICOM file is cut short");
+    fs::remove(file(kSlices - 1, extension));
+  }
+}
+
 TEST_F(DicomFolderTest, BrokenLinksAndPipesAreNamedAndNotWaitedFor) {
   write_all();
   fs::remove(last());

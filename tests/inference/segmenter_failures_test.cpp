@@ -97,6 +97,24 @@ TEST_F(SegmenterFailuresTest, AnInputIsNeverReplaced) {
                UsageError);
 }
 
+TEST_F(SegmenterFailuresTest, NoLabelMapsAmongTheFilesOfARunOrADataSet) {
+  const std::string input = image("a.nii.gz");
+  fs::create_directories(folder_ / "run" / "state");
+  std::ofstream(folder_ / "run" / "run.json") << R"({"format": "lamp-run"})";
+  fs::create_directories(folder_ / "data" / "labelsTs");
+  std::ofstream(folder_ / "data" / "dataset.json") << "{}";
+  for (const char* place : {"run", "run/state", "data", "data/labelsTs", "data/labelsTs/a.nii.gz"})
+    EXPECT_THROW(segment_all({small_model(kKeep)}, {.inputs = {input}, .output = folder_ / place}),
+                 UsageError)
+        << place;
+  EXPECT_TRUE(fs::is_empty(folder_ / "data" / "labelsTs"));
+  for (const char* place : {"run/predictions", "data/predictions"})
+    EXPECT_EQ(exit_code(segment_all({small_model(kKeep)},
+                                    {.inputs = {input}, .output = folder_ / place})),
+              0)
+        << place;
+}
+
 TEST_F(SegmenterFailuresTest, ASignalStopsAndFinishedCasesStay) {
   const std::vector<std::string> inputs = {image("a.nii.gz", 1), image("b.nii.gz", 2)};
   SegmentRequest request{

@@ -291,6 +291,23 @@ TEST_F(PhantomTest, ARerunOverwritesItsOwnFilesOnly) {
   EXPECT_THROW(write_phantoms(options("twins")), UsageError);
 }
 
+TEST_F(PhantomTest, AListThatSomebodyChangedIsNotReplaced) {
+  PhantomOptions wish = options("han");
+  wish.missing = 0.5;  // the list also says what is annotated
+  write_phantoms(wish);
+  const fs::path file = folder_ / "a" / "dataset.json";
+  const std::string ours = read_file(file);
+  Json list = Json::parse(ours);
+  list["labels"]["1"] = "Stem";
+  std::ofstream(file) << dump_json(list) << "\n";
+  const auto before = all_bytes(folder_ / "a");
+  EXPECT_THROW(write_phantoms(wish), UsageError);
+  EXPECT_TRUE(all_bytes(folder_ / "a") == before);
+  std::ofstream(file) << ours;
+  write_phantoms(wish);
+  EXPECT_EQ(read_file(file), ours);
+}
+
 TEST_F(PhantomTest, PhantomsOfAnotherThicknessAreRefusedByThatName) {
   PhantomOptions plain = options("han", "plain"), thick = options("han", "thick");
   thick.thin_organs = 2;

@@ -11,6 +11,7 @@
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
 #include "lamp/base/log.h"
+#include "lamp/base/safetensors.h"
 #include "lamp/training/trainer.h"
 #include "support/ball_dataset.h"
 #include "support/folder_contents.h"
@@ -98,11 +99,87 @@ TEST_F(RefusedResumeTest, DataOfTheSameSizeButOtherBytes) {
   EXPECT_EQ(train({.run = run_, .resume = true}).epochs, 4);
 }
 
+TEST_F(RefusedResumeTest, OtherDataIsKnownByTheStateWhereTheFingerprintIsLost) {
+  const fs::path label = folder_ / "data" / "labelsTr" / "ball_1.nii.gz";
+  const std::string bytes = read_file(label);
+  fs::remove(run_ / "data_fingerprint.json");
+  std::string other = bytes;
+  other[4] = static_cast<char>(other[4] + 1);
+  std::ofstream(label, std::ios::binary) << other;
+  EXPECT_THAT(refused(TrainRequest{.dataset = folder_ / "data"}),
+              AllOf(HasSubstr("data set has changed"), HasSubstr("state.safetensors")));
+  std::ofstream(label, std::ios::binary) << bytes;
+  EXPECT_EQ(train({.dataset = folder_ / "data", .run = run_, .resume = true}).epochs, 4);
+  EXPECT_TRUE(fs::exists(run_ / "data_fingerprint.json"));
+}
+
+TEST_F(RefusedResumeTest, AFingerprintOfOtherDataDoesNotStandInForTheRunsOwn) {
+  testing::write_ball_dataset(folder_ / "data", 6);
+  train({.dataset = folder_ / "data", .config = testing::ball_config(), .run = folder_ / "other"});
+  close_log_file();
+  fs::copy_file(folder_ / "other" / "data_fingerprint.json", run_ / "data_fingerprint.json",
+                fs::copy_options::overwrite_existing);
+  EXPECT_THAT(refused(TrainRequest{}), HasSubstr("data set has changed"));
+}
+
+// As states were before they kept a digest.
+TEST_F(RefusedResumeTest, NothingButTheFingerprintTellsTheDataOfAnOldState) {
+  const fs::path state = run_ / "state" / "state.safetensors";
+  SafeTensors content = read_safetensors(state);
+  Json cursor = Json::parse(content.metadata.at("cursor"));
+  EXPECT_EQ(cursor.erase("data") + cursor.erase("split"), 2U);
+  content.metadata["cursor"] = cursor.dump();
+  write_safetensors(state, content);
+  const std::string fingerprint = read_file(run_ / "data_fingerprint.json");
+  fs::remove(run_ / "data_fingerprint.json");
+  EXPECT_THAT(refused(TrainRequest{.dataset = folder_ / "data"}),
+              AllOf(HasSubstr("data_fingerprint.json"), HasSubstr("put a copy back")));
+  std::ofstream(run_ / "data_fingerprint.json") << fingerprint;
+  EXPECT_EQ(train({.run = run_, .resume = true}).epochs, 4);
+}
+
+TEST_F(RefusedResumeTest, ALostSplitIsMadeAgainAndNoOther) {
+  const std::string split = read_file(run_ / "split.json");
+  fs::remove(run_ / "split.json");
+  EXPECT_EQ(train({.run = run_, .resume = true}).epochs, 4);
+  close_log_file();
+  EXPECT_EQ(read_file(run_ / "split.json"), split);
+  EXPECT_THAT(read_file(run_ / "train.log"), HasSubstr("split.json is missing"));
+
+  // The cases' own folds are in the list, not in the files that the fingerprint is of.
+  Json list = read_json(folder_ / "data" / "dataset.json");
+  const auto write_folds = [&](int first) {
+    for (std::size_t i = 0; i < list["training"].size(); ++i)
+      list["training"][i]["fold"] = (static_cast<int>(i) + first) % 2;
+    std::ofstream(folder_ / "data" / "dataset.json") << list.dump();
+  };
+  write_folds(0);
+  Json config = testing::ball_config();
+  config["validation"]["fold"] = 1;
+  run_ = folder_ / "folds";
+  train({.dataset = folder_ / "data", .config = config, .run = run_});
+  close_log_file();
+  fs::remove(run_ / "split.json");
+  write_folds(1);
+  EXPECT_THAT(refused(TrainRequest{}), HasSubstr("held-out cases are others"));
+}
+
 TEST_F(RefusedResumeTest, AnUndisturbedFolderOfDataMayMove) {
   fs::rename(folder_ / "data", folder_ / "moved");
   EXPECT_THAT(refused(TrainRequest{}), HasSubstr("data"));
   EXPECT_EQ(train({.dataset = folder_ / "moved", .run = run_, .resume = true}).epochs, 4);
   EXPECT_EQ(train({.run = run_, .resume = true}).epochs, 4);  // and is found there from now on
+}
+
+TEST_F(RefusedResumeTest, FilesThatBelongToNoCaseAreNamed) {
+  for (const char* name : {"b.nii.gz", "a.nii.gz"})
+    fs::copy_file(folder_ / "data/imagesTr/ball_0.nii.gz", folder_ / "data/imagesTr" / name);
+  fs::copy_file(folder_ / "data/labelsTr/ball_0.nii.gz", folder_ / "data/labelsTr/c.nii.gz");
+  train({.run = run_, .resume = true});
+  close_log_file();
+  const std::string log = read_file(run_ / "train.log");
+  EXPECT_THAT(log, HasSubstr("2 files in imagesTr belong to no case: a.nii.gz, b.nii.gz"));
+  EXPECT_THAT(log, HasSubstr("1 file in labelsTr belongs to no case: c.nii.gz"));
 }
 
 TEST_F(RefusedResumeTest, ANewStageKeepsTheRunsOptimizer) {

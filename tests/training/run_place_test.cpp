@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <torch/types.h>
 
 #include <fstream>
 #include <functional>
@@ -11,6 +12,7 @@
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
 #include "lamp/base/log.h"
+#include "lamp/base/safetensors.h"
 #include "lamp/training/trainer.h"
 #include "support/ball_dataset.h"
 #include "support/folder_contents.h"
@@ -199,14 +201,74 @@ TEST_F(RunPlaceTest, WhatIsNoFileInTheFilesPlaceIsRefusedAndStays) {
 TEST_F(RunPlaceTest, ARunThatWasKilledBeforeItsFirstSaveBeginsAnew) {
   fs::create_directories(folder_ / "run" / "state");
   mark_run_folder(folder_ / "run");
-  write("run/best.safetensors", "x");
-  write("run/last.safetensors", "x");
+  for (const char* name : {"run/best.safetensors", "run/last.safetensors"})
+    write_safetensors(folder_ / name, {.tensors = {}, .metadata = {{"format", "lamp-model"}}});
   write("run/metrics.csv", "epoch,stage,loss,learning_rate,seconds,dice_mean,dice_ball\n1,1,2\n");
   EXPECT_EQ(judge_run_place(folder_ / "run"), RunPlace::kBegun);
   EXPECT_EQ(
       train({.dataset = folder_ / "data", .config = testing::ball_config(), .run = folder_ / "run"})
           .epochs,
       4);
+}
+
+TEST_F(RunPlaceTest, WhatOthersHavePutIntoARunIsNotReplaced) {
+  testing::send_signal(SIGTERM);
+  EXPECT_THROW(train({.dataset = folder_ / "data",
+                      .config = testing::ball_config(),
+                      .run = folder_ / "saved"}),
+               Interrupted);
+  testing::forget_signals();
+  close_log_file();
+  fs::create_directories(folder_ / "begun" / "state");
+  mark_run_folder(folder_ / "begun");
+  write_safetensors(folder_ / "other.safetensors", {.tensors = {{"w", torch::zeros({2})}}});
+  for (const char* run : {"saved", "begun"})
+    for (const char* name :
+         {"best.safetensors", "last.safetensors", "intensities.json", "metrics.csv"})
+      for (const std::string& text :
+           {read_file(folder_ / "other.safetensors"), std::string("{\"mine\": 1}")}) {
+        const fs::path file = folder_ / run / name;
+        const std::string own = fs::exists(file) ? read_file(file) : "";
+        write(file.lexically_relative(folder_.path()).string(), text);
+        const auto before = testing::contents_of(folder_.path());
+        try {
+          train({.dataset = folder_ / "data",
+                 .config = testing::ball_config(),
+                 .run = folder_ / run,
+                 .resume = true});
+          ADD_FAILURE() << run << ": " << name << " was replaced";
+        } catch (const UsageError& error) {
+          EXPECT_THAT(error.what(), AllOf(HasSubstr(name), HasSubstr("did not write")));
+        }
+        close_log_file();
+        EXPECT_EQ(testing::contents_of(folder_.path()), before) << name;
+        fs::remove(file);
+        if (!own.empty()) write(file.lexically_relative(folder_.path()).string(), own);
+      }
+  for (const char* run : {"saved", "begun"})
+    EXPECT_EQ(train({.dataset = folder_ / "data",
+                     .config = testing::ball_config(),
+                     .run = folder_ / run,
+                     .resume = true})
+                  .epochs,
+              4);
+}
+
+// It may be damaged, too: the format in its header says whose it is.
+TEST_F(RunPlaceTest, AnotherNetworkOfOurOwnMayBeReplaced) {
+  train({.dataset = folder_ / "data", .config = testing::ball_config(), .run = folder_ / "run"});
+  close_log_file();
+  const std::string bytes = read_file(folder_ / "run" / "last.safetensors");
+  std::string cut = bytes;
+  cut.back() = static_cast<char>(cut.back() ^ 1);
+  write("run/last.safetensors", cut);
+  train({.dataset = folder_ / "data",
+         .settings = {"curriculum.1.epochs=3"},
+         .run = folder_ / "run",
+         .resume = true});
+  const std::string now = read_file(folder_ / "run" / "last.safetensors");
+  EXPECT_NE(now, cut);
+  EXPECT_NO_THROW(read_safetensors(folder_ / "run" / "last.safetensors"));
 }
 
 TEST_F(RunPlaceTest, OnlyNamesOfTemporaryFilesPassForThem) {

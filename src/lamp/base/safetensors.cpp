@@ -257,6 +257,11 @@ SafeTensors read_safetensors(const std::filesystem::path& file) {
   return content;
 }
 
+std::map<std::string, std::string> read_safetensors_metadata(const std::filesystem::path& file) {
+  std::ifstream in = open_regular(file);
+  return metadata_of(read_header(in, file), file);
+}
+
 void write_safetensors(const std::filesystem::path& file, const SafeTensors& content) {
   std::vector<std::pair<std::string, torch::Tensor>> order;
   Checksum checksum;

@@ -24,6 +24,9 @@ struct SafeTensors {
 // dtype, damaged, no regular file, or (by its first bytes) a PyTorch pickle, which is never opened.
 SafeTensors read_safetensors(const std::filesystem::path& file);
 
+// What the file says of itself, "checksum" included: its header alone is read and checked.
+std::map<std::string, std::string> read_safetensors_metadata(const std::filesystem::path& file);
+
 // Writes atomically. Tensors may live on any device and have any strides. Throws Error if the disk
 // refuses.
 void write_safetensors(const std::filesystem::path& file, const SafeTensors& content);

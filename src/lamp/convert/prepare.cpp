@@ -16,6 +16,7 @@
 #include "lamp/base/progress.h"
 #include "lamp/base/safe_path.h"
 #include "lamp/base/setting_name.h"
+#include "lamp/base/sha256.h"
 #include "lamp/base/text.h"
 #include "lamp/convert/prepare_decathlon.h"
 #include "lamp/convert/prepare_han.h"
@@ -80,15 +81,6 @@ Json settings_of(const PrepareOptions& options) {
           {"seed", options.seed}};
 }
 
-// The first setting that differs, in words; empty if none does.
-std::string difference(const Json& found, const Json& expected) {
-  for (const auto& [key, value] : expected.items()) {
-    const Json before = found.is_object() ? found.value(key, Json()) : Json();
-    if (before != value) return key + " " + before.dump() + ", asked for " + value.dump();
-  }
-  return "";
-}
-
 class Preparation {
  public:
   explicit Preparation(const PrepareOptions& options)
@@ -117,10 +109,6 @@ class Preparation {
       if (unwritten_) write_record();
       throw;
     }
-    if (!record_.ended) {
-      record_.ended = true;
-      write_record();
-    }
     write_dataset();
     return std::move(report_);
   }
@@ -142,10 +130,11 @@ class Preparation {
       for (const SourceCase& source : set_.cases) {
         if (record_.ended && !record_.finished.contains(source.name)) continue;
         own.entries.push_back(entry_of(source));
-        refuse_changed(source.name, own.entries.back());
+        refuse_changed(source, own.entries.back());
       }
     }
     refuse_other_content(folder_, own);
+    refuse_changed_list();
     if (resumed_) return remove_leftovers();
     for (const SourceCase& source : set_.cases) refuse_unsound_name(source);
     record_ = {.settings = settings_of(options),
@@ -186,7 +175,7 @@ class Preparation {
   }
 
   void check_same_request(const Json& settings, const std::vector<std::string>& names) const {
-    const std::string other = difference(record_.settings, settings);
+    const std::string other = changed_setting(record_.settings, settings);
     if (!other.empty())
       throw UsageError("prepare " + setting_name("output") + ": found a data set in " +
                        folder_.string() + " begun with " + other +
@@ -199,21 +188,25 @@ class Preparation {
                        "folder");
   }
 
-  // A label map that was corrected here is the user's now.
-  void refuse_changed(const std::string& name, const DecathlonEntry& entry) const {
+  // A label map that was corrected here is the user's now. Bytes are read only where the case is to
+  // be converted again: what stays need not be known.
+  void refuse_changed(const SourceCase& source, const DecathlonEntry& entry) const {
     if (!record_.ended) return;
-    const FinishedCase& finished = record_.finished.at(name);
-    for (const auto& [file, bytes] : {std::pair{image_of(entry), finished.image_bytes},
-                                      std::pair{label_of(entry), finished.label_bytes}}) {
-      std::error_code missing;
-      const auto found = fs::file_size(file, missing);
-      if (!missing && found != bytes)
-        throw UsageError("prepare " + setting_name("output") + ": found " + file.string() +
-                         " changed since it was written (" + std::to_string(found) +
-                         " bytes, were " + std::to_string(bytes) +
-                         "), expected what the same command wrote; move it away or choose another "
-                         "folder");
-    }
+    const FinishedCase& finished = record_.finished.at(source.name);
+    const bool goes = !is_finished(source);
+    refuse_changed_file(folder_, image_of(entry), finished.image, goes);
+    refuse_changed_file(folder_, label_of(entry), finished.label, goes);
+  }
+
+  // So is a list with other names. Where the record does not know it (it is of before, or of a call
+  // that was killed), it is ours if this call would write the same.
+  void refuse_changed_list() const {
+    const fs::path file = output_file(folder_, "dataset.json");
+    std::error_code error;
+    if (!fs::exists(file, error)) return;
+    const std::string found = read_file(file);
+    if (resumed_ && (sha256(found) == record_.dataset_sha256 || found == dataset_text())) return;
+    refuse_as_changed(file);
   }
 
   // A record from a stranger may hold labels that there are none of.
@@ -253,8 +246,8 @@ class Preparation {
       return false;
     const DecathlonEntry entry = entry_of(source);
     std::error_code no_image, no_label;
-    return fs::file_size(image_of(entry), no_image) == finished->second.image_bytes &&
-           fs::file_size(label_of(entry), no_label) == finished->second.label_bytes && !no_image &&
+    return fs::file_size(image_of(entry), no_image) == finished->second.image.bytes &&
+           fs::file_size(label_of(entry), no_label) == finished->second.label.bytes && !no_image &&
            !no_label;
   }
 
@@ -274,8 +267,8 @@ class Preparation {
       report_.faults.push_back(error.fault());
       return drop(source);
     }
-    finished.image_bytes = fs::file_size(image_of(entry));
-    finished.label_bytes = fs::file_size(label_of(entry));
+    finished.image = written_file(image_of(entry));
+    finished.label = written_file(label_of(entry));
     progress.clear();
     warn_of(finished.facts);
     record_.finished[source.name] = std::move(finished);
@@ -328,7 +321,8 @@ class Preparation {
     remember();
   }
 
-  void write_dataset() {
+  // Of the finished cases; empty if there are none.
+  std::string dataset_text() const {
     std::vector<DecathlonEntry> entries;
     for (const SourceCase& source : set_.cases) {
       const auto finished = record_.finished.find(source.name);
@@ -337,16 +331,26 @@ class Preparation {
       entries.push_back(entry_of(source));
       if (facts.annotated.size() + 1 < set_.labels.size())
         entries.back().annotated = facts.annotated;
-      report_.cases.push_back(facts);
+    }
+    return entries.empty() ? "" : dump_json(decathlon_json(info_, entries)) + "\n";
+  }
+
+  // The record first: a list that is not there is ours to write.
+  void write_dataset() {
+    for (const auto& [name, finished] : record_.finished) report_.cases.push_back(finished.facts);
+    const std::string text = dataset_text();
+    const std::string digest = text.empty() ? "" : sha256(text);
+    if (!record_.ended || record_.dataset_sha256 != digest) {
+      record_.ended = true;
+      record_.dataset_sha256 = digest;
+      write_record();
     }
     const fs::path file = output_file(folder_, "dataset.json");
     std::error_code error;
-    if (entries.empty()) {
+    if (text.empty())
       fs::remove(file, error);
-      return;
-    }
-    const std::string text = dump_json(decathlon_json(info_, entries)) + "\n";
-    if (!fs::exists(file, error) || read_file(file) != text) write_file(file, text);
+    else if (!fs::exists(file, error) || read_file(file) != text)
+      write_file(file, text);
   }
 
   const fs::path folder_;

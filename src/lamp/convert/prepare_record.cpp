@@ -8,6 +8,7 @@
 #include "lamp/base/files.h"
 #include "lamp/base/safe_path.h"
 #include "lamp/base/setting_name.h"
+#include "lamp/base/sha256.h"
 
 namespace lamp {
 namespace fs = std::filesystem;
@@ -25,7 +26,8 @@ Json overlaps_json(const std::vector<Overlap>& overlaps) {
 
 Json case_json(const FinishedCase& finished) {
   return {{"sources", finished.sources},
-          {"bytes", {finished.image_bytes, finished.label_bytes}},
+          {"bytes", {finished.image.bytes, finished.label.bytes}},
+          {"sha256", {finished.image.sha256, finished.label.sha256}},
           {"training", finished.facts.training},
           {"annotated", finished.facts.annotated},
           {"overlaps", overlaps_json(finished.facts.overlaps)},
@@ -42,8 +44,12 @@ std::vector<std::string> parse_names(const Json& json) {
 
 FinishedCase parse_case(const std::string& name, const Json& json) {
   FinishedCase finished{.sources = json.at("sources"),
-                        .image_bytes = json.at("bytes").at(0).get<std::uintmax_t>(),
-                        .label_bytes = json.at("bytes").at(1).get<std::uintmax_t>()};
+                        .image = {.bytes = json.at("bytes").at(0).get<std::uintmax_t>()},
+                        .label = {.bytes = json.at("bytes").at(1).get<std::uintmax_t>()}};
+  if (json.contains("sha256")) {
+    finished.image.sha256 = json.at("sha256").at(0).get<std::string>();
+    finished.label.sha256 = json.at("sha256").at(1).get<std::string>();
+  }
   finished.facts = {.name = name,
                     .training = json.at("training").get<bool>(),
                     .annotated = json.at("annotated").get<std::vector<int>>(),
@@ -69,6 +75,7 @@ std::optional<PrepareRecord> PrepareRecord::read(const fs::path& folder) {
     record.cases = parse_names(json.at("cases"));
     record.test = parse_names(json.at("test"));
     record.ended = json.value("ended", false);
+    record.dataset_sha256 = json.value("dataset_sha256", "");
     const std::unordered_set<std::string> known(record.cases.begin(), record.cases.end());
     for (const auto& [name, entry] : json.at("finished").items()) {
       if (!known.contains(name)) throw UsageError("a case that is none");
@@ -83,10 +90,50 @@ std::optional<PrepareRecord> PrepareRecord::read(const fs::path& folder) {
 }
 
 void PrepareRecord::write(const fs::path& folder) const {
-  Json json = {{"format", kFormat}, {"settings", settings}, {"cases", cases},
-               {"test", test},      {"ended", ended},       {"finished", Json::object()}};
+  Json json = {{"format", kFormat},
+               {"settings", settings},
+               {"cases", cases},
+               {"test", test},
+               {"ended", ended},
+               {"dataset_sha256", dataset_sha256},
+               {"finished", Json::object()}};
   for (const auto& [name, entry] : finished) json["finished"][name] = case_json(entry);
   write_file(folder / kFile, dump_json(json) + "\n");
+}
+
+std::string changed_setting(const Json& found, const Json& expected) {
+  for (const auto& [key, value] : expected.items()) {
+    const Json before = found.is_object() ? found.value(key, Json()) : Json();
+    if (before != value) return key + " " + before.dump() + ", asked for " + value.dump();
+  }
+  return "";
+}
+
+WrittenFile written_file(const fs::path& file) {
+  const std::string bytes = read_file(file);
+  return {.bytes = bytes.size(), .sha256 = sha256(bytes)};
+}
+
+void refuse_as_changed(const fs::path& file, const std::string& how) {
+  throw UsageError("prepare " + setting_name("output") + ": found " + file.string() +
+                   " changed since it was written" + how +
+                   ", expected what the same command wrote; move it away or choose another folder");
+}
+
+void refuse_changed_file(const fs::path& folder, const fs::path& file, const WrittenFile& written,
+                         bool reads_bytes) {
+  std::error_code error;
+  const auto found = fs::file_size(file, error);
+  if (error) return;
+  if (found != written.bytes)
+    refuse_as_changed(
+        file, " (" + std::to_string(found) + " bytes, were " + std::to_string(written.bytes) + ")");
+  if (!reads_bytes) return;
+  // Older records have no digests, but were written after their files.
+  const bool same = written.sha256.empty() ? fs::last_write_time(file, error) <=
+                                                 fs::last_write_time(folder / kFile, error)
+                                           : written_file(file).sha256 == written.sha256;
+  if (!same) refuse_as_changed(file);
 }
 
 Json stamp_of(const SourceCase& source) {

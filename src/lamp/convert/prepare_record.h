@@ -14,9 +14,14 @@
 
 namespace lamp {
 
+struct WrittenFile {
+  std::uintmax_t bytes = 0;
+  std::string sha256;  // empty in older records
+};
+
 struct FinishedCase {
   Json sources;  // [[file name, bytes, time of change], ...]
-  std::uintmax_t image_bytes = 0, label_bytes = 0;
+  WrittenFile image, label;
   PreparedCase facts;
 };
 
@@ -35,7 +40,19 @@ class PrepareRecord {
   // The last call came to its end: what lies in the folder and is not among `finished`, or differs
   // from it, is not ours. Killed, it may have written what is not yet noted here.
   bool ended = false;
+  std::string dataset_sha256;  // of the dataset.json that was written; empty for none, or older
 };
+
+// The first setting that differs, in words; empty if none does.
+std::string changed_setting(const Json& found, const Json& expected);
+
+// What lies at `file`. Throws InputError if it cannot be read.
+WrittenFile written_file(const std::filesystem::path& file);
+// Throws UsageError if `file` in `folder` is there and no longer what was written: another size
+// or, if the bytes are to be read, too, other bytes.
+void refuse_changed_file(const std::filesystem::path& folder, const std::filesystem::path& file,
+                         const WrittenFile& written, bool reads_bytes);
+[[noreturn]] void refuse_as_changed(const std::filesystem::path& file, const std::string& how = "");
 
 // Size and time of every file that a case is read from; a missing one says so.
 Json stamp_of(const SourceCase& source);

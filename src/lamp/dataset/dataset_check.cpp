@@ -8,7 +8,6 @@
 #include <mutex>
 #include <optional>
 #include <set>
-#include <unordered_set>
 #include <utility>
 
 #include "lamp/base/interrupt.h"
@@ -78,31 +77,6 @@ ImageKeys check_cases(const std::vector<PlacedCase>& jobs, CheckSetting setting,
     std::move(result.ignored.begin(), result.ignored.end(), std::back_inserter(report.ignored));
   }
   return fingerprints;
-}
-
-void note_unused_files(const Dataset& dataset, CheckReport& report) {
-  std::unordered_set<std::string> named;
-  for (const auto* list : {&dataset.training, &dataset.validation, &dataset.test}) {
-    for (const Case& entry : *list) {
-      for (const fs::path& image : entry.images)
-        named.insert(fs::absolute(image).lexically_normal().string());
-      if (!entry.label.empty()) named.insert(fs::absolute(entry.label).lexically_normal().string());
-    }
-  }
-  for (const char* folder : {"imagesTr", "labelsTr", "imagesTs", "labelsTs"}) {
-    std::vector<std::string> unused;
-    std::error_code error;
-    for (const auto& file : fs::directory_iterator(dataset.root / folder, error)) {
-      const fs::path path = fs::absolute(file.path()).lexically_normal();
-      const std::string name = path.filename().string();
-      if (!name.starts_with('.') && is_volume_file(path) && !named.contains(path.string()))
-        unused.push_back(name);
-    }
-    std::sort(unused.begin(), unused.end());
-    for (const std::string& name : unused)
-      report.notes.push_back(std::string(folder) + "/" + name + " belongs to no case of " +
-                             dataset.file.filename().string());
-  }
 }
 
 // Where the list does not say how many channels there are: against what most cases have, or the
@@ -232,7 +206,8 @@ CheckReport check_dataset(const fs::path& folder_or_json, const CheckOptions& op
     append(report.notes, findings.notes);
     if (dataset.channels.empty()) check_channels(cases, report);
     check_foreground(dataset, report);
-    note_unused_files(dataset, report);
+    std::vector<LeftOut> unused = files_of_no_case(dataset);
+    append(report.ignored, unused);
     note_ignored({}, report);
   } catch (const InputError& unreadable) {
     report.faults.push_back(unreadable.fault());

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "lamp/base/errors.h"
 #include "lamp/base/text.h"
@@ -172,6 +173,31 @@ ListFindings check_lists(const Dataset& dataset) {
 void refuse_faulty_lists(const Dataset& dataset) {
   const ListFindings findings = check_lists(dataset);
   if (!findings.faults.empty()) throw InputError(findings.faults.front());
+}
+
+std::vector<LeftOut> files_of_no_case(const Dataset& dataset) {
+  const auto place = [](const fs::path& file) {
+    return fs::absolute(file).lexically_normal().string();
+  };
+  std::unordered_set<std::string> named;
+  for (const PlacedCase& placed : placed_cases(dataset)) {
+    for (const fs::path& image : placed.entry->images) named.insert(place(image));
+    if (!placed.entry->label.empty()) named.insert(place(placed.entry->label));
+  }
+  std::vector<LeftOut> unused;
+  for (const char* folder : {"imagesTr", "labelsTr", "imagesTs", "labelsTs"}) {
+    std::vector<fs::path> files;
+    std::error_code error;
+    for (const auto& file : fs::directory_iterator(dataset.root / folder, error))
+      if (!file.path().filename().string().starts_with('.') && is_volume_file(file.path()) &&
+          !named.contains(place(file.path())))
+        files.push_back(file.path());
+    std::sort(files.begin(), files.end());
+    for (const fs::path& file : files)
+      unused.push_back(
+          {.file = file, .reason = "it belongs to no case of " + dataset.file.filename().string()});
+  }
+  return unused;
 }
 
 }  // namespace lamp

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "lamp/dataset/datalist.h"
+#include "lamp/formats/left_out.h"
 
 namespace lamp {
 
@@ -35,6 +36,10 @@ ListFindings check_lists(const Dataset& dataset);
 
 // Throws the first fault of check_lists, for commands that go on with sound lists only.
 void refuse_faulty_lists(const Dataset& dataset);
+
+// The volumes in imagesTr, labelsTr, imagesTs and labelsTs that the lists do not name, in this
+// order.
+std::vector<LeftOut> files_of_no_case(const Dataset& dataset);
 
 // By which images are compared: equal keys mean the same image, empty ones that it is unknown.
 struct ImageKeys {

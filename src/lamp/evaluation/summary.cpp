@@ -14,6 +14,7 @@
 #include "lamp/base/output_lock.h"
 #include "lamp/base/setting_name.h"
 #include "lamp/base/text.h"
+#include "lamp/dataset/taken_place.h"
 
 namespace lamp {
 namespace {
@@ -279,6 +280,7 @@ void write_summary(const EvaluationResult& result, const fs::path& summary) {
 
 EvaluationResult evaluate_into(const fs::path& summary, const EvaluationOptions& options) {
   summary_outputs(summary, options).check();
+  refuse_taken_place(summary.parent_path(), setting_to("output", summary.string()));
   OutputLock lock(summary.parent_path());  // pictures are one for all summaries
   lock.start();
   EvaluationResult result = evaluate_folders(options);

@@ -24,6 +24,7 @@
 #include "lamp/base/stopwatch.h"
 #include "lamp/base/text.h"
 #include "lamp/cases/intensity_check.h"
+#include "lamp/dataset/taken_place.h"
 #include "lamp/inference/case_export.h"
 #include "lamp/inference/input_list.h"
 #include "lamp/inference/segment_outputs.h"
@@ -88,6 +89,7 @@ class SegmentJob {
     refuse_folder_of_inputs(request.output, request.inputs);
     for (const SegmentModel& model : models) outputs_.files.protect(model.file);
     outputs_.files.check();
+    refuse_taken_place(outputs_.folder, setting_to("output", request.output.string()));
     lock_.emplace(outputs_.folder, outputs_.lock);
     scorer_.emplace(models, options_, cases_.size() > 1, request.make_predictor);
     reading_ = config_.read_options();

@@ -167,6 +167,18 @@ std::optional<std::vector<int>> mirrored_axes_of(const Json& config, const fs::p
 
 }  // namespace
 
+OwnTest own_model() {
+  return [](const fs::path& file) {
+    try {
+      const auto metadata = read_safetensors_metadata(file);
+      const auto format = metadata.find("format");
+      return format != metadata.end() && format->second == kFormat;
+    } catch (const InputError&) {
+      return false;
+    }
+  };
+}
+
 Json model_config(const Model& model) {
   Json labels = Json::object();
   for (const auto& [id, name] : model.labels) labels[std::to_string(id)] = name;

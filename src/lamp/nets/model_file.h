@@ -11,6 +11,7 @@
 
 #include "lamp/base/fault.h"
 #include "lamp/base/json.h"
+#include "lamp/base/own_output.h"
 #include "lamp/base/safetensors.h"
 #include "lamp/nets/network.h"
 
@@ -36,6 +37,10 @@ void save_model(const std::filesystem::path& file, const Model& model);
 Model load_model(const std::filesystem::path& path);
 // The file that load_model would read. Throws InputError if there is none.
 std::filesystem::path find_model_file(const std::filesystem::path& path);
+
+// Models of LAMP's, whatever network they hold; by the header, so that damaged weights are no
+// reason to keep one.
+OwnTest own_model();
 
 // The description stored in a model's metadata: {"net", "labels", "data", "provenance",
 // "mirrored_axes", "intensities"}; the last three where they are known.

@@ -109,6 +109,12 @@ std::vector<int> draw_annotated(int labels, double missing, Random& random) {
   return annotated;
 }
 
+std::vector<int> annotated_of(const PhantomOptions& options, bool training, int index) {
+  Random random = random_for(options, training, index, kMissing);
+  const auto labels = static_cast<int>(find_kind(options.kind).labels.size()) - 1;
+  return draw_annotated(labels, training ? options.missing : 0, random);
+}
+
 void validate(const PhantomOptions& options) {
   find_kind(options.kind);
   const auto require = [](bool good, const std::string& option, const std::string& found,
@@ -170,6 +176,9 @@ std::vector<Entry> list_entries(const PhantomOptions& options) {
     const std::string file = options.kind + "_" + number + ".nii.gz";  // han_001.nii.gz
     entries.push_back({.index = training ? i : i - options.train,
                        .files = {.training = training, .image_file = file, .label_file = file}});
+    std::vector<int> annotated = annotated_of(options, training, entries.back().index);
+    if (annotated.size() + 1 < find_kind(options.kind).labels.size())
+      entries.back().files.annotated = std::move(annotated);
   }
   return entries;
 }
@@ -214,9 +223,8 @@ PhantomCase draw_phantom(const PhantomOptions& options, bool training, int index
   Random storage = random_for(options, training, index, kStorage);
   const AxisMap axes = storage_axes(options.kind, storage);
   PhantomCase result{.image = stored(scene.image, axes), .label = stored(scene.label, axes)};
-  Random missing = random_for(options, training, index, kMissing);
+  result.annotated = annotated_of(options, training, index);
   const auto labels = static_cast<int>(kind.labels.size()) - 1;
-  result.annotated = draw_annotated(labels, training ? options.missing : 0, missing);
   for (int id = 1; id <= labels; ++id)
     if (std::find(result.annotated.begin(), result.annotated.end(), id) == result.annotated.end())
       result.label.voxels.masked_fill_(result.label.voxels == id, 0);
@@ -232,6 +240,25 @@ Json request_of(const PhantomOptions& options) {
                   {"missing", options.missing}, {"seed", options.seed}};
   if (options.thin_organs != 1) request["thin_organs"] = options.thin_organs;
   return request;
+}
+
+std::string list_text(const PhantomOptions& options, const std::vector<Entry>& entries) {
+  const DecathlonInfo info{.name = "lamp_" + options.kind,
+                           .description = kDescription,
+                           .labels = phantom_labels(options.kind)};
+  Json json = decathlon_json(info, files_of(entries));
+  json[kRequestKey] = request_of(options);
+  return dump_json(json) + "\n";
+}
+
+// The list of the very same phantoms, with a name or a path that somebody has changed, is theirs.
+void refuse_changed_list(const fs::path& folder, const std::string& text) {
+  const fs::path file = folder / "dataset.json";
+  std::error_code error;
+  if (!fs::exists(file, error) || read_file(file) == text) return;
+  throw UsageError("synth " + setting_name("output") + ": found " + file.string() +
+                   " changed since it was written, expected what the same command writes; move it "
+                   "away or choose another folder");
 }
 
 // What the phantoms in the folder were asked for: in its dataset.json, or while they are being
@@ -302,6 +329,8 @@ void write_phantoms(const PhantomOptions& options) {
                                         .description = kDescription,
                                         .entries = files_of(entries)});
   refuse_other_phantoms(options, entries);
+  const std::string text = list_text(options, entries);
+  refuse_changed_list(options.folder, text);
   outputs_of(options, entries).check();
   warn_of_short_reach(options);
   make_decathlon_folders(options.folder);
@@ -312,21 +341,15 @@ void write_phantoms(const PhantomOptions& options) {
   write_file(unfinished, dump_json(note) + "\n");
   std::error_code error;
   fs::remove(options.folder / "dataset.json", error);  // until all is written there is no data set
-  const DecathlonInfo info{.name = "lamp_" + options.kind,
-                           .description = kDescription,
-                           .labels = phantom_labels(options.kind)};
   Progress progress("phantoms", static_cast<std::int64_t>(entries.size()));
-  for (Entry& entry : entries) {
+  for (const Entry& entry : entries) {
     throw_if_interrupted("finished phantoms are kept");
     const PhantomCase drawn = draw_phantom(options, entry.files.training, entry.index);
     write_volume(options.folder / entry.files.image(), drawn.image, kPhantomWriter);
     write_volume(options.folder / entry.files.label(), drawn.label, kPhantomWriter);
-    if (drawn.annotated.size() + 1 < info.labels.size()) entry.files.annotated = drawn.annotated;
     progress.advance(entry.files.image_file);
   }
-  Json json = decathlon_json(info, files_of(entries));
-  json[kRequestKey] = request_of(options);
-  write_file(options.folder / "dataset.json", dump_json(json) + "\n");
+  write_file(options.folder / "dataset.json", text);
   fs::remove(unfinished, error);
 }
 

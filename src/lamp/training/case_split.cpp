@@ -10,6 +10,7 @@
 #include "lamp/base/log.h"
 #include "lamp/base/random.h"
 #include "lamp/base/random_streams.h"
+#include "lamp/base/sha256.h"
 #include "lamp/base/text.h"
 #include "lamp/training/nnunet_folds.h"
 
@@ -124,6 +125,12 @@ Json to_json(const CaseSplit& split, const Dataset& dataset) {
   return {{"origin", split.origin},
           {"training", names(split.training)},
           {"validation", names(split.validation)}};
+}
+
+std::string split_digest(const CaseSplit& split, const Dataset& dataset) {
+  Json names = to_json(split, dataset);
+  names.erase("origin");
+  return sha256(names.dump(-1, ' ', false, Json::error_handler_t::replace));
 }
 
 std::string held_out_text(const CaseSplit& split, const Dataset& dataset) {

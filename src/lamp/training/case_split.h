@@ -34,6 +34,9 @@ CaseSplit split_cases(const std::vector<Case>& cases, const ValidationConfig& co
 // {"origin", "training": [names], "validation": [names]}: the run's split.json.
 Json to_json(const CaseSplit& split, const Dataset& dataset);
 
+// SHA-256 of who is trained on and who is held out.
+std::string split_digest(const CaseSplit& split, const Dataset& dataset);
+
 // The first few names of the held-out cases, for the log.
 std::string held_out_text(const CaseSplit& split, const Dataset& dataset);
 

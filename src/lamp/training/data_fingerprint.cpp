@@ -16,6 +16,7 @@
 #include "lamp/base/text.h"
 #include "lamp/cases/case_sources.h"
 #include "lamp/training/run_place.h"
+#include "lamp/training/run_state.h"
 
 namespace lamp {
 namespace fs = std::filesystem;
@@ -187,10 +188,17 @@ Json read_fingerprint(const fs::path& run) {
   return is_old_fingerprint(old) ? old : Json();
 }
 
-void refuse_changed_data(const fs::path& run, const Json& before, const Json& now) {
-  if (before.is_null()) return;
+void refuse_changed_data(const fs::path& run, const Json& before, const Json& now,
+                         const std::string& trained_on) {
   std::string changed;
-  if (before["labels"] != now["labels"]) {
+  if (before.is_null()) {
+    if (trained_on.empty())
+      throw InputError({.file = (run / kFingerprintFile).string(),
+                        .what = "cannot resume",
+                        .found = "nothing",
+                        .expected = "the fingerprint of the data that the run was trained on",
+                        .fix = "put a copy back or begin anew in another folder"});
+  } else if (before["labels"] != now["labels"]) {
     changed = "the labels were " + dump_json(before["labels"], -1) + ", now " +
               dump_json(now["labels"], -1);
   } else if (before.value("format", Json()) != kFingerprintFormat) {
@@ -199,6 +207,8 @@ void refuse_changed_data(const fs::path& run, const Json& before, const Json& no
     changed = difference(before, now, "training");
     if (changed.empty()) changed = difference(before, now, "validation");
   }
+  if (changed.empty() && !trained_on.empty() && trained_on != content_digest(now))
+    changed = "the digest in " + state_file(run).string() + " is that of other data";
   if (!changed.empty())
     throw UsageError("cannot resume " + run.string() + ": the data set has changed since: " +
                      changed + "; restore it or use another run folder");

@@ -29,7 +29,10 @@ std::string content_digest(const Json& fingerprint);
 // and sizes alone, in dataset.json. Throws InputError for a damaged one.
 Json read_fingerprint(const std::filesystem::path& run);
 
-// Throws UsageError that names the first file or case that differs.
-void refuse_changed_data(const std::filesystem::path& run, const Json& before, const Json& now);
+// Throws UsageError that names the first file or case that differs. `trained_on`: the digest that
+// the run's state keeps (run_state.h), which holds where `before` is lost or was replaced; without
+// it a lost record is refused with an InputError, as nothing else tells what was trained on.
+void refuse_changed_data(const std::filesystem::path& run, const Json& before, const Json& now,
+                         const std::string& trained_on);
 
 }  // namespace lamp

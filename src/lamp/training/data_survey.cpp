@@ -11,6 +11,7 @@
 #include <string>
 #include <utility>
 
+#include "lamp/base/errors.h"
 #include "lamp/base/files.h"
 #include "lamp/base/interrupt.h"
 #include "lamp/base/log.h"
@@ -151,9 +152,21 @@ Json known_survey(const std::filesystem::path& file, const Json& data, const Jso
 
 }  // namespace
 
+OwnTest own_survey() {
+  return [](const std::filesystem::path& file) {
+    try {
+      const Json found = read_json(file);
+      return found.is_object() && found.contains("data") && found.contains("cases") &&
+             found.contains("warnings") && found.contains("intensities");
+    } catch (const InputError&) {
+      return false;
+    }
+  };
+}
+
 Json survey_training_data(const std::filesystem::path& run, CaseStore& store,
                           const CaseSplit& split, const TrainConfig& config) {
-  const std::filesystem::path file = run / "intensities.json";
+  const std::filesystem::path file = run / kSurveyFile;
   const Json data = to_json(config.data), list = case_list(store, split.training),
              held_out_list = case_list(store, split.validation);
   Json survey = known_survey(file, data, list, held_out_list);

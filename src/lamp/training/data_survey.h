@@ -5,11 +5,16 @@
 #include <filesystem>
 
 #include "lamp/base/json.h"
+#include "lamp/base/own_output.h"
 #include "lamp/cases/case_store.h"
 #include "lamp/training/case_split.h"
 #include "lamp/training/train_config.h"
 
 namespace lamp {
+
+inline constexpr const char* kSurveyFile = "intensities.json";
+// Files of that name that survey_training_data has written.
+OwnTest own_survey();
 
 // describe_intensities of the split's training cases. Warns where a label has no voxel in any of
 // them (or nobody looked for it), where there is no foreground at all, for what window_warnings and

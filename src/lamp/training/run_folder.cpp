@@ -3,6 +3,7 @@
 
 #include <torch/types.h>
 
+#include <map>
 #include <optional>
 #include <utility>
 
@@ -11,6 +12,8 @@
 #include "lamp/base/files.h"
 #include "lamp/base/log.h"
 #include "lamp/base/setting_name.h"
+#include "lamp/base/text.h"
+#include "lamp/dataset/dataset_lists.h"
 #include "lamp/execution/execution_config.h"
 #include "lamp/nets/net_factory.h"
 #include "lamp/training/auto_settings.h"
@@ -83,6 +86,7 @@ class Opening {
   void check_data();
   void name_every_fault() const;
   void split_cases_and_check_state();
+  void note_unused_files();
   void decide_plan();
   void write();
 
@@ -90,7 +94,7 @@ class Opening {
   fs::path dataset_path() const;
   Json given_configuration() const;
   bool is_finished() const;
-  void check_split() const;
+  void check_split();
   std::optional<fs::path> cache_folder() const;
   const fs::path& run() const { return folder_.path; }
 
@@ -136,6 +140,8 @@ void Opening::judge() {
   } else if (before_lock == RunPlace::kBegun) {
     log_info("the run that was begun in " + run().string() + " saved nothing: starting anew");
   }
+  if (place != RunPlace::kFree)
+    refuse_foreign_files(run(), position_ && position_->cursor.epochs_done > 0);
   fingerprint_before_ = place == RunPlace::kFree ? Json() : read_fingerprint(run());
 }
 
@@ -176,6 +182,19 @@ void Opening::read_configuration() {
                       .fix = "add cases with labels"});
 }
 
+// Of the training: a case that the list has lost would not be missed.
+void Opening::note_unused_files() {
+  constexpr std::size_t kShown = 5;
+  std::map<std::string, std::vector<std::string>> unused;  // by folder
+  for (const LeftOut& file : files_of_no_case(folder_.dataset))
+    unused[file.file.parent_path().filename().string()].push_back(file.file.filename().string());
+  for (const char* folder : {"imagesTr", "labelsTr"})
+    if (const auto& names = unused[folder]; !names.empty())
+      folder_.notes.push_back(counted(names.size(), "file") + " in " + folder +
+                              (names.size() == 1 ? " belongs" : " belong") +
+                              " to no case: " + joined_first(names, kShown));
+}
+
 bool Opening::is_finished() const {
   const std::size_t last = folder_.config.curriculum.size() - 1;
   return position_ && position_->is_finished(last, folder_.config.curriculum[last].epochs);
@@ -209,12 +228,18 @@ std::optional<fs::path> Opening::cache_folder() const {
 void Opening::check_data() {
   const auto stamps = cache_folder();
   fingerprint_ = data_fingerprint(folder_.dataset, fingerprint_before_, stamps);
-  if (position_) refuse_changed_data(run(), fingerprint_before_, fingerprint_);
+  folder_.data_digest = content_digest(fingerprint_);
+  if (position_) {
+    refuse_changed_data(run(), fingerprint_before_, fingerprint_, position_->cursor.data);
+    if (fingerprint_before_.is_null())
+      folder_.notes.push_back(std::string(kFingerprintFile) +
+                              " is missing and made again: the data are those of the saved state");
+  }
   if (position_ && fingerprint_before_.contains("format")) return;  // checked when the run began
   all_named_ = true;
   check_training_data({.dataset = folder_.dataset.file,
                        .data = folder_.config.data,
-                       .content = content_digest(fingerprint_),
+                       .content = folder_.data_digest,
                        .stamps = stamps});
 }
 
@@ -254,17 +279,29 @@ void Opening::decide_plan() {
 }
 
 // A splits_final.json that has changed would have the network trained on what it is judged by.
-void Opening::check_split() const {
+void Opening::check_split() {
+  const auto refuse_other = [&](const fs::path& known) {
+    throw UsageError("cannot resume " + run().string() +
+                     ": the held-out cases are others than in " + known.string() + " (now " +
+                     folder_.split.origin + "); restore the folds or use another run folder");
+  };
   std::error_code error;
-  if (!fs::exists(run() / kSplitFile, error)) return;  // from before there was one
-  const Json before = read_json(run() / kSplitFile);
-  const Json now = to_json(folder_.split, folder_.dataset);
-  if (before.is_object() && before.value("validation", Json()) == now["validation"] &&
-      before.value("training", Json()) == now["training"])
-    return;
-  throw UsageError("cannot resume " + run().string() + ": the held-out cases are others than in " +
-                   (run() / kSplitFile).string() + " (now " + folder_.split.origin +
-                   "); restore the folds or use another run folder");
+  const bool is_there = fs::exists(run() / kSplitFile, error);
+  if (is_there) {
+    const Json before = read_json(run() / kSplitFile);
+    const Json now = to_json(folder_.split, folder_.dataset);
+    if (!before.is_object() || before.value("validation", Json()) != now["validation"] ||
+        before.value("training", Json()) != now["training"])
+      refuse_other(run() / kSplitFile);
+  }
+  const std::string& known = position_->cursor.split;
+  if (!known.empty() && known != split_digest(folder_.split, folder_.dataset))
+    refuse_other(state_file(run()));
+  if (!is_there)  // lost, or from before there was one
+    folder_.notes.push_back(
+        std::string(kSplitFile) +
+        " is missing and made again: " + counted(folder_.split.validation.size(), "case") +
+        " held out, " + folder_.split.origin + (known.empty() ? "" : ", as in the saved state"));
 }
 
 void Opening::write() {
@@ -280,8 +317,8 @@ void Opening::write() {
   if (!folder_.plan.empty()) write_file(run() / kPlanFile, dump_json(to_json(folder_.plan)) + "\n");
   if (!position_) save_config(folder_);
   if (is_finished())
-    folder_.notes = {"nothing is left to train in " + run().string() +
-                     ": its configuration stays as it is"};
+    folder_.notes.push_back("nothing is left to train in " + run().string() +
+                            ": its configuration stays as it is");
   else
     for (const std::string& change : changes_) folder_.notes.push_back("resuming with " + change);
 }
@@ -326,6 +363,7 @@ RunFolder open_run_folder(const TrainRequest& request) {
     opening.name_every_fault();
     throw;
   }
+  opening.note_unused_files();
   opening.split_cases_and_check_state();
   opening.decide_plan();
   opening.write();

@@ -26,6 +26,7 @@ struct RunFolder {
   CaseSplit split;
   std::vector<ResolvedExecution> plan;  // of each stage of the curriculum; none if all is done
   std::unique_ptr<SavedState> state;    // to go on from; none at the start of a run
+  std::string data_digest;              // content_digest() of the data set
   std::unique_ptr<OutputLock> lock;     // nobody else's for as long as this lives
   std::vector<std::string> notes;       // to be said once the run's log is open
 };

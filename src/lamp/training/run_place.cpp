@@ -11,38 +11,21 @@
 #include "lamp/base/files.h"
 #include "lamp/base/json.h"
 #include "lamp/base/output_lock.h"
+#include "lamp/base/own_output.h"
 #include "lamp/base/safe_path.h"
 #include "lamp/base/setting_name.h"
+#include "lamp/dataset/taken_place.h"
+#include "lamp/nets/model_file.h"
+#include "lamp/training/data_survey.h"
 #include "lamp/training/run_state.h"
 
 namespace lamp {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr const char* kMarkFile = "run.json";
-constexpr const char* kMarkFormat = "lamp-run";
-constexpr std::size_t kLargestMark = 1 << 20;  // bytes
 constexpr std::size_t kShownNames = 5;
 
-// Null if the file is not there, is no regular file or no JSON.
-Json json_in(const fs::path& file, std::size_t limit_bytes) {
-  std::error_code error;
-  if (!fs::is_regular_file(file, error)) return {};
-  try {
-    return parse_json(read_file(file, limit_bytes), file.string());
-  } catch (const InputError&) {
-    return {};
-  }
-}
-
-// Null if the folder has none of ours.
-Json mark_of(const fs::path& run) {
-  Json mark = json_in(run / kMarkFile, kLargestMark);
-  if (!mark.is_object() || mark.value("format", Json()) != kMarkFormat) return {};
-  return mark;
-}
-
-bool is_marked(const fs::path& run) { return !mark_of(run).is_null(); }
+bool is_marked(const fs::path& run) { return !run_mark(run).is_null(); }
 
 bool is_old_run(const fs::path& run) {
   std::error_code error;
@@ -124,7 +107,7 @@ void refuse_lost_state(const fs::path& run) {
   std::error_code error;
   const std::string trained = trained_file(run);
   if (trained.empty()) return;
-  const Json mark = mark_of(run);
+  const Json mark = run_mark(run);
   const bool has_saved = mark.is_object() && mark.value("saved", Json()) == true;
   if (fs::is_directory(run / "state", error) && !has_saved) return;
   throw UsageError("train: " + setting_to("output", run.string()) +
@@ -197,20 +180,34 @@ RunPlace judge_run_place(const fs::path& run) {
   return names_in(run).empty() ? RunPlace::kFree : RunPlace::kBegun;
 }
 
+void refuse_foreign_files(const fs::path& run, bool has_rows) {
+  const std::string option = "train: " + setting_name("output");
+  OutputList files;
+  for (const char* name : {"best.safetensors", "last.safetensors"})
+    files.add({option, run / name, own_model()});
+  files.add({option, run / kSurveyFile, own_survey()});
+  if (!has_rows)
+    files.add({option, run / "metrics.csv", [](const fs::path& file) {
+                 const std::string text = read_file(file);
+                 return text.empty() || text.starts_with("epoch,stage,");
+               }});
+  files.check();
+}
+
 void mark_run_folder(const fs::path& run) {
   if (is_marked(run)) return;
-  write_file(run / kMarkFile,
-             dump_json({{"format", kMarkFormat},
+  write_file(run / kRunMarkFile,
+             dump_json({{"format", kRunFormat},
                         {"version", 1},
                         {"about", "lamp train writes to this folder and replaces its files"}}) +
                  "\n");
 }
 
 void mark_run_saved(const fs::path& run) {
-  Json mark = mark_of(run);
+  Json mark = run_mark(run);
   if (mark.is_null() || mark.value("saved", Json()) == true) return;
   mark["saved"] = true;
-  write_file(run / kMarkFile, dump_json(mark) + "\n");
+  write_file(run / kRunMarkFile, dump_json(mark) + "\n");
 }
 
 void refuse_place_in_dataset(const fs::path& place, const fs::path& dataset,
@@ -220,8 +217,7 @@ void refuse_place_in_dataset(const fs::path& place, const fs::path& dataset,
       real_path(fs::is_directory(dataset, error) ? dataset : fs::absolute(dataset).parent_path());
   const fs::path real_place = real_path(place);
   if (real_place == root) refuse_inside(place, root, setting);
-  for (const char* name :
-       {"imagesTr", "labelsTr", "imagesTs", "labelsTs", "imagesVal", "labelsVal"})
+  for (const char* name : kCaseFolders)
     if (lies_inside(root / name, real_place)) refuse_inside(place, root / name, setting);
 }
 

@@ -25,6 +25,11 @@ std::filesystem::path plain_run_path(const std::filesystem::path& run);
 // its state or has a link, a pipe or the like in the place of a file that training replaces.
 RunPlace judge_run_place(const std::filesystem::path& run);
 
+// A run's folder may hold files of others under the names that training writes: networks, values
+// of the data and, unless `has_rows` (check_metrics of run_state.h looks at those), metrics.csv.
+// Throws UsageError that names the first that this program did not write.
+void refuse_foreign_files(const std::filesystem::path& run, bool has_rows);
+
 // The folder is a run from now on.
 void mark_run_folder(const std::filesystem::path& run);
 // And has saved a state from now on: what it has trained is never taken for that of a run that was

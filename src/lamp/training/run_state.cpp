@@ -27,10 +27,13 @@ constexpr const char* kOptimizerTensors = "optimizer_tensors";
 constexpr double kMostSeconds = 1e10;  // three hundred years
 
 Json cursor_json(const Cursor& cursor) {
-  return {{"stage", cursor.stage},        {"epoch", cursor.epoch},
-          {"step", cursor.step},          {"epochs_done", cursor.epochs_done},
-          {"loss_sum", cursor.loss_sum},  {"epoch_seconds", cursor.epoch_seconds},
-          {"best_dice", cursor.best_dice}};
+  Json json = {{"stage", cursor.stage},        {"epoch", cursor.epoch},
+               {"step", cursor.step},          {"epochs_done", cursor.epochs_done},
+               {"loss_sum", cursor.loss_sum},  {"epoch_seconds", cursor.epoch_seconds},
+               {"best_dice", cursor.best_dice}};
+  if (!cursor.data.empty()) json["data"] = cursor.data;
+  if (!cursor.split.empty()) json["split"] = cursor.split;
+  return json;
 }
 
 [[noreturn]] void refuse_state(const std::string& file, Fault rest) {
@@ -62,6 +65,16 @@ double number(const Json& json, const char* key, const std::string& file) {
   return value.get<double>();
 }
 
+// Empty in a file of before there were any.
+std::string digest(const Json& json, const char* key, const std::string& file) {
+  const Json value = json.value(key, Json(""));
+  if (!value.is_string())
+    refuse_state(file, {.found = std::string("a damaged cursor: \"") + key +
+                                 "\": " + value.dump().substr(0, 40),
+                        .expected = "a digest"});
+  return value.get<std::string>();
+}
+
 Cursor parse_cursor(const std::map<std::string, std::string>& metadata, const std::string& file) {
   const auto format = metadata.find("format");
   const auto found = metadata.find("cursor");
@@ -85,7 +98,9 @@ Cursor parse_cursor(const std::map<std::string, std::string>& metadata, const st
           .epochs_done = whole_number(json, "epochs_done", file),
           .loss_sum = number(json, "loss_sum", file),
           .epoch_seconds = number(json, "epoch_seconds", file),
-          .best_dice = number(json, "best_dice", file)};
+          .best_dice = number(json, "best_dice", file),
+          .data = digest(json, "data", file),
+          .split = digest(json, "split", file)};
 }
 
 void check_range(const char* key, std::int64_t found, std::int64_t most, const std::string& file) {

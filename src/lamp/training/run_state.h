@@ -25,6 +25,9 @@ struct Cursor {
   double loss_sum = 0;           // over the steps of the unfinished epoch
   double epoch_seconds = 0;      // spent on the unfinished epoch
   double best_dice = -1;         // of best.safetensors; -1 = none yet
+  // What was trained on, whatever becomes of the run's other files: content_digest() of the data
+  // (data_fingerprint.h) and split_digest() (case_split.h). Empty in states of before.
+  std::string data, split;
 };
 
 std::filesystem::path state_file(const std::filesystem::path& run);

@@ -94,6 +94,8 @@ Trainer::Trainer(RunFolder folder)
     folder_.state->restore(network_);
     cursor_ = folder_.state->cursor();
   }
+  cursor_.data = folder_.data_digest;
+  cursor_.split = split_digest(split_, folder_.dataset);
   class_weights_ = class_weights(config(), store_, split_.training);
   log_ = std::make_unique<RunLog>(folder_.path / "metrics.csv", folder_.dataset.labels,
                                   cursor_.epochs_done);
@@ -248,7 +250,9 @@ void Trainer::end_epoch(const BatchPlan& plan) {
   cursor_ = {.stage = cursor_.stage,
              .epoch = cursor_.epoch + 1,
              .epochs_done = cursor_.epochs_done,
-             .best_dice = cursor_.best_dice};
+             .best_dice = cursor_.best_dice,
+             .data = cursor_.data,
+             .split = cursor_.split};
   if (last || last_save_.seconds() >= config().checkpoint_seconds) save(true);
 }
 
