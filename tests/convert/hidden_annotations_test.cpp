@@ -6,7 +6,11 @@
 #include <algorithm>
 #include <set>
 
+#include "lamp/base/errors.h"
+#include "lamp/base/files.h"
+#include "lamp/base/json.h"
 #include "lamp/dataset/case_volumes.h"
+#include "lamp/formats/volume_io.h"
 #include "lamp/phantoms/phantom.h"
 #include "support/temporary_folder.h"
 
@@ -61,6 +65,23 @@ TEST_F(HiddenAnnotationsTest, HiddenLabelsAreGoneAndDeclared) {
   EXPECT_LT(gone, 36 * 0.8);
   EXPECT_EQ(copy.training[0].images, dataset_.training[0].images);
   EXPECT_EQ(copy.test[0].images, dataset_.test[0].images);
+}
+
+TEST_F(HiddenAnnotationsTest, ACopyThatSomebodyChangedIsNotReplaced) {
+  const Dataset copy = hidden(0.6, true);
+  EXPECT_NO_THROW(hidden(0.6, true));  // its own
+  const std::string list = read_file(copy.file);
+  Json changed = Json::parse(list);
+  changed["labels"]["1"] = "Stem";
+  write_file(copy.file, changed.dump());
+  EXPECT_THROW(hidden(0.6, true), UsageError);
+  EXPECT_EQ(read_file(copy.file), changed.dump());
+  write_file(copy.file, list);
+  EXPECT_NO_THROW(hidden(0.6, true));
+  Volume label = read_image(copy.training[0].label);
+  label.voxels = label.voxels.zero_().to(torch::kUInt8);
+  write_volume(copy.training[0].label, label);
+  EXPECT_THROW(hidden(0.6, true), UsageError);
 }
 
 TEST_F(HiddenAnnotationsTest, UndeclaredTheSameVoxelsPassForBackground) {

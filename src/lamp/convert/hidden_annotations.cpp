@@ -7,21 +7,58 @@
 #include <cmath>
 #include <utility>
 
+#include "lamp/base/errors.h"
 #include "lamp/base/files.h"
 #include "lamp/base/interrupt.h"
 #include "lamp/base/json.h"
+#include "lamp/base/own_output.h"
 #include "lamp/base/random.h"
 #include "lamp/base/random_streams.h"
 #include "lamp/base/safe_path.h"
+#include "lamp/base/sha256.h"
 #include "lamp/dataset/case_volumes.h"
 #include "lamp/dataset/dataset_paths.h"
 #include "lamp/dataset/decathlon_folder.h"
 #include "lamp/formats/volume_io.h"
+#include "lamp/formats/volume_mark.h"
 
 namespace lamp {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr const char* kWriter = "lamp experiment";
+
+// The list with a hash of all else that it says, so that a changed one is known.
+Json sealed(Json list) {
+  list.erase("written_by");
+  return written_by(std::string(kWriter) + " sha256:" +
+                        sha256(list.dump(-1, ' ', false, Json::error_handler_t::replace)),
+                    list);
+}
+
+bool is_own_list(const fs::path& file) {
+  try {
+    const Json list = read_json(file);
+    return list.is_object() && list == sealed(list);
+  } catch (const InputError&) {
+    return false;
+  }
+}
+
+std::string label_of(const Case& entry, const Dataset& dataset) {
+  check_name(entry.name, "a case name that no file may have", dataset.file.string());
+  return "labelsTr/" + entry.name + ".nii.gz";
+}
+
+// Of an earlier call, and changed by nobody.
+void refuse_changed_copy(const Dataset& dataset, const fs::path& folder) {
+  OutputList files;
+  for (const Case& entry : dataset.training)
+    files.add({"experiment", output_file(folder, label_of(entry, dataset)), own_volume(kWriter)});
+  files.add({"experiment", output_file(folder, "dataset.json"), is_own_list});
+  files.check();
+}
 
 // Whether a case is among those that keep everything: those with the smallest numbers.
 std::vector<bool> complete_cases(std::size_t count, const HideOptions& options) {
@@ -68,7 +105,7 @@ void write_label(const Case& entry, const Dataset& dataset, const std::vector<in
     if (std::find(kept.begin(), kept.end(), id) == kept.end())
       voxels.masked_fill_(label.voxels == id, 0);
   label.voxels = voxels;
-  write_volume(file, label);
+  write_volume(file, label, kWriter);
 }
 
 Json image_paths(const Case& entry) {
@@ -80,6 +117,7 @@ Json image_paths(const Case& entry) {
 }  // namespace
 
 fs::path hide_annotations(const Dataset& dataset, const HideOptions& options) {
+  refuse_changed_copy(dataset, options.folder);
   make_output_folder(output_file(options.folder, "labelsTr"));
   Json json = {{"name", dataset.name},
                {"labels", Json::object()},
@@ -93,8 +131,7 @@ fs::path hide_annotations(const Dataset& dataset, const HideOptions& options) {
     throw_if_interrupted("nothing is lost: run it again");
     const Case& entry = dataset.training[i];
     const std::vector<int> kept = kept_labels(dataset, i, complete[i] ? 0 : share, options);
-    check_name(entry.name, "a case name that no file may have", dataset.file.string());
-    const std::string label = "labelsTr/" + entry.name + ".nii.gz";
+    const std::string label = label_of(entry, dataset);
     write_label(entry, dataset, kept, output_file(options.folder, label));
     Json row = {{"image", image_paths(entry)}, {"label", "./" + label}};
     if (options.declared && kept.size() + 1 < dataset.labels.size()) row["annotated"] = kept;
@@ -102,7 +139,7 @@ fs::path hide_annotations(const Dataset& dataset, const HideOptions& options) {
   }
   for (const Case& entry : dataset.test) json["test"].push_back(image_paths(entry));
   const fs::path file = output_file(options.folder, "dataset.json");
-  write_file(file, dump_json(json) + "\n");
+  write_file(file, dump_json(sealed(json)) + "\n");
   trust_dataset(file);
   return file;
 }

@@ -24,8 +24,8 @@ struct HideOptions {
 // they are and are referred to, wherever that is: this process trusts the copy (dataset_paths.h).
 // The same (seed, case, label) is hidden whatever `declared` says,
 // and what is hidden at a smaller share is hidden at a larger one too. At least one label of a case
-// stays. Returns the JSON. Throws InputError for cases that cannot be read and Error if the disk
-// refuses.
+// stays. Returns the JSON. Throws InputError for cases that cannot be read, UsageError for files in
+// the folder that somebody has changed or put there, and Error if the disk refuses.
 std::filesystem::path hide_annotations(const Dataset& dataset, const HideOptions& options);
 
 }  // namespace lamp
