@@ -121,7 +121,7 @@ void refuse_lost_state(const fs::path& run) {
 void refuse_no_files(const fs::path& run) {
   std::error_code error;
   for (const char* name :
-       {kMarkFile, "best.safetensors", "last.safetensors", "metrics.csv", "config.json",
+       {kRunMarkFile, "best.safetensors", "last.safetensors", "metrics.csv", "config.json",
         "data_fingerprint.json", "split.json", "plan.json", "state/state.safetensors"}) {
     const fs::file_status status = fs::symlink_status(run / name, error);
     if (!fs::exists(status) || fs::is_regular_file(status)) continue;
