@@ -270,8 +270,8 @@ void read_packed_size(StoredData& data, const TextHeader& header) {
     return;
   }
   const bool rounded = header.get(field).find_first_of(".eE") != std::string::npos;
-  data.packed = static_cast<std::int64_t>(size);
-  data.packed_rounding = rounded ? static_cast<std::int64_t>(std::ceil(size * kRounding)) : 0;
+  data.packed = std::llround(size);
+  data.packed_rounding = rounded ? std::llround(size * kRounding) : 0;
 }
 
 }  // namespace
