@@ -168,6 +168,7 @@ TEST(ResolvedExecutionTest, RefusesADamagedPlanByFileAndField) {
                                                               {"net", nullptr},
                                                               {"device", nullptr}}) {
     EXPECT_THAT(message(key, value), HasSubstr("p.json")) << key;
+    EXPECT_EQ(message(key, value).rfind("no usable plan"), 0U) << "said once: " << key;
     EXPECT_EQ(message(key, value).find('\n'), std::string::npos) << key;
   }
 }

@@ -29,12 +29,16 @@ std::string shown(const Json& value) {
   return value.is_string() ? value.get<std::string>() : value.dump();
 }
 
-// A plan tells the program what to do, as a configuration does.
-[[noreturn]] void refuse_plan(const std::filesystem::path& file, Fault rest) {
+Fault plan_fault(const std::filesystem::path& file, Fault rest) {
   rest.file = file.string();
   rest.what = "no usable plan";
   rest.fix = "write it again with lamp plan " + setting_name("output");
-  throw UsageError(message_of(rest));
+  return rest;
+}
+
+// A plan tells the program what to do, as a configuration does.
+[[noreturn]] void refuse_plan(const std::filesystem::path& file, Fault rest) {
+  throw UsageError(message_of(plan_fault(file, std::move(rest))));
 }
 
 // Reads one plan; every fault is the file's.
@@ -74,11 +78,10 @@ class PlanReader {
   }
   [[noreturn]] void refuse(const std::string& key, const std::string& expected) const {
     const auto found = key.empty() ? json_.end() : json_.find(key);
-    refuse_plan(file_,
-                {.found = where_ + (key.empty()            ? shortened(shown(json_))
-                                    : found == json_.end() ? "no " + key
-                                                           : key + " " + shortened(shown(*found))),
-                 .expected = expected});
+    const std::string what = key.empty()            ? shortened(shown(json_))
+                             : found == json_.end() ? "no " + key
+                                                    : key + " " + shortened(shown(*found));
+    throw InputError(plan_fault(file_, {.found = where_ + what, .expected = expected}));
   }
 
  private:
@@ -186,8 +189,8 @@ Json to_json(const ResolvedExecution& execution) {
           {"reasons", execution.reasons}};
 }
 
-ResolvedExecution parse_resolved_execution(const Json& json, const std::filesystem::path& file,
-                                           const std::string& where) {
+ResolvedExecution parse_own_plan(const Json& json, const std::filesystem::path& file,
+                                 const std::string& where) {
   const PlanReader reader(json, file, where);
   ResolvedExecution plan;
   try {
@@ -196,7 +199,7 @@ ResolvedExecution parse_resolved_execution(const Json& json, const std::filesyst
     for (const Json& rule : reader.at("recompute"))
       plan.recompute.push_back(parse_recompute_rule(shown(rule)));
   } catch (const UsageError& error) {
-    refuse_plan(file, {.found = where + error.what()});
+    throw InputError(plan_fault(file, {.found = where + error.what()}));
   }
   const auto input = size3_of(reader.at("input"));
   if (!input) reader.refuse("input", expected_size3_list());
@@ -227,6 +230,15 @@ ResolvedExecution parse_resolved_execution(const Json& json, const std::filesyst
   if (const auto reasons = json.find("reasons"); reasons != json.end() && reasons->is_array())
     for (const Json& reason : *reasons) plan.reasons.push_back(shown(reason));
   return plan;
+}
+
+ResolvedExecution parse_resolved_execution(const Json& json, const std::filesystem::path& file,
+                                           const std::string& where) {
+  try {
+    return parse_own_plan(json, file, where);
+  } catch (const InputError& error) {
+    refuse_plan(file, error.fault());
+  }
 }
 
 std::vector<Json> read_plans(const std::filesystem::path& file) {

@@ -51,6 +51,9 @@ Json to_json(const ResolvedExecution& execution);
 // names `file`.
 ResolvedExecution parse_resolved_execution(const Json& json, const std::filesystem::path& file,
                                            const std::string& where = "");
+// The same of a file that the program wrote for itself: throws InputError.
+ResolvedExecution parse_own_plan(const Json& json, const std::filesystem::path& file,
+                                 const std::string& where = "");
 
 // The plans in a file: of `lamp plan -o` one, or one for each stage of a curriculum; of a run's
 // plan.json the list. Null for a stage that was not planned. Throws UsageError.

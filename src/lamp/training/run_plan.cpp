@@ -168,9 +168,10 @@ class RunPlanner {
 
   ResolvedExecution read_earlier(const Json& json) const {
     try {
-      return parse_resolved_execution(json, sources_.earlier);
-    } catch (const UsageError& error) {
-      refuse_earlier(error.what());
+      return parse_own_plan(json, sources_.earlier);
+    } catch (const InputError& error) {
+      const Fault& fault = error.fault();
+      refuse_earlier(fault.found + (fault.expected.empty() ? "" : ", expected " + fault.expected));
     }
   }
 
