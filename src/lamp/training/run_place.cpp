@@ -125,10 +125,13 @@ void refuse_no_files(const fs::path& run) {
         "data_fingerprint.json", "split.json", "plan.json", "state/state.safetensors"}) {
     const fs::file_status status = fs::symlink_status(run / name, error);
     if (!fs::exists(status) || fs::is_regular_file(status)) continue;
-    refuse_place(run, std::string(fs::is_symlink(status)     ? "a link"
-                                  : fs::is_directory(status) ? "a folder"
-                                                             : "a pipe, socket or device") +
-                          " in the place of its file " + name);
+    throw UsageError("train: " + setting_to("output", run.string()) + ": found " +
+                     (fs::is_symlink(status)     ? "a link"
+                      : fs::is_directory(status) ? "a folder"
+                                                 : "a pipe, socket or device") +
+                     " in the place of its file " + name +
+                     ", expected a file, which training replaces; put a file there or choose "
+                     "another folder, nothing was written");
   }
 }
 
