@@ -255,6 +255,7 @@ TEST_F(CaseCacheTest, AFolderWithOtherContentsIsNoCacheAndStaysAsItIs) {
 TEST_F(CaseCacheTest, ACacheOfBeforeItHadAFileOfItsOwnIsKnownByItsFiles) {
   EXPECT_EQ(prepared(), 3);
   EXPECT_TRUE(fs::remove(cache_ / "lamp_cache.json"));
+  write_file(cache_ / ".nfs0000000000000001", "a case that another process had mapped");
   EXPECT_EQ(prepared(), 0);
   EXPECT_TRUE(fs::exists(cache_ / "lamp_cache.json"));
   write_file(cache_ / "notes.txt", "later");  // in a known cache it does not matter

@@ -31,13 +31,17 @@ bool is_bench_folder(const fs::directory_entry& entry) {
   return entry.is_directory(error) && entry.path().filename().string().starts_with("bench-");
 }
 
+// What NFS keeps of a file that was removed while some process has it open, or mapped.
+bool is_removed_file(const fs::path& file) { return file.filename().string().starts_with(".nfs"); }
+
 std::vector<std::string> foreign_names_in_cache(const fs::path& folder) {
   std::vector<std::string> names;
   std::error_code error;
   for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error)) {
     std::error_code gone;
     const fs::file_type type = at->symlink_status(gone).type();
-    const bool own = is_cache_file(at->path()) || is_temporary_name(at->path());
+    const bool own =
+        is_cache_file(at->path()) || is_temporary_name(at->path()) || is_removed_file(at->path());
     if (gone || type == fs::file_type::not_found) continue;
     if (own && type == fs::file_type::regular) continue;
     if (!is_bench_folder(*at)) names.push_back(at->path().filename().string());
