@@ -52,7 +52,7 @@ struct PreparedImage {
 
 // Counts the ways in which images and labels have been prepared: raise it with every change of
 // their values, so that nothing prepared in another way is used again (case_cache.h).
-inline constexpr int kPreparingVersion = 2;
+inline constexpr int kPreparingVersion = 3;
 
 GridPath plan_grid(const Volume& volume, const DataConfig& config);
 // place_image, then the window.
