@@ -7,11 +7,13 @@
 
 #include <algorithm>
 #include <iterator>
+#include <new>
 #include <utility>
 
 #include "lamp/base/device.h"
 #include "lamp/base/interrupt.h"
 #include "lamp/base/memory_counter.h"
+#include "lamp/base/out_of_memory.h"
 #include "lamp/base/stopwatch.h"
 #include "lamp/execution/numeric_guard.h"
 #include "lamp/inference/memory_estimate.h"
@@ -131,7 +133,14 @@ std::unique_ptr<RepeatedPrediction> RepeatedPrediction::make(const NetworkPlan& 
       static_cast<double>(plan.balance.peak_bytes.front() + step_bytes(plan.costs, copies));
   if (needed > kShareWithoutWorkspaces * static_cast<double>(available_bytes(device)))
     return nullptr;
-  return std::unique_ptr<RepeatedPrediction>(new RepeatedPrediction(chosen, overlap, copies));
+  try {
+    return std::unique_ptr<RepeatedPrediction>(new RepeatedPrediction(chosen, overlap, copies));
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  } catch (const c10::Error& error) {
+    if (!is_out_of_memory(error)) throw;
+    return nullptr;
+  }
 }
 
 double RepeatedPrediction::round() {
