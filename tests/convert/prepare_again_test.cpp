@@ -167,6 +167,33 @@ TEST_F(PrepareTest, ACorrectionOfTheSameSizeIsNeverReplaced) {
   EXPECT_EQ(prepare_dataset(han()).converted, 1U);
 }
 
+// Whatever makes it write the record anew, and so younger than the correction.
+TEST_F(PrepareTest, ACorrectionBesideAnOlderRecordIsNotForgotten) {
+  for (const char* name : {"a", "b"}) write_han_case(folder_ / "han" / name);
+  prepare_dataset(han());
+  const fs::path record = folder_ / "out/.prepare.json", map = folder_ / "out/labelsTr/a.nii.gz";
+  std::string corrected = read_file(map);
+  corrected[4] = static_cast<char>(corrected[4] + 1);  // gzip's time stamp
+  testing::written(map, corrected);
+  Json older = read_json(record);
+  for (auto& [name, entry] : older["finished"].items()) entry.erase("sha256");
+  older.erase("dataset_sha256");
+  testing::written(record, older.dump());
+  const auto now = fs::last_write_time(record);
+  for (const char* file : {"imagesTr/a.nii.gz", "imagesTr/b.nii.gz", "labelsTr/b.nii.gz"})
+    fs::last_write_time(folder_ / "out" / file, now - std::chrono::hours(3));
+  fs::last_write_time(record, now - std::chrono::hours(2));
+  fs::last_write_time(map, now - std::chrono::hours(1));
+  EXPECT_EQ(prepare_dataset(han()).converted, 0U);
+  EXPECT_GT(fs::last_write_time(record), fs::last_write_time(map));
+  for (const char* name : {"a", "b"})
+    write_npy(folder_ / "han" / name / "img_crp_v2.npy", head_image(5));
+  expect_usage_error(han(), "a.nii.gz changed since it was written");
+  EXPECT_EQ(read_file(map), corrected);
+  fs::remove(map);  // "move it away"
+  EXPECT_EQ(prepare_dataset(han()).converted, 2U);
+}
+
 TEST_F(PrepareTest, AListThatSomebodyChangedIsNeverReplaced) {
   for (const char* name : {"a", "b"}) write_han_case(folder_ / "han" / name);
   prepare_dataset(han());

@@ -173,6 +173,9 @@ TEST_F(DatasetListsTest, CountsOfTestCasesAreCheckedLikewise) {
   for (const char* wrong : {"1", "3", "0", "-1", "\"3\""}) {
     with_test(two, wrong);
     EXPECT_THAT(faults(), ElementsAre("a wrong number of test cases")) << wrong;
+    EXPECT_NO_THROW(refuse_faulty_lists(read_dataset(folder_)))
+        << wrong;  // training needs no tests
+    EXPECT_THAT(check_lists(read_dataset(folder_), /*with_tests=*/false).faults, IsEmpty());
   }
   for (const char* right : {"2", "\"2\"", "null"}) {
     with_test(two, right);

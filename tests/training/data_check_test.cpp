@@ -133,7 +133,10 @@ TEST_F(DataCheckTest, NoForegroundAtAllIsNothingToLearn) {
 }
 
 TEST_F(DataCheckTest, TestCasesAreNotTrainingsBusiness) {
-  change_dataset([](Json& json) { json["test"] = {"./imagesTs/not_downloaded.nii.gz"}; });
+  change_dataset([](Json& json) {
+    json["test"] = {"./imagesTs/not_downloaded.nii.gz"};
+    json["numTest"] = 9;
+  });
   EXPECT_EQ(
       train({.dataset = data_, .config = testing::ball_config(), .run = folder_ / "run"}).epochs,
       4);

@@ -190,9 +190,9 @@ class Preparation {
 
   // A label map that was corrected here is the user's now. Bytes are read only where the case is to
   // be converted again: what stays need not be known.
-  void refuse_changed(const SourceCase& source, const DecathlonEntry& entry) const {
+  void refuse_changed(const SourceCase& source, const DecathlonEntry& entry) {
     if (!record_.ended) return;
-    const FinishedCase& finished = record_.finished.at(source.name);
+    FinishedCase& finished = record_.finished.at(source.name);
     const bool goes = !is_finished(source);
     refuse_changed_file(folder_, image_of(entry), finished.image, goes);
     refuse_changed_file(folder_, label_of(entry), finished.label, goes);

@@ -16,6 +16,7 @@ namespace {
 
 constexpr const char* kFile = ".prepare.json";
 constexpr const char* kFormat = "lamp-prepare-1";
+constexpr const char* kChangedSince = "changed";  // in the place of a digest that nobody took
 
 Json overlaps_json(const std::vector<Overlap>& overlaps) {
   Json rows = Json::array();
@@ -120,7 +121,7 @@ void refuse_as_changed(const fs::path& file, const std::string& how) {
                    ", expected what the same command wrote; move it away or choose another folder");
 }
 
-void refuse_changed_file(const fs::path& folder, const fs::path& file, const WrittenFile& written,
+void refuse_changed_file(const fs::path& folder, const fs::path& file, WrittenFile& written,
                          bool reads_bytes) {
   std::error_code error;
   const auto found = fs::file_size(file, error);
@@ -128,12 +129,11 @@ void refuse_changed_file(const fs::path& folder, const fs::path& file, const Wri
   if (found != written.bytes)
     refuse_as_changed(
         file, " (" + std::to_string(found) + " bytes, were " + std::to_string(written.bytes) + ")");
-  if (!reads_bytes) return;
-  // Older records have no digests, but were written after their files.
-  const bool same = written.sha256.empty() ? fs::last_write_time(file, error) <=
-                                                 fs::last_write_time(folder / kFile, error)
-                                           : written_file(file).sha256 == written.sha256;
-  if (!same) refuse_as_changed(file);
+  if (written.sha256.empty() &&
+      fs::last_write_time(file, error) > fs::last_write_time(folder / kFile, error))
+    written.sha256 = kChangedSince;
+  if (!reads_bytes || written.sha256.empty()) return;
+  if (written_file(file).sha256 != written.sha256) refuse_as_changed(file);
 }
 
 Json stamp_of(const SourceCase& source) {

@@ -194,7 +194,7 @@ CheckReport check_dataset(const fs::path& folder_or_json, const CheckOptions& op
     const Dataset dataset = read_dataset(folder_or_json, &report.faults);
     report.labels = dataset.labels;
     report.notes = dataset.notes;
-    ListFindings findings = check_lists(dataset);
+    ListFindings findings = check_lists(dataset, options.with_tests);
     append(report.faults, findings.faults);
     append(report.notes, findings.notes);
     std::vector<PlacedCase> cases = placed_cases(dataset);

@@ -38,7 +38,7 @@ bool is_leak(const PlacedCase& a, const PlacedCase& b) {
   return (from != to && (from == "training" || to == "training")) || other_fold;
 }
 
-void check_counts(const Dataset& dataset, ListFindings& findings) {
+void check_counts(const Dataset& dataset, bool with_tests, ListFindings& findings) {
   const auto check = [&](const CaseCount& count, const std::string& kind, const std::string& key) {
     // MONAI lists what is held out for validation apart.
     const auto held_out = static_cast<std::int64_t>(dataset.validation.size());
@@ -52,7 +52,7 @@ void check_counts(const Dataset& dataset, ListFindings& findings) {
                                .fix = "restore the missing cases or correct " + key});
   };
   check(dataset.training_count, "training", "numTraining");
-  check(dataset.test_count, "test", "numTest");
+  if (with_tests) check(dataset.test_count, "test", "numTest");
 }
 
 // The first case that uses a file as its label or as an image, by its place.
@@ -151,9 +151,9 @@ void report_twins(const std::vector<PlacedCase>& cases, const ImageKeys& keys,
   }
 }
 
-ListFindings check_lists(const Dataset& dataset) {
+ListFindings check_lists(const Dataset& dataset, bool with_tests) {
   ListFindings findings;
-  check_counts(dataset, findings);
+  check_counts(dataset, with_tests, findings);
   const std::vector<PlacedCase> cases = placed_cases(dataset);
   Users images;
   std::vector<std::string> keys;
@@ -171,7 +171,7 @@ ListFindings check_lists(const Dataset& dataset) {
 }
 
 void refuse_faulty_lists(const Dataset& dataset) {
-  const ListFindings findings = check_lists(dataset);
+  const ListFindings findings = check_lists(dataset, /*with_tests=*/false);
   if (!findings.faults.empty()) throw InputError(findings.faults.front());
 }
 

@@ -32,9 +32,11 @@ struct ListFindings {
 // another split, or in two folds (a leak). Notes: one image of two cases elsewhere, names that
 // differ in capitals only.
 // Files are told apart by the disk, so that links and different spellings of a path count as one.
-ListFindings check_lists(const Dataset& dataset);
+// Without `with_tests` numTest is not looked at; a leak into the tests is found all the same.
+ListFindings check_lists(const Dataset& dataset, bool with_tests = true);
 
-// Throws the first fault of check_lists, for commands that go on with sound lists only.
+// Throws the first fault of check_lists that concerns training, which goes on with sound lists
+// only.
 void refuse_faulty_lists(const Dataset& dataset);
 
 // The volumes in imagesTr, labelsTr, imagesTs and labelsTs that the lists do not name, in this
