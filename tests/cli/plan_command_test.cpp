@@ -211,7 +211,7 @@ TEST(PlanCommandTest, WhatCannotBeMeasuredIsWorkedOutAndDoesNotEndThePlan) {
 }
 
 TEST(PlanCommandTest, TakesNetworkAndInputFromAConfiguration) {
-  const Json json = plan_json("-c demo --devices 2 --device-memory 8GiB");
+  const Json json = plan_json("-c demo --input 64,64,48 --devices 2 --device-memory 8GiB");
   EXPECT_EQ(json["layers"].back()["name"], "decoder_3_out");
 }
 

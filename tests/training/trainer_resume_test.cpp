@@ -36,7 +36,7 @@ TEST_F(TrainerResumeTest, ARunStoppedAfterEveryStepEndsBitIdentical) {
         finished = true;
       } catch (const Interrupted& stop) {
         EXPECT_EQ(stop.exit_code(), 143);
-        ASSERT_LT(stops, 100);
+        ASSERT_LT(stops, 100) << stop.what();
       }
     }
     testing::forget_signals();
