@@ -72,7 +72,7 @@ TEST_F(FitCheckTest, ABatchThatFilledTheMachineIsRefusedInSeconds) {
 // What one device does not hold, two stages that share its memory do not either, unless
 // micro-batches or computing again make it smaller; both are refused here.
 TEST_F(FitCheckTest, StagesOfOneHostAreNoAdviceWhereNothingIsComputedAgain) {
-  TrainConfig config = config_of(R"([{"patch": [48, 48, 48], "batch": 8, "epochs": 1}])", kGiB);
+  TrainConfig config = config_of(R"([{"patch": [48, 48, 48], "batch": 64, "epochs": 1}])", kGiB);
   config.execution.device = "cpu";
   config.execution.recompute = "never";
   config.execution.microbatches = 1;
@@ -161,16 +161,20 @@ TEST_F(FitCheckTest, EqualStagesAreNamedOnceAndNotMoreThanAFewInAll) {
     for (int i = 0; i < count; ++i)
       curriculum += std::string(i == 0 ? "[" : ", ") + R"({"patch": [64, 64, 64], "batch": )" +
                     std::to_string(batch(i)) + R"(, "epochs": 1})";
-    return refusal(config_of(curriculum + "]", 8 * kGiB));
+    TrainConfig config = config_of(curriculum + "]", kGiB);
+    config.net.depth = 2;
+    config.execution.recompute = "never";
+    config.execution.microbatches = 1;
+    return refusal(config);
   };
   const auto named = [](const std::string& text) {
     const std::regex stage("curriculum stage [0-9]+ ");
     return std::distance(std::sregex_iterator(text.begin(), text.end(), stage), {});
   };
-  const std::string equal = times(100, [](int) { return 4096; });
+  const std::string equal = times(100, [](int) { return 32; });
   EXPECT_EQ(named(equal), 1) << equal;
   EXPECT_THAT(equal, HasSubstr("curriculum stage 1 "));
-  const std::string unequal = times(7, [](int i) { return 4096 + i; });
+  const std::string unequal = times(7, [](int i) { return 32 + i; });
   EXPECT_EQ(named(unequal), 5) << unequal;
   EXPECT_THAT(unequal, HasSubstr("; and 2 more"));
 }
