@@ -95,5 +95,10 @@ TEST(SafePathTest, JudgesARelativePathByItsText) {
     EXPECT_FALSE(stays_below(outside)) << outside;
 }
 
+TEST(SafePathTest, JoinersThatNamesAreSpelledWithAreNoFault) {
+  EXPECT_EQ(fault_of_name("\u0645\u06cc\u200c\u062f"), "");
+  EXPECT_NE(fault_of_name("pat\u200b1"), "");
+}
+
 }  // namespace
 }  // namespace lamp

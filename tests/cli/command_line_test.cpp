@@ -93,7 +93,8 @@ TEST(CommandLineTest, CommandsOfOtherProgramsAreUnderstood) {
 TEST(CommandLineTest, AnOptionOfOtherProgramsIsNamedWithOurs) {
   expect_usage_error("train -o run --epochs 3", "--set curriculum.0.epochs=");
   expect_usage_error("train -o run --lr 1e-3", "--set optimizer.lr=");
-  for (const char* command : {"train -o run", "bench input -d data -c demo", "experiment -o x --preset y"})
+  for (const char* command :
+       {"train -o run", "bench input -d data -c demo", "experiment -o x --preset y"})
     expect_usage_error(std::string(command) + " --set seed=1 --set seed=2", "seed=1 and seed=2");
   expect_usage_error("train -o run --learning_rate=1e-3", "--set optimizer.lr=");
   expect_usage_error("train --batch-size 3", "--set curriculum.0.batch=");  // and -o is missing

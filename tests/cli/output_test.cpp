@@ -104,9 +104,9 @@ TEST_F(OutputTest, NoResultsAmongTheFilesOfARunOrADataSet) {
   std::ofstream(folder_ / "run" / "run.json") << R"({"format": "lamp-run"})";
   for (const char* name : {"run", "run/state", "run/state/summary.json"})
     expect_refused(evaluate_ + name, "the files of a run");
-  for (const char* name : {"data", "data/labelsTr", "data/imagesTr/new", "data/x.json"})
+  for (const char* name : {"data/labelsTr", "data/imagesTr/new", "data/imagesTr/x.json"})
     expect_refused(evaluate_ + name, "the files of a data set");
-  for (const char* name : {"run/predictions", "data/predictions"})
+  for (const char* name : {"run/predictions", "data/predictions", "data/x.json"})
     EXPECT_EQ(run_lamp(evaluate_ + quoted(folder_ / name)).exit_code, 0) << name;
 }
 

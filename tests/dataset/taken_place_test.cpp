@@ -53,6 +53,12 @@ TEST_F(TakenPlaceTest, ADataSetAndTheFoldersOfItsCases) {
   for (const char* place : {"data", "data/imagesTr", "data/labelsTr", "data/imagesTs",
                             "data/labelsTs/new", "data/imagesVal", "list"})
     EXPECT_THAT(refusal(place), HasSubstr("a data set")) << place;
+  const auto refuse_file_in = [&](const fs::path& place) {
+    refuse_taken_place(folder_ / place, "evaluate -o", Results::kSingleFile);
+  };
+  EXPECT_NO_THROW(refuse_file_in("data"));
+  EXPECT_NO_THROW(refuse_file_in("list"));
+  EXPECT_THROW(refuse_file_in("data/labelsTr"), UsageError);
   for (const char* place :
        {"data/predictions", "data/predictions/labelsTs", "data/labels", "list/results"})
     EXPECT_EQ(refusal(place), "") << place;

@@ -1,9 +1,8 @@
-#include "lamp/report/timeline_picture.h"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "lamp/base/json.h"
+#include "lamp/report/timeline_picture.h"
 #include "lamp/report/timeline_svg.h"
 #include "lamp/report/timeline_trace.h"
 

@@ -290,8 +290,8 @@ bool OutputLock::take_over() {
                    "the lock of process " + std::to_string(owner->process) + " on " + owner->host);
   if (!is_gone(*owner)) refuse_held(file_, text);
   if (!write_all(descriptor.get(), text_of(this_process()))) fail(file_);
-  log_info("taking over " + locked_place(file_) + " from process " + std::to_string(owner->process) +
-           ", which has ended without a word");
+  log_info("taking over " + locked_place(file_) + " from process " +
+           std::to_string(owner->process) + ", which has ended without a word");
   stale_ = text;
   descriptor_ = descriptor.release();
   return true;

@@ -39,7 +39,7 @@ std::string fault_of_name(const std::string& name) {
   if (name.find('/') != std::string::npos) return "it holds a '/'";
   if (name.find('\\') != std::string::npos) return "it holds a '\\'";
   if (std::any_of(name.begin(), name.end(), is_control)) return "it holds a control character";
-  if (const auto unseen = unseen_character(name))
+  if (const auto unseen = unseen_character(name, Joiners::kAllowed))
     return "it holds " + unseen->name + ", a character that nobody sees";
   if (name.size() > kLongestName)
     return "it has " + std::to_string(name.size()) + " bytes, more than " +

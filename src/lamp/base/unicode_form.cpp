@@ -197,9 +197,12 @@ std::optional<UnseenCharacter> unseen_character_at(const std::string& text, std:
   return UnseenCharacter{name, length};
 }
 
-std::optional<UnseenCharacter> unseen_character(const std::string& text) {
-  for (std::size_t at = 0; at < text.size(); ++at)
-    if (auto found = unseen_character_at(text, at)) return found;
+std::optional<UnseenCharacter> unseen_character(const std::string& text, Joiners joiners) {
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    auto found = unseen_character_at(text, at);
+    const bool is_joiner = found && (found->name == "U+200C" || found->name == "U+200D");
+    if (found && !(is_joiner && joiners == Joiners::kAllowed)) return found;
+  }
   return std::nullopt;
 }
 

@@ -24,8 +24,10 @@ struct UnseenCharacter {
 };
 // The one that begins at this byte; nothing if another character does.
 std::optional<UnseenCharacter> unseen_character_at(const std::string& text, std::size_t at);
+// Whether U+200C and U+200D count: Persian and Indic names are spelled with them.
+enum class Joiners { kUnseen, kAllowed };
 // The first one in the text.
-std::optional<UnseenCharacter> unseen_character(const std::string& text);
+std::optional<UnseenCharacter> unseen_character(const std::string& text, Joiners joiners);
 
 // Well-formed UTF-8 (no overlong forms, surrogates or values beyond U+10FFFF)?
 bool is_utf8(const std::string& text);

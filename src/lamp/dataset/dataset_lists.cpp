@@ -188,10 +188,13 @@ std::vector<LeftOut> files_of_no_case(const Dataset& dataset) {
   for (const char* folder : {"imagesTr", "labelsTr", "imagesTs", "labelsTs"}) {
     std::vector<fs::path> files;
     std::error_code error;
-    for (const auto& file : fs::directory_iterator(dataset.root / folder, error))
-      if (!file.path().filename().string().starts_with('.') && is_volume_file(file.path()) &&
-          !named.contains(place(file.path())))
-        files.push_back(file.path());
+    for (fs::directory_iterator at(dataset.root / folder, error), end; !error && at != end;
+         at.increment(error)) {
+      const fs::path& file = at->path();
+      if (!file.filename().string().starts_with('.') && is_volume_file(file) &&
+          !named.contains(place(file)))
+        files.push_back(file);
+    }
     std::sort(files.begin(), files.end());
     for (const fs::path& file : files)
       unused.push_back(

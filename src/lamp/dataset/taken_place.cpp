@@ -55,19 +55,21 @@ Json run_mark(const fs::path& folder) {
   return mark;
 }
 
-void refuse_taken_place(const fs::path& folder, const std::string& option) {
+void refuse_taken_place(const fs::path& folder, const std::string& option, Results results) {
   const fs::path place = real_path(folder.empty() ? fs::path(".") : folder);
   const auto refuse = [&](const std::string& what, const fs::path& owner) {
     throw UsageError(option + ": found a place among the files of " + what + " (" + owner.string() +
                      "), expected one of its own; choose another folder");
   };
-  if (lists_cases(place)) refuse("a data set", place);
+  const bool root_is_free = results == Results::kSingleFile;
+  if (!root_is_free && lists_cases(place)) refuse("a data set", place);
   fs::path below;  // the name, in `at`, of the folder that leads to the place
   for (fs::path at = place;; at = at.parent_path()) {
     if ((below.empty() || below == "state") && is_run(at)) refuse("a run", at);
     const bool in_cases =
         std::find(kCaseFolders.begin(), kCaseFolders.end(), below.string()) != kCaseFolders.end();
-    if ((below.empty() || in_cases) && has_case_folders(at)) refuse("a data set", at);
+    if (((below.empty() && !root_is_free) || in_cases) && has_case_folders(at))
+      refuse("a data set", at);
     if (!at.has_relative_path()) return;
     below = at.filename();
   }
