@@ -29,9 +29,9 @@ TEST(SafePathTest, RefusesNamesThatAreMoreThanAName) {
 // Unicode's bidirectional controls (UAX 9), zero-width characters and other default ignorables.
 TEST(SafePathTest, RefusesCharactersThatNobodySees) {
   for (const std::string unseen :
-       {"\u061c", "\u200b", "\u200c", "\u200d", "\u200e",   "\u200f",   "\u2028",     "\u2029",
-        "\u202a", "\u202b", "\u202c", "\u202d", "\u202e",   "\u2060",   "\u2066",     "\u2067",
-        "\u2068", "\u2069", "\ufeff", "\u00ad", "\xc2\x85", "\xc2\x9b", "\U000e0041", "\U000e0001"})
+       {"\u061c", "\u200b", "\u200e",   "\u200f",   "\u2028",     "\u2029",    "\u202a", "\u202b",
+        "\u202c", "\u202d", "\u202e",   "\u2060",   "\u2066",     "\u2067",    "\u2068", "\u2069",
+        "\ufeff", "\u00ad", "\xc2\x85", "\xc2\x9b", "\U000e0041", "\U000e0001"})
     for (const std::string& name : {"case" + unseen + "_1", unseen + "case", "case" + unseen})
       EXPECT_THAT(fault_of_name(name), ::testing::HasSubstr("U+")) << name;
   EXPECT_THAT(fault_of_name("a\u202eb"), ::testing::HasSubstr("U+202E"));
