@@ -54,7 +54,7 @@ TEST_F(TakenPlaceTest, ADataSetAndTheFoldersOfItsCases) {
                             "data/labelsTs/new", "data/imagesVal", "list"})
     EXPECT_THAT(refusal(place), HasSubstr("a data set")) << place;
   const auto refuse_file_in = [&](const fs::path& place) {
-    refuse_taken_place(folder_ / place, "evaluate -o", Results::kSingleFile);
+    refuse_taken_place(folder_ / place, "evaluate -o", ResultsAre::kSingleFile);
   };
   EXPECT_NO_THROW(refuse_file_in("data"));
   EXPECT_NO_THROW(refuse_file_in("list"));

@@ -55,13 +55,13 @@ Json run_mark(const fs::path& folder) {
   return mark;
 }
 
-void refuse_taken_place(const fs::path& folder, const std::string& option, Results results) {
+void refuse_taken_place(const fs::path& folder, const std::string& option, ResultsAre results) {
   const fs::path place = real_path(folder.empty() ? fs::path(".") : folder);
   const auto refuse = [&](const std::string& what, const fs::path& owner) {
     throw UsageError(option + ": found a place among the files of " + what + " (" + owner.string() +
                      "), expected one of its own; choose another folder");
   };
-  const bool root_is_free = results == Results::kSingleFile;
+  const bool root_is_free = results == ResultsAre::kSingleFile;
   if (!root_is_free && lists_cases(place)) refuse("a data set", place);
   fs::path below;  // the name, in `at`, of the folder that leads to the place
   for (fs::path at = place;; at = at.parent_path()) {

@@ -26,12 +26,12 @@ Json run_mark(const std::filesystem::path& folder);
 
 // Beside a dataset.json a single file, such as a summary, is in nobody's way; a folder of results
 // is.
-enum class Results { kFolder, kSingleFile };
+enum class ResultsAre { kFolder, kSingleFile };
 
 // Throws UsageError, which begins with `option`, if `folder` is a run or lies in its state/, or if
 // it is a data set (of a folder of results) or lies in one of its kCaseFolders. Another folder
 // inside of them is in nobody's way. It need not exist.
 void refuse_taken_place(const std::filesystem::path& folder, const std::string& option,
-                        Results results = Results::kFolder);
+                        ResultsAre results = ResultsAre::kFolder);
 
 }  // namespace lamp

@@ -281,7 +281,7 @@ void write_summary(const EvaluationResult& result, const fs::path& summary) {
 EvaluationResult evaluate_into(const fs::path& summary, const EvaluationOptions& options) {
   summary_outputs(summary, options).check();
   refuse_taken_place(summary.parent_path(), setting_to("output", summary.string()),
-                     Results::kSingleFile);
+                     ResultsAre::kSingleFile);
   OutputLock lock(summary.parent_path());  // pictures are one for all summaries
   lock.start();
   EvaluationResult result = evaluate_folders(options);

@@ -90,7 +90,7 @@ class SegmentJob {
     for (const SegmentModel& model : models) outputs_.files.protect(model.file);
     outputs_.files.check();
     refuse_taken_place(outputs_.folder, setting_to("output", request.output.string()),
-                       outputs_.report.empty() ? Results::kSingleFile : Results::kFolder);
+                       outputs_.report.empty() ? ResultsAre::kSingleFile : ResultsAre::kFolder);
     lock_.emplace(outputs_.folder, outputs_.lock);
     scorer_.emplace(models, options_, cases_.size() > 1, request.make_predictor);
     reading_ = config_.read_options();
