@@ -262,6 +262,25 @@ TEST_F(CaseCacheTest, ACacheOfBeforeItHadAFileOfItsOwnIsKnownByItsFiles) {
   EXPECT_EQ(prepared(), 0);
 }
 
+TEST_F(CaseCacheTest, ADamagedMarkIsNamedWithTheWayOut) {
+  EXPECT_EQ(prepared(), 3);
+  const fs::path mark = cache_ / "lamp_cache.json";
+  for (const char* damaged : {"", "{\"written_by\": \"lamp ca"}) {
+    std::ofstream(mark) << damaged;
+    try {
+      const CaseCache cache({.folder = cache_}, config_, 2);
+      FAIL() << "taken for a cache";
+    } catch (const UsageError& error) {
+      EXPECT_THAT(error.what(), ::testing::AllOf(HasSubstr("a damaged lamp_cache.json"),
+                                                 HasSubstr("remove that file")));
+    }
+    EXPECT_EQ(read_file(mark), damaged);
+  }
+  fs::remove(mark);
+  EXPECT_EQ(prepared(), 0);  // the cases are still there
+  EXPECT_TRUE(fs::exists(mark));
+}
+
 TEST_F(CaseCacheTest, OtherSettingsAreOtherCases) {
   EXPECT_EQ(prepared(), 3);
   config_.window = std::array<double, 2>{0, 101};

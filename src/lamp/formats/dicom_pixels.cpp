@@ -144,10 +144,9 @@ VoxelType dicom_voxel_type(const DicomPixels& layout) {
 }
 
 // Fragments that begin an image of their own: a JPEG or JPEG-LS one with SOI and another marker, a
-// JPEG 2000 one with SOC and SIZ or in a file of its own. `items`: all of PS3.5, A.4, checked.
+// JPEG 2000 one with SOC and SIZ. `items`: all of PS3.5, A.4, checked.
 int encoded_images(std::string_view items) {
-  constexpr std::array<std::string_view, 3> kStarts = {"\xFF\xD8\xFF", "\xFF\x4F\xFF\x51",
-                                                       "\x6A\x50\x20\x20"};
+  constexpr std::array<std::string_view, 2> kStarts = {"\xFF\xD8\xFF", "\xFF\x4F\xFF\x51"};
   constexpr std::size_t kItemHead = 8;
   int count = 0;
   bool table = true;  // the first item: where frames begin, or nothing

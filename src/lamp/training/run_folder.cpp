@@ -251,8 +251,9 @@ void Opening::name_every_fault() const {
 
 void Opening::split_cases_and_check_state() {
   folder_.split = split_dataset(folder_.dataset, folder_.config.validation, folder_.config.seed);
+  if (position_) check_split();
+  refuse_other_folds(run(), folder_.split.folds);
   if (!position_) return;
-  check_split();
   const Cursor& cursor = position_->cursor;
   const StageConfig& stage = position_->before.curriculum[static_cast<std::size_t>(cursor.stage)];
   const std::int64_t cases = std::ssize(folder_.split.training);

@@ -17,6 +17,7 @@
 #include "lamp/dataset/taken_place.h"
 #include "lamp/nets/model_file.h"
 #include "lamp/training/data_survey.h"
+#include "lamp/training/nnunet_folds.h"
 #include "lamp/training/run_state.h"
 
 namespace lamp {
@@ -195,6 +196,19 @@ void refuse_foreign_files(const fs::path& run, bool has_rows) {
                  return text.empty() || text.starts_with("epoch,stage,");
                }});
   files.check();
+}
+
+void refuse_other_folds(const fs::path& run, const Json& folds) {
+  std::error_code error;
+  const fs::path file = run / kFoldsFile;
+  const fs::file_status status = fs::symlink_status(file, error);
+  if (folds.is_null() || !fs::exists(status)) return;
+  if (fs::is_regular_file(status) &&
+      Json::parse(read_file(file), nullptr, /*allow_exceptions=*/false) == folds)
+    return;
+  throw UsageError("train: " + setting_to("output", run.string()) + ": found a " + kFoldsFile +
+                   " that holds other folds than those of this run, expected none or the same; "
+                   "move it away or choose another folder, nothing was written");
 }
 
 void mark_run_folder(const fs::path& run) {
