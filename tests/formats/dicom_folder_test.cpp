@@ -214,12 +214,14 @@ TEST_F(DicomFolderTest, ARadiotherapyExportGivesItsImageSeries) {
       other.more[tag] = {};
     testing::write_dicom(folder_ / name, other);
   }
+  testing::write_dicom(folder_ / "LABELS", object(kClass + "66.7", "OT", "1.2.9.30"));
   auto unknown = object("1.2.3.4.5", "RTSTRUCT", "1.2.9.20");
   testing::write_dicom(folder_ / "OLD", unknown);
   expect_whole_series(folder_);
   EXPECT_THAT(names(read_dicom_folder(folder_).left_out),
-              ElementsAre("OLD", "PDF", "PR", "RD", "REG", "RI", "RP", "RS", "SR"));
+              ElementsAre("LABELS", "OLD", "PDF", "PR", "RD", "REG", "RI", "RP", "RS", "SR"));
   EXPECT_THAT(reason_of("RD"), HasSubstr("RTDOSE"));
+  EXPECT_THAT(reason_of("LABELS"), HasSubstr("a segmentation object"));
   EXPECT_THAT(reason_of("RS"), HasSubstr("RTSTRUCT"));
 }
 
