@@ -4,7 +4,10 @@
 #include <gmock/gmock.h>
 #include <torch/types.h>
 
+#include <array>
 #include <cmath>
+#include <string>
+#include <tuple>
 
 #include "formats/dicom_fixture.h"
 

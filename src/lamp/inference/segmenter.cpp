@@ -122,14 +122,6 @@ class SegmentJob {
   }
 
  private:
-  // Calls that name the label map of their case lock no more than that, and may share a folder.
-  std::string way_out_of_lock() const {
-    const std::string other = "choose another place";
-    if (cases_.size() > 1 || outputs_.report.empty()) return other;
-    return other + ", or name the label map itself, as every call that shares the folder must (" +
-           setting_to("output", outputs_.labels.front().string()) + ")";
-  }
-
   // Calls that name the label map of their case, and so lock no more, may share a folder.
   std::string way_out_of_lock() const {
     const std::string other = "choose another place";
