@@ -86,7 +86,7 @@ bool is_cache_file(const fs::path& file) {
 
 void check_cache_folder(const fs::path& folder) {
   if (is_marked_cache(folder)) return;
-  const auto names = foreign_names_in_cache(folder);
+  auto names = foreign_names_in_cache(folder);
   // Another process may have begun the cache while we looked.
   if (names.empty() || is_marked_cache(folder)) return;
   if (names == std::vector<std::string>{kCacheMark} && is_damaged_mark(folder / kCacheMark))
@@ -94,9 +94,9 @@ void check_cache_folder(const fs::path& folder) {
                      " in " + folder.string() +
                      ", expected what lamp wrote; remove that file, and it is made again (the "
                      "prepared cases stay), or choose another folder or \"off\"");
+  names.front() = shortened(names.front());
   throw UsageError("configuration: loader.cache: found " + folder.string() + " with " +
-                   shortened(names.front()) +
-                   (names.size() > 1 ? " and " + std::to_string(names.size() - 1) + " more" : "") +
+                   joined_first(names, 1) +
                    ", expected a new or empty folder or a cache of lamp; choose another folder, "
                    "such as one within it, or \"off\"");
 }

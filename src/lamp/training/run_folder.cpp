@@ -175,11 +175,7 @@ void Opening::read_configuration() {
   folder_.dataset = read_dataset(dataset_path(), &faults);
   refuse_place_in_dataset(run(), folder_.dataset);
   if (!faults.empty()) throw InputError(faults.front());
-  if (folder_.dataset.training.empty())
-    throw InputError({.file = folder_.dataset.root.string(),
-                      .what = "no training cases",
-                      .found = "its \"training\" list is empty",
-                      .fix = "add cases with labels"});
+  require_training_cases(folder_.dataset);
 }
 
 // Of the training: a case that the list has lost would not be missed.

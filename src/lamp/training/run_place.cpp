@@ -14,6 +14,7 @@
 #include "lamp/base/own_output.h"
 #include "lamp/base/safe_path.h"
 #include "lamp/base/setting_name.h"
+#include "lamp/base/text.h"
 #include "lamp/dataset/taken_place.h"
 #include "lamp/nets/model_file.h"
 #include "lamp/training/data_survey.h"
@@ -77,12 +78,7 @@ std::string kind_of(const fs::path& folder, const std::vector<std::string>& name
 }
 
 std::string list(const fs::path& folder, const std::vector<std::string>& names) {
-  std::string text = kind_of(folder, names);
-  for (std::size_t i = 0; i < names.size() && i < kShownNames; ++i)
-    text += (i > 0 ? ", " : "") + names[i];
-  if (names.size() > kShownNames)
-    text += " and " + std::to_string(names.size() - kShownNames) + " more";
-  return text;
+  return kind_of(folder, names) + joined_first(names, kShownNames);
 }
 
 [[noreturn]] void refuse_place(const fs::path& run, const std::string& found) {
