@@ -1,15 +1,14 @@
 """Lines A1, A12 and A13: nothing foreign is overwritten, no two outputs collide, one output has one process."""
 
-import json
 import os
 import signal
 import time
+from subprocess import DEVNULL
 
 import numpy as np
 
-import known_models
 import volumes
-from material import config_file, data_set, fresh, train
+from material import config_file, fresh
 
 FOREIGN = {"config.json": '{"mine": 1}\n', "metrics.csv": "a,b\n1,2\n", "notes.txt": "mine\n", "dataset.json": "{}\n",
            "run.json": '{"format": "mine"}\n', "best.safetensors": "mine\n", "summary.json": '{"mine": 1}\n',
@@ -42,7 +41,8 @@ def a_training_never_writes_into_a_foreign_folder(walk):
 def a_new_or_empty_folder_is_taken(walk):
     """What may be written is written, and the data stay."""
     config = config_file(walk)
-    fresh(walk, "made", "empty").pop().mkdir()
+    fresh(walk, "made", "empty", "deep")
+    walk.path("empty").mkdir()
     for target in ("made", "empty", "deep/er/run"):
         walk.check(f"train -o {target}", ["train", "-d", "data", "-c", config, "-o", target], timeout=200,
                    keeps=walk.path("data"), right=lambda _: None if walk.path(target, "run.json").exists() else
@@ -265,7 +265,7 @@ def a_second_training_is_refused(walk):
     config = config_file(walk, "long.json", curriculum=[{"patch": "whole", "epochs": 100000}],
                          checkpoint={"every_seconds": 0}, validation={"every_epochs": 100000})
     command = ["train", "-d", "data", "-c", config, "-o", run]
-    job = walk.start(command, env={"OMP_NUM_THREADS": 1}, stdout=-3, stderr=-3)
+    job = walk.start(command, env={"OMP_NUM_THREADS": 1}, stdout=DEVNULL, stderr=DEVNULL)
     try:
         wait_for(run / "lock")
         for more in ([], ["--resume"], ["--resume", "--set", "optimizer.lr=1e-5"], ["--set", "seed=4"]):
@@ -285,7 +285,7 @@ def a_second_training_is_refused(walk):
     (run / "lock").write_text(lock.replace(os.uname().nodename, "elsewhere"))
     walk.check("the lock of another host", finish, code=1, says=["elsewhere", "lock"], keeps=run)
     (run / "lock").write_text(lock)
-    resumed = walk.start(finish, stdout=-3)
+    resumed = walk.start(finish, stdout=DEVNULL)
     time.sleep(4)
     resumed.send_signal(signal.SIGTERM)
     text = resumed.communicate()[1]
@@ -314,7 +314,7 @@ def other_commands_lock_their_folder(walk):
     second = {"segment": [["segment", "-m", "run", "-i", "data/imagesTs", "-o", "out"], first["segment"]],
               "synth": [first["synth"], [*first["synth"], "--seed", "3"]]}
     for command, folder in (("segment", "out"), ("synth", "big")):
-        job = walk.start(first[command], env={"OMP_NUM_THREADS": 1}, stdout=-3, stderr=-3)
+        job = walk.start(first[command], env={"OMP_NUM_THREADS": 1}, stdout=DEVNULL, stderr=DEVNULL)
         try:
             wait_for(walk.path(folder, ".lamp-lock"))
             for args in second[command]:
