@@ -87,7 +87,8 @@ def faults_are_named(walk):
           lambda d: scans.reordered(d / label, "SAR", d / label))
     fault("unlisted", ["head_a", "4"],
           lambda d: sitk.WriteImage(sitk.ReadImage(str(d / label)) * 2, str(d / label)))
-    fault("layers", ["head_a"], lambda d: sitk.WriteImage(sitk.ReadImage(str(downloaded(walk, "SegmentationOverlapping.seg.nrrd"))), str(d / label)))
+    layers = sitk.ReadImage(str(downloaded(walk, "SegmentationOverlapping.seg.nrrd")))
+    fault("layers", ["head_a", "layers"], lambda d: sitk.WriteImage(layers, str(d / label)))
     fault("cut_short", ["head_a"], lambda d: (d / label).write_bytes((d / label).read_bytes()[:2000]))
     fault("in_both_parts", ["head_t", "test"],
           lambda d: walk.copy(d / "imagesTr/head_a.nii.gz", "in_both_parts/imagesTs/head_t.nii.gz"))
