@@ -14,31 +14,6 @@
 namespace lamp {
 namespace {
 
-// holder: a stage, or behind those a gradient that is on its way.
-struct Change {
-  double time;
-  bool is_start;
-  std::size_t holder;
-  std::int64_t bytes;  // from now on
-};
-
-void sort_by_time(std::vector<Change>& changes) {
-  std::stable_sort(changes.begin(), changes.end(), [](const Change& a, const Change& b) {
-    return std::pair(a.time, a.is_start) < std::pair(b.time, b.is_start);
-  });
-}
-
-// What stages hold at most together.
-std::int64_t peak_of(const std::vector<Change>& changes, std::vector<std::int64_t> levels) {
-  std::int64_t sum = std::accumulate(levels.begin(), levels.end(), std::int64_t{0});
-  std::int64_t peak = sum;
-  for (const Change& change : changes) {
-    sum += change.bytes - std::exchange(levels[change.holder], change.bytes);
-    peak = std::max(peak, sum);
-  }
-  return peak;
-}
-
 std::vector<bool> only(const StageRange& links, std::size_t count) {
   std::vector<bool> here(count, false);
   for (std::size_t link = links.first; link < links.last; ++link) here[link] = true;
@@ -55,14 +30,29 @@ std::vector<double> shares_of(const PipelineSetup& setup) {
   return shares;
 }
 
+// Under naive only one micro-batch is there at a time, so that the first one, another and the last
+// one stand for all.
+Schedule replayed_schedule(const PipelineSetup& setup) {
+  constexpr int kDifferent = 3;
+  const int m = setup.microbatches;
+  const bool is_short = setup.schedule == ScheduleKind::kNaive && m > kDifferent;
+  Schedule schedule =
+      make_schedule(setup.schedule, static_cast<int>(setup.stages()), is_short ? kDifferent : m);
+  schedule.microbatches = m;
+  if (!is_short) return schedule;
+  for (auto& actions : schedule.actions)
+    for (Action& action : actions)
+      if (action.microbatch == kDifferent - 1) action.microbatch = m - 1;
+  return schedule;
+}
+
 }  // namespace
 
 MemoryModel::MemoryModel(NetworkCosts costs, PipelineSetup setup)
     : costs_(std::move(costs)),
       setup_(std::move(setup)),
       shares_(shares_of(setup_)),
-      schedule_(
-          make_schedule(setup_.schedule, static_cast<int>(setup_.stages()), setup_.microbatches)) {
+      schedule_(replayed_schedule(setup_)) {
   const std::size_t links = costs_.layers.size();
   alone_.resize(links * (links + 1));
   for (std::size_t first = 0; first < links; ++first)
@@ -344,11 +334,27 @@ class MemoryModel::SharedDevice {
     for (const TimelineEntry& entry : timeline)
       if (entry.kind != WorkKind::kTransfer && stages_[static_cast<std::size_t>(entry.stage)])
         follow(entry);
-    if (!takes_turns_) sort_by_time(changes_);
-    return std::max(update_, peak_of(changes_, level_));
+    if (!takes_turns_)  // else they are in order
+      std::stable_sort(changes_.begin(), changes_.end(), [](const Change& a, const Change& b) {
+        return std::pair(a.time, a.is_start) < std::pair(b.time, b.is_start);
+      });
+    std::int64_t sum = std::accumulate(level_.begin(), level_.end(), std::int64_t{0});
+    std::int64_t peak = std::max(update_, sum);
+    for (const Change& change : changes_) {
+      sum += change.bytes - std::exchange(level_[change.holder], change.bytes);
+      peak = std::max(peak, sum);
+    }
+    return peak;
   }
 
  private:
+  // holder: a stage, or behind those a gradient that is on its way.
+  struct Change {
+    double time;
+    bool is_start;
+    std::size_t holder;
+    std::int64_t bytes;  // from now on
+  };
   struct OfStage {
     Courses courses;
     std::vector<ActionBytes> actions;
