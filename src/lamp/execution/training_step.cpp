@@ -38,11 +38,11 @@ TrainingStep::TrainingStep(Network& network, const Loss& loss, const ResolvedExe
 
 StepResult TrainingStep::run_pipeline(const StepBatch& batch, std::int64_t key) {
   const torch::Tensor prepared = network_.prepare(batch.image.to(devices_.front()));
-  const torch::Tensor flags = batch.flags.to(devices_.back());
-  const torch::Tensor labels = batch.label.to(devices_.back());
-  const LossFunction loss = [&](const torch::Tensor& output, const MicroBatch& part) {
-    return loss_(network_.crop(output, batch.image), labels.narrow(0, part.first, part.count),
-                 flags.narrow(0, part.first, part.count));
+  // Once, not for each micro-batch.
+  const StepBatch moved{batch.image, batch.label.to(devices_.back()),
+                        batch.flags.to(devices_.back())};
+  const LossFunction loss = [&](const torch::Tensor& output, const BatchPart& part) {
+    return batch_loss(network_, loss_, moved, output, part);
   };
   const std::int64_t most = most_microbatches(prepared.size(0), last_three(prepared.sizes()).xyz(),
                                               network_.stride_multiple);

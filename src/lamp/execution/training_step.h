@@ -10,6 +10,7 @@
 #include <memory>
 
 #include "lamp/base/errors.h"
+#include "lamp/execution/batch_loss.h"
 #include "lamp/execution/loss_scaler.h"
 #include "lamp/execution/optimizer.h"
 #include "lamp/execution/resolved_execution.h"
@@ -24,12 +25,6 @@ namespace lamp {
 class NotFinite : public Error {
  public:
   using Error::Error;
-};
-
-struct StepBatch {
-  torch::Tensor image;  // [N, C, D, H, W], any size
-  torch::Tensor label;  // [N, D, H, W]
-  torch::Tensor flags;  // [N, classes]: annotated or not
 };
 
 struct StepOutcome {

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "lamp/nets/packed_conv.h"
+#include "lamp/nets/slab_conv.h"
 #include "lamp/sequence/skip_layers.h"
 
 namespace lamp {
@@ -30,14 +31,27 @@ class InferenceConv : public Layer {
 
   torch::Tensor forward(torch::Tensor input, SkipPort&) override { return run(input); }
   torch::Tensor run(const torch::Tensor& input) {
-    const torch::Tensor result = packed_.run(input, conv_->weight, conv_->bias, conv_->geometry(),
-                                             activated_ ? std::optional(kSlope) : std::nullopt);
-    if (result.defined()) return result;
-    return activated_ ? activate(conv_->forward(input)) : conv_->forward(input);
+    RunContext* run = RunContext::current();
+    if (run == nullptr || run->slabs == nullptr) return kernel(input, conv_->geometry());
+    return run_on_slab(slab_conv(*run, conv_->weight.sizes(), conv_->geometry()), input,
+                       conv_->weight,
+                       [this](const torch::Tensor& planes, const ConvGeometry& geometry) {
+                         return kernel(planes, geometry);
+                       });
+  }
+  std::optional<PlaneRule> plane_rule(std::int64_t axis) const override {
+    return conv_->plane_rule(axis);
   }
   std::shared_ptr<torch::nn::Module> named_module() override { return conv_.ptr(); }
 
  private:
+  torch::Tensor kernel(const torch::Tensor& input, const ConvGeometry& geometry) {
+    const torch::Tensor result = packed_.run(input, conv_->weight, conv_->bias, geometry,
+                                             activated_ ? std::optional(kSlope) : std::nullopt);
+    if (result.defined()) return result;
+    return activated_ ? activate(conv_->run(input, geometry)) : conv_->run(input, geometry);
+  }
+
   Conv conv_;
   bool activated_;
   PackedConvolution packed_;
@@ -56,6 +70,7 @@ class FoldedShortcut : public Layer {
     return input;
   }
   std::vector<std::string> stashes() const override { return {skip_}; }
+  std::optional<PlaneRule> plane_rule(std::int64_t) const override { return PlaneRule{}; }
 
  private:
   std::string skip_;
@@ -80,6 +95,7 @@ class Shortcut : public Layer {
     return input;
   }
   std::vector<std::string> stashes() const override { return {skip_}; }
+  std::optional<PlaneRule> plane_rule(std::int64_t) const override { return PlaneRule{}; }
   std::shared_ptr<torch::nn::Module> named_module() override { return path_.ptr(); }
   std::shared_ptr<Layer> inference_form() override {
     const auto conv = std::dynamic_pointer_cast<torch::nn::Conv3dImpl>(path_->ptr(0));
@@ -103,6 +119,7 @@ class FoldedResidualEnd : public Layer {
     return activate(torch::addcmul(shortcut, input, excitation_->scale(input)));
   }
   std::vector<std::string> pops() const override { return {skip_}; }
+  std::optional<PlaneRule> plane_rule(std::int64_t) const override { return PlaneRule{}; }
 
  private:
   std::string skip_;
@@ -124,6 +141,7 @@ class ResidualEnd : public Layer {
     return activate(excitation_->forward(input).add_(shortcut));
   }
   std::vector<std::string> pops() const override { return {skip_}; }
+  std::optional<PlaneRule> plane_rule(std::int64_t) const override { return PlaneRule{}; }
   std::shared_ptr<torch::nn::Module> named_module() override {
     return excitation_.is_empty() ? shared_from_this() : excitation_.ptr();
   }
@@ -136,6 +154,18 @@ class ResidualEnd : public Layer {
   std::string skip_;
   SqueezeExcitation excitation_{nullptr};
 };
+
+// [N, C], of the whole volumes, also where the input is a slab of them.
+torch::Tensor volume_means(const torch::Tensor& input) {
+  const RunContext* run = RunContext::current();
+  if (run == nullptr || run->slabs == nullptr) return input.mean({2, 3, 4});
+  const auto type = input.scalar_type() == torch::kFloat64 ? torch::kFloat64 : torch::kFloat32;
+  const std::int64_t own = input.size(run->slabs->axis());
+  const double voxels = static_cast<double>(input.numel() / input.size(0) / input.size(1) / own) *
+                        static_cast<double>(run->planes);
+  const torch::Tensor sums = input.sum({2, 3, 4}, /*keepdim=*/false, type);
+  return (all_reduce(run->slabs, sums) / voxels).to(input.scalar_type());
+}
 
 }  // namespace
 
@@ -219,7 +249,7 @@ SqueezeExcitationImpl::SqueezeExcitationImpl(std::int64_t channels, std::int64_t
                     torch::nn::Linear(squeezed, channels), torch::nn::Sigmoid()))) {}
 
 torch::Tensor SqueezeExcitationImpl::scale(const torch::Tensor& input) {
-  return fc_->forward(input.mean({2, 3, 4})).view({input.size(0), input.size(1), 1, 1, 1});
+  return fc_->forward(volume_means(input)).view({input.size(0), input.size(1), 1, 1, 1});
 }
 
 torch::Tensor SqueezeExcitationImpl::forward(torch::Tensor input) { return input * scale(input); }

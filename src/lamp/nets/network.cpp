@@ -80,10 +80,23 @@ torch::Tensor Network::pad(const torch::Tensor& input) const {
 }
 
 torch::Tensor Network::crop(const torch::Tensor& output, const torch::Tensor& input) const {
+  return cropped(output, {input.size(2), input.size(3), input.size(4)});
+}
+
+torch::Tensor Network::crop_slab(const torch::Tensor& output, const torch::Tensor& input,
+                                 std::int64_t axis, const PlaneRange& planes) const {
+  Shape3 size = {input.size(2), input.size(3), input.size(4)};
+  size[static_cast<std::size_t>(axis - 2)] = common(planes, {0, input.size(axis)}).count();
+  return cropped(output, size);
+}
+
+torch::Tensor Network::cropped(const torch::Tensor& output, const Shape3& size) {
   torch::Tensor cropped = output;
   // Not where nothing is cut off: a narrowed tensor's gradient is a padded copy.
-  for (int axis = 2; axis < 5; ++axis)
-    if (cropped.size(axis) != input.size(axis)) cropped = cropped.narrow(axis, 0, input.size(axis));
+  for (std::size_t i = 0; i < 3; ++i) {
+    const auto axis = static_cast<std::int64_t>(i) + 2;
+    if (cropped.size(axis) != size[i]) cropped = cropped.narrow(axis, 0, size[i]);
+  }
   // The gradient of a narrowed tensor is contiguous: the last layer would bring what it has saved,
   // which is larger by far, into that layout as well.
   if (!cropped.is_same(output) && output.requires_grad())

@@ -47,6 +47,10 @@ struct Network {
   // Extends the scan (base/beyond_scan.h) up to the next multiple; crop() undoes it on the output.
   torch::Tensor pad(const torch::Tensor& input) const;
   torch::Tensor crop(const torch::Tensor& output, const torch::Tensor& input) const;
+  // The same for the output of a slab: `planes` of the padded volume along an axis of the output.
+  // None are left where it lies beyond the input altogether.
+  torch::Tensor crop_slab(const torch::Tensor& output, const torch::Tensor& input,
+                          std::int64_t axis, const PlaneRange& planes) const;
 
   // Throws UsageError that begins with `what` ("patch") if an axis of a window x, y, z is shorter
   // than the network's stride: most of what the network would see is padding.
@@ -67,6 +71,9 @@ struct Network {
   // layers uniform in +-1/sqrt(fan in). The same seed gives the same weights; no other generator is
   // touched.
   void initialise(std::uint64_t seed);
+
+ private:
+  static torch::Tensor cropped(const torch::Tensor& output, const Shape3& size);
 };
 
 std::int64_t parameter_count(const Network& network);

@@ -23,15 +23,6 @@ struct Parts : torch::CustomClassHolder {
   }
 };
 
-void add_gradient(const torch::Tensor& parameter, const torch::Tensor& gradient) {
-  const torch::Tensor more = gradient.to(parameter.scalar_type());
-  torch::Tensor& sum = parameter.mutable_grad();
-  if (sum.defined())
-    sum.add_(more);
-  else
-    sum = more;
-}
-
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
@@ -65,6 +56,15 @@ struct SplitConvolution : torch::autograd::Function<SplitConvolution> {
 };
 
 }  // namespace
+
+void add_gradient(const torch::Tensor& parameter, const torch::Tensor& gradient) {
+  const torch::Tensor more = gradient.to(parameter.scalar_type());
+  torch::Tensor& sum = parameter.mutable_grad();
+  if (sum.defined())
+    sum.add_(more);
+  else
+    sum = more;
+}
 
 torch::Tensor split_convolution(const torch::Tensor& input, const torch::Tensor& weight,
                                 const torch::Tensor& bias, const ConvGeometry& geometry,

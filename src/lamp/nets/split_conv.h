@@ -18,4 +18,7 @@ torch::Tensor split_convolution(const torch::Tensor& input, const torch::Tensor&
                                 const torch::Tensor& bias, const ConvGeometry& geometry,
                                 const std::shared_ptr<WeightTasks>& tasks);
 
+// Adds to the parameter's gradient, in the parameter's dtype.
+void add_gradient(const torch::Tensor& parameter, const torch::Tensor& gradient);
+
 }  // namespace lamp

@@ -1,7 +1,6 @@
 // Plain autograd operations: only the label's probability enters TP and the focal term.
 #include "lamp/objective/anatomy_loss.h"
 
-#include <algorithm>
 #include <vector>
 
 namespace lamp {
@@ -22,7 +21,6 @@ torch::Tensor sums_by_label(const torch::Tensor& values, const torch::Tensor& la
 // Over all samples, each [C].
 struct BatchSums {
   torch::Tensor both, predicted, labelled, penalty;
-  double voxels = 0;
 
   BatchSums(std::int64_t classes, const torch::TensorOptions& options)
       : both(torch::zeros({classes}, options)), predicted(both), labelled(both), penalty(both) {}
@@ -38,9 +36,22 @@ struct BatchSums {
     const torch::Tensor focal =
         -(1 - p_label).square() * p_label.clamp(kLowestProbability, 1).log();
     penalty = penalty + sums_by_label(focal, index, classes);
-    voxels += static_cast<double>(index.numel());
+  }
+  // Of the whole volumes.
+  void complete(const LossInput& input) {
+    const auto all = volume_sum(input, torch::stack({both, predicted, labelled, penalty})).unbind(0);
+    both = all[0];
+    predicted = all[1];
+    labelled = all[2];
+    penalty = all[3];
   }
 };
+
+std::int64_t seen_of_batch(const LossInput& input) {
+  std::int64_t voxels = 0;
+  for (std::int64_t n = 0; n < input.labels.size(0); ++n) voxels += seen_count(input, n);
+  return voxels;
+}
 
 }  // namespace
 
@@ -48,11 +59,12 @@ AnatomyTerms anatomy_terms(const LossInput& input) {
   const auto type = compute_type(input.logits);
   BatchSums sums(input.logits.size(1), input.logits.options().dtype(type).requires_grad(false));
   for (const SeenVoxels& seen : seen_by_sample(input)) sums.add(seen, type);
+  if (input.slab != nullptr) sums.complete(input);
   const torch::Tensor weights = std::get<0>(input.weights.min(0));  // [C]
   // TP + FP = sum p and TP + FN = sum y, so the denominator is half of their sum.
   const torch::Tensor overlap =
       sums.both / (0.5 * (sums.predicted + sums.labelled) + kAnatomySmooth);
-  const torch::Tensor focal = sums.penalty / std::max(sums.voxels, 1.0);
+  const torch::Tensor focal = sums.penalty / divisor(seen_of_batch(input));
   return {(weights * (1 - overlap)).sum(), (weights * focal).sum()};
 }
 

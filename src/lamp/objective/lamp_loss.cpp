@@ -59,7 +59,8 @@ struct ClassSums {
   torch::Tensor overlap, predicted, labelled, focal;  // [N, C]
   torch::Tensor voxels;                               // [N, 1], 1 where no scan showed any
 
-  ClassSums(const torch::Tensor& logits, const torch::Tensor& labels) {
+  explicit ClassSums(const LossInput& input) {
+    const torch::Tensor &logits = input.logits, &labels = input.labels;
     const std::int64_t classes = logits.size(1);
     const auto options = logits.options().dtype(compute_type(logits));
     const std::array<std::int64_t, 2> shape = {logits.size(0), classes};
@@ -67,9 +68,7 @@ struct ClassSums {
     predicted = torch::zeros(shape, options);
     labelled = torch::zeros(shape, options);
     focal = torch::zeros(shape, options);
-    std::vector<double> counts(static_cast<std::size_t>(logits.size(0)), 0);
     Slabs(logits, labels).for_each([&](const Slab& slab) {
-      counts[static_cast<std::size_t>(slab.sample)] += static_cast<double>(slab.index.size(1));
       predicted[slab.sample] += slab.p.sum(1);
       const torch::Tensor penalty = (1 - slab.p_label).square_().mul_(slab.log_label).neg_();
       for (std::int64_t c = 0; c < classes; ++c) {
@@ -79,7 +78,19 @@ struct ClassSums {
         focal[slab.sample][c] += (y * penalty).sum();
       }
     });
-    voxels = torch::tensor(counts, torch::kFloat64).clamp_min_(1).unsqueeze(1).to(options);
+    std::vector<double> counts;
+    for (std::int64_t n = 0; n < logits.size(0); ++n) counts.push_back(divisor(seen_count(input, n)));
+    voxels = torch::tensor(counts, torch::kFloat64).unsqueeze(1).to(options);
+    if (input.slab != nullptr) complete(*input.slab);
+  }
+
+ private:
+  void complete(const LossSlab& slab) {
+    const torch::Tensor all = slab.sum(torch::stack({overlap, predicted, labelled, focal}));
+    overlap = all[0];
+    predicted = all[1];
+    labelled = all[2];
+    focal = all[3];
   }
 };
 
@@ -118,8 +129,8 @@ class LampFunction : public torch::autograd::Function<LampFunction> {
   static torch::Tensor forward(torch::autograd::AutogradContext* context,
                                const torch::Tensor& logits, const torch::Tensor& labels,
                                const torch::Tensor& weights, double dice_weight,
-                               double focal_weight) {
-    const ClassSums sums(logits, labels);
+                               double focal_weight, const LossSlab* slab) {
+    const ClassSums sums(LossInput{logits, labels, weights, slab});
     const torch::Tensor scale = weights / static_cast<double>(weights.numel());
     const torch::Tensor size = sums.predicted + sums.labelled + kLampSmooth;
     const torch::Tensor twice = 2 * sums.overlap + kLampSmooth;
@@ -135,7 +146,7 @@ class LampFunction : public torch::autograd::Function<LampFunction> {
     const auto saved = context->get_saved_variables();
     const torch::Tensor& above = outputs[0];
     const LampGradient factors{saved[2] * above, saved[3] * above, saved[4] * above};
-    return {logits_gradient(saved[0], saved[1], factors), {}, {}, {}, {}};
+    return {logits_gradient(saved[0], saved[1], factors), {}, {}, {}, {}, {}};
   }
 };
 
@@ -144,13 +155,14 @@ class LampFunction : public torch::autograd::Function<LampFunction> {
 LampTerms lamp_terms(const torch::Tensor& logits, const torch::Tensor& labels) {
   check_loss_input(logits, labels);
   const torch::NoGradGuard no_grad;
-  const ClassSums sums(logits, labels);
+  const ClassSums sums(LossInput{logits, labels, {}});
   return {1 - (2 * sums.overlap + kLampSmooth) / (sums.predicted + sums.labelled + kLampSmooth),
           sums.focal / sums.voxels};
 }
 
 torch::Tensor lamp_loss(const LossInput& input, double dice_weight, double focal_weight) {
-  return LampFunction::apply(input.logits, input.labels, input.weights, dice_weight, focal_weight);
+  return LampFunction::apply(input.logits, input.labels, input.weights, dice_weight, focal_weight,
+                             input.slab);
 }
 
 }  // namespace lamp

@@ -60,9 +60,9 @@ class MixedLoss : public Loss {
       : config_(std::move(config)), class_weights_(std::move(class_weights)) {}
 
   torch::Tensor operator()(const torch::Tensor& logits, const torch::Tensor& labels,
-                           const torch::Tensor& annotated) const override {
-    check_loss_input(logits, labels);
-    const LossInput input{logits, labels, weights_of(logits, annotated)};
+                           const torch::Tensor& annotated, const LossSlab* slab) const override {
+    check_loss_input(logits, labels, slab);
+    const LossInput input{logits, labels, weights_of(logits, annotated), slab};
     std::vector<torch::Tensor> terms;
     if (config_.dice == "batch") {
       terms.push_back(anatomy_loss(input, config_.focal_weight));

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "lamp/base/json.h"
+#include "lamp/objective/loss_input.h"
 
 namespace lamp {
 
@@ -39,8 +40,11 @@ class Loss {
   // a gradient of exactly 0 (a sample without any other voxel adds no gradient). annotated: [N, C],
   // 1 or 0 (annotation_flags). All on one device. Returns a scalar with gradient: in double for
   // double logits, else in float32, also for half precision logits.
+  // slab: where logits and labels are those of one slab of the volumes; the loss is the volumes', the
+  // same in each slab, its gradient that of the own planes.
   virtual torch::Tensor operator()(const torch::Tensor& logits, const torch::Tensor& labels,
-                                   const torch::Tensor& annotated) const = 0;
+                                   const torch::Tensor& annotated,
+                                   const LossSlab* slab = nullptr) const = 0;
   // Whether the loss of a batch is the mean of its samples' losses, so that it may be taken for
   // each micro-batch alone, weighted by its share of the batch.
   virtual bool sum_over_samples() const = 0;

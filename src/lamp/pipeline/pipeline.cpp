@@ -16,6 +16,7 @@
 #include "lamp/base/setting_name.h"
 #include "lamp/base/text.h"
 #include "lamp/pipeline/no_autocast_cache.h"
+#include "lamp/pipeline/volume_cut.h"
 
 namespace lamp {
 namespace {
@@ -39,10 +40,9 @@ std::vector<StageAction> of_stage(const Schedule& schedule, std::size_t stage) {
 // The gradients that parameters had before a step: put aside so that a failed step leaves no trace.
 class EarlierGradients {
  public:
-  explicit EarlierGradients(const std::vector<std::unique_ptr<Stage>>& stages) {
-    for (const auto& stage : stages)
-      for (const torch::Tensor& parameter : stage->parameters())
-        gradients_.emplace_back(parameter, std::exchange(parameter.mutable_grad(), {}));
+  explicit EarlierGradients(const Sequence& chain) {
+    for (const torch::Tensor& parameter : chain.parameters())
+      gradients_.emplace_back(parameter, std::exchange(parameter.mutable_grad(), {}));
   }
   void add() {
     const torch::NoGradGuard no_gradients;
@@ -60,6 +60,14 @@ class EarlierGradients {
   std::vector<std::pair<torch::Tensor, torch::Tensor>> gradients_;
 };
 
+// One tensor of a micro-batch's slabs, on the first one's device.
+torch::Tensor joined_slabs(const StepState& step, std::size_t microbatch,
+                           std::vector<torch::Tensor>& slabs) {
+  if (slabs.size() == 1) return std::move(slabs.front());
+  for (torch::Tensor& slab : slabs) slab = slab.to(slabs.front().device());
+  return torch::cat(slabs, step.cuts[microbatch].axis);
+}
+
 bool draws_from_torch(const torch::nn::Module& module) {
   return module.as<torch::nn::Dropout>() != nullptr ||
          module.as<torch::nn::Dropout2d>() != nullptr ||
@@ -76,7 +84,12 @@ Pipeline::Pipeline(std::shared_ptr<Sequence> chain, PipelineOptions options)
   if (options_.microbatches < 1)
     throw UsageError(setting_name("execution.microbatches") + ": found " +
                      std::to_string(options_.microbatches) + ", expected 1 or more");
-  const std::size_t count = options_.devices.size();
+  const auto slabs = static_cast<std::size_t>(std::max(options_.slabs, 1));
+  if (options_.devices.size() % slabs != 0)
+    throw UsageError(setting_name("execution.split") + ": found " +
+                     counted(options_.devices.size(), "device") + " for slabs=" +
+                     std::to_string(slabs) + ", expected a multiple");
+  const std::size_t count = options_.devices.size() / slabs;
   if (options_.partition.empty())
     options_.partition = partition_by_costs(parameter_bytes(*chain_), count);
   check_partition(options_.partition, chain_->size(), count);
@@ -85,18 +98,37 @@ Pipeline::Pipeline(std::shared_ptr<Sequence> chain, PipelineOptions options)
     throw UsageError("found " + counted(options_.recompute.size(), "recompute rule") + " for " +
                      counted(count, "stage"));
   check_chain();
-  for (std::size_t j = 0; j < count; ++j) {
-    stages_.push_back(std::make_unique<Stage>(
-        chain_, options_.partition,
+  if (slabs > 1)
+    for (std::size_t j = 0; j < count; ++j)
+      meetings_.push_back(std::make_shared<SlabMeeting>(static_cast<int>(slabs)));
+  for (std::size_t slab = 0; slab < slabs; ++slab) build_lane(slab);
+  if (options_.devices.size() > 1)
+    for (std::size_t i = 0; i < options_.devices.size(); ++i)
+      workers_.push_back(std::make_unique<Worker>());
+}
+
+void Pipeline::build_lane(std::size_t slab) {
+  const std::size_t stages = options_.partition.size(), slabs = options_.devices.size() / stages;
+  TORCH_CHECK(slab == 0 || options_.make_chain, "slabs need a way to make further chains");
+  Lane lane{.chain = slab == 0 ? chain_ : options_.make_chain(),
+            .transfer = std::make_unique<InProcessTransfer>()};
+  for (std::size_t j = 0; j < stages; ++j) {
+    const std::size_t row = j * slabs + slab;
+    lane.stages.push_back(std::make_unique<Stage>(
+        lane.chain, options_.partition,
         StageOptions{.index = static_cast<int>(j),
-                     .stages = static_cast<int>(count),
+                     .stages = static_cast<int>(stages),
                      .links = options_.partition[j],
-                     .device = options_.devices[j],
+                     .device = options_.devices[row],
                      .recompute = options_.recompute[j],
-                     .split_backward = options_.schedule == ScheduleKind::kZeroBubble},
-        transfer_));
-    if (count > 1) workers_.push_back(std::make_unique<Worker>());
+                     .split_backward = options_.schedule == ScheduleKind::kZeroBubble,
+                     .row = static_cast<int>(row),
+                     .slab = static_cast<int>(slab),
+                     .meeting = slabs > 1 ? meetings_[j] : nullptr},
+        *lane.transfer));
   }
+  if (slab > 0) copies_.push_back(ChainCopy(*chain_, *lane.chain));
+  lanes_.push_back(std::move(lane));
 }
 
 void Pipeline::check_chain() const {
@@ -120,67 +152,85 @@ void Pipeline::check_chain() const {
 }
 
 // CPU stages of which never two have work at the same time, or more stages than work side by side.
+// Never slabs, which wait for each other.
 bool Pipeline::take_turns(const Schedule& schedule) const {
+  if (lanes_.size() > 1) return false;
   if (is_crowded(options_.devices, all_threads_)) return true;
   const auto on_cpu = [](c10::Device device) { return device.is_cpu(); };
   return (schedule.microbatches == 1 || schedule.kind == ScheduleKind::kNaive) &&
          std::all_of(options_.devices.begin(), options_.devices.end(), on_cpu);
 }
 
-void Pipeline::fail(StepState& state, const Stage& stage, const Action& action) {
+int Pipeline::threads_per_worker() const {
+  if (options_.threads_per_stage > 0) return options_.threads_per_stage;
+  if (lanes_.size() > 1 && is_crowded(options_.devices, all_threads_)) return 1;
+  return stage_threads(options_.devices, all_threads_);
+}
+
+void Pipeline::reset_exchanges(int boundary_slots) {
+  for (const auto& meeting : meetings_) meeting->reset();
+  for (const Lane& lane : lanes_) lane.transfer->reset(boundary_slots);
+}
+
+void Pipeline::fail(const Stage& stage, const Action& action) {
   {
     const std::lock_guard lock(failure_mutex_);
     if (!failure_.cause)
-      failure_ = {std::current_exception(), stage.index(), action.microbatch, stage.link_name()};
+      failure_ = {std::current_exception(), stage.index(), stage.slab(), action.microbatch,
+                  stage.link_name()};
   }
-  state.cancelled = true;
-  transfer_.cancel();
+  cancelled_ = true;
+  for (const Lane& lane : lanes_) lane.transfer->cancel();
+  for (const auto& meeting : meetings_) meeting->cancel();
 }
 
-void Pipeline::run_actions(const std::vector<StageAction>& actions, StepState& state, int threads) {
+void Pipeline::run_actions(Lane& lane, const std::vector<StageAction>& actions, int threads) {
   StageAction at = actions.front();
   try {
     if (at::get_num_threads() != threads) at::set_num_threads(threads);
     const NoAutocastCache no_cache;
     for (const StageAction& next : actions) {
-      if (state.cancelled) return;
+      if (cancelled_) return;
       at = next;
-      const AccountScope scope(stage_account(stages_[at.stage]->index()));
-      stages_[at.stage]->run(at.action);
+      const AccountScope scope(stage_account(lane.stages[at.stage]->row()));
+      lane.stages[at.stage]->run(at.action);
     }
   } catch (const Cancelled&) {
-    // The stage that failed has told the cause.
+    // The worker that failed has told the cause.
   } catch (...) {
-    fail(state, *stages_[at.stage], at.action);
+    fail(*lane.stages[at.stage], at.action);
   }
 }
 
-void Pipeline::run_stages(StepState& state, const Schedule& schedule) {
-  const int threads = options_.threads_per_stage > 0
-                          ? options_.threads_per_stage
-                          : stage_threads(options_.devices, all_threads_);
+void Pipeline::run_stages(std::vector<StepState>& states, const Schedule& schedule) {
+  const int threads = threads_per_worker();
   failure_ = {};
-  for (const auto& stage : stages_) {
-    stage_account(stage->index()).reset_peak();
-    stage->begin(state);
-  }
+  cancelled_ = false;
+  for (std::size_t slab = 0; slab < lanes_.size(); ++slab)
+    for (const auto& stage : lanes_[slab].stages) {
+      stage_account(stage->row()).reset_peak();
+      stage->begin(states[slab]);
+    }
   if (workers_.empty() || take_turns(schedule)) {
     std::vector<StageAction> actions = one_at_a_time(schedule);
     // One input through all stages before the next: few packets may wait (kPredictionSlots), and
     // nobody else would take them.
-    if (!state.training)
+    if (!states.front().training)
       std::stable_sort(actions.begin(), actions.end(),
                        [](const StageAction& a, const StageAction& b) {
                          return a.action.microbatch < b.action.microbatch;
                        });
-    run_actions(actions, state, threads);
+    run_actions(lanes_.front(), actions, threads);
   } else {
     const at::ThreadLocalState caller;
-    for (std::size_t j = 0; j < workers_.size(); ++j) {
-      workers_[j]->start([&, j] {
-        const at::ThreadLocalStateGuard guard(caller);
-        run_actions(of_stage(schedule, j), state, threads);
-      });
+    for (Lane& lane : lanes_) {
+      for (const auto& stage : lane.stages) {
+        const auto j = static_cast<std::size_t>(stage->index());
+        workers_[static_cast<std::size_t>(stage->row())]->start([&, j] {
+          const at::ThreadLocalStateGuard guard(caller);
+          run_actions(lane, of_stage(schedule, j), threads);
+        });
+      }
     }
     for (const auto& worker : workers_) worker->wait();
   }
@@ -188,8 +238,40 @@ void Pipeline::run_stages(StepState& state, const Schedule& schedule) {
   if (at::get_num_threads() != all_threads_ || !workers_.empty()) at::set_num_threads(all_threads_);
 }
 
+void Pipeline::roll_back() {
+  for (const Lane& lane : lanes_)
+    for (const auto& stage : lane.stages) stage->rollback();
+  for (ChainCopy& copy : copies_) copy.drop_gradients();
+  reset_exchanges(0);
+}
+
+// What each slab's lane sees of the step.
+std::vector<StepState> Pipeline::lane_states(StepState step) const {
+  step.cancelled = &cancelled_;
+  const std::size_t count = step.inputs.size();
+  step.losses.resize(count);
+  step.outputs.resize(count);
+  step.input_gradients.resize(count);
+  if (lanes_.size() == 1) return {std::move(step)};
+  for (const torch::Tensor& input : step.inputs) {
+    step.cuts.push_back(cut_volume(*chain_, input.sizes(), static_cast<int>(lanes_.size()),
+                                   options_.slab_shares));
+    const SlabCut& cut = step.cuts.back();
+    step.planes.push_back(planes_by_link(*chain_, cut.axis, cut.boundaries.back()));
+  }
+  std::vector<StepState> states(lanes_.size(), step);
+  for (std::size_t slab = 0; slab < states.size(); ++slab)
+    for (std::size_t i = 0; i < count; ++i) {
+      const SlabCut& cut = step.cuts[i];
+      states[slab].inputs[i] =
+          narrowed(step.inputs[i], cut.axis, cut.owned(cut.boundaries.back())[slab]);
+    }
+  return states;
+}
+
 void Pipeline::rethrow() const {
-  const std::string where = "stage " + std::to_string(failure_.stage) + ", layer " +
+  const std::string slab = lanes_.size() > 1 ? "slab " + std::to_string(failure_.slab) + ", " : "";
+  const std::string where = "stage " + std::to_string(failure_.stage) + ", " + slab + "layer " +
                             failure_.layer + ", micro-batch " + std::to_string(failure_.microbatch);
   try {
     std::rethrow_exception(failure_.cause);
@@ -222,44 +304,61 @@ StepResult Pipeline::step(const torch::Tensor& batch, const LossFunction& loss,
   state.deferred_batch_norm = options_.deferred_batch_norm;
   state.seed = options_.seed;
   state.step = options.step;
-  state.losses.resize(state.parts.size());
-  state.input_gradients.resize(state.parts.size());
-  const Schedule schedule = make_schedule(options_.schedule, static_cast<int>(stages_.size()),
-                                          static_cast<int>(state.parts.size()));
-  transfer_.reset(/*boundary_slots=*/0);
-  EarlierGradients earlier(stages_);
+  const std::vector<MicroBatch> parts = state.parts;
+  const Schedule schedule =
+      make_schedule(options_.schedule, static_cast<int>(options_.partition.size()),
+                    static_cast<int>(parts.size()));
+  std::vector<StepState> states = lane_states(std::move(state));
+  reset_exchanges(/*boundary_slots=*/0);
+  for (ChainCopy& copy : copies_) copy.refresh();
+  EarlierGradients earlier(*chain_);
   try {
-    run_stages(state, schedule);
+    run_stages(states, schedule);
   } catch (...) {  // before the first action: no stage has done anything
     earlier.restore();
     throw;
   }
   if (failure_.cause) {
-    for (const auto& stage : stages_) stage->rollback();
-    transfer_.reset(0);
+    roll_back();
     earlier.restore();
     rethrow();
   }
+  for (ChainCopy& copy : copies_) copy.add_gradients();
   earlier.add();
   StepResult result;
-  for (std::size_t i = 0; i < state.parts.size(); ++i)
-    result.loss += state.losses[i].item<double>() * static_cast<double>(state.parts[i].count) /
+  for (std::size_t i = 0; i < parts.size(); ++i)
+    result.loss += states.front().losses[i].item<double>() * static_cast<double>(parts[i].count) /
                    static_cast<double>(batch.size(0));
-  if (batch.requires_grad()) {
-    for (std::size_t i = 0; i < state.parts.size(); ++i)
-      if (!state.input_gradients[i].defined())
-        state.input_gradients[i] = torch::zeros_like(state.inputs[i]);
-    result.input_gradient = gather(state.input_gradients).to(batch.device());
-  }
-  for (const auto& stage : stages_) {
-    stage->finish();
+  if (batch.requires_grad()) result.input_gradient = input_gradient(states).to(batch.device());
+  for (const auto& stage : lanes_.front().stages)
     result.peak_in_flight.push_back(stage->peak_in_flight());
-    result.stage_peak_bytes.push_back(stage_account(stage->index()).peak_bytes());
-    result.boundary_bytes += stage->boundary_bytes();
-    result.skip_bytes += stage->skip_bytes();
-    result.timeline.insert(result.timeline.end(), stage->events().begin(), stage->events().end());
-  }
+  result.stage_peak_bytes.resize(options_.devices.size());
+  for (const Lane& lane : lanes_)
+    for (const auto& stage : lane.stages) {
+      stage->finish();
+      result.stage_peak_bytes[static_cast<std::size_t>(stage->row())] =
+          stage_account(stage->row()).peak_bytes();
+      result.boundary_bytes += stage->boundary_bytes();
+      result.skip_bytes += stage->skip_bytes();
+      result.halo_bytes += stage->halo_bytes();
+      result.timeline.insert(result.timeline.end(), stage->events().begin(),
+                             stage->events().end());
+    }
   return result;
+}
+
+// Of the whole batch, from those of its micro-batches and their slabs.
+torch::Tensor Pipeline::input_gradient(std::vector<StepState>& states) {
+  std::vector<torch::Tensor> gradients;
+  for (std::size_t i = 0; i < states.front().inputs.size(); ++i) {
+    std::vector<torch::Tensor> slabs;
+    for (StepState& state : states) {
+      torch::Tensor& gradient = state.input_gradients[i];
+      slabs.push_back(gradient.defined() ? gradient : torch::zeros_like(state.inputs[i]));
+    }
+    gradients.push_back(joined_slabs(states.front(), i, slabs));
+  }
+  return gather(gradients);
 }
 
 std::vector<torch::Tensor> Pipeline::predict(const std::vector<torch::Tensor>& inputs) {
@@ -273,17 +372,24 @@ std::vector<torch::Tensor> Pipeline::predict(const std::vector<torch::Tensor>& i
     state.parts.push_back({0, input.size(0)});
   }
   state.inputs = inputs;
-  state.outputs.resize(inputs.size());
-  transfer_.reset(kPredictionSlots);
-  run_stages(state,
-             forwards_only(static_cast<int>(stages_.size()), static_cast<int>(inputs.size())));
+  std::vector<StepState> states = lane_states(std::move(state));
+  reset_exchanges(kPredictionSlots);
+  for (ChainCopy& copy : copies_) copy.refresh();
+  run_stages(states, forwards_only(static_cast<int>(options_.partition.size()),
+                                   static_cast<int>(inputs.size())));
   if (failure_.cause) {
-    for (const auto& stage : stages_) stage->rollback();
-    transfer_.reset(0);
+    roll_back();
     rethrow();
   }
-  for (const auto& stage : stages_) stage->finish();
-  return std::move(state.outputs);
+  for (const Lane& lane : lanes_)
+    for (const auto& stage : lane.stages) stage->finish();
+  std::vector<torch::Tensor> outputs;
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    std::vector<torch::Tensor> slabs;
+    for (StepState& lane : states) slabs.push_back(std::move(lane.outputs[i]));
+    outputs.push_back(joined_slabs(states.front(), i, slabs));
+  }
+  return outputs;
 }
 
 }  // namespace lamp

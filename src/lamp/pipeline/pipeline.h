@@ -19,12 +19,16 @@
 #include <c10/core/Device.h>
 #include <torch/types.h>
 
+#include <atomic>
 #include <exception>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
 
+#include "lamp/pipeline/chain_copy.h"
+#include "lamp/pipeline/in_process_slabs.h"
 #include "lamp/pipeline/partition.h"
 #include "lamp/pipeline/recompute.h"
 #include "lamp/pipeline/schedule.h"
@@ -37,14 +41,21 @@
 namespace lamp {
 
 struct PipelineOptions {
-  std::vector<c10::Device> devices = {c10::kCPU};  // one a stage; the same one may come twice
+  // One a stage, and for each stage one a slab, one after another; the same one may come twice.
+  std::vector<c10::Device> devices = {c10::kCPU};
   Partition partition;  // one range a stage; empty = as many parameters on each as possible
+  // L: every volume is cut into so many slabs, each with a worker of its own in every stage.
+  int slabs = 1;
+  std::vector<double> slab_shares;  // how fast each slab's workers are; empty = all alike
+  // A further chain with the same layers and parameter names, for each slab but the first; what its
+  // parameters and buffers hold does not matter.
+  std::function<std::shared_ptr<Sequence>()> make_chain;
   ScheduleKind schedule = ScheduleKind::kGPipe;
   int microbatches = 1;                  // M; a smaller batch has as many as samples
   std::vector<RecomputeRule> recompute;  // one a stage; empty = never
   // Running statistics of DeferrableBatchNorm3d as if the batch had not been split.
   bool deferred_batch_norm = false;
-  // CPU threads of each CPU stage; 0 = stage_threads().
+  // CPU threads of each CPU worker; 0 = stage_threads().
   int threads_per_stage = 0;
   std::uint64_t seed = 0;  // of dropout masks
 };
@@ -59,13 +70,14 @@ struct StepResult {
   double loss = 0;  // of the batch: micro-batch losses weighted by their samples, unscaled
   torch::Tensor input_gradient;     // like the batch, if it requires one
   std::vector<int> peak_in_flight;  // micro-batches, by stage
-  // Allocated by each CPU stage's thread and not yet freed, at most: activations and gradients, its
-  // output included, its input not, since nothing is copied on the CPU. 0 unless count_cpu_memory()
-  // was called, and on a GPU, whose allocator knows (peak_bytes).
+  // By stage, and there by slab. Allocated by each CPU worker's thread and not yet freed, at most:
+  // activations and gradients, its output included, its input not, since nothing is copied on the
+  // CPU. 0 unless count_cpu_memory() was called, and on a GPU, whose allocator knows (peak_bytes).
   std::vector<std::int64_t> stage_peak_bytes;
   std::int64_t boundary_bytes = 0;  // sent forward from stage to stage
   std::int64_t skip_bytes = 0;      // sent forward from the stage that stashes to that which pops
-  std::vector<TimelineEntry> timeline;
+  std::int64_t halo_bytes = 0;      // sent from slab to slab, forward and backward
+  std::vector<TimelineEntry> timeline;  // "stage" = stage * slabs + slab
 };
 
 // One caller at a time. The chain belongs to the pipeline while it lives: its layers lie on their
@@ -96,27 +108,43 @@ class Pipeline {
   const PipelineOptions& options() const { return options_; }
 
  private:
+  // One slab's way through all stages.
+  struct Lane {
+    std::shared_ptr<Sequence> chain;
+    std::unique_ptr<InProcessTransfer> transfer;
+    std::vector<std::unique_ptr<Stage>> stages;
+  };
   struct Failure {
     std::exception_ptr cause;
     int stage = -1;
+    int slab = -1;
     int microbatch = -1;
     std::string layer;
   };
 
   void check_chain() const;
-  void run_stages(StepState& state, const Schedule& schedule);
-  void run_actions(const std::vector<StageAction>& actions, StepState& state, int threads);
+  void build_lane(std::size_t slab);
+  std::vector<StepState> lane_states(StepState step) const;
+  void run_stages(std::vector<StepState>& states, const Schedule& schedule);
+  void run_actions(Lane& lane, const std::vector<StageAction>& actions, int threads);
   bool take_turns(const Schedule& schedule) const;
-  void fail(StepState& state, const Stage& stage, const Action& action);
+  int threads_per_worker() const;
+  void reset_exchanges(int boundary_slots);
+  void fail(const Stage& stage, const Action& action);
+  void roll_back();
+  static torch::Tensor input_gradient(std::vector<StepState>& states);
   [[noreturn]] void rethrow() const;
 
   std::shared_ptr<Sequence> chain_;
   PipelineOptions options_;
   int all_threads_;
-  InProcessTransfer transfer_;
-  std::vector<std::unique_ptr<Stage>> stages_;
-  // None for a single stage. Its caller works, as for stages that take turns.
+  std::vector<std::shared_ptr<SlabMeeting>> meetings_;  // by stage; none without slabs
+  std::vector<Lane> lanes_;                             // by slab
+  std::vector<ChainCopy> copies_;                       // of each lane but the first
+  // By stage, and there by slab; none for a single one. Its caller works, as for stages that take
+  // turns.
   std::vector<std::unique_ptr<Worker>> workers_;
+  std::atomic<bool> cancelled_ = false;
   std::mutex failure_mutex_;
   Failure failure_;  // guarded by failure_mutex_ while stages work
 };

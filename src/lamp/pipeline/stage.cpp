@@ -117,6 +117,7 @@ Stage::Stage(std::shared_ptr<Sequence> chain, const Partition& partition,
     chain_->layers()[link]->to(options.device);
     for (const torch::Tensor& parameter : chain_->layers()[link]->parameters())
       parameters_.push_back(parameter);
+    if (options.slab > 0) continue;  // whose buffers are the first slab's, which alone writes them
     for (const torch::Tensor& buffer : chain_->layers()[link]->buffers())
       buffers_.push_back(buffer);
   }
@@ -126,6 +127,7 @@ void Stage::begin(StepState& step) {
   step_ = &step;
   buffers_before_ = step.training ? copies(buffers_) : std::vector<torch::Tensor>();
   in_flight_.clear();
+  slabs_.clear();
   statistics_.clear();
   events_.clear();
   flying_ = peak_in_flight_ = 0;
@@ -145,6 +147,22 @@ void Stage::rollback() {
   statistics_.clear();
   put_back(buffers_, buffers_before_);
   step_ = nullptr;
+}
+
+std::int64_t Stage::halo_bytes() const {
+  std::int64_t bytes = 0;
+  for (const auto& [microbatch, slabs] : slabs_) bytes += slabs->sent_bytes();
+  return bytes;
+}
+
+std::shared_ptr<InProcessSlabs> Stage::slabs_of(int microbatch) {
+  if (options_.meeting == nullptr) return nullptr;
+  auto& slabs = slabs_[microbatch];
+  if (slabs == nullptr)
+    slabs = std::make_shared<InProcessSlabs>(options_.meeting, microbatch, options_.slab,
+                                             step_->cuts[static_cast<std::size_t>(microbatch)],
+                                             options_.device);
+  return slabs;
 }
 
 double Stage::now() const {
@@ -214,6 +232,9 @@ torch::Tensor Stage::run_links(InFlight& state, int microbatch, bool first_time)
                      .step = step_->step,
                      .microbatch = microbatch,
                      .training = step_->training};
+  context.slabs = slabs_of(microbatch);
+  if (context.slabs)
+    context.planes = step_->planes[static_cast<std::size_t>(microbatch)][options_.links.first];
   if (step_->deferred_batch_norm) context.statistics = first_time ? &statistics_ : &ignored;
   if (options_.split_backward && step_->training) {
     state.weight_tasks = std::make_shared<WeightTasks>();
@@ -225,7 +246,7 @@ torch::Tensor Stage::run_links(InFlight& state, int microbatch, bool first_time)
   if (!step_->training) state.input.tensor.reset();
   const std::int64_t samples = tensor.size(0);
   for (link_ = options_.links.first; link_ < options_.links.last; ++link_) {
-    if (step_->cancelled) throw Cancelled();
+    if (*step_->cancelled) throw Cancelled();
     tensor = chain_->run(std::move(tensor), link_, link_ + 1, skips);
     TORCH_CHECK(tensor.defined() && tensor.dim() > 0 && tensor.size(0) == samples, "layer ",
                 link_name(), " turns a batch of ", samples, " samples into ",
@@ -245,13 +266,13 @@ void Stage::forward(int microbatch) {
   if (!is_last()) {
     state.output = {edge_of(output), wants_gradient(state, output, microbatch)};
     boundary_bytes_ += static_cast<std::int64_t>(output.nbytes());
-    events_.push_back({index(), WorkKind::kForward, microbatch, start, now()});
+    events_.push_back({row(), WorkKind::kForward, microbatch, start, now()});
     transfer_.send(boundary(Cargo::kActivation, true), microbatch,
                    {output.detach(), state.output.wants_gradient});
   } else {
     if (step_->loss == nullptr) step_->outputs[static_cast<std::size_t>(microbatch)] = output;
     if (step_->training && !recomputes_now(microbatch)) state.result = output;
-    events_.push_back({index(), WorkKind::kForward, microbatch, start, now()});
+    events_.push_back({row(), WorkKind::kForward, microbatch, start, now()});
   }
   if (!step_->training) {
     in_flight_.erase(microbatch);
@@ -269,7 +290,7 @@ void Stage::run_again(InFlight& state, int microbatch) {
     state.result = output;
   else
     state.output.edge = edge_of(output);
-  events_.push_back({index(), WorkKind::kRecompute, microbatch, start, now()});
+  events_.push_back({row(), WorkKind::kRecompute, microbatch, start, now()});
 }
 
 void Stage::add_loss_root(InFlight& state, int microbatch,
@@ -277,7 +298,7 @@ void Stage::add_loss_root(InFlight& state, int microbatch,
                           std::vector<torch::Tensor>& gradients) {
   const auto i = static_cast<std::size_t>(microbatch);
   const MicroBatch& part = step_->parts[i];
-  const torch::Tensor loss = (*step_->loss)(state.result, part);
+  const torch::Tensor loss = (*step_->loss)(state.result, {part, slabs_of(microbatch).get()});
   state.result.reset();
   TORCH_CHECK(loss.defined() && loss.numel() == 1, "the loss must be a single number, found ",
               loss.defined() ? c10::str(loss.sizes()) : "nothing");
@@ -306,7 +327,7 @@ double Stage::run_graph(InFlight& state, int microbatch) {
   if (!is_last()) add(boundary(Cargo::kGradient, true), state.output);
   const double start = now();
   if (is_last()) add_loss_root(state, microbatch, roots, gradients);
-  if (step_->cancelled) throw Cancelled();
+  if (*step_->cancelled) throw Cancelled();
   if (!roots.empty())
     torch::autograd::Engine::get_default_engine().execute(
         roots, gradients, /*keep_graph=*/false, /*create_graph=*/false, /*accumulate_grad=*/true);
@@ -333,7 +354,7 @@ void Stage::backward(int microbatch) {
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
   const torch::AutoGradMode gradients(true);
   const double start = run_graph(state, microbatch);
-  events_.push_back({index(), WorkKind::kBackward, microbatch, start, now()});
+  events_.push_back({row(), WorkKind::kBackward, microbatch, start, now()});
   send_back(state, microbatch);
   --flying_;
   InFlight done = std::move(state);
@@ -348,10 +369,10 @@ void Stage::weight(int microbatch) {
   const torch::NoGradGuard no_gradients;
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
   for (auto& task : *found->second.weight_tasks) {
-    if (step_->cancelled) throw Cancelled();
+    if (*step_->cancelled) throw Cancelled();
     std::exchange(task, nullptr)();  // what it holds is freed at once
   }
-  events_.push_back({index(), WorkKind::kWeight, microbatch, start, now()});
+  events_.push_back({row(), WorkKind::kWeight, microbatch, start, now()});
   in_flight_.erase(found);
 }
 

@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "lamp/pipeline/in_process_slabs.h"
 #include "lamp/pipeline/microbatch.h"
 #include "lamp/pipeline/partition.h"
 #include "lamp/pipeline/recompute.h"
@@ -27,17 +28,26 @@
 
 namespace lamp {
 
-// The loss of one micro-batch: output [n, ...] of the last stage, on its device, and which samples
-// of the batch these are -> a scalar that is a mean over the samples. Called on the last stage's
-// thread.
-using LossFunction =
-    std::function<torch::Tensor(const torch::Tensor& output, const MicroBatch& part)>;
+// What of a batch a loss is taken of.
+struct BatchPart : MicroBatch {
+  SlabGroup* slabs = nullptr;  // of whose planes the output holds this slab's; null = all are there
+};
 
-// What all stages share during one step, and where they leave results: each slot is written by one
-// stage only.
+// The loss of one micro-batch: output [n, ...] of the last stage, on its device, and which part of
+// the batch this is -> a scalar that is a mean over the samples. Called on the last stage's thread.
+// Of a slab: the whole volumes' loss, the same in each slab, with the gradient of the own planes.
+using LossFunction =
+    std::function<torch::Tensor(const torch::Tensor& output, const BatchPart& part)>;
+
+// What all stages of one lane share during a step, and where they leave results: each slot is
+// written by one stage only.
 struct StepState {
   std::vector<MicroBatch> parts;
   std::vector<torch::Tensor> inputs;  // [M]
+  // Of volumes in slabs, by micro-batch; else empty. Planes are those of the whole volume before each
+  // link and after the last.
+  std::vector<SlabCut> cuts;
+  std::vector<std::vector<std::int64_t>> planes;
   const LossFunction* loss = nullptr;
   double gradient_scale = 1;
   bool training = true;  // false: forwards only, without gradients
@@ -49,7 +59,7 @@ struct StepState {
   std::vector<torch::Tensor> outputs;          // [M], without a loss
   std::vector<torch::Tensor> losses;           // [M]
   std::vector<torch::Tensor> input_gradients;  // [M], where the input wants them
-  std::atomic<bool> cancelled = false;
+  const std::atomic<bool>* cancelled = nullptr;  // another worker has failed
 };
 
 struct StageOptions {
@@ -59,6 +69,9 @@ struct StageOptions {
   c10::Device device;
   RecomputeRule recompute = RecomputeRule::kNever;
   bool split_backward = false;
+  int row = 0;   // number of its own among all stages and slabs, for accounts and timelines
+  int slab = 0;  // which of each volume's
+  std::shared_ptr<SlabMeeting> meeting;  // of the stage's slabs; null = whole volumes
 };
 
 // Not thread-safe: one worker at a time.
@@ -76,11 +89,15 @@ class Stage {
   void rollback();
 
   int index() const { return options_.index; }
+  int row() const { return options_.row; }
+  int slab() const { return options_.slab; }
   // Of the step: the most micro-batches sent forward and not yet back, bytes sent over boundaries
   // and skips going forward, and what was done when.
   int peak_in_flight() const { return peak_in_flight_; }
   std::int64_t boundary_bytes() const { return boundary_bytes_; }
   std::int64_t skip_bytes() const { return skip_bytes_; }
+  // Sent to other slabs in the step, forward and backward.
+  std::int64_t halo_bytes() const;
   const std::vector<TimelineEntry>& events() const { return events_; }
   // Where the stage is, for messages: the link that ran last.
   const std::string& link_name() const { return chain_->names()[link_]; }
@@ -125,6 +142,8 @@ class Stage {
   bool is_first() const { return options_.index == 0; }
   bool is_last() const { return options_.index + 1 == options_.stages; }
   Route boundary(Cargo cargo, bool ahead) const;
+  // The micro-batch's slabs; null for whole volumes.
+  std::shared_ptr<InProcessSlabs> slabs_of(int microbatch);
   double now() const;
 
   std::shared_ptr<Sequence> chain_;
@@ -141,6 +160,7 @@ class Stage {
   std::vector<torch::Tensor> buffers_before_;
   std::vector<NormStatistics> statistics_;
   std::map<int, InFlight> in_flight_;
+  std::map<int, std::shared_ptr<InProcessSlabs>> slabs_;  // by micro-batch
   std::size_t link_ = 0;
   int flying_ = 0;
   int peak_in_flight_ = 0;

@@ -2,15 +2,15 @@
 // processes can come later with another implementation.
 #pragma once
 
-#include <c10/core/Event.h>
 #include <torch/types.h>
 
 #include <compare>
 #include <condition_variable>
 #include <map>
 #include <mutex>
-#include <optional>
 #include <string>
+
+#include "lamp/pipeline/sent_tensor.h"
 
 namespace lamp {
 
@@ -50,8 +50,7 @@ class Transfer {
   virtual void reset(int boundary_slots) = 0;
 };
 
-// Within one process: nothing is copied on the CPU, or between two stages of one device. Between
-// GPUs the copy runs on a stream of its own while both devices go on computing.
+// Within one process (sent_tensor.h).
 class InProcessTransfer : public Transfer {
  public:
   void send(const Route& route, int microbatch, Packet packet) override;
@@ -61,8 +60,8 @@ class InProcessTransfer : public Transfer {
 
  private:
   struct Waiting {
-    Packet packet;
-    std::optional<c10::Event> ready;  // recorded on the sender's stream
+    SentTensor tensor;
+    bool wants_gradient;
   };
   std::mutex mutex_;
   std::condition_variable changed_;

@@ -15,6 +15,7 @@ class Dropout : public Layer {
  public:
   explicit Dropout(double probability, bool channels = false);
   torch::Tensor forward(torch::Tensor input, SkipPort& skips) override;
+  std::optional<PlaneRule> plane_rule(std::int64_t) const override { return PlaneRule{}; }
 
  private:
   double probability_;

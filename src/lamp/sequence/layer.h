@@ -6,9 +6,13 @@
 
 #include <torch/nn/module.h>
 
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
+
+#include "lamp/sequence/plane_range.h"
 
 namespace lamp {
 
@@ -35,6 +39,9 @@ class Layer : public torch::nn::Module {
   // The module that stands for this layer in the chain's module tree, and so names its parameters.
   // A layer that only wraps a module returns that one, which keeps a level out of the names.
   virtual std::shared_ptr<torch::nn::Module> named_module() { return shared_from_this(); }
+  // How planes of the volume move through the layer along an axis of [N, C, D, H, W], if it can run
+  // on slabs of one (slab_group.h); nothing if it cannot, or does not say.
+  virtual std::optional<PlaneRule> plane_rule(std::int64_t /*axis*/) const { return std::nullopt; }
   // A layer with the same outputs in evaluation mode that is cheaper to run and cannot be trained;
   // null if there is none. Weights that stay as they are may be
   // shared.

@@ -15,7 +15,7 @@ namespace lamp {
 
 using TensorFunction = std::function<torch::Tensor(torch::Tensor)>;
 
-// The module, then (optionally) `then` on its output. In a chain the module's parameters stand
+// The module, then (optionally) `then` on its output, voxel by voxel (channels may meet). In a chain the module's parameters stand
 // directly under the layer's name: layer "conv" of a Conv3d has the parameter "conv.weight".
 template <typename Wrapped>
 class ModuleLayer : public Layer {
@@ -28,6 +28,13 @@ class ModuleLayer : public Layer {
     return then_ ? then_(std::move(output)) : output;
   }
   std::shared_ptr<torch::nn::Module> named_module() override { return module_; }
+  // The module's rule; what follows it works voxel by voxel.
+  std::optional<PlaneRule> plane_rule(std::int64_t axis) const override {
+    if constexpr (requires { module_->plane_rule(axis); })
+      return module_->plane_rule(axis);
+    else
+      return std::nullopt;
+  }
   // What follows the module; may be empty.
   const TensorFunction& then() const { return then_; }
 

@@ -24,6 +24,8 @@ struct NormStatistics {
 // Weight gradients that a backward pass has put off: run in order, each once. Not thread-safe.
 using WeightTasks = std::vector<std::function<void()>>;
 
+class SlabGroup;
+
 struct RunContext {
   std::uint64_t seed = 0;
   std::int64_t step = 0;
@@ -33,6 +35,11 @@ struct RunContext {
   bool training = false;
   // Where batch norms leave their statistics; null = they update their running ones themselves.
   std::vector<NormStatistics>* statistics = nullptr;
+  // The slabs of a volume of which this thread holds one (slab_group.h); null = the whole is here.
+  std::shared_ptr<SlabGroup> slabs;
+  // Planes along the cut axis of the whole tensor of which the running layer holds a slab; kept by
+  // Sequence::run and by layers that change it.
+  std::int64_t planes = 0;
   // Where convolutions leave their weight gradients; null = the backward pass computes them.
   std::shared_ptr<WeightTasks> weight_tasks;
   // Where results that are only shapes (shape_result.h) are noted; null = nowhere.

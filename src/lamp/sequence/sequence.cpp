@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "lamp/sequence/run_context.h"
+#include "lamp/sequence/slab_group.h"
 
 namespace lamp {
 namespace {
@@ -61,6 +62,23 @@ class DeclaredSkips : public SkipPort {
   std::vector<std::string> pops_;
   std::vector<const void*> stashed_;
 };
+
+// Keeps the context's number of planes, which layers inside may change.
+torch::Tensor run_layer(Layer& layer, torch::Tensor input, DeclaredSkips& port) {
+  RunContext* context = RunContext::current();
+  if (context == nullptr || context->slabs == nullptr)
+    return port.apart(layer.forward(std::move(input), port));
+  const SlabGroup& slabs = *context->slabs;
+  const auto rule = layer.plane_rule(slabs.axis());
+  TORCH_CHECK(rule, "a layer that cannot run on slabs of a volume");
+  const std::int64_t planes = rule->output_planes(context->planes);
+  torch::Tensor output = port.apart(layer.forward(std::move(input), port));
+  context->planes = planes;
+  TORCH_CHECK(output.size(slabs.axis()) == slabs.owned(planes).count(), "found ",
+              output.size(slabs.axis()), " planes of a slab, expected ",
+              slabs.owned(planes).count());
+  return output;
+}
 
 std::vector<std::string> split_at_dots(const std::string& name) {
   std::vector<std::string> parts(1);
@@ -185,7 +203,7 @@ torch::Tensor Sequence::run(torch::Tensor input, std::size_t first, std::size_t 
     }
     try {
       DeclaredSkips port(skips, *layers_[i], names_[i]);
-      tensor = port.apart(layers_[i]->forward(std::move(tensor), port));
+      tensor = run_layer(*layers_[i], std::move(tensor), port);
       port.check_done();
     } catch (c10::Error& error) {
       error.add_context("in layer " + names_[i]);

@@ -18,6 +18,7 @@ class StashSkip : public Layer {
   explicit StashSkip(std::string name);
   torch::Tensor forward(torch::Tensor input, SkipPort& skips) override;
   std::vector<std::string> stashes() const override { return {name_}; }
+  std::optional<PlaneRule> plane_rule(std::int64_t) const override { return PlaneRule{}; }
 
  private:
   std::string name_;
@@ -30,6 +31,7 @@ class ConcatSkip : public Layer {
   explicit ConcatSkip(std::string name);
   torch::Tensor forward(torch::Tensor input, SkipPort& skips) override;
   std::vector<std::string> pops() const override { return {name_}; }
+  std::optional<PlaneRule> plane_rule(std::int64_t) const override { return PlaneRule{}; }
 
  private:
   std::string name_;

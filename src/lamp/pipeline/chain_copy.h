@@ -1,0 +1,33 @@
+// A further copy of a chain for a worker that computes the same layers on other data: its parameters
+// are the chain's own where both lie on one device, so that only gradients take memory of their own.
+#pragma once
+
+#include <torch/types.h>
+
+#include <utility>
+#include <vector>
+
+#include "lamp/sequence/sequence.h"
+
+namespace lamp {
+
+class ChainCopy {
+ public:
+  // Both outlive this. Throws (TORCH_CHECK) where names or shapes of parameters and buffers differ.
+  ChainCopy(Sequence& chain, Sequence& copy);
+
+  // Values, training mode and wish for gradients of the chain as it is now.
+  void refresh();
+  // Adds the copy's gradients to the chain's and forgets them.
+  void add_gradients();
+  void drop_gradients();
+
+ private:
+  using Pair = std::pair<torch::Tensor, torch::Tensor>;  // of the chain, of the copy
+
+  Sequence* chain_;
+  Sequence* copy_;
+  std::vector<Pair> parameters_, buffers_;
+};
+
+}  // namespace lamp
