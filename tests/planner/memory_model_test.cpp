@@ -195,6 +195,32 @@ TEST(MemoryModelTest, WeightHalvesKeepWhatTheyNeed) {
             200);
 }
 
+// Three equal links of one stage; each half lets go of its output's gradient and its input.
+TEST(MemoryModelTest, WeightHalvesLetGoOneByOne) {
+  NetworkCosts costs;
+  costs.layers.assign(3, {.name = "l", .weight_s = 1, .parameter_bytes = 40, .output_bytes = 100});
+  PipelineSetup setup = made_up_setup(ScheduleKind::kZeroBubble, 1, 1);
+  setup.optimizer_factor = 0;
+  // Three gradients and two inputs, for the first link's is the mini-batch; parameters; the first
+  // half's gradient. The backward's last link has all of that but the gradient.
+  EXPECT_EQ(MemoryModel(costs, setup).stage_peak_bytes(0, {0, 3}, RecomputeRule::kNever),
+            3 * 100 + 2 * 100 + 3 * 40 + 40);
+}
+
+TEST(MemoryModelTest, NaiveHoldsTheSameForAnyNumberOfMicroBatches) {
+  Random random({6});
+  for (int trial = 0; trial < 30; ++trial) {
+    NetworkCosts costs = random_network_costs(random, 4);
+    costs.input_bytes = 0;
+    const auto rule = static_cast<RecomputeRule>(trial % 3);
+    const auto peak = [&](int microbatches) {
+      return MemoryModel(costs, made_up_setup(ScheduleKind::kNaive, 2, microbatches))
+          .stage_peak_bytes(0, {0, 2}, rule);
+    };
+    EXPECT_EQ(peak(3), peak(100)) << trial;
+  }
+}
+
 TEST(MemoryModelTest, StagesOfOneDeviceHoldLessThanTheirSumAndMoreThanEach) {
   Random random({5});
   for (int trial = 0; trial < 100; ++trial) {

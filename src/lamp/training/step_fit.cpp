@@ -53,7 +53,7 @@ class StepNeed {
   PlanOptions as_chosen(PlanOptions options, const Memories& memories) const {
     ExecutionConfig& execution = options.execution;
     if (parse_devices(execution.device).size() == 1 || execution.microbatches > 0) return options;
-    options.device_memory_bytes = memories.front().advised;
+    options.device_memory_bytes = memories.front().free;
     PlanRequest request = request_of(options, shapes_);
     request.update_s_per_byte = update_s_per_byte(options, /*measured=*/false);
     execution.microbatches = steady_microbatches(request, shape_costs_of(options, shapes_));
