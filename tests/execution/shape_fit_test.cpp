@@ -53,5 +53,14 @@ TEST(ShapeFitTest, SeveralStagesOfOneHostShareItsMemory) {
   EXPECT_TRUE(surely_too_large(options));
 }
 
+// Of two stages on one host; one stage, and memory that the user names, are taken as they are.
+TEST(ShapeFitTest, StagesThatShareAHeapMayNotFillIt) {
+  const c10::Device host = c10::kCPU;
+  const auto alone = static_cast<double>(device_memory({.device = "cpu"}, host));
+  const auto shared = static_cast<double>(device_memory({.device = "cpu,cpu"}, host));
+  EXPECT_NEAR(shared / alone, kTensorShareOfSharedHeap, 0.05);
+  EXPECT_EQ(device_memory({.device = "cpu,cpu", .memory_bytes = 1 << 20}, host), 1 << 20);
+}
+
 }  // namespace
 }  // namespace lamp

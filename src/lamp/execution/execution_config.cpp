@@ -1,6 +1,8 @@
 // Names to settings.
 #include "lamp/execution/execution_config.h"
 
+#include <algorithm>
+
 #include "lamp/base/device.h"
 #include "lamp/base/text.h"
 #include "lamp/inference/memory_estimate.h"
@@ -102,8 +104,20 @@ Json to_json(const ExecutionConfig& config) {
   return json;
 }
 
+double tensor_share(const std::string& devices) {
+  const auto stages = parse_devices(devices);
+  return std::count_if(stages.begin(), stages.end(),
+                       [](c10::Device stage) { return stage.is_cpu(); }) > 1
+             ? kTensorShareOfSharedHeap
+             : 1;
+}
+
 std::int64_t device_memory(const ExecutionConfig& config, c10::Device device) {
-  return config.memory_bytes ? *config.memory_bytes : available_bytes(device);
+  if (config.memory_bytes) return *config.memory_bytes;
+  const std::int64_t available = available_bytes(device);
+  return device.is_cpu() ? static_cast<std::int64_t>(tensor_share(config.device) *
+                                                     static_cast<double>(available))
+                         : available;
 }
 
 std::string chosen_precision(const std::string& name, c10::Device device) {

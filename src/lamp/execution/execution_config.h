@@ -56,6 +56,12 @@ Json rule_names(const std::vector<RecomputeRule>& rules);
 // and counts.
 std::function<double(const LayerCosts&)> cut_weight(const std::string& partition);
 
+// The part of a host's memory that tensors may take: all of it for one CPU stage; less for several,
+// which share a heap where blocks that come and go at different times leave holes (a process of two
+// stages was found to take up to 1.7 times its tensors).
+inline constexpr double kTensorShareOfSharedHeap = 0.6;
+double tensor_share(const std::string& devices);
+
 // What a device may hold: the configuration's memory_bytes, else what is free.
 std::int64_t device_memory(const ExecutionConfig& config, c10::Device device);
 

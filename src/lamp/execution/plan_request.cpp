@@ -39,7 +39,7 @@ std::vector<PlanDevice> devices_of(const PlanOptions& options) {
   if (options.absent_devices) return devices;
   for (const c10::Device device : parse_devices(options.execution.device)) {
     const auto memory = memory_of_next();
-    devices.push_back({device.str(), memory ? *memory : available_bytes(device),
+    devices.push_back({device.str(), memory ? *memory : device_memory(options.execution, device),
                        device.is_cpu() ? at::get_num_threads() : 1});  // stages side by side
   }
   return devices;

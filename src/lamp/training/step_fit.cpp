@@ -191,7 +191,12 @@ Memories memories_of(const ExecutionConfig& config) {
                         .most = free,
                         .advised = free});
     if (config.memory_bytes) continue;
-    const std::int64_t most = device.is_cpu() ? most_memory_bytes() : free;
+    const double share = device.is_cpu() ? tensor_share(config.device) : 1;
+    const auto most =
+        device.is_cpu()
+            ? static_cast<std::int64_t>(share * static_cast<double>(most_memory_bytes()))
+            : free;
+    if (share < 1) memories.back().note = " for tensors (stages on one host share a heap)";
     memories.back().most = static_cast<std::int64_t>(static_cast<double>(most) / (1 - kModelError));
     memories.back().advised =
         static_cast<std::int64_t>(static_cast<double>(free) * usual_share(device));
@@ -206,7 +211,7 @@ const Memory& roomiest(const Memories& memories) {
 
 std::string need_text(std::int64_t bytes, const Memory& memory) {
   return "needs about " + need_bytes_text(bytes) + " at the least, " + memory.device + " has " +
-         bytes_text(memory.free);
+         bytes_text(memory.free) + memory.note;
 }
 
 std::optional<std::string> step_fault(const PlanOptions& options, const std::string& what,

@@ -18,6 +18,7 @@ struct Memory {
   std::int64_t near = 0;     // beyond this a prediction is too close to what is free
   std::int64_t most = 0;     // beyond this nothing has worked
   std::int64_t advised = 0;  // what advice may take
+  std::string note;          // on `free`, after it; may be empty
 };
 using Memories = std::vector<Memory>;  // by distinct device, as PipelineSetup orders them
 
