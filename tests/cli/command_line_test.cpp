@@ -133,7 +133,7 @@ TEST(CommandLineTest, AValueOutOfRangeMissingOrGivenTwiceIsNamedTheSameWay) {
 TEST(CommandLineTest, ALongWordIsNotQuotedInFull) {
   const std::string word(20000, '[');
   const std::string plan = "plan --net unet --width 4 --input 32,32,32 --batch 1 --";
-  for (const char* option : {"recompute", "schedule", "precision", "partition", "device",
+  for (const char* option : {"recompute", "schedule", "precision", "partition", "split", "device",
                              "device-memory", "flops", "bandwidth", "devices"}) {
     for (const std::string& text : {word, word + "]"}) {
       const ProgramResult result = run_lamp(plan + option + " '" + text + "'");

@@ -27,7 +27,8 @@ TrainConfig three_stages() {
                    {"patch": "whole", "batch": 1, "epochs": 2}],
     "validation": {"every_epochs": 1, "fraction": 0.2, "fold": 1},
     "loader": {"cache": "off", "memory": "1GiB", "cache_limit": "1GiB"},
-    "execution": {"device": "cpu", "memory": "4GiB", "deferred_batch_norm": true, "costs": "shapes"}})",
+    "execution": {"device": "cpu", "memory": "4GiB", "deferred_batch_norm": true, "costs": "shapes",
+                  "split": "slabs=1"}})",
                                        "test"));
 }
 
@@ -58,6 +59,7 @@ Json changed(const std::string& key, const Json& value) {
       {"loader.cache", "/scratch"},
       {"loader.cache_limit", "2GiB"},
       {"execution.device", "cpu,cpu"},
+      {"execution.split", "replicas=1,stages=2,slabs=1"},
       {"execution.precision", "bf16"},
       {"execution.layout", "contiguous"},
       {"execution.partition", "layers"},

@@ -53,6 +53,8 @@ Json to_json(const NetOptions& options) {
 }
 
 void add_options(CLI::App& command, ExecutionOptions& options) {
+  command.add_option("--split", options.split,
+                     "auto: every device is a stage; or stages=K,slabs=L: slabs of every volume");
   command.add_option("--precision", options.precision, "fp32, bf16, fp16 or auto");
   command.add_option(
       "--layout", options.layout,
@@ -77,6 +79,7 @@ Json to_json(const ExecutionOptions& options) {
   const auto set = [&](const char* key, const std::string& text) {
     if (!text.empty()) json[key] = value_of(text);
   };
+  set("split", options.split);
   set("precision", options.precision);
   set("layout", options.layout);
   set("schedule", options.schedule);

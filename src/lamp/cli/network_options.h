@@ -22,7 +22,7 @@ Json to_json(const NetOptions& options);
 
 // Empty = not given.
 struct ExecutionOptions {
-  std::string device, precision, layout, schedule, microbatches, recompute, partition, costs;
+  std::string device, precision, layout, split, schedule, microbatches, recompute, partition, costs;
   bool deferred_batch_norm = false;
 };
 // All but the device, whose help depends on the command.

@@ -20,6 +20,7 @@ const SettingNames& option_names() {
       {"execution.precision", "--precision"},
       {"execution.recompute", "--recompute"},
       {"execution.schedule", "--schedule"},
+      {"execution.split", "--split"},
       {"flops", "--flops"},
       {"format", "--format"},
       {"forward", "--forward"},

@@ -4,6 +4,8 @@
 #include <algorithm>
 
 #include "lamp/base/device.h"
+#include "lamp/base/errors.h"
+#include "lamp/base/setting_name.h"
 #include "lamp/base/text.h"
 #include "lamp/inference/memory_estimate.h"
 #include "lamp/nets/precision.h"
@@ -25,6 +27,13 @@ void parse_partition(ObjectReader& reader, ExecutionConfig& config) {
                        "\"auto\" or the layers of each stage, such as [5, 7, 9]");
     config.partition_counts.push_back(count.get<std::int64_t>());
   }
+}
+
+void parse_split(ObjectReader& reader, ExecutionConfig& config) {
+  const Json& split = reader.at("split");
+  if (split.is_null() || split == "auto") return;
+  if (split.is_string()) config.split = parse_device_grid(split.get<std::string>());
+  if (!config.split) throw_wrong_type(reader.where("split"), split, kExpectedGrid);
 }
 
 void parse_recompute(ObjectReader& reader, ExecutionConfig& config) {
@@ -68,6 +77,7 @@ ExecutionConfig parse_execution_config(const Json& json) {
   ObjectReader reader(json, "execution");
   ExecutionConfig config;
   config.device = reader.get<std::string>("device", config.device);
+  parse_split(reader, config);
   config.precision = reader.choice("precision", config.precision, {"auto", "fp32", "bf16", "fp16"});
   config.layout = reader.choice("layout", config.layout, {"auto", "channels_last", "contiguous"});
   parse_partition(reader, config);
@@ -98,10 +108,23 @@ Json to_json(const ExecutionConfig& config) {
       {"schedule", config.schedule},
       {"recompute", config.recompute == "stages" ? rule_names(config.recompute_stages)
                                                  : Json(config.recompute)}};
+  if (config.split) json["split"] = to_string(*config.split);
   if (config.deferred_batch_norm) json["deferred_batch_norm"] = true;
   if (config.memory_bytes) json["memory"] = *config.memory_bytes;
   if (config.costs != "measured") json["costs"] = config.costs;
   return json;
+}
+
+DeviceGrid grid_of(const ExecutionConfig& config, std::int64_t devices) {
+  if (!config.split) return {.stages = devices};
+  const DeviceGrid& grid = *config.split;
+  const std::string found = setting_name("execution.split") + ": found " + to_string(grid);
+  if (grid.devices() != devices)
+    throw UsageError(found + ", a product of " + std::to_string(grid.devices()) + ", for " +
+                     counted(devices, "device") + "; make them equal, with " +
+                     setting_name("execution.device") + " or with the split");
+  if (grid.replicas != 1) throw UsageError(found + ": replicas are not supported yet, expected 1");
+  return grid;
 }
 
 double tensor_share(const std::string& devices) {

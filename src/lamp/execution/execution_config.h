@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "lamp/base/json.h"
+#include "lamp/execution/device_grid.h"
 #include "lamp/nets/layout_choice.h"
 #include "lamp/nets/network.h"
 #include "lamp/pipeline/partition.h"
@@ -21,7 +22,9 @@
 namespace lamp {
 
 struct ExecutionConfig {
-  std::string device = "auto";  // several with commas = pipeline stages
+  std::string device = "auto";  // several with commas = pipeline stages, or as `split` says
+  // None ("auto"): every device is a stage.
+  std::optional<DeviceGrid> split;
   // fp32 | bf16 | fp16 (GPU) | auto: bf16 where the device multiplies it itself, else fp32. A run
   // keeps what it began with, as its gradients' bits depend on it.
   std::string precision = "fp32";
@@ -51,6 +54,10 @@ ExecutionConfig parse_execution_config(const Json& json);
 Json to_json(const ExecutionConfig& config);
 // ["never", "always"].
 Json rule_names(const std::vector<RecomputeRule>& rules);
+
+// How so many devices are shared out. Throws UsageError where the split is not theirs, or asks for
+// what is not built yet.
+DeviceGrid grid_of(const ExecutionConfig& config, std::int64_t devices);
 
 // What the stages of this `partition` get equally much of: the weight of a layer. Nothing for auto
 // and counts.

@@ -49,6 +49,7 @@ constexpr Row kRows[] = {
     {"loader.cache", ResumeRule::kAlways},
     {"loader.cache_limit", ResumeRule::kAlways},
     {"execution.device", ResumeRule::kAlways},
+    {"execution.split", ResumeRule::kAlways},
     {"execution.precision", ResumeRule::kAlways},
     {"execution.layout", ResumeRule::kAlways},
     {"execution.partition", ResumeRule::kAlways},

@@ -1,0 +1,177 @@
+// Shares, and planes counted by the layers' rules.
+#include "lamp/execution/slab_costs.h"
+
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lamp/base/device.h"
+#include "lamp/base/errors.h"
+#include "lamp/base/setting_name.h"
+#include "lamp/base/text.h"
+#include "lamp/execution/plan_costs.h"
+#include "lamp/nets/guarded_conv.h"
+#include "lamp/pipeline/volume_cut.h"
+
+namespace lamp {
+namespace {
+
+// D, H, W as the chain takes them.
+std::vector<std::int64_t> padded_volume(const PlanOptions& options, const Network& network) {
+  const std::int64_t stride = network.stride_multiple;
+  std::vector<std::int64_t> sizes = {1, options.net.in_channels, options.input[2], options.input[1],
+                                     options.input[0]};
+  for (std::size_t axis = 2; axis < 5; ++axis)
+    sizes[axis] = (sizes[axis] + stride - 1) / stride * stride;
+  return sizes;
+}
+
+SlabCut wanted_cut(const PlanOptions& options, const Network& network) {
+  return cut_volume(*network.chain, padded_volume(options, network),
+                    static_cast<int>(grid_of(options).slabs));
+}
+
+bool is_one_device(const PlanOptions& options) {
+  if (options.absent_devices) return *options.absent_devices == 1;
+  const auto devices = parse_devices(options.execution.device);
+  return std::all_of(devices.begin(), devices.end(),
+                     [&](c10::Device device) { return device == devices.front(); });
+}
+
+// Slabs of a stage on one device.
+std::int64_t slabs_together(const PlanOptions& options) {
+  return is_one_device(options) ? grid_of(options).slabs : 1;
+}
+
+// The convolutions of a link; all of them read what the link is handed.
+std::vector<PlaneRule> convolution_rules(const Layer& layer, std::int64_t axis) {
+  std::vector<PlaneRule> rules;
+  for (const auto& module : layer.modules()) {
+    std::optional<PlaneRule> rule;
+    if (const auto* conv = module->as<GuardedConv3dImpl>())
+      rule = conv->plane_rule(axis);
+    else if (const auto* up = module->as<GuardedConvTranspose3dImpl>())
+      rule = up->plane_rule(axis);
+    if (rule) rules.push_back(*rule);
+  }
+  return rules;
+}
+
+// Planes that each slab needs and others own, all slabs together.
+std::int64_t halo_planes(const SlabCut& cut, const PlaneRule& rule, std::int64_t planes) {
+  const auto owned = cut.owned(planes), made = cut.owned(rule.output_planes(planes));
+  std::int64_t count = 0;
+  for (std::size_t slab = 0; slab < owned.size(); ++slab) {
+    const PlaneRange needed = common(rule.needed(made[slab], planes), {0, planes});
+    count += needed.count() - common(needed, owned[slab]).count();
+  }
+  return count;
+}
+
+// What a convolution reads is joined in one tensor wherever planes come from elsewhere.
+void add_halos(NetworkCosts& costs, const SlabCut& cut, const Sequence& chain) {
+  const auto planes = planes_by_link(chain, cut.axis, cut.boundaries.back());
+  std::int64_t input = costs.input_bytes;
+  bool wants_gradient = false;  // the image wants none
+  for (std::size_t link = 0; link < costs.layers.size(); ++link) {
+    LayerCosts& layer = costs.layers[link];
+    std::int64_t count = 0;
+    for (const PlaneRule& rule : convolution_rules(*chain.layers()[link], cut.axis))
+      count += halo_planes(cut, rule, planes[link]);
+    layer.halo_bytes = count * (input / planes[link]);
+    layer.returns_halo = wants_gradient;
+    if (count > 0) {
+      layer.forward_workspace_bytes += input + layer.halo_bytes;
+      layer.backward_workspace_bytes += input + layer.halo_bytes;
+      layer.saved_bytes += layer.halo_bytes;
+    }
+    // What stashes and has parameters (a shortcut) hands its input on as it is.
+    wants_gradient = wants_gradient || (!chain.layers()[link]->parameters().empty() &&
+                                        chain.layers()[link]->stashes().empty());
+    input = layer.output_bytes;
+  }
+}
+
+// Every slab where the device is one; else each slab on devices of its own in all stages.
+void check_lanes(const std::vector<PlanDevice>& workers, std::size_t slabs) {
+  const bool same = std::all_of(workers.begin(), workers.end(), [&](const PlanDevice& worker) {
+    return worker.name == workers.front().name;
+  });
+  for (std::size_t i = 0; i < workers.size() && !same; ++i)
+    for (std::size_t k = 0; k < i; ++k)
+      if (workers[i].name == workers[k].name && i % slabs != k % slabs)
+        throw UsageError(setting_name("execution.split") + ": found device " + workers[i].name +
+                         " for slab " + std::to_string(k % slabs) + " and slab " +
+                         std::to_string(i % slabs) +
+                         ", expected devices of its own for each slab, or one device for all; give "
+                         "another order (stage by stage, and in each slab by slab)");
+}
+
+}  // namespace
+
+DeviceGrid grid_of(const PlanOptions& options) {
+  const auto devices =
+      options.absent_devices
+          ? *options.absent_devices
+          : static_cast<std::int64_t>(parse_devices(options.execution.device).size());
+  return grid_of(options.execution, devices);
+}
+
+void check_slabs(const PlanOptions& options) {
+  if (options.execution.split) check_slabs(options, *shapes_of(options));
+}
+
+void check_slabs(const PlanOptions& options, const Network& network) {
+  if (grid_of(options).slabs > 1) wanted_cut(options, network);
+}
+
+bool has_planes_for_slabs(const PlanOptions& options, const Network& network) {
+  if (!options.execution.split) return true;
+  try {
+    check_slabs(options, network);
+    return true;
+  } catch (const UsageError&) {
+    return false;
+  }
+}
+
+double slab_share_of_seconds(const PlanOptions& options) {
+  if (!options.execution.split) return 1;
+  const std::int64_t together = slabs_together(options);
+  // Cores of the host; a GPU runs one slab at a time.
+  const bool on_host =
+      !options.absent_devices && parse_devices(options.execution.device).front().is_cpu();
+  const std::int64_t at_once = on_host ? std::max(1, at::get_num_threads()) : 1;
+  const std::int64_t turns = (together + at_once - 1) / at_once;
+  return static_cast<double>(turns) / static_cast<double>(grid_of(options).slabs);
+}
+
+void cut_into_slabs(NetworkCosts& costs, const PlanOptions& options, const Network& network) {
+  if (!options.execution.split) return;
+  const std::int64_t slabs = grid_of(options).slabs;
+  if (slabs == 1) return;
+  // Inputs that advice looks at may have too few planes: they are refused before they are run.
+  if (has_planes_for_slabs(options, network))
+    add_halos(costs, wanted_cut(options, network), *network.chain);
+  scale_bytes(costs, static_cast<double>(slabs_together(options)) / static_cast<double>(slabs));
+  scale_seconds(costs, slab_share_of_seconds(options));
+}
+
+void take_slabs(PlanRequest& request, const DeviceGrid& grid) {
+  const auto slabs = static_cast<std::size_t>(grid.slabs);
+  check_lanes(request.devices, slabs);
+  request.workers = request.devices;
+  request.devices.clear();
+  for (std::size_t row = 0; row < request.workers.size(); row += slabs) {
+    request.devices.push_back(request.workers[row]);
+    for (std::size_t slab = 1; slab < slabs; ++slab)
+      request.devices.back().memory_bytes =
+          std::min(request.devices.back().memory_bytes, request.workers[row + slab].memory_bytes);
+  }
+}
+
+}  // namespace lamp
