@@ -100,6 +100,16 @@ std::vector<std::string> split_names(const std::string& text) {
   return names;
 }
 
+// A plan of an earlier lamp says nothing: all its devices are stages.
+std::int64_t slabs_in(const Json& plan, const PlanReader& reader, std::size_t devices) {
+  if (!plan.contains("split")) return 1;
+  const auto grid = parse_device_grid(reader.text("split"));
+  if (!grid || grid->replicas != 1 || grid->devices() != static_cast<std::int64_t>(devices))
+    reader.refuse("split", "replicas=1,stages=K,slabs=L whose product is the " +
+                               counted(devices, "device") + " of the plan");
+  return grid->slabs;
+}
+
 std::string difference(const std::string& field, const Json& plan, const Json& here) {
   return plan == here ? "" : field + ": " + shown(plan) + " in the plan, " + shown(here) + " here";
 }
@@ -111,6 +121,10 @@ std::string contradiction(const ResolvedExecution& plan, const PlannedWork& work
     const std::string names = joined(device_names(parse_devices(config.device)), ",");
     if (auto text = difference("device", plan.device(), names); !text.empty()) return text;
   }
+  if (config.split)
+    if (auto text = difference("split", to_string(plan.grid()), to_string(*config.split));
+        !text.empty())
+      return text;
   const Json wish = to_json(config), decided = to_json(plan);
   for (const char* field : {"precision", "layout", "schedule"})
     if (wish[field] != "auto")
@@ -150,12 +164,13 @@ std::vector<c10::Device> ResolvedExecution::torch_devices() const {
 
 std::string ResolvedExecution::describe() const {
   std::string text = precision + ", " + layout + ", ";
+  const std::string cut = slabs > 1 ? ", " + counted(slabs, "slab") + " of every volume," : "";
   if (stages() == 1) {
-    text += "one stage on " + devices.front();
+    text += "one stage" + cut + " on " + device();
   } else {
     text += std::to_string(stages()) + " stages of " +
-            joined(layer_counts(partition), ", ", " and ") + " layers on " + device() + ", " +
-            to_string(schedule);
+            joined(layer_counts(partition), ", ", " and ") + " layers" + cut + " on " + device() +
+            ", " + to_string(schedule);
   }
   text += ", " + counted(microbatches, "micro-batch");
   const bool computes_again = std::any_of(recompute.begin(), recompute.end(),
@@ -165,10 +180,16 @@ std::string ResolvedExecution::describe() const {
 }
 
 Json stage_rows(const std::vector<std::string>& devices, const Partition& partition) {
+  const std::size_t slabs = devices.size() / partition.size();
   Json rows = Json::array();
-  for (std::size_t j = 0; j < partition.size(); ++j)
-    rows.push_back(
-        {{"device", devices[j]}, {"first", partition[j].first}, {"last", partition[j].last - 1}});
+  for (std::size_t row = 0; row < partition.size() * slabs; ++row) {
+    const StageRange& links = partition[row / slabs];
+    rows.push_back({{"replica", 0},
+                    {"slab", row % slabs},
+                    {"device", devices[row]},
+                    {"first", links.first},
+                    {"last", links.last - 1}});
+  }
   return rows;
 }
 
@@ -177,6 +198,7 @@ Json to_json(const ResolvedExecution& execution) {
           {"input", execution.input},
           {"batch", execution.batch},
           {"device", execution.device()},
+          {"split", to_string(execution.grid())},
           {"threads", execution.threads},
           {"precision", execution.precision},
           {"layout", execution.layout},
@@ -208,17 +230,17 @@ ResolvedExecution parse_own_plan(const Json& json, const std::filesystem::path& 
   plan.microbatches = reader.number("microbatches", plan.batch);
   plan.threads = static_cast<int>(reader.number("threads", kMostThreads));
   plan.devices = split_names(reader.text("device"));
+  plan.slabs = slabs_in(json, reader, plan.devices.size());
   plan.precision = reader.text("precision");
   plan.layout = reader.text("layout");
   const auto counts = reader.numbers("partition", kMostSamples);
   const auto links = static_cast<std::int64_t>(make_network(plan.net).chain->size());
-  if (counts.size() != plan.devices.size() ||
+  if (counts.size() != plan.stages() ||
       std::accumulate(counts.begin(), counts.end(), std::int64_t{0}) != links)
-    reader.refuse("partition", "the layers of each of " + std::to_string(plan.devices.size()) +
+    reader.refuse("partition", "the layers of each of " + std::to_string(plan.stages()) +
                                    " stages, " + std::to_string(links) + " in all");
   plan.partition = partition_by_counts(counts, static_cast<std::size_t>(links));
-  if (plan.recompute.size() != plan.devices.size())
-    reader.refuse("recompute", "a rule for each stage");
+  if (plan.recompute.size() != plan.stages()) reader.refuse("recompute", "a rule for each stage");
   if (plan.precision != "fp32" && plan.precision != "bf16" && plan.precision != "fp16")
     reader.refuse("precision", "fp32, bf16 or fp16");
   if (plan.layout != "channels_last" && plan.layout != "contiguous")

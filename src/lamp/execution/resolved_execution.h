@@ -22,7 +22,8 @@ struct ResolvedExecution {
   Size3 input{};  // x, y, z, at most
   std::int64_t batch = 1;
   // What was decided.
-  std::vector<std::string> devices;      // one a stage
+  std::vector<std::string> devices;      // one a stage; of slabs, stage by stage (device_grid.h)
+  std::int64_t slabs = 1;                // of every volume, in each stage
   Partition partition;                   // [K]
   std::string precision = "fp32";        // fp32 | bf16 | fp16
   std::string layout = "channels_last";  // channels_last | contiguous
@@ -33,18 +34,22 @@ struct ResolvedExecution {
   int threads = 1;                   // of the process, shared out among stages on the CPU
   std::vector<std::string> reasons;  // why, in whole sentences
 
-  std::size_t stages() const { return devices.size(); }
+  std::size_t stages() const { return devices.size() / static_cast<std::size_t>(slabs); }
+  DeviceGrid grid() const {
+    return {.stages = static_cast<std::int64_t>(stages()), .slabs = slabs};
+  }
   std::string device() const;  // "cpu,cpu"
   std::vector<c10::Device> torch_devices() const;
   // "2 stages of 9 and 25 layers on cpu, cpu, 1f1b, 4 micro-batches, recompute never".
   std::string describe() const;
 };
 
-// A row a stage: {"device", "first", "last"}, both layers included.
+// A row for each stage and slab: {"replica", "slab", "device", "first", "last"}, both layers
+// included. devices: a multiple of the stages.
 Json stage_rows(const std::vector<std::string>& devices, const Partition& partition);
 
-// "net", "input", "batch", "device", "threads", "precision", "layout", "partition" [layers of each
-// stage], "stages" [{"device", "first", "last"}], "schedule", "microbatches", "recompute",
+// "net", "input", "batch", "device", "split", "threads", "precision", "layout", "partition" [layers
+// of each stage], "stages" [rows of stages and slabs], "schedule", "microbatches", "recompute",
 // "deferred_batch_norm", "reasons".
 Json to_json(const ResolvedExecution& execution);
 // Of such an object, which may hold more; `where` is its place for messages. Throws UsageError that

@@ -224,6 +224,11 @@ void adopt_plan(Json& config, const std::filesystem::path& file) {
     if (!execution.is_object()) return;  // told by the configuration's own parser
     for (const char* field : {"device", "precision", "layout"})
       if (!execution.contains(field) && plan.contains(field)) execution[field] = plan[field];
+    // Stages alone are what "auto" means.
+    const Json split = plan.value("split", Json());
+    const auto grid =
+        split.is_string() ? parse_device_grid(split.get<std::string>()) : std::nullopt;
+    if (!execution.contains("split") && grid && grid->slabs > 1) execution["split"] = split;
     return;
   }
 }

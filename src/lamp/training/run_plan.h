@@ -31,7 +31,7 @@ std::vector<ResolvedExecution> resolve_curriculum(const TrainConfig& config, con
 std::string told(const ResolvedExecution& plan);
 
 // Fields of "execution" that the configuration leaves to its defaults and that hold for a whole
-// run (device, precision, layout) as the plan in the file has them.
+// run (device, slabs, precision, layout) as the plan in the file has them.
 void adopt_plan(Json& config, const std::filesystem::path& file);
 
 // plan.json.
