@@ -5,12 +5,26 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 
 #include "lamp/base/size3.h"
 #include "lamp/base/text.h"
 #include "lamp/execution/numeric_guard.h"
+#include "lamp/nets/net_factory.h"
 
 namespace lamp {
+namespace {
+
+// Chains like the network's, for further slabs: same layers, same layout.
+std::function<std::shared_ptr<Sequence>()> chains_like(const Network& network) {
+  return [config = network.config, last = network.channels_last] {
+    Network another = make_network(config);
+    if (last) another.use_channels_last();
+    return another.chain;
+  };
+}
+
+}  // namespace
 
 TrainingStep::TrainingStep(Network& network, const Loss& loss, const ResolvedExecution& execution,
                            const OptimizerConfig& optimizer, LossScaler& scaler, std::uint64_t seed)
@@ -27,6 +41,8 @@ TrainingStep::TrainingStep(Network& network, const Loss& loss, const ResolvedExe
   pipeline_ = std::make_unique<Pipeline>(
       network_.chain, PipelineOptions{.devices = devices_,
                                       .partition = execution.partition,
+                                      .slabs = static_cast<int>(execution.slabs),
+                                      .make_chain = chains_like(network_),
                                       .schedule = execution.schedule,
                                       .microbatches = static_cast<int>(execution.microbatches),
                                       .recompute = execution.recompute,
