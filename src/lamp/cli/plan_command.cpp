@@ -58,9 +58,10 @@ void write_pictures(const PlanLine& options, const NetworkPlan& chosen,
       .title = chosen.options.net.name + ", " + to_string(plan.setup.schedule) + ", " +
                counted(stages, "stage") + ", " + counted(plan.setup.microbatches, "micro-batch"),
       .panels = {{.name = "predicted", .stages = stages, .timeline = plan.simulation.timeline}}};
-  if (measured)
-    picture.panels.push_back(
-        {.name = "measured", .stages = stages, .timeline = measured->timeline});
+  if (measured)  // a row for each slab, where the simulation has one for all
+    picture.panels.push_back({.name = "measured",
+                              .stages = stages * static_cast<int>(plan.setup.slabs()),
+                              .timeline = measured->timeline});
   write_picture_files(options.pictures, picture);
 }
 

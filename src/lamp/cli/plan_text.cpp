@@ -37,6 +37,7 @@ void print_stages(const Plan& plan) {
               "busy", "peak", "from ... to");
   for (std::size_t j = 0; j < plan.setup.stages(); ++j) {
     const StageRange& range = plan.balance.partition[j];
+    // Its first slab; the others are like it.
     const std::string layers = std::to_string(range.first) + "-" + std::to_string(range.last - 1);
     std::printf(
         "%-6zu %-10s %-9s %-12s %12s %12s  %s ... %s\n", j, plan.setup.devices[j].name.c_str(),
@@ -49,16 +50,17 @@ void print_stages(const Plan& plan) {
 
 void print_text(const Plan& plan) {
   print_stages(plan);
+  if (plan.setup.slabs() > 1)
+    std::printf("each stage: %s, with times and peaks of one; %s of halos a step\n",
+                counted(plan.setup.slabs(), "slab").c_str(), bytes_text(halo_bytes(plan)).c_str());
   std::printf("\nschedule %s, %s\nstep        %s\nbubble      %s %%\nutilisation %s %%\n",
               to_string(plan.setup.schedule).c_str(),
               counted(plan.setup.microbatches, "micro-batch").c_str(),
               milliseconds(plan.step_s()).c_str(), fixed(100 * plan.simulation.bubble, 1).c_str(),
               fixed(100 * plan.simulation.utilisation, 1).c_str());
-  const auto devices = plan.setup.distinct_devices();
-  for (std::size_t d = 0; d < devices.size(); ++d)
-    std::printf("device %s: peak %s of %s\n", devices[d].name.c_str(),
-                bytes_text(plan.balance.peak_bytes[d]).c_str(),
-                bytes_text(devices[d].memory_bytes).c_str());
+  for (const auto& [device, peak] : device_needs(plan))
+    std::printf("device %s: peak %s of %s\n", device.name.c_str(), bytes_text(peak).c_str(),
+                bytes_text(device.memory_bytes).c_str());
   std::printf("\n");
   for (const std::string& reason : plan.reasons) std::printf("- %s\n", reason.c_str());
 }
@@ -97,10 +99,10 @@ void print_comparison(const Plan& plan, const MeasuredStep& measured) {
   print_step("step", plan.step_s());
   if (!measured.predicted_s.empty())
     print_step("step, profiled in turn", median_seconds(measured.predicted_s));
-  const auto devices = plan.setup.distinct_devices();
-  for (std::size_t d = 0; d < devices.size(); ++d) {
-    const std::int64_t peak = plan.balance.peak_bytes[d], found = measured.peak_bytes[d];
-    std::printf("%-22s %12s %12s %+7.1f%%\n", ("peak of " + devices[d].name).c_str(),
+  const auto needs = device_needs(plan);
+  for (std::size_t d = 0; d < needs.size(); ++d) {
+    const std::int64_t peak = needs[d].peak_bytes, found = measured.peak_bytes[d];
+    std::printf("%-22s %12s %12s %+7.1f%%\n", ("peak of " + needs[d].device.name).c_str(),
                 bytes_text(peak).c_str(), bytes_text(found).c_str(),
                 off(static_cast<double>(peak), static_cast<double>(found)));
   }

@@ -12,6 +12,7 @@
 #include "lamp/base/text.h"
 #include "lamp/execution/plan_costs.h"
 #include "lamp/execution/shape_fit.h"
+#include "lamp/execution/slab_costs.h"
 #include "lamp/inference/patch_choice.h"
 #include "lamp/nets/net_factory.h"
 #include "lamp/nets/precision.h"
@@ -109,6 +110,7 @@ Size3 largest_input(const PlanOptions& options, double share) {
 
 NetworkPlan choose_plan(const PlanOptions& wish, Seconds seconds) {
   PlanOptions options = wish;
+  if (options.execution.split && !options.largest_input) check_slabs(options);
   const std::string why = decide_precision(options);
   // What cannot fit is not measured: that would fill the memory for minutes before it is said. A
   // run has asked already.
@@ -119,6 +121,7 @@ NetworkPlan choose_plan(const PlanOptions& wish, Seconds seconds) {
   Plan plan =
       options.largest_input ? plan_largest(options, seconds) : plan_network(options, seconds);
   if (plan.fits && !why.empty()) plan.reasons.push_back(why);
+  if (options.execution.split && options.largest_input) check_slabs(options);
   ResolvedExecution execution = resolved(options, plan);
   return {std::move(options), std::move(plan), std::move(execution)};
 }

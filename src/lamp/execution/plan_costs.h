@@ -10,6 +10,8 @@
 
 namespace lamp {
 
+// Both of what one device has of a micro-batch: all of it, or its slabs (slab_costs.h).
+//
 // A network of its own, measured on the first of the options' devices with the threads that a stage
 // will have, once for each query. Micro-batches of which that device does not hold a single layer
 // are not measured: their costs are those of shapes.

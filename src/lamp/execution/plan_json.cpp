@@ -22,6 +22,7 @@ Json layers_json(const Plan& plan) {
                                                        static_cast<double>(layer.parameter_bytes))},
          {"activation_bytes", layer.saved_bytes},
          {"output_bytes", layer.output_bytes},
+         {"halo_bytes", layer.halo_bytes},
          {"workspace_bytes", std::max({layer.forward_workspace_bytes,
                                        layer.backward_workspace_bytes, std::int64_t{0}})}});
   return layers;
@@ -36,23 +37,24 @@ Json skips_json(const NetworkCosts& costs) {
 }
 
 Json stages_json(const Plan& plan) {
-  Json stages = Json::array();
-  for (std::size_t j = 0; j < plan.setup.stages(); ++j)
-    stages.push_back({{"device", plan.setup.devices[j].name},
-                      {"first", plan.balance.partition[j].first},
-                      {"last", plan.balance.partition[j].last - 1},
-                      {"step_s", plan.simulation.busy[j]},
-                      {"peak_bytes", plan.stage_peak_bytes[j]}});
-  return stages;
+  const std::size_t slabs = plan.setup.slabs();
+  std::vector<std::string> names;
+  for (const PlanDevice& worker : slabs > 1 ? plan.setup.workers : plan.setup.devices)
+    names.push_back(worker.name);
+  Json rows = stage_rows(names, plan.balance.partition);
+  for (std::size_t row = 0; row < rows.size(); ++row) {
+    rows[row]["step_s"] = plan.simulation.busy[row / slabs];
+    rows[row]["peak_bytes"] = plan.stage_peak_bytes[row / slabs];
+  }
+  return rows;
 }
 
 Json devices_json(const Plan& plan) {
   Json devices = Json::array();
-  const auto distinct = plan.setup.distinct_devices();
-  for (std::size_t d = 0; d < distinct.size(); ++d)
-    devices.push_back({{"name", distinct[d].name},
-                       {"memory_bytes", distinct[d].memory_bytes},
-                       {"peak_bytes", plan.balance.peak_bytes[d]}});
+  for (const DeviceNeed& need : device_needs(plan))
+    devices.push_back({{"name", need.device.name},
+                       {"memory_bytes", need.device.memory_bytes},
+                       {"peak_bytes", need.peak_bytes}});
   return devices;
 }
 
@@ -67,6 +69,7 @@ Json to_json(const Plan& plan) {
           {"schedule", to_string(plan.setup.schedule)},
           {"microbatches", plan.setup.microbatches},
           {"recompute", rule_names(plan.balance.recompute)},
+          {"halo_bytes", halo_bytes(plan)},
           {"step_s", plan.step_s()},
           {"update_s", plan.update_s},
           {"lower_bound_s", plan.balance.lower_bound_s + plan.update_s},

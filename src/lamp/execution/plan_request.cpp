@@ -15,6 +15,7 @@
 #include "lamp/base/setting_name.h"
 #include "lamp/base/text.h"
 #include "lamp/execution/plan_costs.h"
+#include "lamp/execution/slab_costs.h"
 #include "lamp/inference/memory_estimate.h"
 #include "lamp/nets/net_factory.h"
 #include "lamp/planner/microbatch_choice.h"
@@ -68,6 +69,7 @@ std::vector<Alternative> smaller_inputs(const PlanOptions& options,
     const std::int64_t step = std::max(stride, *longest / 8 / stride * stride);
     if (*longest <= step || *longest - step < stride) return alternatives;
     *longest = (*longest - step + stride - 1) / stride * stride;
+    if (!has_planes_for_slabs(smaller, *shapes)) return alternatives;
     alternatives.push_back({setting_to("input", size_text(smaller.input)),
                             shape_costs_of(smaller, shapes),
                             options.absent_devices ? 1 : kShareWithoutWorkspaces});
@@ -132,15 +134,37 @@ void check_plan_options(const PlanOptions& options) {
                      precision);
 }
 
+namespace {
+
+// All devices, shared out as the user says.
+void keep_split(PlanRequest& request, const PlanOptions& options) {
+  const DeviceGrid grid = grid_of(options);
+  const ExecutionConfig& execution = options.execution;
+  if (execution.partition == "counts" && std::ssize(execution.partition_counts) != grid.stages)
+    throw UsageError(setting_name("execution.partition") + ": found " +
+                     counted(std::ssize(execution.partition_counts), "stage") + ", but " +
+                     setting_to("execution.split", to_string(grid)));
+  request.all_devices = true;
+  request.any_devices = false;
+  if (grid.slabs > 1) take_slabs(request, grid);
+}
+
+}  // namespace
+
 PlanRequest request_of(const PlanOptions& options, const std::shared_ptr<Network>& shapes) {
   const Network& network = *shapes;
   const ExecutionConfig& execution = options.execution;
   PlanRequest request{.devices = devices_of(options), .batch = options.batch};
   request.all_devices = !options.absent_devices && execution.device != "auto";
   request.any_devices = options.absent_devices.has_value();
+  if (execution.split) keep_split(request, options);
   if (!request.all_devices && request.devices.size() > network.chain->size())  // a layer a stage
     request.devices = roomiest_devices(request.devices, network.chain->size());
   const bool on_host = request.devices.front().name == "cpu";
+  // The first slab's device has the others' planes of the input as well.
+  const PipelineSetup lanes{.devices = request.devices, .workers = request.workers};
+  const double elsewhere =
+      1 - static_cast<double>(lanes.slabs_on_device()) / static_cast<double>(lanes.slabs());
   if (!on_host || options.bytes_per_s)
     request.bytes_per_s = options.bytes_per_s.value_or(kAbsentBytesPerS);
   request.optimizer_factor = optimizer_state_factor(options.optimizer);
@@ -150,6 +174,8 @@ PlanRequest request_of(const PlanOptions& options, const std::shared_ptr<Network
     return side % network.stride_multiple != 0;
   });
   if (on_host || is_padded) request.sample_bytes = 4 * options.net.in_channels * voxels;
+  request.sample_bytes += static_cast<std::int64_t>(
+      elsewhere * static_cast<double>(4 * options.net.in_channels * voxels));
   request.label_bytes = voxels;
   request.loss_is_sum = options.loss_is_sum;
   if (execution.schedule != "auto") request.schedule = parse_schedule_kind(execution.schedule);
@@ -169,7 +195,7 @@ PlanRequest request_of(const PlanOptions& options, const std::shared_ptr<Network
   } else if (execution.recompute != "auto") {
     request.recompute = parse_recompute_rule(execution.recompute);
   }
-  request.can_add_devices = !on_host || options.absent_devices;
+  request.can_add_devices = (!on_host || options.absent_devices) && !execution.split;
   if (execution.partition == "counts")
     request.partition = partition_by_counts(execution.partition_counts, network.chain->size());
   request.cut_by = cut_weight(execution.partition);
@@ -197,6 +223,25 @@ bool hangs_on_seconds(const PlanRequest& request) {
   return !(request.partition && request.schedule && rules);
 }
 
+// What a plan of slabs does not know.
+std::string slab_reason(const Plan& plan) {
+  return "a slab is taken to cost 1/" + std::to_string(plan.setup.slabs()) +
+         " of the whole volume; the " + bytes_text(halo_bytes(plan)) +
+         " of halos that a step sends take no time in this plan, nor do sums over slabs";
+}
+
+Plan plan_of_request(const PlanOptions& options, PlanRequest& request, const CostProvider& costs,
+                     const CostProvider& by_shapes) {
+  if (options.absent_devices || request.microbatches) return make_plan(request, costs);
+  request.microbatches = steady_microbatches(request, by_shapes);
+  request.microbatches_are_steady = true;
+  Plan plan = make_plan(request, costs);
+  if (plan.fits) return plan;
+  request.microbatches.reset();  // more of them may fit
+  request.microbatches_are_steady = false;
+  return make_plan(request, costs);
+}
+
 }  // namespace
 
 Plan plan_network(const PlanOptions& options, Seconds seconds) {
@@ -210,14 +255,9 @@ Plan plan_network(const PlanOptions& options, Seconds seconds) {
   const CostProvider costs = measured ? measured_costs_of(options) : by_shapes;
   request.update_s_per_byte = update_s_per_byte(options, measured);
   request.seconds_are_measured = measured || options.absent_devices;
-  if (options.absent_devices || request.microbatches) return make_plan(request, costs);
-  request.microbatches = steady_microbatches(request, by_shapes);
-  request.microbatches_are_steady = true;
-  Plan plan = make_plan(request, costs);
-  if (plan.fits) return plan;
-  request.microbatches.reset();  // more of them may fit
-  request.microbatches_are_steady = false;
-  return make_plan(request, costs);
+  Plan plan = plan_of_request(options, request, costs, by_shapes);
+  if (plan.fits && plan.setup.slabs() > 1) plan.reasons.push_back(slab_reason(plan));
+  return plan;
 }
 
 ResolvedExecution resolved(const PlanOptions& options, const Plan& plan) {
@@ -233,7 +273,10 @@ ResolvedExecution resolved(const PlanOptions& options, const Plan& plan) {
                            .deferred_batch_norm = options.execution.deferred_batch_norm,
                            .threads = at::get_num_threads(),
                            .reasons = plan.reasons};
-  for (const PlanDevice& device : plan.setup.devices) result.devices.push_back(device.name);
+  const bool has_slabs = plan.setup.slabs() > 1;
+  result.slabs = static_cast<std::int64_t>(plan.setup.slabs());
+  for (const PlanDevice& device : has_slabs ? plan.setup.workers : plan.setup.devices)
+    result.devices.push_back(device.name);
   return result;
 }
 

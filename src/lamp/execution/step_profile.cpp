@@ -16,6 +16,7 @@
 #include "lamp/base/out_of_memory.h"
 #include "lamp/base/stopwatch.h"
 #include "lamp/execution/numeric_guard.h"
+#include "lamp/execution/slab_costs.h"
 #include "lamp/inference/memory_estimate.h"
 #include "lamp/nets/net_factory.h"
 #include "lamp/nets/precision.h"
@@ -115,6 +116,7 @@ void StepProfile::drop_gradients() {
 RepeatedPrediction::RepeatedPrediction(const NetworkPlan& chosen, double overlap, int copies)
     : plan_(chosen.plan),
       overlap_(overlap),
+      share_(plan_.setup.mean_share() * slab_share_of_seconds(chosen.options)),
       device_(parse_devices(chosen.options.execution.device).front()) {
   if (device_.is_cpu()) count_cpu_memory();
   const std::int64_t before = allocated_bytes(device_);
@@ -129,8 +131,9 @@ std::unique_ptr<RepeatedPrediction> RepeatedPrediction::make(const NetworkPlan& 
   const double overlap = overlap_of(plan.setup, plan.simulation.timeline);
   const int copies = overlap > 0 ? plan.setup.sharing() : 1;
   const c10::Device device = parse_devices(chosen.options.execution.device).front();
-  const auto needed =
-      static_cast<double>(plan.balance.peak_bytes.front() + step_bytes(plan.costs, copies));
+  const auto needed = static_cast<double>(plan.balance.peak_bytes.front()) +
+                      static_cast<double>(step_bytes(plan.costs, copies)) *
+                          static_cast<double>(plan.setup.slabs() / plan.setup.slabs_on_device());
   if (needed > kShareWithoutWorkspaces * static_cast<double>(available_bytes(device)))
     return nullptr;
   try {
@@ -152,7 +155,7 @@ double RepeatedPrediction::round() {
   profile_->drop_gradients();
   NetworkCosts costs = plan_.costs;
   take_seconds(costs, seconds);
-  scale_seconds(costs, plan_.setup.mean_share());
+  scale_seconds(costs, share_);
   return simulate_with(plan_, costs).makespan + update;
 }
 

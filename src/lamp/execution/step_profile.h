@@ -86,6 +86,7 @@ class RepeatedPrediction {
 
   Plan plan_;
   double overlap_;
+  double share_;  // of a whole volume's seconds, that a worker takes
   c10::Device device_;
   std::optional<StepProfile> profile_;
   std::int64_t held_bytes_ = 0;

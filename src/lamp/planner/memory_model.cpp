@@ -64,6 +64,10 @@ std::int64_t MemoryModel::input_bytes(std::size_t link) const {
   return link == 0 ? costs_.input_bytes : costs_.layers[link - 1].output_bytes;
 }
 
+std::int64_t MemoryModel::gradients_of(const LayerCosts& layer) const {
+  return static_cast<std::int64_t>(setup_.slabs_on_device()) * layer.parameter_bytes;
+}
+
 // here: which links lie on the stage's device and keep what they save.
 MemoryModel::MicroBatchBytes MemoryModel::micro_batch(const StageRange& links,
                                                       const std::vector<bool>& here,
@@ -73,6 +77,7 @@ MemoryModel::MicroBatchBytes MemoryModel::micro_batch(const StageRange& links,
     const LayerCosts& layer = costs_.layers[link];
     bytes.saved += layer.saved_bytes;
     bytes.parameters += layer.parameter_bytes;
+    bytes.gradients += gradients_of(layer);
     bytes.largest_layer = std::max(bytes.largest_layer, layer.parameter_bytes);
     bytes.buffers += layer.buffer_bytes;
     bytes.deferred += weight_half_bytes(link);
@@ -169,7 +174,7 @@ void MemoryModel::add_backward(const StageRange& links, MicroBatchBytes& bytes,
     const std::int64_t arrived = link + 1 == links.last && !is_last ? 0 : layer.output_bytes;
     const std::int64_t sent = link == 0 ? 0 : input_bytes(link);
     const bool is_late = weight_half_bytes(link) > 0;
-    const std::int64_t own = is_late ? 0 : layer.parameter_bytes;
+    const std::int64_t own = is_late ? 0 : gradients_of(layer);
     const std::int64_t now = bytes.kept + waiting + skips + saved + arrived + sent + own +
                              layer.backward_workspace_bytes + put_off;
     saved -= layer.saved_bytes;
@@ -199,7 +204,7 @@ void MemoryModel::add_weight_halves(const StageRange& links, MicroBatchBytes& by
     const std::int64_t needed = weight_half_bytes(link);
     if (needed == 0) continue;
     const LayerCosts& layer = costs_.layers[link];
-    const std::int64_t later = held + layer.parameter_bytes;
+    const std::int64_t later = held + gradients_of(layer);
     const std::int64_t first = later + bytes.late_parameters;
     bytes.first_weight = std::max(bytes.first_weight, first);
     bytes.later_weight = std::max(bytes.later_weight, later);
@@ -208,7 +213,7 @@ void MemoryModel::add_weight_halves(const StageRange& links, MicroBatchBytes& by
       courses->later_weight.push_back({layer.weight_s, later});
     }
     held -= needed;
-    bytes.late_parameters += layer.parameter_bytes;
+    bytes.late_parameters += gradients_of(layer);
   }
 }
 
@@ -235,10 +240,11 @@ MemoryModel::MicroBatchBytes MemoryModel::of_share(MicroBatchBytes bytes, double
   for (std::int64_t* part : {&bytes.kept, &bytes.saved, &bytes.sent_skips, &bytes.forward,
                              &bytes.plain_forward, &bytes.deferred})
     shrink(*part);
-  shrink(bytes.first_backward, bytes.parameters);
-  shrink(bytes.later_backward, bytes.largest_layer);
+  const auto slabs = static_cast<std::int64_t>(setup_.slabs_on_device());
+  shrink(bytes.first_backward, bytes.gradients);
+  shrink(bytes.later_backward, slabs * bytes.largest_layer);
   shrink(bytes.first_weight, bytes.late_parameters);
-  shrink(bytes.later_weight, bytes.largest_layer);
+  shrink(bytes.later_weight, slabs * bytes.largest_layer);
   return bytes;
 }
 
@@ -271,7 +277,7 @@ std::vector<MemoryModel::ActionBytes> MemoryModel::replay(std::size_t stage,
       }
       const std::int64_t before = held - full;
       const bool is_first = !std::exchange(has_gradients, true);
-      held = before + (is_first ? bytes.parameters - bytes.late_parameters : 0) + bytes.deferred;
+      held = before + (is_first ? bytes.gradients - bytes.late_parameters : 0) + bytes.deferred;
       result.push_back(
           {std::max(before + (is_first ? bytes.first_backward : bytes.later_backward), held), held,
            before, is_first ? &Courses::first_backward : &Courses::later_backward});

@@ -3,7 +3,8 @@
 //
 //   all the time   parameters, optimizer state, buffers (twice: a failed step gives them back);
 //                  the mini-batch on the first device
-//   gradients      as large as the parameters, from the first backward on
+//   gradients      as large as the parameters, from the first backward on; of slabs that share a
+//                  device each has its own
 //   in flight      of every micro-batch that is forward and not yet back: the stage's input and the
 //                  skips from other devices, and what the links save; under recomputation the
 //                  latter is there for one micro-batch only, while it is run again and back
@@ -61,6 +62,7 @@ class MemoryModel {
     std::int64_t first_weight = 0;     // peak in place of deferred, parameter gradients new
     std::int64_t later_weight = 0;     // the same, added to those that are there
     std::int64_t parameters = 0;       // once
+    std::int64_t gradients = 0;        // of parameters: once for each slab on the device
     std::int64_t late_parameters = 0;  // of those, whose gradients weight halves make
     std::int64_t largest_layer = 0;    // parameters of one link
     std::int64_t buffers = 0;          // once
@@ -82,7 +84,8 @@ class MemoryModel {
                    Courses* courses) const;
   void add_backward(const StageRange& links, MicroBatchBytes& bytes, Courses* courses) const;
   void add_weight_halves(const StageRange& links, MicroBatchBytes& bytes, Courses* courses) const;
-  std::int64_t input_bytes(std::size_t link) const;  // of the tensor handed to it
+  std::int64_t input_bytes(std::size_t link) const;          // of the tensor handed to it
+  std::int64_t gradients_of(const LayerCosts& layer) const;  // of its parameters
   // What a link's weight half needs, beside the mini-batch.
   std::int64_t weight_half_bytes(std::size_t link) const;
   // Of a skip's gradient, while the stage's backward is at this link.

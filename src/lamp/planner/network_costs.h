@@ -3,6 +3,7 @@
 // and the plan. No torch here.
 #pragma once
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -34,6 +35,10 @@ struct LayerCosts {
   // Negative where those are never all there together.
   std::int64_t forward_workspace_bytes = 0;
   std::int64_t backward_workspace_bytes = 0;
+  // Of its input, sent from slab to slab before its forward, all slabs together; the gradients'
+  // way back is as much where the input wants any.
+  std::int64_t halo_bytes = 0;
+  bool returns_halo = false;
 };
 
 struct SkipBytes {
@@ -67,6 +72,26 @@ inline void scale_seconds(NetworkCosts& costs, double factor) {
     layer.weight_s *= factor;
   }
   costs.loss_s *= factor;
+}
+
+// As if every volume had this share of its planes: parameters stay whole, and so do halos.
+inline void scale_bytes(NetworkCosts& costs, double share) {
+  const auto scale = [share](std::int64_t& bytes) {
+    bytes = static_cast<std::int64_t>(std::ceil(share * static_cast<double>(bytes)));
+  };
+  for (LayerCosts& layer : costs.layers) {
+    scale(layer.output_bytes);
+    scale(layer.saved_bytes);
+    scale(layer.handed_bytes);
+    scale(layer.forward_workspace_bytes);
+    scale(layer.backward_workspace_bytes);
+  }
+  for (SkipBytes& skip : costs.skips) {
+    scale(skip.bytes);
+    if (skip.gradient_bytes) scale(*skip.gradient_bytes);
+  }
+  scale(costs.input_bytes);
+  scale(costs.loss_workspace_bytes);
 }
 
 }  // namespace lamp

@@ -14,9 +14,7 @@ std::size_t stages_of(const PipelineSetup& setup, const std::string& device) {
                     [&](const PlanDevice& other) { return other.name == device; }));
 }
 
-}  // namespace
-
-double overlap_of(const PipelineSetup& setup, const std::vector<TimelineEntry>& timeline) {
+double overlap_of_stages(const PipelineSetup& setup, const std::vector<TimelineEntry>& timeline) {
   const auto most = std::max_element(setup.devices.begin(), setup.devices.end(),
                                      [&](const PlanDevice& a, const PlanDevice& b) {
                                        return stages_of(setup, a.name) < stages_of(setup, b.name);
@@ -42,8 +40,25 @@ double overlap_of(const PipelineSetup& setup, const std::vector<TimelineEntry>& 
   return busy > 0 ? beside / busy / static_cast<double>(sharing - 1) : 0;
 }
 
+// Of workers: all slabs of a worker's own stage, and those of other stages as these overlap.
+double with_slabs(const PipelineSetup& setup, double of_stages) {
+  const auto workers = static_cast<double>(setup.sharing());
+  const auto slabs = static_cast<double>(setup.slabs_on_device());
+  if (slabs < 2) return of_stages;
+  if (workers < 2) return 0;  // one core, and no two of them at the same time
+  if (workers <= slabs) return 1;
+  return (slabs - 1 + of_stages * (workers - slabs)) / (workers - 1);
+}
+
+}  // namespace
+
+double overlap_of(const PipelineSetup& setup, const std::vector<TimelineEntry>& timeline) {
+  return with_slabs(setup, overlap_of_stages(setup, timeline));
+}
+
 double usual_overlap(const PipelineSetup& setup) {
-  if (setup.sharing() < 2 || setup.takes_turns()) return 0;
+  if (setup.sharing() < 2) return 0;
+  if (setup.takes_turns()) return with_slabs(setup, 0);
   const Schedule schedule =
       make_schedule(setup.schedule, static_cast<int>(setup.stages()), setup.microbatches);
   const StageCosts equal = schedule.splits_backward() ? StageCosts{1, 1, 1} : StageCosts{1, 2, 0};

@@ -23,6 +23,13 @@ std::vector<PlanDevice> PipelineSetup::distinct_devices() const {
   return distinct;
 }
 
+std::size_t PipelineSetup::slabs_on_device() const {
+  const bool same = std::all_of(workers.begin(), workers.end(), [&](const PlanDevice& worker) {
+    return worker.name == workers.front().name;
+  });
+  return same ? slabs() : 1;
+}
+
 std::vector<std::size_t> PipelineSetup::device_of_stages() const {
   const auto distinct = distinct_devices();
   std::vector<std::size_t> indices;
@@ -51,20 +58,22 @@ bool PipelineSetup::takes_turns() const {
 
 bool PipelineSetup::is_crowded() const {
   return std::any_of(devices.begin(), devices.end(), [&](const PlanDevice& device) {
-    return std::count_if(devices.begin(), devices.end(), [&](const PlanDevice& other) {
-             return other.name == device.name;
-           }) > device.stages_at_once;
+    const auto stages = std::count_if(devices.begin(), devices.end(), [&](const PlanDevice& other) {
+      return other.name == device.name;
+    });
+    return stages * static_cast<std::ptrdiff_t>(slabs_on_device()) > device.stages_at_once;
   });
 }
 
 int PipelineSetup::sharing() const {
-  if (is_crowded()) return 1;
+  const auto slabs = static_cast<std::ptrdiff_t>(slabs_on_device());
+  if (is_crowded()) return slabs > 1 ? devices.front().stages_at_once : 1;
   std::ptrdiff_t most = 1;
   for (const PlanDevice& device : devices)
     most = std::max(
         most, std::count_if(devices.begin(), devices.end(),
                             [&](const PlanDevice& other) { return other.name == device.name; }));
-  return static_cast<int>(most);
+  return static_cast<int>(most * slabs);
 }
 
 double PipelineSetup::mean_share() const {

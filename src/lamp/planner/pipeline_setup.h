@@ -28,6 +28,9 @@ struct PipelineSetup {
   // Samples of a step, dealt out as split_batch() does; 0 = micro-batches all alike.
   std::int64_t batch = 0;
   std::vector<PlanDevice> devices;  // one a stage; stages of the same name share device and memory
+  // With slabs: one for each stage and slab, stage by stage. `devices` are those of the first
+  // slabs, which stand for the others. Empty = devices.
+  std::vector<PlanDevice> workers;
   // Between two devices; stages of one device hand tensors over for nothing.
   double bytes_per_s = std::numeric_limits<double>::infinity();
   double optimizer_factor = 1;  // optimizer state in units of the parameters: optimizer.h
@@ -36,6 +39,9 @@ struct PipelineSetup {
   std::int64_t last_device_bytes = 0;
 
   std::size_t stages() const { return devices.size(); }
+  std::size_t slabs() const { return workers.empty() ? 1 : workers.size() / devices.size(); }
+  // Slabs of a stage that lie on one device: all of them, or one.
+  std::size_t slabs_on_device() const;
   bool shares_device(std::size_t a, std::size_t b) const {
     return devices[a].name == devices[b].name;
   }
@@ -44,8 +50,8 @@ struct PipelineSetup {
   bool takes_turns() const;
   // Whether some device has more stages than work on it side by side.
   bool is_crowded() const;
-  // Stages that a device's cores are shared out among, whatever the schedule; 1 where they take
-  // turns for being crowded.
+  // Stages and their slabs that a device's cores are shared out among, whatever the schedule; 1
+  // where stages take turns for being crowded. Slabs never do: a core each is the least.
   int sharing() const;
   // Where the parts of a batch differ in size: of the largest one's samples, what they have on
   // average. 1 where nothing is said of the batch.

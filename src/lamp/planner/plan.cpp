@@ -82,12 +82,21 @@ std::optional<Found> fastest(Candidates& candidates) {
   return best;
 }
 
+MemoryModel of_one_slab(const Plan& plan) {
+  NetworkCosts costs = plan.costs;
+  PipelineSetup setup = plan.setup;
+  const std::size_t slabs = setup.slabs_on_device();
+  if (slabs > 1) scale_bytes(costs, 1 / static_cast<double>(slabs));
+  setup.workers.clear();
+  return {std::move(costs), std::move(setup)};
+}
+
 Plan plan_of(const Found& found, Candidates& candidates) {
   Plan plan{.setup = candidates.setup(found.candidate),
             .costs = candidates.costs(found.candidate),
             .balance = found.balance};
   plan.simulation = simulate_with(plan, plan.costs);
-  const MemoryModel memory(plan.costs, plan.setup);
+  const MemoryModel memory = of_one_slab(plan);
   for (std::size_t j = 0; j < found.candidate.stages; ++j)
     plan.stage_peak_bytes.push_back(
         memory.stage_peak_bytes(j, plan.balance.partition[j], plan.balance.recompute[j]));
@@ -103,6 +112,34 @@ Simulation simulate_with(const Plan& plan, const NetworkCosts& costs) {
       make_schedule(plan.setup.schedule, static_cast<int>(plan.setup.stages()),
                     plan.setup.microbatches),
       pipeline_costs(costs, plan.setup, plan.balance.partition, plan.balance.recompute));
+}
+
+std::vector<DeviceNeed> device_needs(const Plan& plan) {
+  const PipelineSetup& setup = plan.setup;
+  const auto device_of = setup.device_of_stages();
+  const auto& workers = setup.workers.empty() ? setup.devices : setup.workers;
+  std::vector<DeviceNeed> needs;
+  for (std::size_t row = 0; row < workers.size(); ++row)
+    if (std::none_of(needs.begin(), needs.end(), [&](const DeviceNeed& known) {
+          return known.device.name == workers[row].name;
+        }))
+      needs.push_back({workers[row], plan.balance.peak_bytes[device_of[row / setup.slabs()]]});
+  return needs;
+}
+
+std::int64_t halo_bytes(const Plan& plan) {
+  const int m = plan.setup.microbatches;
+  double bytes = 0;
+  for (std::size_t j = 0; j < plan.balance.partition.size(); ++j) {
+    std::int64_t forwards = m;
+    for (int i = 0; i < m; ++i) forwards += recomputes(plan.balance.recompute[j], i, m) ? 1 : 0;
+    const StageRange& links = plan.balance.partition[j];
+    for (std::size_t link = links.first; link < links.last; ++link) {
+      const LayerCosts& layer = plan.costs.layers[link];
+      bytes += static_cast<double>((forwards + (layer.returns_halo ? m : 0)) * layer.halo_bytes);
+    }
+  }
+  return static_cast<std::int64_t>(bytes * plan.setup.mean_share());
 }
 
 Plan make_plan(const PlanRequest& request, const CostProvider& costs) {

@@ -36,6 +36,7 @@ struct PlanRequest {
   std::vector<PlanDevice> devices;  // a stage each, at most; the first K are used
   bool any_devices = false;         // instead of the first the K with most memory, in their order
   bool all_devices = false;         // K is their number
+  std::vector<PlanDevice> workers;  // of slabs, as in PipelineSetup; needs all_devices
   std::int64_t batch = 1;           // samples of a mini-batch
   double bytes_per_s = std::numeric_limits<double>::infinity();  // between devices
   double optimizer_factor = 1;                                   // optimizer.h
@@ -67,12 +68,24 @@ struct Plan {
   NetworkCosts costs;   // of its micro-batches
   Balance balance;      // the cut and recomputation; step_s without the update
   Simulation simulation;
-  std::vector<std::int64_t> stage_peak_bytes;  // [K], each as if alone on its device
+  std::vector<std::int64_t> stage_peak_bytes;  // [K], a slab of each as if alone on its device
   double update_s = 0;
   std::vector<std::string> reasons;  // whole sentences
 
   double step_s() const { return simulation.makespan + update_s; }
 };
+
+struct DeviceNeed {
+  PlanDevice device;
+  std::int64_t peak_bytes;
+};
+// Each device once, in order of appearance. A further slab's device holds what the first one's
+// does.
+std::vector<DeviceNeed> device_needs(const Plan& plan);
+
+// Sent from slab to slab in a step by the layers' planes: forward, again where that is recomputed,
+// and back. Sums over slabs, a few bytes a layer, are not counted.
+std::int64_t halo_bytes(const Plan& plan);
 
 // Where nothing fits: `fits` is false, the cut is the one that holds least, and the reasons say
 // what would fit. Throws UsageError for a request that contradicts itself.

@@ -38,8 +38,12 @@ double work_s(const LayerCosts& layer) { return layer.forward_s + layer.backward
 std::string devices_reason(const Plan& plan, Candidates& candidates) {
   const PlanRequest& request = candidates.request();
   const std::size_t stages = plan.setup.stages();
-  if (!request.seconds_are_measured) return counted(stages, "device");
-  std::string text = counted(stages, "device") + ": " + seconds_text(plan.step_s()) + " a step";
+  const std::size_t slabs = plan.setup.slabs();
+  const std::string what = slabs == 1 ? counted(stages, "device")
+                                      : counted(stages, "stage") + " of " + counted(slabs, "slab") +
+                                            (stages > 1 ? " each" : "");
+  if (!request.seconds_are_measured) return what;
+  std::string text = what + ": " + seconds_text(plan.step_s()) + " a step";
   const auto compare = [&](std::size_t other, const std::string& name) {
     const auto step = best_step_s(candidates, other);
     if (!step) return;
@@ -164,9 +168,10 @@ std::string need_text(const Plan& least) {
     are_equal = are_equal && devices[d].memory_bytes == devices[0].memory_bytes;
     if (peaks[d] - devices[d].memory_bytes > peaks[worst] - devices[worst].memory_bytes) worst = d;
   }
-  return (are_equal ? counted(devices.size(), "device") : "device " + devices[worst].name) +
-         " with " + bytes_text(devices[worst].memory_bytes) + " would need " +
-         need_bytes_text(peaks[worst]) + " at the least (" +
+  const std::size_t all = devices.size() * least.setup.slabs() / least.setup.slabs_on_device();
+  return (are_equal ? counted(all, "device") : "device " + devices[worst].name) + " with " +
+         bytes_text(devices[worst].memory_bytes) + " would need " + need_bytes_text(peaks[worst]) +
+         " at the least (" +
          (least.setup.stages() > devices.size() ? counted(least.setup.stages(), "stage") + ", "
                                                 : "") +
          to_string(least.setup.schedule) +
@@ -270,7 +275,7 @@ std::vector<std::string> reasons_for(const Plan& plan, Candidates& candidates) {
   if (plan.setup.stages() > 1) reasons.push_back(schedule_reason(plan, candidates));
   reasons.push_back(recompute_reason(plan, candidates));
   if (plan.setup.stages() > 1) {
-    reasons.push_back(heaviest_reason(plan.costs));
+    if (plan.setup.slabs() == 1) reasons.push_back(heaviest_reason(plan.costs));
     reasons.push_back(candidates.request().has_cut() ? "the cut is as asked"
                                                      : search_reason(plan.balance));
   }

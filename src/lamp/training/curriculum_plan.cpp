@@ -11,7 +11,9 @@
 #include "lamp/base/setting_name.h"
 #include "lamp/base/text.h"
 #include "lamp/cases/preprocess.h"
+#include "lamp/execution/plan_costs.h"
 #include "lamp/execution/plan_json.h"
+#include "lamp/execution/slab_costs.h"
 #include "lamp/nets/net_factory.h"
 #include "lamp/training/auto_settings.h"
 #include "lamp/training/case_split.h"
@@ -63,6 +65,43 @@ void check_batch_norm(const TrainConfig& config, const Dataset& dataset) {
                        " leave batch norm a single value at the lowest level; use a batch of 2 or "
                        "more, a larger patch or a smaller depth");
     }
+  }
+}
+
+namespace {
+
+void check_planes(const TrainConfig& config, const Network& shapes, const Size3& size,
+                  const std::string& what) {
+  try {
+    check_slabs({.net = config.net, .input = size, .execution = config.execution}, shapes);
+  } catch (const UsageError& error) {
+    throw UsageError("training: " + what + ": " + error.what());
+  }
+}
+
+}  // namespace
+
+// A patch is no larger than its volume; those of a batch are filled up to the largest.
+void check_slabs(const TrainConfig& config, const Dataset& dataset) {
+  if (!config.execution.split || grid_of({.execution = config.execution}).slabs == 1) return;
+  const auto shapes = shapes_of({.net = config.net});
+  Dataset all = dataset;
+  const CaseSplit split = split_dataset(all, config.validation, config.seed);
+  for (const std::size_t index : split.training) {
+    const Case& entry = all.training[index];
+    const Size3 whole = network_size(entry, config.data);
+    for (std::size_t i = 0; i < config.curriculum.size(); ++i) {
+      const StageConfig& stage = config.curriculum[i];
+      Size3 size = whole;
+      for (std::size_t axis = 0; axis < 3 && stage.patch; ++axis)
+        size[axis] = std::min(size[axis], (*stage.patch)[axis]);
+      check_planes(config, *shapes, size,
+                   "curriculum stage " + std::to_string(i + 1) + ", case " + entry.name);
+    }
+  }
+  for (const std::size_t index : split.validation) {
+    const Case& entry = all.training[index];
+    check_planes(config, *shapes, network_size(entry, config.data), "held-out case " + entry.name);
   }
 }
 

@@ -28,6 +28,10 @@ Size3 largest_training_size(const Dataset& dataset, const CaseSplit& split, cons
 // reached).
 void check_batch_norm(const TrainConfig& config, const Dataset& dataset);
 
+// Throws UsageError that names the first stage and case, to train on or held out, whose volume has
+// too few planes for the slabs that the configuration asks for.
+void check_slabs(const TrainConfig& config, const Dataset& dataset);
+
 // The options with their devices by name and, where it was open, device_memory_bytes the least of
 // what is free.
 PlanOptions as_a_run(PlanOptions options);

@@ -205,6 +205,7 @@ void Opening::check_configuration() {
   check_class_weights(config);
   if (!is_finished()) {
     check_batch_norm(config, folder_.dataset);
+    check_slabs(config, folder_.dataset);
     check_fits(config, folder_.dataset);
   }
   keep_layout(config, position_ ? &*position_ : nullptr);

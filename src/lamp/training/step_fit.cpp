@@ -14,6 +14,7 @@
 #include "lamp/execution/plan_choices.h"
 #include "lamp/execution/plan_costs.h"
 #include "lamp/execution/shape_fit.h"
+#include "lamp/execution/slab_costs.h"
 #include "lamp/planner/fit.h"
 #include "lamp/planner/microbatch_choice.h"
 
@@ -52,7 +53,7 @@ class StepNeed {
   // that fit, not as many as would hold least.
   PlanOptions as_chosen(PlanOptions options, const Memories& memories) const {
     ExecutionConfig& execution = options.execution;
-    if (parse_devices(execution.device).size() == 1 || execution.microbatches > 0) return options;
+    if (grid_of(options).stages == 1 || execution.microbatches > 0) return options;
     options.device_memory_bytes = memories.front().free;
     PlanRequest request = request_of(options, shapes_);
     request.update_s_per_byte = update_s_per_byte(options, /*measured=*/false);
@@ -149,7 +150,7 @@ class Advice {
   // the micro-batches that a run takes, as those alone would do on one device, too.
   std::optional<std::string> more_stages() const {
     const auto devices = parse_devices(wish_.execution.device);
-    if (wish_.execution.partition == "counts") return std::nullopt;
+    if (wish_.execution.partition == "counts" || wish_.execution.split) return std::nullopt;
     const bool on_host = devices.front().is_cpu();
     const std::size_t most = std::min(on_host ? kMostHostStages : kMostGpus, need_.links());
     PlanOptions more = wish_;
@@ -176,11 +177,21 @@ std::string need_text(const Fit& fit, const Memories& memories) {
   return need_text(fit.balance.peak_bytes[worst], memories[worst]);
 }
 
+// Of each stage the one that a plan looks at.
+std::vector<c10::Device> first_slabs_devices(const ExecutionConfig& config) {
+  const auto devices = parse_devices(config.device);
+  const DeviceGrid grid = grid_of(config, std::ssize(devices));
+  std::vector<c10::Device> first;
+  for (std::size_t row = 0; row < devices.size(); row += static_cast<std::size_t>(grid.slabs))
+    first.push_back(devices[row]);
+  return first;
+}
+
 }  // namespace
 
 Memories memories_of(const ExecutionConfig& config) {
   Memories memories;
-  for (const c10::Device device : parse_devices(config.device)) {
+  for (const c10::Device device : first_slabs_devices(config)) {
     if (std::any_of(memories.begin(), memories.end(),
                     [&](const Memory& known) { return known.device == device.str(); }))
       continue;
@@ -216,6 +227,7 @@ std::string need_text(std::int64_t bytes, const Memory& memory) {
 
 std::optional<std::string> step_fault(const PlanOptions& options, const std::string& what,
                                       const Memories& memories, const FitWords& words) {
+  if (options.execution.split) check_slabs(options);
   const StepNeed need(options);
   const bool halve = is_reduced(options.execution.precision);
   const Fit fit = need.fit(options, memories, &Memory::most, halve);
