@@ -80,7 +80,9 @@ Json plan_description(const ResolvedExecution& plan) {
           {"threads", plan.threads},
           {"precision", plan.precision},
           {"layout", plan.layout},
+          {"replicas", 1},
           {"stages", plan.stages()},
+          {"slabs", plan.slabs},
           {"partition", json["stages"]},
           {"schedule", json["schedule"]},
           {"microbatches", plan.microbatches},
@@ -213,6 +215,7 @@ MeasuredStep measure_step(
   report["peak_in_flight"] = outcome.pipeline.peak_in_flight;
   report["boundary_bytes"] = outcome.pipeline.boundary_bytes;
   report["skip_bytes"] = outcome.pipeline.skip_bytes;
+  report["halo_bytes"] = outcome.pipeline.halo_bytes;
   report["timeline"] = to_json(measured.timeline);
   measured.report = std::move(report);
   return measured;
