@@ -1,0 +1,231 @@
+// execution.split: what it may be, what it is refused for, and what a plan of slabs says.
+#include <ATen/Parallel.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "lamp/base/errors.h"
+#include "lamp/base/files.h"
+#include "lamp/execution/device_grid.h"
+#include "lamp/execution/plan_choices.h"
+#include "lamp/execution/plan_costs.h"
+#include "lamp/execution/plan_json.h"
+#include "lamp/execution/segment_plan.h"
+#include "lamp/execution/slab_costs.h"
+#include "lamp/planner/memory_model.h"
+#include "support/temporary_folder.h"
+
+namespace lamp {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::Contains;
+using ::testing::HasSubstr;
+
+TEST(DeviceGridTest, ReadsNumbersInAnyOrderAndTakesMissingOnesForOne) {
+  EXPECT_EQ(parse_device_grid("slabs=2"), (DeviceGrid{1, 1, 2}));
+  EXPECT_EQ(parse_device_grid("slabs=4,stages=3"), (DeviceGrid{1, 3, 4}));
+  EXPECT_EQ(parse_device_grid("replicas=2,stages=3,slabs=4"), (DeviceGrid{2, 3, 4}));
+  EXPECT_EQ(to_string(DeviceGrid{1, 3, 4}), "replicas=1,stages=3,slabs=4");
+  for (const char* wrong : {"", "slabs", "slabs=", "slabs=0", "slabs=-1", "slabs=two", "slab=2",
+                            "slabs=2,", ",slabs=2", "slabs=2,slabs=2", "slabs=2 ", "slabs=1e1",
+                            "slabs=99999999999999999999", "slabs=2;stages=1", "2"})
+    EXPECT_FALSE(parse_device_grid(wrong)) << wrong;
+}
+
+PlanOptions split_wish(const std::string& devices, const std::string& split) {
+  PlanOptions options{.input = {16, 16, 16}, .batch = 1};
+  options.net = parse_net_config({{"width", 4}, {"depth", 1}, {"classes", 3}});
+  options.execution = parse_execution_config(
+      {{"device", devices}, {"split", split}, {"costs", "shapes"}, {"layout", "contiguous"}});
+  return options;
+}
+
+std::string refusal_of(const PlanOptions& options) {
+  try {
+    choose_plan(options);
+  } catch (const UsageError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+TEST(SplitConfigTest, IsWrittenInFullAndLeftOutWhereItIsAuto) {
+  EXPECT_EQ(to_json(split_wish("cpu,cpu", "slabs=2").execution)["split"],
+            "replicas=1,stages=1,slabs=2");
+  EXPECT_FALSE(to_json(split_wish("cpu", "auto").execution).contains("split"));
+  EXPECT_FALSE(parse_execution_config(Json::object()).split);
+  for (const Json& wrong : {Json("slabs=0"), Json(2), Json("all"), Json::array({1, 2})}) {
+    try {
+      parse_execution_config({{"split", wrong}});
+      ADD_FAILURE() << wrong;
+    } catch (const UsageError& error) {
+      EXPECT_THAT(error.what(), AllOf(HasSubstr("execution.split"), HasSubstr("stages=K,slabs=L")));
+    }
+  }
+}
+
+TEST(SplitConfigTest, IsRefusedWhereItIsNotTheDevices) {
+  at::set_num_threads(2);
+  EXPECT_THAT(
+      refusal_of(split_wish("cpu,cpu,cpu", "slabs=2")),
+      AllOf(HasSubstr("execution.split"), HasSubstr("a product of 2"), HasSubstr("3 devices")));
+  EXPECT_THAT(refusal_of(split_wish("cpu,cpu", "replicas=2")),
+              HasSubstr("replicas are not supported yet, expected 1"));
+  PlanOptions cut = split_wish("cpu,cpu", "slabs=2");
+  cut.execution.partition = "counts";
+  cut.execution.partition_counts = {5, 6};
+  EXPECT_THAT(refusal_of(cut),
+              AllOf(HasSubstr("execution.partition: found 2 stages"), HasSubstr("stages=1")));
+  PlanOptions absent = split_wish("auto", "slabs=2");
+  absent.absent_devices = 3;
+  absent.device_memory_bytes = std::int64_t{1} << 30;
+  EXPECT_THAT(refusal_of(absent), HasSubstr("3 devices"));
+}
+
+// A stride of 4 leaves 16 planes 4 at the coarsest level.
+TEST(SplitConfigTest, MoreSlabsThanPlanesAreRefusedBeforeAnythingIsMeasured) {
+  at::set_num_threads(2);
+  EXPECT_EQ(refusal_of(split_wish("cpu,cpu,cpu,cpu", "slabs=4")), "");
+  PlanOptions five = split_wish("cpu,cpu,cpu,cpu,cpu", "slabs=5");
+  five.execution.costs = "measured";
+  EXPECT_THAT(refusal_of(five), AllOf(HasSubstr("execution.split"), HasSubstr("slabs=5"),
+                                      HasSubstr("4 slabs or fewer")));
+}
+
+TEST(SplitPlanTest, HasARowForEachStageAndSlabAndReadsBack) {
+  at::set_num_threads(4);
+  const testing::TemporaryFolder folder;
+  const PlanOptions wish = split_wish("cpu,cpu,cpu,cpu", "stages=2,slabs=2");
+  const NetworkPlan chosen = choose_plan(wish);
+  ASSERT_TRUE(chosen.plan.fits);
+  EXPECT_EQ(chosen.execution.stages(), 2U);
+  EXPECT_EQ(chosen.execution.slabs, 2);
+  const Json json = to_json(chosen);
+  EXPECT_EQ(json["split"], "replicas=1,stages=2,slabs=2");
+  ASSERT_EQ(json["stages"].size(), 4U);
+  for (std::size_t row = 0; row < 4; ++row) {
+    const Json& stage = json["stages"][row];
+    EXPECT_EQ(stage["replica"], 0);
+    EXPECT_EQ(stage["slab"], row % 2);
+    EXPECT_EQ(stage["device"], "cpu");
+    EXPECT_EQ(stage["first"], chosen.execution.partition[row / 2].first);
+    EXPECT_GT(stage["step_s"].get<double>(), 0);
+    EXPECT_GT(stage["peak_bytes"].get<std::int64_t>(), 0);
+  }
+  EXPECT_THAT(chosen.plan.reasons, Contains(HasSubstr("1/2 of the whole volume")));
+  write_file(folder / "plan.json", dump_json(json));
+  const ResolvedExecution read = read_plan(folder / "plan.json");
+  EXPECT_EQ(to_json(read), to_json(chosen.execution));
+  EXPECT_EQ(differing_field(read, wish.work()), "");
+  EXPECT_EQ(differing_field(read, split_wish("cpu,cpu,cpu,cpu", "auto").work()), "");
+  EXPECT_THAT(
+      differing_field(read, split_wish("cpu,cpu,cpu,cpu", "slabs=4").work()),
+      HasSubstr("split: replicas=1,stages=2,slabs=2 in the plan, replicas=1,stages=1,slabs=4"));
+}
+
+TEST(SplitPlanTest, AWrongSplitInAFileIsNamedAndAMissingOneMeansStages) {
+  at::set_num_threads(2);
+  const testing::TemporaryFolder folder;
+  Json json = to_json(choose_plan(split_wish("cpu,cpu", "auto")).execution);
+  json.erase("split");
+  EXPECT_EQ(parse_resolved_execution(json, "plan.json").slabs, 1);
+  for (const Json& wrong : {Json("slabs=3"), Json("replicas=2"), Json(2), Json("x")}) {
+    json["split"] = wrong;
+    try {
+      parse_resolved_execution(json, "plan.json");
+      ADD_FAILURE() << wrong;
+    } catch (const UsageError& error) {
+      EXPECT_THAT(error.what(), AllOf(HasSubstr("plan.json"), HasSubstr("split")));
+    }
+  }
+}
+
+TEST(SplitPlanTest, SegmentingDoesNotTakeAPlanOfSlabs) {
+  at::set_num_threads(2);
+  const testing::TemporaryFolder folder;
+  const NetworkPlan chosen = choose_plan(split_wish("cpu,cpu", "slabs=2"));
+  write_file(folder / "plan.json", dump_json(to_json(chosen)));
+  try {
+    obey_plan((folder / "plan.json").string(), {chosen.execution.net}, {});
+    FAIL();
+  } catch (const UsageError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("slabs=2 in the plan"));
+  }
+}
+
+// Counted by hand: 16 planes of 16 x 16 in float32, one cut in the middle. A 3^3 convolution takes
+// one plane from either side, a strided one only the lower slab's last; the rest takes none.
+TEST(SlabCostsTest, HalosAreThePlanesThatConvolutionsReadOfTheOtherSlab) {
+  const PlanOptions options = split_wish("cpu,cpu", "slabs=2");
+  const NetworkCosts costs = shape_costs_of(options, shapes_of(options))({.samples = 1});
+  const std::int64_t expected = 4 * (1 * 16 * 16 * 1 +                // encoder 0, 1 channel
+                                     1 * 8 * 8 * 4 + 2 * 4 * 4 * 8 +  // encoder 1: 4, then 8
+                                     2 * 8 * 8 * 8 + 2 * 8 * 8 * 4 +  // decoder 0: 8, then 4
+                                     2 * 16 * 16 * 2);                // head: 2
+  std::int64_t forward = 0, returned = 0;
+  for (const LayerCosts& layer : costs.layers) {
+    forward += layer.halo_bytes;
+    if (layer.returns_halo) returned += layer.halo_bytes;
+  }
+  EXPECT_EQ(forward, expected);
+  EXPECT_EQ(returned, expected - 4 * 16 * 16) << "nobody wants the image's gradient";
+  const Plan plan = choose_plan(options).plan;
+  EXPECT_EQ(halo_bytes(plan), forward + returned);
+}
+
+TEST(SlabCostsTest, SecondsAreSharedOutAndParametersAreNot) {
+  at::set_num_threads(2);
+  const PlanOptions slabs = split_wish("cpu,cpu", "slabs=2"), whole = split_wish("cpu", "auto");
+  const auto shapes = shapes_of(whole);
+  const NetworkCosts shared = shape_costs_of(slabs, shapes)({.samples = 1});
+  const NetworkCosts all = shape_costs_of(whole, shapes)({.samples = 1});
+  ASSERT_EQ(shared.layers.size(), all.layers.size());
+  for (std::size_t i = 0; i < all.layers.size(); ++i) {
+    EXPECT_DOUBLE_EQ(shared.layers[i].forward_s, all.layers[i].forward_s / 2);
+    EXPECT_EQ(shared.layers[i].parameter_bytes, all.layers[i].parameter_bytes);
+    EXPECT_EQ(shared.layers[i].output_bytes, all.layers[i].output_bytes) << "both on the host";
+  }
+  at::set_num_threads(1);
+  EXPECT_DOUBLE_EQ(slab_share_of_seconds(slabs), 1) << "one core for both";
+  PlanOptions apart = split_wish("auto", "slabs=2");
+  apart.absent_devices = 2;
+  const NetworkCosts half = shape_costs_of(apart, shapes)({.samples = 1});
+  EXPECT_EQ(half.input_bytes, all.input_bytes / 2);
+  EXPECT_EQ(half.layers[0].output_bytes, all.layers[0].output_bytes / 2);
+}
+
+// One link without activations: parameters and their optimizer's state once, gradients twice.
+TEST(SlabCostsTest, SlabsOfOneDeviceShareParametersAndHaveGradientsOfTheirOwn) {
+  const std::int64_t p = 1000;
+  const NetworkCosts costs{.layers = {{.name = "a", .parameter_bytes = p}}};
+  const PlanDevice cpu{"cpu"};
+  const PipelineSetup one{.devices = {cpu}, .optimizer_factor = 1};
+  PipelineSetup two = one;
+  two.workers = {cpu, cpu};
+  const auto peak = [&](const PipelineSetup& setup) {
+    return MemoryModel(costs, setup).stage_peak_bytes(0, {0, 1}, RecomputeRule::kNever);
+  };
+  EXPECT_EQ(peak(one), 4 * p) << "with the optimizer's temporary";
+  EXPECT_EQ(peak(two), 4 * p) << "which is there when one of the gradients has gone";
+  two.workers.push_back(cpu);
+  EXPECT_EQ(two.slabs(), 3U);
+  EXPECT_EQ(peak(two), 5 * p);
+  two.workers = {cpu, PlanDevice{"cuda:0"}};
+  EXPECT_EQ(two.slabs_on_device(), 1U);
+  EXPECT_EQ(peak(two), 4 * p);
+}
+
+TEST(SlabCostsTest, DevicesOfASlabAreItsOwn) {
+  PlanRequest request{.devices = {{"a", 5}, {"b", 3}, {"a", 5}, {"b", 3}}};
+  take_slabs(request, {.stages = 2, .slabs = 2});
+  ASSERT_EQ(request.devices.size(), 2U);
+  EXPECT_EQ(request.devices[1].name, "a");
+  EXPECT_EQ(request.devices[1].memory_bytes, 3) << "the least of the stage's";
+  PlanRequest crossed{.devices = {{"a"}, {"b"}, {"b"}, {"a"}}};
+  EXPECT_THROW(take_slabs(crossed, {.stages = 2, .slabs = 2}), UsageError);
+}
+
+}  // namespace
+}  // namespace lamp

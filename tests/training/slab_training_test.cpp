@@ -1,0 +1,176 @@
+// Training and measuring on slabs of every volume.
+#include <ATen/Parallel.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <torch/types.h>
+
+#include <csignal>
+#include <filesystem>
+#include <string>
+#include <utility>
+
+#include "lamp/base/errors.h"
+#include "lamp/base/files.h"
+#include "lamp/base/log.h"
+#include "lamp/execution/plan_choices.h"
+#include "lamp/execution/plan_json.h"
+#include "lamp/training/bench_wish.h"
+#include "lamp/training/trainer.h"
+#include "support/ball_dataset.h"
+#include "support/signals.h"
+#include "support/temporary_folder.h"
+
+namespace lamp {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+class SlabTrainingTest : public ::testing::Test {
+ protected:
+  SlabTrainingTest() {
+    set_log_level(LogLevel::kWarning);
+    testing::forget_signals();
+    at::set_num_threads(2);
+    testing::write_ball_dataset(folder_ / "data", 5);
+  }
+  ~SlabTrainingTest() override {
+    testing::forget_signals();
+    close_log_file();
+  }
+  Json config(const std::string& devices, const std::string& split) {
+    Json json = testing::ball_config();
+    json["execution"] = {{"device", devices},
+                         {"split", split},
+                         {"partition", "layers"},
+                         {"layout", "contiguous"},
+                         {"costs", "shapes"}};  // measuring hears the signals that stop a run
+    return json;
+  }
+  void run(const std::string& name, const Json& json, bool resume = false) {
+    train({.dataset = folder_ / "data", .config = json, .run = folder_ / name, .resume = resume});
+  }
+  std::string weights(const std::string& name) {
+    return read_file(folder_ / (name + "/last.safetensors"));
+  }
+  Json plan_of(const std::string& name) {
+    return parse_json(read_file(folder_ / (name + "/plan.json")), "plan.json");
+  }
+  std::string refusal_of(const Json& json) {
+    try {
+      run("refused", json);
+    } catch (const UsageError& error) {
+      return error.what();
+    }
+    return "";
+  }
+  testing::TemporaryFolder folder_;
+};
+
+TEST_F(SlabTrainingTest, AResumeHasTheBitsOfARunNeverStopped) {
+  for (const auto& [devices, split] :
+       {std::pair{"cpu,cpu", "slabs=2"}, {"cpu,cpu,cpu,cpu", "stages=2,slabs=2"}}) {
+    const std::string whole = std::string(split) + " whole",
+                      pieces = std::string(split) + " pieces";
+    const Json json = config(devices, split);
+    run(whole, json);
+    testing::send_signal(SIGINT);
+    EXPECT_THROW(run(pieces, json), Interrupted);
+    testing::forget_signals();
+    run(pieces, json, true);
+    EXPECT_EQ(weights(pieces), weights(whole)) << split;
+    EXPECT_EQ(plan_of(pieces), plan_of(whole)) << split;
+  }
+}
+
+TEST_F(SlabTrainingTest, ThePlanSaysItAndIsCarriedToAnotherRun) {
+  const Json json = config("cpu,cpu", "slabs=2");
+  run("run", json);
+  const Json plan = plan_of("run");
+  ASSERT_EQ(plan.size(), 2U);
+  for (const Json& stage : plan) {
+    EXPECT_EQ(stage["split"], "replicas=1,stages=1,slabs=2");
+    ASSERT_EQ(stage["stages"].size(), 2U);
+    EXPECT_EQ(stage["stages"][1]["slab"], 1);
+    EXPECT_EQ(stage["partition"].size(), 1U);
+  }
+  Json open = json;
+  open.erase("execution");
+  train({.dataset = folder_ / "data",
+         .config = open,
+         .run = folder_ / "again",
+         .plan = folder_ / "run/plan.json"});
+  EXPECT_EQ(plan_of("again"), plan);
+  EXPECT_EQ(weights("again"), weights("run"));
+}
+
+TEST_F(SlabTrainingTest, AResumeOnOneDevicePlansAnew) {
+  Json begun = config("cpu,cpu", "slabs=2");
+  begun["curriculum"].erase(1);
+  run("run", begun);
+  run("run", config("cpu", "auto"), true);
+  EXPECT_EQ(plan_of("run")[1]["split"], "replicas=1,stages=1,slabs=1");
+}
+
+// Whole volumes of 20 to 22 voxels a side are padded to 24: 6 planes at the coarsest level. Patches
+// of 12 have 3 there.
+TEST_F(SlabTrainingTest, RefusesWhatCannotBeCutBeforeTheRunBegins) {
+  EXPECT_THAT(refusal_of(config("cpu,cpu,cpu,cpu", "slabs=4")),
+              AllOf(HasSubstr("curriculum stage 1"), HasSubstr("ball_"),
+                    HasSubstr("execution.split"), HasSubstr("3 slabs or fewer")));
+  EXPECT_THAT(refusal_of(config("cpu,cpu,cpu", "slabs=2")), HasSubstr("a product of 2"));
+  EXPECT_THAT(refusal_of(config("cpu,cpu", "replicas=2")),
+              HasSubstr("replicas are not supported yet"));
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "refused"));
+}
+
+BenchOptions slab_bench(const std::string& devices, const std::string& split,
+                        const std::string& input) {
+  BenchWish wish{.net = {{"width", 4}, {"depth", 1}, {"classes", 3}},
+                 .execution = {{"device", devices},
+                               {"split", split},
+                               {"layout", "contiguous"},
+                               {"costs", "shapes"}},
+                 .input = input,
+                 .rounds = 1,
+                 .seed = 3};
+  return parse_bench_wish(wish);
+}
+
+TEST(SlabBenchTest, AStepOnSlabsIsTheStepOnOneDevice) {
+  at::set_num_threads(2);
+  const Json one = bench_step(slab_bench("cpu", "auto", "16,16,21"));
+  EXPECT_EQ(one["slabs"], 1);
+  EXPECT_EQ(one["halo_bytes"], 0);
+  const Json two = bench_step(slab_bench("cpu,cpu", "slabs=2", "16,16,21"));
+  EXPECT_EQ(two["replicas"], 1);
+  EXPECT_EQ(two["stages"], 1);
+  EXPECT_EQ(two["slabs"], 2);
+  EXPECT_EQ(two["partition"].size(), 2U);
+  EXPECT_EQ(two["peak_bytes"].size(), 1U) << "they share one memory";
+  for (const char* field : {"loss", "gradient_norm"})
+    EXPECT_NEAR(two[field].get<double>() / one[field].get<double>(), 1, 1e-3) << field;
+  const Json four = bench_step(slab_bench("cpu,cpu,cpu,cpu", "stages=2,slabs=2", "16,16,21"));
+  EXPECT_EQ(four["stages"], 2);
+  EXPECT_EQ(four["partition"].size(), 4U);
+  EXPECT_NEAR(four["loss"].get<double>() / one["loss"].get<double>(), 1, 1e-3);
+}
+
+// Sums over slabs are as large for any volume; halos grow with the planes as the plan counts them.
+TEST(SlabBenchTest, HalosAreThoseThatThePlanCounts) {
+  at::set_num_threads(2);
+  const auto found = [](const char* input) {
+    const BenchOptions options = slab_bench("cpu,cpu", "slabs=2", input);
+    const Plan plan =
+        choose_plan({.net = options.net, .input = options.input, .execution = options.execution})
+            .plan;
+    return std::pair(bench_step(options)["halo_bytes"].get<std::int64_t>(), halo_bytes(plan));
+  };
+  const auto small = found("16,16,32"), large = found("24,32,32");
+  EXPECT_GT(small.second, 0);
+  EXPECT_GE(small.first, small.second);
+  EXPECT_EQ(large.first - small.first, large.second - small.second);
+}
+
+}  // namespace
+}  // namespace lamp
