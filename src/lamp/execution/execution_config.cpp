@@ -121,8 +121,8 @@ DeviceGrid grid_of(const ExecutionConfig& config, std::int64_t devices) {
   const std::string found = setting_name("execution.split") + ": found " + to_string(grid);
   if (grid.devices() != devices)
     throw UsageError(found + ", a product of " + std::to_string(grid.devices()) + ", for " +
-                     counted(devices, "device") + "; make them equal, with " +
-                     setting_name("execution.device") + " or with the split");
+                     counted(devices, "device") + "; give a split whose product is " +
+                     std::to_string(devices));
   if (grid.replicas != 1) throw UsageError(found + ": replicas are not supported yet, expected 1");
   return grid;
 }
