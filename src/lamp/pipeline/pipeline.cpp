@@ -87,8 +87,8 @@ Pipeline::Pipeline(std::shared_ptr<Sequence> chain, PipelineOptions options)
   const auto slabs = static_cast<std::size_t>(std::max(options_.slabs, 1));
   if (options_.devices.size() % slabs != 0)
     throw UsageError(setting_name("execution.split") + ": found " +
-                     counted(options_.devices.size(), "device") + " for slabs=" +
-                     std::to_string(slabs) + ", expected a multiple");
+                     counted(options_.devices.size(), "device") +
+                     " for slabs=" + std::to_string(slabs) + ", expected a multiple");
   const std::size_t count = options_.devices.size() / slabs;
   if (options_.partition.empty())
     options_.partition = partition_by_costs(parameter_bytes(*chain_), count);
@@ -254,8 +254,8 @@ std::vector<StepState> Pipeline::lane_states(StepState step) const {
   step.input_gradients.resize(count);
   if (lanes_.size() == 1) return {std::move(step)};
   for (const torch::Tensor& input : step.inputs) {
-    step.cuts.push_back(cut_volume(*chain_, input.sizes(), static_cast<int>(lanes_.size()),
-                                   options_.slab_shares));
+    step.cuts.push_back(
+        cut_volume(*chain_, input.sizes(), static_cast<int>(lanes_.size()), options_.slab_shares));
     const SlabCut& cut = step.cuts.back();
     step.planes.push_back(planes_by_link(*chain_, cut.axis, cut.boundaries.back()));
   }
@@ -341,8 +341,7 @@ StepResult Pipeline::step(const torch::Tensor& batch, const LossFunction& loss,
       result.boundary_bytes += stage->boundary_bytes();
       result.skip_bytes += stage->skip_bytes();
       result.halo_bytes += stage->halo_bytes();
-      result.timeline.insert(result.timeline.end(), stage->events().begin(),
-                             stage->events().end());
+      result.timeline.insert(result.timeline.end(), stage->events().begin(), stage->events().end());
     }
   return result;
 }
