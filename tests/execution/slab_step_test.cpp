@@ -81,7 +81,7 @@ double relative_norm(const torch::Tensor& actual, const torch::Tensor& expected)
   return (actual.to(torch::kFloat64) - wanted).norm().item<double>() / (scale > 0 ? scale : 1);
 }
 
-void expect_same_step(const StepState& actual, const StepState& expected, double bound) {
+void expect_same_step(const StepOnCpu& actual, const StepOnCpu& expected, double bound) {
   EXPECT_NEAR(actual.result.loss, expected.result.loss, bound * std::abs(expected.result.loss));
   // A gradient that vanishes but for rounding, as that of a bias before a norm, has no relative
   // error: it is held against the largest.
