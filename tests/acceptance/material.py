@@ -9,10 +9,15 @@ import numpy as np
 import known_models
 import volumes
 
-TINY = {"net": {"name": "unet", "width": 4, "depth": 2}, "data": {"window": [-200, 300]},
-        "optimizer": {"name": "adamw", "lr": 1e-3}, "curriculum": [{"patch": "whole", "batch": 1, "epochs": 2}],
-        "validation": {"every_epochs": 1, "fraction": 0.25}, "loader": {"threads": 1, "cache": "off"},
-        "execution": {"device": "cpu", "layout": "contiguous", "costs": "shapes"}}
+TINY = {
+    "net": {"name": "unet", "width": 4, "depth": 2},
+    "data": {"window": [-200, 300]},
+    "optimizer": {"name": "adamw", "lr": 1e-3},
+    "curriculum": [{"patch": "whole", "batch": 1, "epochs": 2}],
+    "validation": {"every_epochs": 1, "fraction": 0.25},
+    "loader": {"threads": 1, "cache": "off"},
+    "execution": {"device": "cpu", "layout": "contiguous", "costs": "shapes"},
+}
 
 
 def box_case(seed, size=(24, 24, 24), organ=True):
@@ -37,11 +42,20 @@ def data_set(walk, name, train=4, test=2, sizes=((24, 24, 24),), ending=".nii.gz
         image, label = box_case(seed, sizes[seed % len(sizes)], organ(case))
         volumes.write_nifti(folder / f"images{part}" / (case + ending), image)
         volumes.write_nifti(folder / f"labels{part}" / (case + ending), label)
-    content = {"name": "boxes", "labels": {"0": "background", "1": "box"}, "modality": {"0": "CT"},
-               "numTraining": train, "numTest": test,
-               "training": [{"image": f"imagesTr/{case}{ending}", "label": f"labelsTr/{case}{ending}"}
-                            for case, part in cases if part == "Tr"],
-               "test": [f"imagesTs/{case}{ending}" for case, part in cases if part == "Ts"], **entries}
+    content = {
+        "name": "boxes",
+        "labels": {"0": "background", "1": "box"},
+        "modality": {"0": "CT"},
+        "numTraining": train,
+        "numTest": test,
+        "training": [
+            {"image": f"imagesTr/{case}{ending}", "label": f"labelsTr/{case}{ending}"}
+            for case, part in cases
+            if part == "Tr"
+        ],
+        "test": [f"imagesTs/{case}{ending}" for case, part in cases if part == "Ts"],
+        **entries,
+    }
     walk.write(f"{name}/dataset.json", content)
     return folder
 
@@ -59,10 +73,10 @@ def config_file(walk, name="tiny.json", **changes):
     return walk.write(name, settings(**changes))
 
 
-def train(walk, run, data="data", timeout=300, **changes):
+def train(walk, run, on="data", timeout=300, **changes):
     """Trains a run, which must succeed; returns its folder."""
     config = config_file(walk, f"{run}.config.json", **changes)
-    result = walk.run(["train", "-d", data, "-c", config, "-o", run], timeout=timeout)
+    result = walk.run(["train", "-d", on, "-c", config, "-o", run], timeout=timeout)
     if result.code:
         raise RuntimeError(f"{result.command}: {result.code}: {result.last}")
     return walk.path(run)
