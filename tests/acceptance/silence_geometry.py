@@ -328,7 +328,7 @@ def training_and_evaluation_refuse_them_too(walk):
 
 
 def stored_values_are_rescaled_and_nothing_else(walk):
-    """MONOCHROME1 and 2, windows, padding, inverted lookups, bits stored, per-slice rescale: values as pydicom has them."""
+    """MONOCHROME1 and 2, windows, padding, inverted lookups, bits stored, per-slice rescale: the modality values."""
     stored = volumes.step_volume((16, 14, 10), 200, 1800)
     forms = {
         "plain": {},

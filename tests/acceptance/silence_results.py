@@ -344,7 +344,7 @@ def numbers_in(intensities):
 
 
 def the_distribution_is_kept_with_the_model(walk):
-    """Median and percentiles in the model are numpy's, over the labelled voxels; a model without them compares nothing."""
+    """The percentiles in the model are those of numpy over the labelled voxels; without them nothing is compared."""
     config = json.loads(known_models.read_safetensors(walk.path("head_run/best.safetensors"))[1]["config"])
     held = json.loads(walk.path("head_run/split.json").read_text())
     inside = np.concatenate(

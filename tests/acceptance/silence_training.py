@@ -147,7 +147,7 @@ def the_best_network_is_defined_and_there(walk):
 
 
 def score_is_the_definition(walk, name, run, held):
-    """best_dice from label maps of the best network, by numpy: empty cases count 0 with any voxel found, else nothing."""
+    """best_dice from label maps of the best network, by numpy: an empty case counts 0 if any voxel is found."""
     fresh(walk, "out")
     result = walk.check(
         f"segment of the held-out, {name}",
@@ -234,7 +234,7 @@ def flip_bit_in_place(path, at):
 
 
 def a_resume_on_other_data_is_refused(walk):
-    """Contents are compared: images, labels, training and held-out cases, the list; a move or a touch changes nothing."""
+    """Contents are compared, of images, labels and the list; a move or a touch changes nothing."""
     data_set(walk, "raw", ending=".nii")
     config = config_file(walk, "raw.json")
     trained = fresh(walk, "raw_run")

@@ -135,7 +135,7 @@ def dicom_slice(plane, index, spacing=(1, 1, 2), series="1.2.3.4", meta=True, im
 
 
 def save_slice(slice_, path, preamble=True):
-    """Writes a slice as Part 10; without preamble the bytes begin with the meta information, as old archives have it."""
+    """Writes a slice as Part 10; without preamble the file begins with the meta information."""
     path.parent.mkdir(parents=True, exist_ok=True)
     slice_.save_as(path, enforce_file_format=True)
     if not preamble:
