@@ -21,15 +21,17 @@ TINY = {
 
 
 def box_case(seed, size=(24, 24, 24), organ=True):
-    """A CT-like image (air -1000 around a body of 0 to 40 HU) and its label map: a box of 150 HU is label 1."""
+    """A CT-like image (air -1000 around a body of 0 to 40 HU) and its label map: a box of 150 HU is label 1, of 8
+    voxels a side or, where the image has fewer than 18, of 10 fewer than that. `size` is at least 12."""
     random = np.random.default_rng(seed)
     image = np.full(size, -1000, np.int16)
     inside = tuple(slice(3, n - 3) for n in size)
     image[inside] = random.integers(0, 40, [n - 6 for n in size])
     label = np.zeros(size, np.uint8)
     if organ:
-        low = [int(random.integers(4, n - 13)) for n in size]
-        label[tuple(slice(at, at + 8) for at in low)] = 1
+        edges = [min(8, n - 10) for n in size]
+        low = [int(random.integers(4, n - 5 - edge)) for n, edge in zip(size, edges)]
+        label[tuple(slice(at, at + edge) for at, edge in zip(low, edges))] = 1
     image[label == 1] = random.integers(130, 170, int(label.sum()))
     return image, label
 

@@ -67,6 +67,7 @@ def damage(path, kind):
         path.write_bytes(gzip.compress(content))
     elif kind == "sub-folder":
         path.rename(fresh_folder(path.parent / "sub") / path.name)
+        return "sub: 1 slice of the series in a folder below"
     elif kind == "fifo":
         path.unlink()
         os.mkfifo(path)

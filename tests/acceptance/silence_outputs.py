@@ -169,7 +169,6 @@ def evaluate_writes_only_where_it_was_told(walk):
         "run/summary.json",
         "run",
         "data/dataset.json",
-        "data",
         "data/labelsTs/t0.json",
         "data/labelsTs/t0.nii.gz",
         "data/imagesTs/",
@@ -185,6 +184,14 @@ def evaluate_writes_only_where_it_was_told(walk):
             code=2,
             keeps=[walk.path("data"), walk.path("run"), walk.path("seg")],
         )
+    before = names_below(walk, "data")
+    walk.check(
+        "evaluate -o data: two files beside dataset.json",
+        [*command, "data"],
+        keeps=[walk.path("data", name) for name in before if walk.path("data", name).is_file()],
+        right=lambda _: wrong_names(walk, "data", before | {"summary.json", "metrics.csv"}),
+    )
+    fresh(walk, "data/summary.json", "data/metrics.csv")
     for name in ("summary.json", "metrics.csv"):
         folder = fresh(walk, "sums")
         walk.write(f"sums/{name}", '{"mine": 1}')
@@ -208,9 +215,14 @@ def evaluate_writes_only_where_it_was_told(walk):
     )
 
 
+def names_below(walk, folder):
+    """Every file and folder below a folder, as names in it."""
+    return {str(path.relative_to(walk.path(folder))) for path in walk.path(folder).rglob("*")}
+
+
 def wrong_names(walk, folder, expected):
     """None if a folder holds exactly these names."""
-    found = {str(path.relative_to(walk.path(folder))) for path in walk.path(folder).rglob("*")}
+    found = names_below(walk, folder)
     return None if found == expected else f"{folder} holds {sorted(found)}"
 
 
@@ -279,6 +291,10 @@ def synth_prepare_experiment_and_preview_refuse_foreign_folders(walk):
         for name in ("notes.txt", "dataset.json", ".phantoms.json", ".prepare.json", "t0.png", "results.json"):
             folder = fresh(walk, "foreign")
             walk.write(f"foreign/{name}", "{}")
+            if (command[0], name) in (("synth", ".prepare.json"), ("prepare", ".phantoms.json")):
+                # Hidden files are not looked at, but for the command's own.
+                walk.check(f"{command[0]} beside {name}", [*command, folder], keeps=walk.path("foreign", name))
+                continue
             walk.check(f"{command[0]} into a folder with {name}", [*command, folder], code=2, keeps=folder)
     fresh(walk, "phantoms")
     walk.check("synth", [*synth, "phantoms"])
