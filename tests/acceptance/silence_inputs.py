@@ -241,7 +241,8 @@ def a_folder_of_folders_hides_no_series(walk):
 
 
 def several_series_are_listed_and_chosen(walk):
-    """Two series of one folder: refused with a list, chosen by UID, place or number; an ambiguous number is refused."""
+    """Two series of one folder: refused with a list, chosen by UID, place or number; an ambiguous number is refused.
+    The list is in the order of the files' names."""
     folder = volumes.write_series(fresh(walk, "ct"), ct_values(), SeriesNumber=2, SeriesDescription="thin")
     volumes.write_series(
         folder, ct_values()[:, :, :8], name="other{:02d}.dcm", series="1.2.9", SeriesNumber=7, SeriesDescription="thick"
@@ -259,15 +260,28 @@ def several_series_are_listed_and_chosen(walk):
         walk.check(f"check --series {choice}", ["check", folder, "--series", choice])
     for choice in ("9", "0", "-1", "1.2.8", "thin", ""):
         walk.check(f"--series {choice!r}", [*base, fresh(walk, "out"), f"--series={choice}"], code=(2, 3))
-    folder = volumes.write_series(fresh(walk, "ct"), ct_values(), SeriesNumber=2)
-    volumes.write_series(folder, ct_values()[:, :, :8], name="other{:02d}.dcm", series="1.2.9", SeriesNumber=1)
-    for choice in ("1", "2"):
-        walk.check(
-            f"--series {choice}: place of one, number of another",
-            [*base, fresh(walk, "out"), "--series", choice],
-            code=(2, 3),
-            says="1.2.9",
+    out = fresh(walk, "out")
+    walk.check(
+        "--series 1: a place whose series has number 7",
+        [*base, out, "--series", "1"],
+        says="SeriesNumber 7",
+        right=lambda _: volumes.same_points(out / "ct.nii.gz", short),
+    )
+    for claim, numbers, choices in (
+        ("place of one, number of another", (1, 2), ("1", "2")),
+        ("number of two", (3, 3), ("3",)),
+    ):
+        folder = volumes.write_series(fresh(walk, "ct"), ct_values(), SeriesNumber=numbers[0])
+        volumes.write_series(
+            folder, ct_values()[:, :, :8], name="other{:02d}.dcm", series="1.2.9", SeriesNumber=numbers[1]
         )
+        for choice in choices:
+            walk.check(
+                f"--series {choice}: {claim}",
+                [*base, fresh(walk, "out"), "--series", choice],
+                code=(2, 3),
+                says=["1.2.9", "1.2.3.4"],
+            )
 
 
 def channel_file(walk, folder, name, value):

@@ -91,6 +91,11 @@ def as_list(value):
     return list(value) if isinstance(value, (list, tuple, set)) else [value]
 
 
+def flat(value):
+    """What lists in lists hold, as one list."""
+    return [inner for item in value for inner in flat(item)] if isinstance(value, (list, tuple)) else [value]
+
+
 class Walk:
     """Runs the program in a temporary folder and keeps a row for each check."""
 
@@ -243,7 +248,7 @@ def answers(right, result):
     if right is None:
         return []
     try:
-        return [str(answer) for answer in as_list(right(result)) if answer]
+        return [str(answer) for answer in flat(right(result)) if answer]
     except Exception as error:
         return [f"{type(error).__name__}: {error}"]
 
