@@ -103,6 +103,12 @@ def other_spaces_of_nrrd_are_warned_of(walk):
         "no origin": (fields[:2], volumes.affine((1, 2, 3))),
         "nothing": ([], np.eye(4)),
     }
+    path = walk.write("space.nrrd", volumes.nrrd_bytes(image, [*fields, "space dimension: 3"]))
+    walk.check(
+        "check: NRRD, space and its dimension",
+        ["check", path, "--json"],
+        right=lambda r: geometry_is(r, straight),
+    )
     for name, (lines, matrix) in lacking.items():
         path = walk.write("space.nrrd", volumes.nrrd_bytes(image, lines))
         walk.check(
@@ -126,7 +132,7 @@ def faulty_headers_of_nrrd_are_refused(walk):
         "unknown space": ["space: left-anterior-inferior", *good[1:]],
         "space LPI": ["space: LPI", *good[1:]],
         "space empty": ["space: ", *good[1:]],
-        "space and dimension": [*good, "space dimension: 3"],
+        "LPS of 4 dimensions": [*good, "space dimension: 4"],
         "spacings and directions": [*good, "spacings: 2 2 2"],
         "direction nan": [good[0], "space directions: (nan,0,0) (0,1,0) (0,0,1)", good[2]],
         "direction 0": [good[0], "space directions: (0,0,0) (0,1,0) (0,0,1)", good[2]],

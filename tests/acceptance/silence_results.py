@@ -177,7 +177,8 @@ def inference_pads_by_repeating_the_last_slices(walk):
 
 def the_label_map_is_the_argmax_of_what_is_saved(walk):
     """With and without resampling, windows, mirroring, clean-up, several models; every format; sums are 1."""
-    train(walk, "resampled", data={"spacing_mm": [1.7, 1.3, 2.1]})
+    for name, seed in (("resampled", 0), ("twin", 1)):
+        train(walk, name, data={"spacing_mm": [1.7, 1.3, 2.1]}, seed=seed)
     walk.write(
         "cut.safetensors",
         known_models.threshold_model([-500, 100], ["air", "body", "box"], sharpness=3, data={"spacing_mm": [2, 2, 2]}),
@@ -197,7 +198,7 @@ def the_label_map_is_the_argmax_of_what_is_saved(walk):
         ["--patch", "16,16,16", "--overlap", "0.25", "--blend", "constant"],
         ["--precision", "bf16"],
     ]
-    for models in (["resampled"], ["cut.safetensors"], ["three.safetensors"], ["run", "resampled"]):
+    for models in (["resampled"], ["cut.safetensors"], ["three.safetensors"], ["twin", "resampled"]):
         for form in forms:
             fresh(walk, "out", "plain")
             base = ["segment", "-m", *models, "-i", "spaced", *form, "-o"]
