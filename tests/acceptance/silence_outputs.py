@@ -525,7 +525,7 @@ def other_commands_lock_their_folder(walk):
     walk.check(
         "segment after a killed one",
         ["segment", "-m", "bright.safetensors", "-i", "data/imagesTs", "-o", "out"],
-        says="lock",
+        says="taking over out from process",
         right=lambda _: "left" if walk.path("out", ".lamp-lock").exists() else None,
     )
     walk.check("evaluate takes no lock for a case", ["evaluate", "-p", "out", "-r", "data/labelsTs"], code=(0, 4))

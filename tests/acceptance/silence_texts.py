@@ -213,7 +213,7 @@ def a_full_standard_output_is_an_error(walk):
         "train --resume --json": lambda: ["train", "-o", "run", "--resume", "--json"],
         "simulate": lambda: ["simulate", "--stages", "2", "--microbatches", "2"],
         "simulate --json": lambda: ["simulate", "--stages", "2", "--microbatches", "2", "--json"],
-        "simulate --paper": lambda: ["simulate", "--stages", "2", "--microbatches", "2", "--paper"],
+        "simulate --paper": lambda: ["simulate", "--paper"],
         "plan": lambda: PLAN,
         "plan --json": lambda: [*PLAN, "--json"],
         "plan --layers": lambda: [*PLAN, "--layers"],
