@@ -164,6 +164,7 @@ int run(int argc, char** argv, std::string& command) {
   add_experiment_command(app, globals);
   app.parse_complete_callback([&] {
     command = command_of(app);
+    if (const auto empty = empty_value(app)) throw UsageError(*empty);
     apply(globals);
   });
   try {
