@@ -11,6 +11,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "lamp/base/device.h"
 #include "lamp/base/errors.h"
 #include "lamp/base/memory_counter.h"
 #include "lamp/base/setting_name.h"
@@ -151,20 +152,17 @@ void Pipeline::check_chain() const {
   }
 }
 
-// CPU stages of which never two have work at the same time, or more stages than work side by side.
 // Never slabs, which wait for each other.
-bool Pipeline::take_turns(const Schedule& schedule) const {
-  if (lanes_.size() > 1) return false;
-  if (is_crowded(options_.devices, all_threads_)) return true;
-  const auto on_cpu = [](c10::Device device) { return device.is_cpu(); };
-  return (schedule.microbatches == 1 || schedule.kind == ScheduleKind::kNaive) &&
-         std::all_of(options_.devices.begin(), options_.devices.end(), on_cpu);
+bool Pipeline::stages_take_turns(const Schedule& schedule) const {
+  return lanes_.size() == 1 && take_turns(device_names(options_.devices), all_threads_,
+                                          schedule.kind, schedule.microbatches);
 }
 
 int Pipeline::threads_per_worker() const {
   if (options_.threads_per_stage > 0) return options_.threads_per_stage;
-  if (lanes_.size() > 1 && is_crowded(options_.devices, all_threads_)) return 1;
-  return stage_threads(options_.devices, all_threads_);
+  const std::vector<std::string> devices = device_names(options_.devices);
+  if (lanes_.size() > 1 && is_crowded(devices, all_threads_)) return 1;
+  return stage_threads(devices, all_threads_);
 }
 
 void Pipeline::reset_exchanges(int boundary_slots) {
@@ -211,7 +209,7 @@ void Pipeline::run_stages(std::vector<StepState>& states, const Schedule& schedu
       stage_account(stage->row()).reset_peak();
       stage->begin(states[slab]);
     }
-  if (workers_.empty() || take_turns(schedule)) {
+  if (workers_.empty() || stages_take_turns(schedule)) {
     std::vector<StageAction> actions = one_at_a_time(schedule);
     // One input through all stages before the next: few packets may wait (kPredictionSlots), and
     // nobody else would take them.

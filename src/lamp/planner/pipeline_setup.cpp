@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "lamp/pipeline/stage_threads.h"
+
 namespace lamp {
 namespace {
 
@@ -42,30 +44,17 @@ std::int64_t PipelineSetup::over_bytes(const std::vector<std::int64_t>& peak_byt
   return over;
 }
 
+std::vector<std::string> PipelineSetup::device_names() const {
+  std::vector<std::string> names;
+  for (const PlanDevice& device : devices) names.push_back(device.name);
+  return names;
+}
+
 bool PipelineSetup::takes_turns() const {
-  if (is_crowded()) return true;
-  return (microbatches == 1 || schedule == ScheduleKind::kNaive) &&
-         std::all_of(devices.begin(), devices.end(),
-                     [&](const PlanDevice& device) { return device.name == devices.front().name; });
+  return take_turns(device_names(), threads, schedule, microbatches);
 }
 
-bool PipelineSetup::is_crowded() const {
-  return std::any_of(devices.begin(), devices.end(), [&](const PlanDevice& device) {
-    return std::count_if(devices.begin(), devices.end(), [&](const PlanDevice& other) {
-             return other.name == device.name;
-           }) > device.stages_at_once;
-  });
-}
-
-int PipelineSetup::sharing() const {
-  if (is_crowded()) return 1;
-  std::ptrdiff_t most = 1;
-  for (const PlanDevice& device : devices)
-    most = std::max(
-        most, std::count_if(devices.begin(), devices.end(),
-                            [&](const PlanDevice& other) { return other.name == device.name; }));
-  return static_cast<int>(most);
-}
+int PipelineSetup::sharing() const { return sharing_stages(device_names(), threads); }
 
 double PipelineSetup::mean_share() const {
   if (batch == 0) return 1;

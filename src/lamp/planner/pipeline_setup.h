@@ -18,8 +18,6 @@ namespace lamp {
 struct PlanDevice {
   std::string name;
   std::int64_t memory_bytes = std::numeric_limits<std::int64_t>::max();
-  // Stages of it that work side by side, each with cores of its own; more take turns.
-  int stages_at_once = std::numeric_limits<int>::max();
 };
 
 struct PipelineSetup {
@@ -28,6 +26,7 @@ struct PipelineSetup {
   // Samples of a step, dealt out as split_batch() does; 0 = micro-batches all alike.
   std::int64_t batch = 0;
   std::vector<PlanDevice> devices;  // one a stage; stages of the same name share device and memory
+  int threads = std::numeric_limits<int>::max();  // of the process, for stages on "cpu"
   // Between two devices; stages of one device hand tensors over for nothing.
   double bytes_per_s = std::numeric_limits<double>::infinity();
   double optimizer_factor = 1;  // optimizer state in units of the parameters: optimizer.h
@@ -39,13 +38,9 @@ struct PipelineSetup {
   bool shares_device(std::size_t a, std::size_t b) const {
     return devices[a].name == devices[b].name;
   }
-  // Whether only one stage works at a time: some device is crowded, or one device runs all stages
-  // and never two have work at the same time (pipeline.h).
+  // As the executor decides (pipeline/stage_threads.h): whether only one stage works at a time, and
+  // how many the CPU's threads are shared out among.
   bool takes_turns() const;
-  // Whether some device has more stages than work on it side by side.
-  bool is_crowded() const;
-  // Stages that a device's cores are shared out among, whatever the schedule; 1 where they take
-  // turns for being crowded.
   int sharing() const;
   // Where the parts of a batch differ in size: of the largest one's samples, what they have on
   // average. 1 where nothing is said of the batch.
@@ -53,6 +48,7 @@ struct PipelineSetup {
   // One a name, in order of appearance, and which of them each stage lies on.
   std::vector<PlanDevice> distinct_devices() const;
   std::vector<std::size_t> device_of_stages() const;
+  std::vector<std::string> device_names() const;  // [K]
   // By how many bytes the device that is worst off exceeds its memory; 0 or less where all fit.
   // peak_bytes: by distinct device.
   std::int64_t over_bytes(const std::vector<std::int64_t>& peak_bytes) const;

@@ -125,6 +125,7 @@ PipelineSetup Candidates::setup(const Candidate& candidate) const {
     another.name += " +" + std::to_string(setup.devices.size());
     setup.devices.push_back(another);
   }
+  setup.threads = request_.threads;
   setup.bytes_per_s = request_.bytes_per_s;
   setup.batch = request_.batch;
   setup.optimizer_factor = request_.optimizer_factor;
