@@ -71,8 +71,9 @@ StepOnCpu step_of(const SlabCase& what, PipelineOptions options) {
   return state;
 }
 
-PipelineOptions on_cpus(std::size_t workers, int slabs) {
-  return {.devices = std::vector<c10::Device>(workers, c10::kCPU), .slabs = slabs};
+PipelineOptions on_cpus(int workers, int slabs) {
+  return {.devices = std::vector<c10::Device>(static_cast<std::size_t>(workers), c10::kCPU),
+          .slabs = slabs};
 }
 
 double relative_norm(const torch::Tensor& actual, const torch::Tensor& expected) {
@@ -81,21 +82,26 @@ double relative_norm(const torch::Tensor& actual, const torch::Tensor& expected)
   return (actual.to(torch::kFloat64) - wanted).norm().item<double>() / (scale > 0 ? scale : 1);
 }
 
-void expect_same_step(const StepOnCpu& actual, const StepOnCpu& expected, double bound) {
-  EXPECT_NEAR(actual.result.loss, expected.result.loss, bound * std::abs(expected.result.loss));
-  // A gradient that vanishes but for rounding, as that of a bias before a norm, has no relative
-  // error: it is held against the largest.
-  double largest = 0;
-  for (const auto& [name, gradient] : expected.gradients)
-    largest = std::max(largest, gradient.norm().item<double>());
-  for (const auto& [name, gradient] : expected.gradients) {
+double loss_error(const StepOnCpu& actual, const StepOnCpu& expected) {
+  return std::abs(actual.result.loss - expected.result.loss) / std::abs(expected.result.loss);
+}
+
+// Each parameter's gradient by itself. Some vanish but for rounding, such as that of a bias before
+// a norm, and some are small differences of large sums: the whole step with its tensors in the
+// other layout shows how much of them rounding decides.
+void expect_step_of_slabs(SlabCase what, const PipelineOptions& slabs, const PipelineOptions& plain,
+                          double bound) {
+  const StepOnCpu actual = step_of(what, slabs), whole = step_of(what, plain);
+  what.channels_last = !what.channels_last;
+  const StepOnCpu other = step_of(what, plain);
+  EXPECT_LT(loss_error(actual, whole), bound);
+  for (const auto& [name, gradient] : whole.gradients) {
     ASSERT_TRUE(actual.gradients.at(name).defined()) << name;
-    if (gradient.norm().item<double>() < bound * largest)
-      EXPECT_LT(actual.gradients.at(name).norm().item<double>(), 10 * bound * largest) << name;
-    else
-      EXPECT_LT(relative_norm(actual.gradients.at(name), gradient), bound) << name;
+    const double noise = relative_norm(other.gradients.at(name), gradient);
+    EXPECT_LT(relative_norm(actual.gradients.at(name), gradient), std::max(bound, 4 * noise))
+        << name;
   }
-  for (const auto& [name, buffer] : expected.buffers)
+  for (const auto& [name, buffer] : whole.buffers)
     EXPECT_LT(relative_norm(actual.buffers.at(name), buffer), bound) << name;
 }
 
@@ -109,78 +115,69 @@ const std::vector<NetConfig>& every_net() {
 
 TEST(SlabStepTest, IsTheStepOnWholeVolumes) {
   for (const NetConfig& net : every_net())
-    for (const torch::Dtype dtype : {torch::kFloat64, torch::kFloat32}) {
-      const SlabCase what{.net = net, .size = {40, 12, 9}, .dtype = dtype};
-      const StepOnCpu whole = step_of(what, on_cpus(1, 1));
+    for (const torch::Dtype dtype : {torch::kFloat64, torch::kFloat32})
       for (const int slabs : {2, 3, 5}) {
         SCOPED_TRACE(net.name + " " + std::to_string(slabs));
-        expect_same_step(step_of(what, on_cpus(static_cast<std::size_t>(slabs), slabs)), whole,
-                         dtype == torch::kFloat64 ? 1e-12 : 1e-5);
+        expect_step_of_slabs({.net = net, .size = {40, 12, 9}, .dtype = dtype},
+                             on_cpus(slabs, slabs), {}, dtype == torch::kFloat64 ? 1e-12 : 1e-5);
       }
-    }
 }
 
 TEST(SlabStepTest, HoldsForUpToEightSlabsAndAnyAxis) {
   for (const NetConfig& net : every_net())
-    for (std::size_t axis = 0; axis < 3; ++axis) {
-      SlabCase what{.net = net, .size = {8, 8, 8}, .channels_last = axis != 1};
-      what.size[axis] = 61;
-      const StepOnCpu whole = step_of(what, on_cpus(1, 1));
+    for (std::size_t axis = 0; axis < 3; ++axis)
       for (const int slabs : {4, 7, 8}) {
+        SlabCase what{.net = net, .size = {8, 8, 8}, .channels_last = axis != 1};
+        what.size[axis] = 61;
         SCOPED_TRACE(net.name + " " + std::to_string(slabs) + " along " + std::to_string(axis));
-        expect_same_step(step_of(what, on_cpus(static_cast<std::size_t>(slabs), slabs)), whole,
-                         1e-12);
+        expect_step_of_slabs(what, on_cpus(slabs, slabs), {}, 1e-12);
       }
-    }
 }
 
 TEST(SlabStepTest, SlabsMayBeUneven) {
   Random random{11};
-  for (int trial = 0; trial < 12; ++trial) {
-    const SlabCase what{.net = every_net()[static_cast<std::size_t>(trial % 3)],
-                        .size = {48, 9, 10}};
+  for (int trial = 0; trial < 6; ++trial) {
     PipelineOptions options = on_cpus(3, 3);
     options.slab_shares = {random.uniform(1, 2), random.uniform(1, 2), random.uniform(1, 2)};
-    expect_same_step(step_of(what, options), step_of(what, on_cpus(1, 1)), 1e-12);
+    expect_step_of_slabs(
+        {.net = every_net()[static_cast<std::size_t>(trial % 3)], .size = {48, 9, 10}}, options, {},
+        1e-12);
   }
 }
 
 TEST(SlabStepTest, WithStagesSchedulesAndRecomputation) {
-  for (const NetConfig& net : every_net()) {
-    const SlabCase what{.net = net, .size = {24, 8, 8}, .samples = 3};
+  for (const NetConfig& net : every_net())
     for (const ScheduleKind schedule : testing::kEverySchedule)
       for (const RecomputeRule rule : testing::kEveryRule) {
-        PipelineOptions plain{.schedule = schedule, .microbatches = 2, .recompute = {rule}};
+        const PipelineOptions plain{.schedule = schedule, .microbatches = 2, .recompute = {rule}};
         PipelineOptions grid = on_cpus(4, 2);
         grid.schedule = schedule;
         grid.microbatches = 2;
         grid.recompute = {rule, rule};
         SCOPED_TRACE(net.name + " " + to_string(schedule) + " " + to_string(rule));
-        expect_same_step(step_of(what, grid), step_of(what, plain), 1e-12);
+        expect_step_of_slabs({.net = net, .size = {24, 8, 8}, .samples = 3}, grid, plain, 1e-12);
       }
-  }
 }
 
 TEST(SlabStepTest, EveryLossIsTheVolumes) {
+  PipelineOptions even = on_cpus(3, 3), uneven = on_cpus(2, 2);
+  uneven.slab_shares = {35, 5};  // of 40 planes, of which the scan has 33: none in the last slab
   for (const char* name :
-       {"lamp", "anatomynet", "dice", "cross_entropy", "dice_cross_entropy", "dice_boundary"}) {
-    // 33 planes of 36: the last slab of six has no voxel of the scan.
-    const SlabCase what{
-        .size = {33, 8, 8}, .samples = 2, .loss = parse_loss_config({{"name", name}})};
-    SCOPED_TRACE(name);
-    for (const int slabs : {2, 9})
-      expect_same_step(step_of(what, on_cpus(static_cast<std::size_t>(slabs), slabs)),
-                       step_of(what, on_cpus(1, 1)), 1e-12);
-  }
+       {"lamp", "anatomynet", "dice", "cross_entropy", "dice_cross_entropy", "dice_boundary"})
+    for (const PipelineOptions& options : {even, uneven}) {
+      SCOPED_TRACE(name);
+      expect_step_of_slabs(
+          {.size = {33, 8, 8}, .samples = 2, .loss = parse_loss_config({{"name", name}})}, options,
+          {}, 1e-12);
+    }
 }
 
 TEST(SlabStepTest, DeferredStatisticsAreThoseOfTheBatch) {
-  const SlabCase what{.size = {24, 8, 8}, .samples = 3};
-  PipelineOptions whole{.microbatches = 3, .deferred_batch_norm = true};
   PipelineOptions slabs = on_cpus(2, 2);
   slabs.microbatches = 3;
   slabs.deferred_batch_norm = true;
-  expect_same_step(step_of(what, slabs), step_of(what, whole), 1e-12);
+  expect_step_of_slabs({.size = {24, 8, 8}, .samples = 3}, slabs,
+                       {.microbatches = 3, .deferred_batch_norm = true}, 1e-12);
 }
 
 TEST(SlabStepTest, RepeatsItsBits) {
