@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Walks the crashes (B), the refusals (C) and the ten rules (R1 to R10) of docs/reliability.md with the built program.
 
 Every line is tried with its neighbours: one command a check, with its exit code, what it must say and what must be
@@ -12,10 +13,11 @@ import sys
 
 import crash_data
 import crashes_json
+import crashes_memory
 import crashes_states
 import walk
 
-MODULES = [crashes_json, crashes_states]
+MODULES = [crashes_json, crashes_states, crashes_memory]
 LINES = {line: checks for module in MODULES for line, checks in module.LINES.items()}
 
 if __name__ == "__main__":
