@@ -12,12 +12,14 @@ Needs Python 3.9 with numpy, nibabel, pydicom and SimpleITK, bash and setpriv; t
 import sys
 
 import crash_data
+import crashes_files
 import crashes_json
 import crashes_memory
+import crashes_signals
 import crashes_states
 import walk
 
-MODULES = [crashes_json, crashes_states, crashes_memory]
+MODULES = [crashes_json, crashes_states, crashes_memory, crashes_signals, crashes_files]
 LINES = {line: checks for module in MODULES for line, checks in module.LINES.items()}
 
 if __name__ == "__main__":
