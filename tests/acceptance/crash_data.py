@@ -64,6 +64,15 @@ def three_cases(walk, name, **fields):
     return data_set(walk, name, [entry(case) for case in "abc"], **fields)
 
 
+def named_case(walk, name, case):
+    """A data set of nnU-Net whose table `dataset` holds one case of this name."""
+    folder = three_cases(walk, name)
+    table = {case: {"images": ["imagesTr/a.nii.gz"], "label": "labelsTr/a.nii.gz"}}
+    walk.write(name + "/dataset.json", {"channel_names": {"0": "CT"}, "labels": {"background": 0, "organ": 1},
+                                        "numTraining": 1, "file_ending": ".nii.gz", "dataset": table})
+    return folder
+
+
 def read_tensors(path):
     """Header (a dict, with __metadata__) and the bytes behind it, of a safetensors file."""
     content = path.read_bytes()

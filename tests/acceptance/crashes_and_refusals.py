@@ -13,13 +13,14 @@ import sys
 
 import crash_data
 import crashes_files
+import crashes_images
 import crashes_json
 import crashes_memory
 import crashes_signals
 import crashes_states
 import walk
 
-MODULES = [crashes_json, crashes_states, crashes_memory, crashes_signals, crashes_files]
+MODULES = [crashes_json, crashes_states, crashes_memory, crashes_signals, crashes_files, crashes_images]
 LINES = {line: checks for module in MODULES for line, checks in module.LINES.items()}
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import os
 import shutil
 import struct
 
-from crash_data import data_set, entry, three_cases
+from crash_data import data_set, entry, named_case
 from volumes import meta_bytes, nrrd_bytes, step_volume, write_nifti
 from walk import Result
 
@@ -24,8 +24,7 @@ def names_of_cases_are_judged(walk):
     """Names of nnU-Net's `dataset` table and of lists that lead out or deceive are faults in every command."""
     kept = victims(walk)
     for name in NAMES:
-        folder = three_cases(walk, "hostile", channel_names={"0": "CT"}, file_ending=".nii.gz", numTraining=1,
-                             labels={"background": 0, "organ": 1}, dataset={name: entry("a")}, training=None)
+        folder = named_case(walk, "hostile", name)
         walk.check(f"the case {name!r:.20}", ["check", folder], code=3, keeps=[folder, *kept])
         walk.check(f"the case {name!r:.20}", ["prepare", "--from", "decathlon", folder, "-o", "hostile_out"], code=(2, 3),
                    keeps=[folder, walk.path("hostile_out"), *kept])
@@ -121,9 +120,11 @@ def folders_of_others_are_never_filled(walk):
     """A data set, its folders, a run and a folder of notes as `-o`."""
     data, run = walk.copy(walk.path("data"), "own"), walk.copy(walk.path("run"), "own_run")
     walk.write("mine/notes.txt", "mine")
+    # Results in a folder of their owner's are in nobody's way, nor is a summary beside dataset.json.
+    free = [("mine", "segment"), ("mine", "evaluate"), ("own", "evaluate")]
     for target in (data, data / "imagesTr", data / "labelsTr", run, run / "state", walk.path("mine")):
         for args in outputs(walk, target):
-            if args[0] in ("plan", "simulate") or target.name == "mine" and args[0] in ("segment", "evaluate"):
+            if args[0] in ("plan", "simulate") or (target.name, args[0]) in free:
                 continue
             walk.check(f"the folder {target.name} as an output", args, code=(1, 2), says=target.name,
                        keeps=[data, run, walk.path("mine")])
@@ -131,8 +132,9 @@ def folders_of_others_are_never_filled(walk):
 
 def own_outputs_are_replaced(walk):
     """The same call twice writes its own file again."""
-    for args in outputs(walk, walk.path("again.json"))[:2] + [outputs(walk, walk.path("again.svg"))[4],
-                                                              outputs(walk, walk.path("again.nii.gz"))[6]]:
+    for place, name in [(0, "summary.json"), (1, "plan.json"), (2, "plan.svg"), (3, "trace.json"), (4, "step.svg"),
+                        (5, "step.json"), (6, "map.nii.gz")]:
+        args = outputs(walk, walk.path("again", name))[place]
         walk.check("the first time", args)
         walk.check("the second time", args)
 
