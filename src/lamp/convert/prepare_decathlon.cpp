@@ -7,6 +7,7 @@
 
 #include "lamp/base/files.h"
 #include "lamp/base/log.h"
+#include "lamp/base/text.h"
 #include "lamp/dataset/case_volumes.h"
 
 namespace lamp {

@@ -6,6 +6,7 @@
 
 #include <ctime>
 #include <fstream>
+#include <system_error>
 #include <utility>
 
 #include "lamp/base/device.h"
