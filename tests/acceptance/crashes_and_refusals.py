@@ -20,9 +20,10 @@ import crashes_signals
 import crashes_states
 import refusals_images
 import refusals_words
+import ten_rules
 import walk
 
-MODULES = [crashes_json, crashes_states, crashes_memory, crashes_signals, crashes_files, crashes_images, refusals_images, refusals_words]
+MODULES = [crashes_json, crashes_states, crashes_memory, crashes_signals, crashes_files, crashes_images, refusals_images, refusals_words, ten_rules]
 LINES = {line: checks for module in MODULES for line, checks in module.LINES.items()}
 
 if __name__ == "__main__":

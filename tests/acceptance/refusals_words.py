@@ -5,10 +5,15 @@ import gzip
 import json
 import os
 import pty
+import re
 import unicodedata
 
+import numpy as np
 from crash_data import CONFIG, data_set, entry, named_case, three_cases
 from volumes import step_volume, write_nifti
+
+
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def negatives_are_notes(walk):
@@ -51,7 +56,8 @@ def leaks_are_faults(walk):
             gzip.decompress(image.read_bytes()), 9)}.items():
         walk.write("leaks/imagesTs/x.nii.gz", content)
         three_cases(walk, "leaks", test=["imagesTs/x.nii.gz"])
-        walk.check(f"{kind}", ["check", folder], code=3, says=["imagesTs/x.nii.gz", "a.nii.gz"])
+        walk.check(f"{kind}", ["check", folder], code=3,
+                   says=["imagesTs/x.nii.gz", "a (training)", "x (test)"])
     three_cases(walk, "leaks", test=["imagesTr/a.nii.gz"])
     walk.check("the same file in both", ["check", folder], code=3, says="a.nii.gz")
     for kind, training in {"one label": [entry("a"), {**entry("b"), "label": "labelsTr/a.nii.gz"}, entry("c")],
@@ -62,7 +68,9 @@ def leaks_are_faults(walk):
         walk.check(kind, ["train", "-d", folder, "-c", "c.json", "-o", "leaks_run"], code=3, keeps=walk.path("leaks_run"))
     folder = data_set(walk, "leaks2", [{"image": "labelsTr/a.nii.gz", "label": "imagesTr/a.nii.gz"}, entry("b"),
                                        entry("c")])
-    walk.check("image and label swapped", ["check", folder], code=3, says="swap")
+    many = np.arange(20 * 18 * 16, dtype="int16").reshape(20, 18, 16) - 1000
+    write_nifti(folder / "imagesTr/a.nii.gz", many)
+    walk.check("image and label swapped", ["check", folder], code=3, says="exchange")
 
 
 def layouts_of_others_are_read(walk):
@@ -114,7 +122,7 @@ def folds_and_held_out_cases(walk):
     for fold, held_out in [(0, "c"), (1, "a")]:
         run = walk.path(f"fold_{fold}")
         walk.check("a fold of splits_final.json", ["train", "-d", folder, "-c", "c.json", "-o", run, "--fold", fold,
-                   "--set", "curriculum.0.epochs=1"], says=f"held out", right=lambda _: None if json.loads(
+                   "--set", "curriculum.0.epochs=1"], says="held out", right=lambda _: None if json.loads(
                        (run / "split.json").read_text())["validation"] == [held_out] else "other cases")
     walk.check("a fold that is not there", ["train", "-d", folder, "-c", "c.json", "-o", "fold_7", "--fold", "7"],
                code=(2, 3), says=["fold", "splits_final.json"], keeps=walk.path("fold_7"))
@@ -195,13 +203,13 @@ def colours_are_for_terminals(walk):
     """A terminal gets colours; with NO_COLOR, and in a pipe, nothing has any."""
     for claim, changes, coloured in [("a terminal", {"NO_COLOR": ""}, True), ("NO_COLOR=1", {"NO_COLOR": "1"}, False)]:
         ours, theirs = pty.openpty()
-        job = walk.start(["check", "meta_size.mha", "absent.nii.gz"], env={**changes, "TERM": "xterm"}, stdout=theirs,
+        job = walk.start(["segment", "-m", "run", "-i", "scan.nii.gz", "-o", "coloured"], env={**changes, "TERM": "xterm"}, stdout=theirs,
                          stderr=theirs)
         job.wait(60)
         text = os.read(ours, 100_000).decode(errors="replace")
         os.close(theirs)
         result = walk.run(["check", "absent.nii.gz"])
-        walk.claim(claim, result, None if ("\x1b[" in text) == coloured else f"colours: {not coloured}")
+        walk.claim(claim, result, None if bool(COLOUR.search(text)) == coloured else f"colours: {not coloured}")
     walk.check("a pipe", ["check", "absent.nii.gz"], code=3, not_says="\x1b[")
 
 
