@@ -23,7 +23,8 @@ import refusals_words
 import ten_rules
 import walk
 
-MODULES = [crashes_json, crashes_states, crashes_memory, crashes_signals, crashes_files, crashes_images, refusals_images, refusals_words, ten_rules]
+MODULES = [crashes_json, crashes_states, crashes_memory, crashes_signals, crashes_files, crashes_images,
+           refusals_images, refusals_words, ten_rules]
 LINES = {line: checks for module in MODULES for line, checks in module.LINES.items()}
 
 if __name__ == "__main__":
