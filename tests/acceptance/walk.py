@@ -96,7 +96,7 @@ class Walk:
 
     def __init__(self, program, folder):
         self.program, self.folder = Path(program).resolve(), Path(folder).resolve()
-        self.line, self.rows = "", []
+        self.line, self.rows, self.inputs = "", [], {}
         self.home = self.folder / "home"
         self.home.mkdir(parents=True, exist_ok=True)
 
@@ -272,11 +272,14 @@ def print_table(table):
     print(f"{'all':6} {sum(e['checks'] for e in table.values()):6} {sum(e['right'] for e in table.values()):6}")
 
 
-def main(title, lines, prepare=None):
+def main(title, lines, prepare=None, inputs=None):
     """The command line of a walk. `lines` maps a line's name to its functions of checks; `prepare(walk)` makes data
-    before the first. Returns the exit code: 1 if a check is wrong."""
+    before the first. `inputs` maps the names of further arguments to their help: `walk.inputs` holds their values.
+    Returns the exit code: 1 if a check is wrong."""
     options = argparse.ArgumentParser(description=title, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("program", help="the built program, such as build/lamp")
+    for name, help_text in (inputs or {}).items():
+        options.add_argument(name, help=help_text)
     options.add_argument("--only", help="lines with commas, such as A1,A5")
     options.add_argument("--json", help="also write the counts and every wrong check to this file")
     options.add_argument("--keep", help="work in this new folder and keep it, instead of a temporary one")
@@ -286,6 +289,7 @@ def main(title, lines, prepare=None):
         Path(chosen.keep).mkdir(parents=True)
     with tempfile.TemporaryDirectory(prefix="walk-") as folder:
         walk = Walk(chosen.program, chosen.keep or folder)
+        walk.inputs = {name: getattr(chosen, name) for name in inputs or {}}
         if prepare:
             prepare(walk)
         for line in wanted:

@@ -127,6 +127,17 @@ TEST_F(OutputLockTest, FilesOfOneNameAreLockedApartFromOthers) {
   const OutputLock longest(run_, lock_of(std::string(255, 'x')));  // no name for a lock as it is
 }
 
+TEST_F(OutputLockTest, SaysWhatElseCanBeDoneThanToWait) {
+  const OutputLock lock(run_);
+  EXPECT_THAT(refusal(), HasSubstr("wait for it or choose another place"));
+  try {
+    OutputLock again(run_, kFolderLock, "name the file itself");
+    FAIL() << "both hold it";
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("wait for it or name the file itself"));
+  }
+}
+
 TEST_F(OutputLockTest, ALockFileIsKnownByNameAndContent) {
   const OutputLock folder(run_), file(run_, lock_of("a")), run(run_, kRunLock);
   for (const std::string& name : {std::string(kFolderLock), lock_of("a"), std::string(kRunLock)})

@@ -12,15 +12,15 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
+#include "support/folder_contents.h"
 #include "support/temporary_folder.h"
-#include "support/tree_snapshot.h"
 
 namespace lamp {
 namespace {
 
 namespace fs = std::filesystem;
+using lamp::testing::contents_of;
 using lamp::testing::TemporaryFolder;
-using lamp::testing::tree_snapshot;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
@@ -45,9 +45,9 @@ class OwnOutputTest : public ::testing::Test {
 };
 
 TEST_F(OwnOutputTest, WhatIsNotThereMayBeWrittenAndCheckWritesNothing) {
-  const auto before = tree_snapshot(folder_.path());
+  const auto before = contents_of(folder_.path());
   EXPECT_EQ(refusal(json("new/deep/plan.json")), "");
-  EXPECT_EQ(tree_snapshot(folder_.path()), before);
+  EXPECT_EQ(contents_of(folder_.path()), before);
   json("new/deep/plan.json").make_folders();
   EXPECT_TRUE(fs::is_directory(folder_ / "new" / "deep"));
 }
@@ -109,7 +109,7 @@ TEST_F(OwnOutputTest, FoldersLinksPipesAndDevicesAreLeftAlone) {
   fs::create_symlink(folder_ / "own.json", folder_ / "link");
   fs::create_symlink(folder_ / "nowhere", folder_ / "dangling");
   ASSERT_EQ(mkfifo((folder_ / "pipe").c_str(), 0600), 0);
-  const auto before = tree_snapshot(folder_.path());
+  const auto before = contents_of(folder_.path());
   EXPECT_THAT(refusal(json("folder")), HasSubstr("found a folder"));
   EXPECT_THAT(refusal(json("link")), HasSubstr("found a symbolic link"));
   EXPECT_THAT(refusal(json("dangling")), HasSubstr("found a symbolic link"));
@@ -117,7 +117,7 @@ TEST_F(OwnOutputTest, FoldersLinksPipesAndDevicesAreLeftAlone) {
   OutputList device;
   device.add({"-o", "/dev/null", own_json("lamp plan")});
   EXPECT_THAT(refusal(device), HasSubstr("found a device"));
-  EXPECT_EQ(tree_snapshot(folder_.path()), before);
+  EXPECT_EQ(contents_of(folder_.path()), before);
 }
 
 TEST_F(OwnOutputTest, AnInputIsNoOutputUnderWhateverName) {

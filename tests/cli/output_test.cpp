@@ -11,8 +11,8 @@
 
 #include "lamp/base/json.h"
 #include "support/ball_dataset.h"
+#include "support/folder_contents.h"
 #include "support/run_program.h"
-#include "support/tree_snapshot.h"
 
 namespace lamp::testing {
 namespace {
@@ -42,12 +42,12 @@ class OutputTest : public ::testing::Test {
   }
 
   void expect_refused(const std::string& arguments, const std::string& part, int code = 2) {
-    const auto before = tree_snapshot(folder_.path());
+    const auto before = contents_of(folder_.path());
     const ProgramResult result = run_lamp(arguments, "cd " + quoted(folder_.path()) + ";");
     EXPECT_EQ(result.exit_code, code) << arguments << "\n" << result.err;
     EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1) << result.err;
     EXPECT_THAT(result.err, HasSubstr(part)) << arguments;
-    EXPECT_EQ(tree_snapshot(folder_.path()), before) << arguments;
+    EXPECT_EQ(contents_of(folder_.path()), before) << arguments;
   }
 
   TemporaryFolder folder_;

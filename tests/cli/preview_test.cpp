@@ -12,8 +12,8 @@
 #include "lamp/preview/png.h"
 #include "support/ball_dataset.h"
 #include "support/decoded_png.h"
+#include "support/folder_contents.h"
 #include "support/run_program.h"
-#include "support/tree_snapshot.h"
 
 namespace lamp::testing {
 namespace {
@@ -43,13 +43,13 @@ class PreviewTest : public ::testing::Test {
   std::string in_folder() const { return "cd " + quoted(folder_.path()) + ";"; }
 
   void expect_unchanged(const std::string& command, const std::string& part) const {
-    const auto before = tree_snapshot(folder_.path());
+    const auto before = contents_of(folder_.path());
     const ProgramResult result = run_lamp(command, in_folder());
     EXPECT_EQ(result.exit_code, 2) << command << "\n" << result.err;
     EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1) << result.err;
     EXPECT_THAT(result.err, HasSubstr(part));
     EXPECT_THAT(result.err, HasSubstr("choose another"));
-    EXPECT_EQ(tree_snapshot(folder_.path()), before) << command;
+    EXPECT_EQ(contents_of(folder_.path()), before) << command;
   }
 
   // Greys that are neither black nor white nor text: an image was drawn.
@@ -179,10 +179,10 @@ TEST_F(PreviewTest, ACheckThatIsRefusedKeepsTheOlderPictures) {
   std::ofstream(folder_ / "p" / "notes.txt") << "a user's";
   expect_unchanged("check --preview p data/imagesTr", "notes.txt");
   fs::remove(folder_ / "p" / "notes.txt");
-  const auto before = tree_snapshot(folder_ / "p");
+  const auto before = contents_of(folder_ / "p");
   EXPECT_EQ(run_lamp("check --preview p data data", in_folder()).exit_code, 2);
   EXPECT_NE(run_lamp("check --preview p -c no_config data", in_folder()).exit_code, 0);
-  EXPECT_EQ(tree_snapshot(folder_ / "p"), before);
+  EXPECT_EQ(contents_of(folder_ / "p"), before);
 }
 
 TEST_F(PreviewTest, CheckShowsALabelMapThatLiesElsewhere) {

@@ -47,9 +47,9 @@ TEST_F(CaseCheckTest, SaysWhichAxisOfALabelRunsTheOtherWay) {
   EXPECT_THAT(found("coarse"), HasSubstr("voxels of 1, 1, 3 mm instead of 1, 1, 2"));
 }
 
-// A label map drawn on a copy whose y axis was turned, and one with x and z in each other's place:
-// a copied geometry would mirror them.
-TEST_F(CaseCheckTest, TheSamePointsInAnotherOrderOfAxesAreCalledThat) {
+// A label map drawn on a copy whose y axis was turned, one with x and z in each other's place, and
+// one with both: a copied geometry would mirror them.
+TEST_F(CaseCheckTest, TheSamePointsOnOtherAxesAreCalledThat) {
   const Volume drawn = label();  // 8 x 7 x 6 voxels of 1 x 1 x 2 mm
   Volume turned = drawn;
   turned.geometry.direction[4] = -1;
@@ -61,24 +61,34 @@ TEST_F(CaseCheckTest, TheSamePointsInAnotherOrderOfAxesAreCalledThat) {
       .size = {6, 7, 8}, .spacing_mm = {2, 1, 1}, .direction = {0, 0, 1, 0, 1, 0, 1, 0, 0}};
   exchanged.voxels = exchanged.voxels.transpose(1, 3).contiguous();
   add("exchanged", image(), exchanged);
+  Volume both = exchanged;
+  both.geometry.direction[4] = -1;
+  both.geometry.origin_mm[1] = 6;
+  both.voxels = both.voxels.flip(2).contiguous();
+  add("both", image(), both);
   Volume moved = turned;  // by one voxel more
   moved.geometry.origin_mm[1] = 7;
   add("moved", image(), moved);
   write_json();
   const CheckReport report = check_dataset(folder_);
-  EXPECT_EQ(report.faults.size(), 3U) << describe(report);
-  for (const char* name : {"turned", "exchanged"}) {
+  EXPECT_EQ(report.faults.size(), 4U) << describe(report);
+  for (const char* name : {"exchanged", "both"}) {
     const Fault fault = find(report, label_file(name), "the same place, but another order of axes");
     EXPECT_THAT(fault.fix, HasSubstr("reorder the axes of one of them")) << name;
     EXPECT_THAT(fault.fix, HasSubstr("do not copy the geometry")) << name;
   }
+  const Fault flipped =
+      find(report, label_file("turned"), "the same place, but axes that run the other way");
+  EXPECT_THAT(flipped.found, HasSubstr("its axis y runs the other way (flipped)"));
+  EXPECT_THAT(flipped.fix, HasSubstr("flip these axes of one of them"));
+  EXPECT_THAT(flipped.fix, HasSubstr("do not copy the geometry"));
   EXPECT_THAT(find(report, label_file("moved"), "another place or orientation").fix,
               HasSubstr("if the voxels match"));
   const std::string fix = testing::fault_of<InputError>([&] {
                             const Dataset dataset = read_dataset(folder_);
                             read_case_label(dataset.training.front(), dataset);
                           }).fix;
-  EXPECT_EQ(fix, kReorderAxes);
+  EXPECT_EQ(fix, kFlipAxes);
 }
 
 TEST_F(CaseCheckTest, CallsAnExchangedImageAndLabelThat) {

@@ -10,8 +10,8 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
+#include "support/folder_contents.h"
 #include "support/temporary_folder.h"
-#include "support/tree_snapshot.h"
 
 namespace lamp {
 namespace {
@@ -154,15 +154,15 @@ TEST(SummaryTest, ItReplacesItselfAndNothingElse) {
   write_summary(example(), folder / "summary.json");
   write_summary(example(), folder / "summary.json");
   write_file(folder / "metrics.csv", "stage,epoch,loss\n0,1,0.5\n");  // a run's
-  const auto before = testing::tree_snapshot(folder.path());
+  const auto before = testing::contents_of(folder.path());
   EXPECT_THROW(write_summary(example(), folder / "summary.json"), UsageError);
-  EXPECT_EQ(testing::tree_snapshot(folder.path()), before);
+  EXPECT_EQ(testing::contents_of(folder.path()), before);
 }
 
 TEST(SummaryTest, TwoSummariesOfAFolderHaveTablesOfTheirOwn) {
   const testing::TemporaryFolder folder;
   write_summary(example(), folder / "a.json");
-  const auto before = testing::tree_snapshot(folder.path());
+  const auto before = testing::contents_of(folder.path());
   EXPECT_EQ(read_file(folder / "a_metrics.csv"), metrics_csv(example()));
   EvaluationResult other = example();
   other.cases.pop_back();
@@ -170,7 +170,7 @@ TEST(SummaryTest, TwoSummariesOfAFolderHaveTablesOfTheirOwn) {
   EXPECT_EQ(read_file(folder / "b_metrics.csv"), metrics_csv(other));
   other.cases.clear();
   write_summary(other, folder / "b.json");  // removes its own
-  EXPECT_EQ(testing::tree_snapshot(folder.path()), before);
+  EXPECT_EQ(testing::contents_of(folder.path()), before);
 }
 
 TEST(SummaryTest, ASummaryOfNnunetIsNotReplaced) {

@@ -8,9 +8,9 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
+#include "support/folder_contents.h"
 #include "support/signals.h"
 #include "support/temporary_folder.h"
-#include "support/tree_snapshot.h"
 
 namespace lamp {
 namespace {
@@ -129,9 +129,9 @@ TEST_F(ExperimentTest, AFolderOfTheUsersIsLeftAlone) {
   const fs::path theirs = folder_ / "out" / "data" / "phantoms" / "dataset.json";
   fs::create_directories(theirs.parent_path());
   write_file(theirs, "{}");
-  const auto before = testing::tree_snapshot(folder_ / "out");
+  const auto before = testing::contents_of(folder_ / "out");
   EXPECT_THROW(run_experiment(request("out")), UsageError);
-  EXPECT_EQ(testing::tree_snapshot(folder_ / "out"), before);
+  EXPECT_EQ(testing::contents_of(folder_ / "out"), before);
   fs::remove_all(folder_ / "out" / "data");
   run_experiment(request("out"));  // an empty one is taken
   write_file(folder_ / "out" / "data" / "han.txt", "mine");

@@ -5,10 +5,12 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "formats/dicom_writer.h"
 #include "lamp/base/log.h"
 #include "lamp/base/size3.h"
+#include "lamp/formats/folder_content.h"
 #include "support/temporary_folder.h"
 #include "volume/volume_samples.h"
 
@@ -17,6 +19,7 @@ namespace lamp::testing {
 class DicomFixture : public ::testing::Test {
  protected:
   static constexpr int kSlices = 16;
+  static inline const std::string kClass = "1.2.840.10008.5.1.4.1.1.";  // of SOP classes
 
   void SetUp() override { set_log_level(LogLevel::kError); }
   void TearDown() override { set_log_level(LogLevel::kInfo); }  // other tests read warnings
@@ -54,6 +57,12 @@ class DicomFixture : public ::testing::Test {
     for (int k = 0; k < kSlices; ++k)
       EXPECT_TRUE(torch::equal(volume.voxels[0][k].flatten(),
                                torch::arange(100 * k, 100 * k + 12, torch::kFloat32)));
+  }
+
+  std::vector<std::string> names(const std::vector<LeftOut>& files) const {
+    std::vector<std::string> relative;
+    for (const LeftOut& file : files) relative.push_back(file.file.lexically_relative(folder_));
+    return relative;
   }
 
   const TemporaryFolder temporary_;

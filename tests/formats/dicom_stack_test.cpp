@@ -4,7 +4,10 @@
 #include <gmock/gmock.h>
 #include <torch/types.h>
 
+#include <array>
 #include <cmath>
+#include <string>
+#include <tuple>
 
 #include "formats/dicom_fixture.h"
 
@@ -210,6 +213,32 @@ TEST_F(DicomStackTest, AShiftedSliceIsNotRounding) {
     write(next);
   }
   expect_image_refused(folder_, "off the line");
+}
+
+TEST_F(DicomStackTest, AnotherContrastWithinASeriesIsTold) {
+  const auto real = [](double value) {
+    return std::string(reinterpret_cast<const char*>(&value), sizeof value);
+  };
+  using Values = std::array<testing::DicomField, 2>;
+  for (const auto& [tag, values, told] :
+       {std::tuple{0x00180086U, Values{{{"IS", "1"}, {"IS", "2"}}},
+                   "EchoNumbers differs within one series, 1 in IM00 and 2 in IM08"},
+        std::tuple{0x00200100U, Values{{{"IS", "3"}, {"IS", ""}}},
+                   "TemporalPositionIdentifier differs within one series, 3 in IM00 and none in"},
+        std::tuple{0x00181210U, Values{{{"SH", "B30f"}, {"SH", "B70f"}}},
+                   "ConvolutionKernel differs within one series, B30f in IM00 and B70f in IM08"},
+        std::tuple{0x00189087U, Values{{{"FD", real(0)}, {"FD", real(800)}}},
+                   "DiffusionBValue differs within one series, 0 in IM00 and 800 in IM08"}}) {
+    for (int k = 0; k < kSlices; ++k) {
+      testing::DicomSlice next = slice(k);
+      next.more[tag] = values[k < 8 ? 0 : 1];
+      write(next);
+    }
+    set_log_level(LogLevel::kWarning);
+    ::testing::internal::CaptureStderr();
+    EXPECT_EQ(read_image(folder_).geometry.size[2], kSlices);
+    EXPECT_THAT(::testing::internal::GetCapturedStderr(), ::testing::HasSubstr(told));
+  }
 }
 
 }  // namespace

@@ -205,5 +205,40 @@ TEST_F(DicomValuesTest, RunLengthAndEncapsulatedNonsenseIsRefused) {
   }
 }
 
+// PS3.3, C.7.6.16: place and rescale of a frame lie in its functional groups, whatever stands
+// beside them.
+TEST_F(DicomValuesTest, FunctionalGroupsAreNotPassedOver) {
+  for (const std::uint32_t groups : {0x52009229U, 0x52009230U}) {
+    for (int k = 0; k < 2; ++k) {
+      testing::DicomSlice slice = this->slice(k);
+      slice.more[groups] = {"SQ", ""};
+      write(slice);
+    }
+    expect_image_refused(folder_, "an enhanced DICOM object (functional groups)");
+  }
+}
+
+TEST_F(DicomValuesTest, VoxelsAsFloatingPointNumbersAreNamed) {
+  testing::DicomSlice slice = this->slice(0);
+  slice.encoding = testing::DicomEncoding::kImplicitFile;
+  slice.more[0x7FE00010] = {};
+  slice.more[0x7FE00008] = {"OF", std::string(48, '\0')};
+  write(slice);
+  expect_image_refused(folder_, "floating-point numbers");
+}
+
+// PS3.5, A.4: frames are compressed one by one. The header says one, the fragments hold two.
+TEST_F(DicomValuesTest, ASecondCompressedImageIsNotPassedOver) {
+  const std::string stream = testing::jpeg_stream();
+  for (int k = 0; k < 2; ++k) {
+    const std::string one = testing::jpeg_slice(slice(k), stream);
+    constexpr std::size_t kEnd = 8;  // the delimiter of the sequence
+    const std::size_t item = one.size() - kEnd - stream.size() - 8;
+    const std::string again = one.substr(item, 8 + stream.size());
+    written(file(k), one.substr(0, one.size() - kEnd) + again + one.substr(one.size() - kEnd));
+  }
+  expect_image_refused(folder_, "2 compressed images in one DICOM file");
+}
+
 }  // namespace
 }  // namespace lamp

@@ -260,5 +260,24 @@ TEST_F(MetaImageTest, AnOverlongOrBinaryNameIsRefused) {
   expect_image_refused(with_line("Comment = " + std::string(2 << 20, 'v')), "no ElementDataFile");
 }
 
+TEST_F(MetaImageTest, ByteOrdersInOtherWordsAgree) {
+  for (const char* no : {"False", "false", "0"})
+    EXPECT_EQ(warnings(meta(meta_fields().with("ElementByteOrderMSB", no))), "") << no;
+  const auto big = meta_fields().with("BinaryDataByteOrderMSB", "1");
+  const Volume image = read_image(meta(big.with("ElementByteOrderMSB", "True")));
+  EXPECT_EQ(image.voxels.index({0, 0, 0, 0}).item<float>(), 256);  // the bytes 1, 0
+  expect_image_refused(meta(big.with("ElementByteOrderMSB", "0")), "differ");
+}
+
+TEST_F(MetaImageTest, VoxelsInSeveralFilesAreCalledSo) {
+  for (const char* value : {"LIST", "LIST 2", "list", "z%03d.raw 1 2 1", "z%d.raw"})
+    expect_image_refused(meta(meta_fields().with("ElementDataFile", value)),
+                         "its voxels lie in several files");
+  for (const char* name : {"listed.raw", "50%.raw"}) {
+    testing::written(folder_ / name, counting());
+    EXPECT_NO_THROW(read_image(meta(meta_fields().with("ElementDataFile", name), 0))) << name;
+  }
+}
+
 }  // namespace
 }  // namespace lamp

@@ -253,5 +253,96 @@ TEST_F(NrrdTest, NamesOfFieldsMayBeWrittenInAnyCase) {
                 {{{10, -20, 30}, {12, -20, 30}, {10, -23, 30}, {10, -20, 34}}});
 }
 
+// In a space with time the fourth number of each direction is that of time.
+TEST_F(NrrdTest, ATimeAxisOfOneStepChangesNothingAndOneOfSeveralIsRefused) {
+  const auto lpst = nrrd_fields()
+                        .with("dimension", "4")
+                        .with("space", "LPST")
+                        .with("space origin", "(10,20,30,7)");
+  const std::string x = "(2,0,0,0)", y = "(0,3,0,0)", z = "(0,0,4,0)", t = "(0,0,0,5)";
+  const std::array<Point, 4> places = {{{10, 20, 30}, {12, 20, 30}, {10, 23, 30}, {10, 20, 34}}};
+  const auto last =
+      lpst.with("sizes", "4 3 2 1").with("space directions", x + " " + y + " " + z + " " + t);
+  const auto first =
+      lpst.with("sizes", "1 4 3 2").with("space directions", t + " " + x + " " + y + " " + z);
+  for (const auto& fields :
+       {last.without("kinds"), last.with("kinds", "domain domain domain domain"),
+        last.with("kinds", "space space space time"), first.without("kinds"),
+        first.with("kinds", "time domain domain domain")})
+    expect_points(nrrd(fields), places);
+  EXPECT_EQ(read_image(nrrd(last.without("kinds"))).voxels.index({0, 1, 0, 2}).item<float>(), 15);
+  const auto several = last.with("sizes", "3 2 2 2");
+  expect_image_refused(nrrd(several.without("kinds")), "its axis 3 is time, of 2 steps");
+  expect_image_refused(nrrd(several.with("kinds", "domain domain domain domain")),
+                       "save one time step per file");
+  expect_image_refused(nrrd(last.with("kinds", "time domain domain domain")), "of 4 steps");
+  // Voxels as a list, and no time at all.
+  const auto list = lpst.with("sizes", "2 3 2 2")
+                        .with("kinds", "list domain domain domain")
+                        .with("space directions", "none " + x + " " + y + " " + z);
+  EXPECT_EQ(read_image(nrrd(list)).voxels.size(0), 2);
+}
+
+TEST_F(NrrdTest, AnAxisOfOneSampleMayStandAnywhere) {
+  const auto fields = nrrd_fields().with("dimension", "4").with("sizes", "4 3 2 1");
+  const auto list = fields.with("kinds", "domain domain domain list")
+                        .with("space directions", "(2,0,0) (0,3,0) (0,0,4) none");
+  expect_points(nrrd(list), {{{10, 20, 30}, {12, 20, 30}, {10, 23, 30}, {10, 20, 34}}});
+  EXPECT_EQ(read_image(nrrd(list)).voxels.size(0), 1);
+  expect_image_refused(nrrd(list.with("sizes", "3 2 2 2")), "not the first axis");
+}
+
+TEST_F(NrrdTest, OfAnAxisOfUnknownKindTheDirectionsDecide) {
+  const auto fields = nrrd_fields()
+                          .with("dimension", "4")
+                          .with("sizes", "2 3 2 2")
+                          .with("space directions", "none (2,0,0) (0,3,0) (0,0,4)");
+  for (const char* kinds : {"??? space space space", "none none none none", "??? ??? ??? ???"})
+    EXPECT_EQ(read_image(nrrd(fields.with("kinds", kinds))).voxels.size(0), 2) << kinds;
+  expect_image_refused(nrrd(fields.with("kinds", "domain domain domain domain")), "4-D");
+}
+
+TEST_F(NrrdTest, CentersAreCellsOrNodesOnePerAxis) {
+  const auto fields = nrrd_fields()
+                          .without("space")
+                          .without("space directions")
+                          .without("space origin")
+                          .with("axis mins", "0 0 0")
+                          .with("axis maxs", "4 6 2");
+  Geometry grid;
+  warnings(nrrd(fields.with("centers", "cell node ???")), &grid);
+  EXPECT_EQ(grid.spacing_mm, (Point{1, 3, 1}));
+  EXPECT_EQ(grid.origin_mm, (Point{0.5, 0, 0.5}));
+  for (const char* centers : {"node", "cell cell", "cell cell cell node", "cell cell centre"})
+    expect_image_refused(nrrd(fields.with("centers", centers)), "its centers");
+}
+
+TEST_F(NrrdTest, ASpaceWithoutDirectionsGivesNoPlaceToMinimaAndMaxima) {
+  const auto fields = nrrd_fields().with("space", "RAS").without("space directions");
+  expect_image_refused(nrrd(fields.with("spacings", "2 3 4")), "a space and spacings");
+  expect_image_refused(nrrd(fields.with("axis mins", "0 0 0")), "a space and axis mins");
+  expect_image_refused(nrrd(fields.with("axis maxs", "8 9 8")), "a space and axis maxs");
+}
+
+TEST_F(NrrdTest, ValuesThatStandForOthersAreTold) {
+  for (const char* field : {"old min", "oldmax"})
+    EXPECT_THAT(warnings(nrrd(nrrd_fields().with(field, "-1000"))),
+                AllOf(HasSubstr("\"-1000\""), HasSubstr("taken as they are stored")));
+  EXPECT_EQ(warnings(nrrd(nrrd_fields().with("min", "1").with("max", "24"))), "");
+}
+
+TEST_F(NrrdTest, VoxelsInSeveralFilesAreCalledSo) {
+  for (const char* value : {"LIST\na.raw\nb.raw", "LIST 2\na.raw\nb.raw", "z%03d.raw 1 2 1"})
+    expect_image_refused(
+        testing::written(folder_ / "a.nhdr", nrrd_fields().text() + "data file: " + value + "\n"),
+        "its voxels lie in several files");
+  for (const char* name : {"listed.raw", "LIST.raw", "50%.raw"}) {
+    testing::written(folder_ / name, counting());
+    EXPECT_NO_THROW(read_image(
+        testing::written(folder_ / "a.nhdr", nrrd_fields().text() + "data file: " + name + "\n")))
+        << name;
+  }
+}
+
 }  // namespace
 }  // namespace lamp

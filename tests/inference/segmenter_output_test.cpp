@@ -13,16 +13,16 @@
 #include "lamp/inference/segmenter.h"
 #include "lamp/nets/net_factory.h"
 #include "lamp/preview/png.h"
+#include "support/folder_contents.h"
 #include "support/signals.h"
 #include "support/temporary_folder.h"
-#include "support/tree_snapshot.h"
 
 namespace lamp {
 namespace {
 
 namespace fs = std::filesystem;
+using lamp::testing::contents_of;
 using lamp::testing::TemporaryFolder;
-using lamp::testing::tree_snapshot;
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
@@ -55,14 +55,14 @@ class SegmenterOutputTest : public ::testing::Test {
   }
   // The message of the UsageError, after which nothing may have changed.
   std::string refusal(const std::vector<std::string>& inputs, const SegmentOptions& options = {}) {
-    const auto before = tree_snapshot(folder_.path());
+    const auto before = contents_of(folder_.path());
     std::string message;
     try {
       segment(inputs, options);
     } catch (const UsageError& error) {
       message = error.what();
     }
-    EXPECT_EQ(tree_snapshot(folder_.path()), before);
+    EXPECT_EQ(contents_of(folder_.path()), before);
     return message;
   }
 

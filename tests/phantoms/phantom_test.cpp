@@ -5,59 +5,32 @@
 #include <ATen/Parallel.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/stat.h>
 #include <torch/types.h>
 
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
-#include <fstream>
-#include <map>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "lamp/base/errors.h"
-#include "lamp/base/files.h"
-#include "lamp/base/json.h"
-#include "lamp/base/log.h"
 #include "lamp/base/size3.h"
 #include "lamp/dataset/case_volumes.h"
-#include "lamp/dataset/check_report.h"
 #include "lamp/dataset/datalist.h"
 #include "lamp/dataset/dataset_check.h"
 #include "lamp/phantoms/phantom_twins.h"
 #include "lamp/volume/orientation.h"
-#include "support/temporary_folder.h"
+#include "phantoms/phantom_fixture.h"
+#include "support/folder_contents.h"
 
 namespace lamp {
 namespace {
 namespace fs = std::filesystem;
 
-class PhantomTest : public ::testing::Test {
- protected:
-  void SetUp() override { set_log_level(LogLevel::kWarning); }
+using lamp::testing::contents_of;
 
-  PhantomOptions options(const std::string& kind, const std::string& name = "a") const {
-    return {.kind = kind,
-            .folder = folder_ / name,
-            .train = 2,
-            .test = 1,
-            .size = {48, 48, 40},
-            .seed = 5};
-  }
-
-  const testing::TemporaryFolder temporary_;
-  const fs::path folder_ = temporary_.path();
-};
-
-std::map<std::string, std::string> all_bytes(const fs::path& folder) {
-  std::map<std::string, std::string> bytes;
-  for (const auto& file : fs::recursive_directory_iterator(folder))
-    if (file.is_regular_file())
-      bytes[fs::relative(file.path(), folder).string()] = read_file(file.path());
-  return bytes;
-}
+using PhantomTest = lamp::testing::PhantomFixture;
 
 // The mean physical position of a label's voxels.
 std::array<double, 3> centroid(const Volume& label, int id) {
@@ -78,9 +51,9 @@ TEST_F(PhantomTest, SameSeedGivesTheSameBytesWithAnyNumberOfThreads) {
     write_phantoms(options(kind, std::string(kind) + "1"));
     at::set_num_threads(2);
     write_phantoms(options(kind, std::string(kind) + "2"));
-    const auto first = all_bytes(folder_ / (std::string(kind) + "1"));
+    const auto first = contents_of(folder_ / (std::string(kind) + "1"));
     EXPECT_EQ(first.size(), 7U);
-    EXPECT_TRUE(first == all_bytes(folder_ / (std::string(kind) + "2"))) << kind;
+    EXPECT_TRUE(first == contents_of(folder_ / (std::string(kind) + "2"))) << kind;
   }
   at::set_num_threads(threads);
 }
@@ -267,116 +240,6 @@ TEST_F(PhantomTest, MissingAnnotationsLeaveTheImageAlone) {
   half.missing = 0.5;
   EXPECT_TRUE(torch::equal(draw_phantom(half, true, 1).image.voxels,
                            draw_phantom(options("han"), true, 1).image.voxels));
-}
-
-TEST_F(PhantomTest, TheWrittenSetIsASoundDecathlonDataSet) {
-  write_phantoms(options("han"));
-  const Dataset dataset = read_dataset(folder_ / "a");
-  EXPECT_EQ(dataset.training.size(), 2U);
-  ASSERT_EQ(dataset.test.size(), 1U);
-  EXPECT_EQ(dataset.test[0].name, "han_003");
-  EXPECT_FALSE(dataset.test[0].label.empty());
-  EXPECT_EQ(dataset.labels, phantom_labels("han"));
-  const CheckReport report = check_dataset(folder_ / "a");
-  EXPECT_TRUE(report.ok()) << describe(report);
-}
-
-TEST_F(PhantomTest, ARerunOverwritesItsOwnFilesOnly) {
-  write_phantoms(options("twins"));
-  write_phantoms(options("twins"));
-  std::ofstream(folder_ / "a" / "notes.txt") << "mine";
-  EXPECT_THROW(write_phantoms(options("twins")), UsageError);
-  fs::remove(folder_ / "a" / "notes.txt");
-  std::ofstream(folder_ / "a" / "dataset.json") << R"({"name": "patients"})";
-  EXPECT_THROW(write_phantoms(options("twins")), UsageError);
-}
-
-TEST_F(PhantomTest, AListThatSomebodyChangedIsNotReplaced) {
-  PhantomOptions wish = options("han");
-  wish.missing = 0.5;  // the list also says what is annotated
-  write_phantoms(wish);
-  const fs::path file = folder_ / "a" / "dataset.json";
-  const std::string ours = read_file(file);
-  Json list = Json::parse(ours);
-  list["labels"]["1"] = "Stem";
-  std::ofstream(file) << dump_json(list) << "\n";
-  const auto before = all_bytes(folder_ / "a");
-  EXPECT_THROW(write_phantoms(wish), UsageError);
-  EXPECT_TRUE(all_bytes(folder_ / "a") == before);
-  std::ofstream(file) << ours;
-  write_phantoms(wish);
-  EXPECT_EQ(read_file(file), ours);
-}
-
-TEST_F(PhantomTest, PhantomsOfAnotherThicknessAreRefusedByThatName) {
-  PhantomOptions plain = options("han", "plain"), thick = options("han", "thick");
-  thick.thin_organs = 2;
-  write_phantoms(plain);
-  write_phantoms(thick);
-  std::swap(plain.folder, thick.folder);
-  for (const PhantomOptions& other : {plain, thick}) {
-    try {
-      write_phantoms(other);
-      FAIL() << "accepted in " << other.folder;
-    } catch (const UsageError& error) {
-      EXPECT_THAT(error.what(), ::testing::HasSubstr("thin_organs"));
-    }
-  }
-}
-
-TEST_F(PhantomTest, AnotherRequestNeverReplacesPhantomsOfAnEarlierOne) {
-  write_phantoms(options("liver"));
-  const auto before = all_bytes(folder_ / "a");
-  const auto refused = [&](auto change) {
-    PhantomOptions other = options("liver");
-    change(other);
-    EXPECT_THROW(write_phantoms(other), UsageError);
-    EXPECT_TRUE(all_bytes(folder_ / "a") == before);
-  };
-  refused([](PhantomOptions& o) { o.seed = 6; });
-  refused([](PhantomOptions& o) { o.missing = 0.5; });
-  refused([](PhantomOptions& o) { o.size = {40, 48, 40}; });
-  refused([](PhantomOptions& o) { o.train = 1; });
-  refused([](PhantomOptions& o) { o.test = 2; });
-  refused([](PhantomOptions& o) { o.kind = "han"; });
-  write_phantoms(options("liver"));
-  EXPECT_TRUE(all_bytes(folder_ / "a") == before);
-  // Without the note of how they were made nobody can tell whose they are.
-  fs::remove(folder_ / "a" / "dataset.json");
-  const auto bare = all_bytes(folder_ / "a");
-  EXPECT_THROW(write_phantoms(options("liver")), UsageError);
-  EXPECT_TRUE(all_bytes(folder_ / "a") == bare);
-}
-
-TEST_F(PhantomTest, AnInterruptedSetIsFinishedByTheSameRequestOnly) {
-  write_phantoms(options("han"));
-  const Json made = read_json(folder_ / "a" / "dataset.json");
-  // As a kill before the second case leaves it.
-  for (const char* part : {"imagesTr", "labelsTr"})
-    fs::remove(folder_ / "a" / part / "han_002.nii.gz");
-  fs::remove(folder_ / "a" / "dataset.json");
-  std::ofstream(folder_ / "a" / kUnfinishedPhantoms) << Json{{"phantoms", made["phantoms"]}}.dump();
-  PhantomOptions other = options("han");
-  other.seed = 6;
-  EXPECT_THROW(write_phantoms(other), UsageError);
-  write_phantoms(options("han"));
-  EXPECT_EQ(all_bytes(folder_ / "a").size(), 7U);
-}
-
-TEST_F(PhantomTest, AForeignFileInTheNotesPlaceIsRefusedAndStays) {
-  const fs::path note = folder_ / "a" / kUnfinishedPhantoms;
-  fs::create_directories(note.parent_path());
-  for (const std::string text : {"hello", "", "[]", "{\"phantoms\": 3}", "{\"phantoms\": {}}"}) {
-    std::ofstream(note) << text;
-    const auto before = all_bytes(folder_ / "a");
-    EXPECT_THROW(write_phantoms(options("liver")), UsageError) << text;
-    EXPECT_TRUE(all_bytes(folder_ / "a") == before) << text;
-    EXPECT_TRUE(fs::exists(note)) << text;
-  }
-  fs::remove(note);
-  ASSERT_EQ(mkfifo(note.c_str(), 0600), 0);
-  EXPECT_THROW(write_phantoms(options("liver")), UsageError);
-  EXPECT_TRUE(fs::is_fifo(note));
 }
 
 TEST_F(PhantomTest, RefusesOptionsOutOfRange) {

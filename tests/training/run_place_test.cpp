@@ -276,6 +276,49 @@ TEST_F(RunPlaceTest, OnlyNamesOfTemporaryFilesPassForThem) {
   EXPECT_THAT(refused(folder_ / "run"), HasSubstr(".my-notes.tmp"));
 }
 
+TEST_F(RunPlaceTest, FoldsOfSomebodyElseAreNotReplaced) {
+  const fs::path run = folder_ / "run", file = run / "splits_final.json";
+  fs::create_directory(run);
+  const Json ours = Json::parse(R"([{"train": ["a"], "val": ["b"]}])");
+  const auto refused = [&](const Json& folds) {
+    try {
+      refuse_other_folds(run, folds);
+      return std::string();
+    } catch (const UsageError& error) {
+      return std::string(error.what());
+    }
+  };
+  EXPECT_EQ(refused(ours), "") << "no such file";
+  for (const char* text : {"", "my notes", R"([{"train": ["b"], "val": ["a"]}])"}) {
+    std::ofstream(file) << text;
+    EXPECT_THAT(refused(ours), AllOf(HasSubstr("splits_final.json"), HasSubstr("move it away")));
+    EXPECT_EQ(refused(Json()), "") << "nothing is written without folds";
+  }
+  std::ofstream(file) << R"([ {"train":["a"], "val":["b"]} ])";
+  EXPECT_EQ(refused(ours), "");
+  fs::rename(file, folder_ / "mine.json");
+  fs::create_symlink(folder_ / "mine.json", file);
+  EXPECT_THAT(refused(ours), HasSubstr("move it away"));
+}
+
+// In a folder that a killed process has begun: the run's five folds against a file of the user's.
+TEST_F(RunPlaceTest, ATrainingWithAFoldLeavesForeignFoldsAlone) {
+  fs::create_directories(folder_ / "run" / "state");
+  mark_run_folder(folder_ / "run");
+  const std::string foreign = R"([{"train": ["ball_0"], "val": ["ball_1"]}])";
+  write("run/splits_final.json", foreign);
+  Json config = testing::ball_config();
+  config["validation"] = {{"fold", 0}};
+  const auto before = testing::contents_of(folder_.path());
+  try {
+    train({.dataset = folder_ / "data", .config = config, .run = folder_ / "run"});
+    FAIL() << "replaced";
+  } catch (const UsageError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("splits_final.json"));
+  }
+  EXPECT_EQ(testing::contents_of(folder_.path()), before);
+}
+
 TEST_F(RunPlaceTest, ALinkInThePlaceOfTheLogIsNotFollowed) {
   write("foreign.txt", "kept");
   fs::create_symlink(folder_ / "foreign.txt", folder_ / "train.log");

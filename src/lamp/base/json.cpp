@@ -71,12 +71,6 @@ std::size_t most_edits(const std::string& word) {
   return word.size() < 3 ? 0 : word.size() < 6 ? 1 : word.size() < 9 ? 2 : 3;
 }
 
-std::string joined(const std::vector<std::string>& words) {
-  std::string list;
-  for (const std::string& word : words) list += (list.empty() ? "" : ", ") + word;
-  return list;
-}
-
 // What a user who typed `key` in the object at `where` may have meant.
 std::string advice(const std::string& key, const std::string& where,
                    const std::vector<std::string>& known) {
@@ -176,9 +170,7 @@ std::string nearest_or_known(const std::string& word, const std::vector<std::str
   constexpr std::size_t kShown = 12;
   const std::string close = close_match(word, candidates);
   if (!close.empty()) return "the nearest is \"" + close + "\"";
-  if (candidates.size() <= kShown) return "known: " + joined(candidates);
-  return "known: " + joined({candidates.begin(), candidates.begin() + kShown}) + " and " +
-         std::to_string(candidates.size() - kShown) + " more";
+  return "known: " + joined_first(candidates, kShown);
 }
 
 }  // namespace lamp

@@ -146,6 +146,12 @@ bool is_at(int descriptor, const fs::path& file) {
          here.st_ino == there.st_ino && here.st_dev == there.st_dev;
 }
 
+// link(2), "BUGS": over NFS the answer may be lost and the second try told that the name is there.
+bool has_two_names(const fs::path& file) {
+  struct stat found {};
+  return lstat(file.c_str(), &found) == 0 && found.st_nlink == 2;
+}
+
 [[noreturn]] void fail(const fs::path& file) {
   const int cause = errno;
   throw Error("cannot lock the output: " + file.string() + ": " + std::strerror(cause) +
@@ -159,12 +165,13 @@ std::string locked_place(const fs::path& file) {
   return (file.parent_path() / name.substr(1, name.size() - 1 - ending.size())).string();
 }
 
-[[noreturn]] void refuse_held(const fs::path& file, const std::string& text) {
+[[noreturn]] void refuse_held(const fs::path& file, const std::string& text,
+                              const std::string& way_out) {
   const auto owner = parse_owner(text);
   throw Error("the output is in use: " + locked_place(file) + ": found " +
               (owner ? "process " + std::to_string(owner->process) + " on " + owner->host
                      : std::string("another process")) +
-              " at work there; wait for it or choose another place");
+              " at work there; wait for it or " + way_out);
 }
 
 [[noreturn]] void refuse_unknown(const fs::path& file, const std::string& found) {
@@ -218,11 +225,13 @@ OutputLock::MadeFolders::~MadeFolders() {
     if (rmdir(at->c_str()) != 0) return;
 }
 
-OutputLock::OutputLock(const fs::path& folder, const std::string& name)
-    : file_((folder.empty() ? fs::path(".") : folder) / name), made_(file_.parent_path()) {
+OutputLock::OutputLock(const fs::path& folder, const std::string& name, std::string way_out)
+    : file_((folder.empty() ? fs::path(".") : folder) / name),
+      way_out_(std::move(way_out)),
+      made_(file_.parent_path()) {
   for (int attempt = 0; attempt < kAttempts; ++attempt)
     if (create() || take_over()) return;
-  refuse_held(file_, "");
+  refuse_held(file_, "", way_out_);
 }
 
 OutputLock::~OutputLock() {
@@ -254,8 +263,10 @@ bool OutputLock::create() {
   if (number < 0) fail(file_);
   Descriptor descriptor(number);
   flock(descriptor.get(), LOCK_EX | LOCK_NB);  // where it is not supported, the text alone counts
-  const bool linked = write_all(descriptor.get(), text) && link(aside.c_str(), file_.c_str()) == 0;
+  const bool written = write_all(descriptor.get(), text);
+  const bool answered = written && link(aside.c_str(), file_.c_str()) == 0;
   const int cause = errno;
+  const bool linked = answered || (written && has_two_names(aside));
   unlink(aside.c_str());
   if (linked) {
     descriptor_ = descriptor.release();
@@ -279,7 +290,7 @@ bool OutputLock::take_over() {
   if (descriptor.get() < 0) fail(file_);
   if (flock(descriptor.get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
     if (!is_at(descriptor.get(), file_)) return false;
-    refuse_held(file_, read_all(descriptor.get()));
+    refuse_held(file_, read_all(descriptor.get()), way_out_);
   }
   if (!is_at(descriptor.get(), file_)) return false;  // its holder has just left
   const std::string text = read_all(descriptor.get());
@@ -288,7 +299,7 @@ bool OutputLock::take_over() {
   if (owner->host != host_name())
     refuse_unknown(file_,
                    "the lock of process " + std::to_string(owner->process) + " on " + owner->host);
-  if (!is_gone(*owner)) refuse_held(file_, text);
+  if (!is_gone(*owner)) refuse_held(file_, text, way_out_);
   if (!write_all(descriptor.get(), text_of(this_process()))) fail(file_);
   log_info("taking over " + locked_place(file_) + " from process " +
            std::to_string(owner->process) + ", which has ended without a word");

@@ -29,8 +29,9 @@ bool is_lock_file(const std::filesystem::path& file);
 class OutputLock {
  public:
   // Makes the folder (empty = the current one) and its parents if they are missing. Throws Error
-  // that names the holder.
-  explicit OutputLock(const std::filesystem::path& folder, const std::string& name = kFolderLock);
+  // that names the holder and says what else can be done than to wait: `way_out`.
+  explicit OutputLock(const std::filesystem::path& folder, const std::string& name = kFolderLock,
+                      std::string way_out = "choose another place");
   // Removes the lock, and the folders that were made for it where they are still empty. Without
   // start() a stale lock is put back: everything is as it was found.
   ~OutputLock();
@@ -54,6 +55,7 @@ class OutputLock {
   bool take_over();  // false: the lock went away meanwhile; throws Error if it is held
 
   std::filesystem::path file_;
+  std::string way_out_;
   MadeFolders made_;
   int descriptor_ = -1;  // keeps the flock
   std::string stale_;    // the text of the lock that was taken over; empty = none

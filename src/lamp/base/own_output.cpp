@@ -16,6 +16,7 @@
 #include "lamp/base/files.h"
 #include "lamp/base/interrupt.h"
 #include "lamp/base/log.h"
+#include "lamp/base/safe_path.h"
 #include "lamp/base/setting_name.h"
 #include "lamp/base/text.h"
 
@@ -56,11 +57,7 @@ std::string advice_for(mode_t mode) {
 }
 
 // The same file under the same name, whatever links its folder is reached by.
-fs::path place_of(const fs::path& file) {
-  std::error_code error;
-  const fs::path folder = fs::weakly_canonical(fs::absolute(file).parent_path(), error);
-  return folder / file.filename();
-}
+fs::path place_of(const fs::path& file) { return real_path(file.parent_path()) / file.filename(); }
 
 fs::path folder_of(const fs::path& file) {
   return file.has_parent_path() ? file.parent_path() : fs::path(".");

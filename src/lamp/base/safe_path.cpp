@@ -64,7 +64,9 @@ bool lies_inside(const fs::path& folder, const fs::path& path) {
 
 fs::path real_path(const fs::path& path) {
   if (auto real = followed(path)) return *std::move(real);
-  return fs::absolute(path).lexically_normal();
+  std::error_code error;
+  const fs::path absolute = fs::absolute(path, error);
+  return (error ? path : absolute).lexically_normal();
 }
 
 bool stays_below(const fs::path& relative) {

@@ -25,6 +25,17 @@ bool is_marked_cache(const fs::path& folder) {
   return fs::is_regular_file(mark, error) && own_json(kCacheWriter)(mark);
 }
 
+// No JSON at all: written half, or its disk has lost it.
+bool is_damaged_mark(const fs::path& mark) {
+  std::error_code error;
+  if (!fs::is_regular_file(mark, error)) return false;
+  try {
+    return Json::parse(read_file(mark), nullptr, /*allow_exceptions=*/false).is_discarded();
+  } catch (const InputError&) {  // nothing is known of it
+    return false;
+  }
+}
+
 // What lamp bench input made beside the cases, if it was killed.
 bool is_bench_folder(const fs::directory_entry& entry) {
   std::error_code error;
@@ -75,12 +86,17 @@ bool is_cache_file(const fs::path& file) {
 
 void check_cache_folder(const fs::path& folder) {
   if (is_marked_cache(folder)) return;
-  const auto names = foreign_names_in_cache(folder);
+  auto names = foreign_names_in_cache(folder);
   // Another process may have begun the cache while we looked.
   if (names.empty() || is_marked_cache(folder)) return;
+  if (names == std::vector<std::string>{kCacheMark} && is_damaged_mark(folder / kCacheMark))
+    throw UsageError("configuration: loader.cache: found a damaged " + std::string(kCacheMark) +
+                     " in " + folder.string() +
+                     ", expected what lamp wrote; remove that file, and it is made again (the "
+                     "prepared cases stay), or choose another folder or \"off\"");
+  names.front() = shortened(names.front());
   throw UsageError("configuration: loader.cache: found " + folder.string() + " with " +
-                   shortened(names.front()) +
-                   (names.size() > 1 ? " and " + std::to_string(names.size() - 1) + " more" : "") +
+                   joined_first(names, 1) +
                    ", expected a new or empty folder or a cache of lamp; choose another folder, "
                    "such as one within it, or \"off\"");
 }

@@ -85,12 +85,6 @@ std::vector<std::string> command_names(const CLI::App& app) {
   return names;
 }
 
-std::string joined(const std::vector<std::string>& words) {
-  std::string list;
-  for (const std::string& word : words) list += (list.empty() ? "" : ", ") + word;
-  return list;
-}
-
 std::string quoted(const std::string& word) { return "\"" + printable(word.substr(0, 60)) + "\""; }
 
 // Whether the option takes a value, which then is no command.

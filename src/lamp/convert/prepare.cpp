@@ -192,14 +192,14 @@ class Preparation {
   // be converted again: what stays need not be known.
   void refuse_changed(const SourceCase& source, const DecathlonEntry& entry) {
     if (!record_.ended) return;
-    FinishedCase& finished = record_.finished.at(source.name);
+    const FinishedCase& finished = record_.finished.at(source.name);
     const bool goes = !is_finished(source);
-    refuse_changed_file(folder_, image_of(entry), finished.image, goes);
-    refuse_changed_file(folder_, label_of(entry), finished.label, goes);
+    refuse_changed_file(image_of(entry), finished.image, goes);
+    refuse_changed_file(label_of(entry), finished.label, goes);
   }
 
-  // So is a list with other names. Where the record does not know it (it is of before, or of a call
-  // that was killed), it is ours if this call would write the same.
+  // So is a list with other names. Where the record does not know it, since the call
+  // was killed, it is ours if this call would write the same.
   void refuse_changed_list() const {
     const fs::path file = output_file(folder_, "dataset.json");
     std::error_code error;

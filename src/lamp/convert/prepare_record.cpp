@@ -16,7 +16,6 @@ namespace {
 
 constexpr const char* kFile = ".prepare.json";
 constexpr const char* kFormat = "lamp-prepare-1";
-constexpr const char* kChangedSince = "changed";  // in the place of a digest that nobody took
 
 Json overlaps_json(const std::vector<Overlap>& overlaps) {
   Json rows = Json::array();
@@ -43,14 +42,15 @@ std::vector<std::string> parse_names(const Json& json) {
   return names;
 }
 
+WrittenFile parse_written(const Json& finished, std::size_t place) {
+  return {.bytes = finished.at("bytes").at(place).get<std::uintmax_t>(),
+          .sha256 = finished.at("sha256").at(place).get<std::string>()};
+}
+
 FinishedCase parse_case(const std::string& name, const Json& json) {
   FinishedCase finished{.sources = json.at("sources"),
-                        .image = {.bytes = json.at("bytes").at(0).get<std::uintmax_t>()},
-                        .label = {.bytes = json.at("bytes").at(1).get<std::uintmax_t>()}};
-  if (json.contains("sha256")) {
-    finished.image.sha256 = json.at("sha256").at(0).get<std::string>();
-    finished.label.sha256 = json.at("sha256").at(1).get<std::string>();
-  }
+                        .image = parse_written(json, 0),
+                        .label = parse_written(json, 1)};
   finished.facts = {.name = name,
                     .training = json.at("training").get<bool>(),
                     .annotated = json.at("annotated").get<std::vector<int>>(),
@@ -75,8 +75,8 @@ std::optional<PrepareRecord> PrepareRecord::read(const fs::path& folder) {
     record.settings = json.at("settings");
     record.cases = parse_names(json.at("cases"));
     record.test = parse_names(json.at("test"));
-    record.ended = json.value("ended", false);
-    record.dataset_sha256 = json.value("dataset_sha256", "");
+    record.ended = json.at("ended").get<bool>();
+    record.dataset_sha256 = json.at("dataset_sha256").get<std::string>();
     const std::unordered_set<std::string> known(record.cases.begin(), record.cases.end());
     for (const auto& [name, entry] : json.at("finished").items()) {
       if (!known.contains(name)) throw UsageError("a case that is none");
@@ -121,19 +121,14 @@ void refuse_as_changed(const fs::path& file, const std::string& how) {
                    ", expected what the same command wrote; move it away or choose another folder");
 }
 
-void refuse_changed_file(const fs::path& folder, const fs::path& file, WrittenFile& written,
-                         bool reads_bytes) {
+void refuse_changed_file(const fs::path& file, const WrittenFile& written, bool reads_bytes) {
   std::error_code error;
   const auto found = fs::file_size(file, error);
   if (error) return;
   if (found != written.bytes)
     refuse_as_changed(
         file, " (" + std::to_string(found) + " bytes, were " + std::to_string(written.bytes) + ")");
-  if (written.sha256.empty() &&
-      fs::last_write_time(file, error) > fs::last_write_time(folder / kFile, error))
-    written.sha256 = kChangedSince;
-  if (!reads_bytes || written.sha256.empty()) return;
-  if (written_file(file).sha256 != written.sha256) refuse_as_changed(file);
+  if (reads_bytes && written_file(file).sha256 != written.sha256) refuse_as_changed(file);
 }
 
 Json stamp_of(const SourceCase& source) {

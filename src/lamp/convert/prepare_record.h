@@ -16,7 +16,7 @@ namespace lamp {
 
 struct WrittenFile {
   std::uintmax_t bytes = 0;
-  std::string sha256;  // empty, or no digest but a word, in older records
+  std::string sha256;
 };
 
 struct FinishedCase {
@@ -40,7 +40,7 @@ class PrepareRecord {
   // The last call came to its end: what lies in the folder and is not among `finished`, or differs
   // from it, is not ours. Killed, it may have written what is not yet noted here.
   bool ended = false;
-  std::string dataset_sha256;  // of the dataset.json that was written; empty for none, or older
+  std::string dataset_sha256;  // of the dataset.json that was written; empty for none
 };
 
 // The first setting that differs, in words; empty if none does.
@@ -48,12 +48,10 @@ std::string changed_setting(const Json& found, const Json& expected);
 
 // What lies at `file`. Throws InputError if it cannot be read.
 WrittenFile written_file(const std::filesystem::path& file);
-// Throws UsageError if `file` in `folder` is there and no longer what was written: another size
-// or, if the bytes are to be read, too, other bytes. An older record has no digests but was written
-// after its files; what is younger is noted in `written`, for a record that is written anew is
-// younger than all.
-void refuse_changed_file(const std::filesystem::path& folder, const std::filesystem::path& file,
-                         WrittenFile& written, bool reads_bytes);
+// Throws UsageError if `file` is there and no longer what was written: another size or, if the
+// bytes are to be read, too, other bytes.
+void refuse_changed_file(const std::filesystem::path& file, const WrittenFile& written,
+                         bool reads_bytes);
 [[noreturn]] void refuse_as_changed(const std::filesystem::path& file, const std::string& how = "");
 
 // Size and time of every file that a case is read from; a missing one says so.

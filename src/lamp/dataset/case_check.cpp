@@ -219,7 +219,7 @@ class CaseChecker {
     if (!difference) return;
     const std::string image = entry_.images.front().string();
     fault(file, difference->what + " than " + partner, difference->found, difference->expected,
-          difference->same_points ? kReorderAxes
+          !difference->same_points_fix.empty() ? difference->same_points_fix
           : found.size != grid_->size
               ? "resample it onto the grid of " + image
               : "copy the geometry of " + image + " if the voxels match, else resample");

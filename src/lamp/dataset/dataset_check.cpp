@@ -1,17 +1,12 @@
 // The checks themselves. What they say to people is in check_report.cpp.
 #include "lamp/dataset/dataset_check.h"
 
-#include <ATen/Parallel.h>
-
 #include <algorithm>
-#include <atomic>
-#include <mutex>
 #include <optional>
 #include <set>
 #include <utility>
 
-#include "lamp/base/interrupt.h"
-#include "lamp/base/progress.h"
+#include "lamp/base/each_case.h"
 #include "lamp/base/text.h"
 #include "lamp/dataset/case_check.h"
 #include "lamp/dataset/channel_names.h"
@@ -37,36 +32,27 @@ void draw_case(const CheckPreviews& previews, std::size_t i, const Dataset& data
   previews.draw(i, maps);
 }
 
-// Cases differ much in size, so each thread takes the next one that is free. Results stay in order.
-// Returns the fingerprints of their images and labels.
+// Results stay in order. Returns the fingerprints of the cases' images and labels.
 ImageKeys check_cases(const std::vector<PlacedCase>& jobs, CheckSetting setting,
                       const CheckOptions& options, CheckReport& report) {
   const CheckPreviews previews(options.preview, jobs);
   setting.drawn = previews.wanted();
   std::vector<CheckedCase> results(jobs.size());
-  std::atomic<std::size_t> next = 0;
-  std::mutex mutex;
-  Progress progress("checking", static_cast<std::int64_t>(jobs.size()));
-  // A signal from before is the caller's: training still takes a step, and saves.
-  const auto stopped = [before = caught_signal()] { return caught_signal() != before; };
-  const auto work = [&] {
-    for (std::size_t i = next++; i < jobs.size() && !stopped(); i = next++) {
-      const Case& entry = *jobs[i].entry;
-      CheckSetting own = setting;
-      if (options.observer)
-        own.seen = [&, i](const torch::Tensor& voxels) { options.observer(i, voxels); };
-      results[i] = check_case(entry, own);
-      results[i].facts.split = jobs[i].split;
-      if (previews.wanted()) draw_case(previews, i, setting.dataset, results[i]);
-      const std::lock_guard lock(mutex);
-      progress.advance(entry.name);
-    }
+  const auto check = [&](std::size_t i) {
+    const Case& entry = *jobs[i].entry;
+    CheckSetting own = setting;
+    if (options.observer)
+      own.seen = [&, i](const torch::Tensor& voxels) { options.observer(i, voxels); };
+    results[i] = check_case(entry, own);
+    results[i].facts.split = jobs[i].split;
+    if (previews.wanted()) draw_case(previews, i, setting.dataset, results[i]);
+    return entry.name;
   };
-  at::parallel_for(0, at::get_num_threads(), 1, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t thread = begin; thread < end; ++thread) work();
-  });
-  if (stopped())
-    throw_if_interrupted(previews.wanted() ? "some pictures are written" : "nothing was changed");
+  for_each_case(
+      {.title = "checking",
+       .cases = jobs.size(),
+       .when_interrupted = previews.wanted() ? "some pictures are written" : "nothing was changed"},
+      check);
   ImageKeys fingerprints{.same = "the same voxels", .images = {}, .labels = {}};
   for (CheckedCase& result : results) {
     fingerprints.images.push_back(std::move(result.fingerprint));

@@ -34,16 +34,10 @@ TrustedLists& trusted() {
   return lists;
 }
 
-fs::path followed(const fs::path& path) {
-  std::error_code error;
-  fs::path result = fs::weakly_canonical(fs::absolute(path, error), error);
-  return error ? path : result;
-}
-
 bool is_trusted(const fs::path& json) {
   if (outside_allowed) return true;
   const std::lock_guard lock(trusted().mutex);
-  return trusted().lists.contains(followed(json));
+  return trusted().lists.contains(real_path(json));
 }
 
 fs::path absolute_folder(const fs::path& folder) {
@@ -92,7 +86,7 @@ void allow_outside_files(bool allowed) { outside_allowed = allowed; }
 
 void trust_dataset(const fs::path& json) {
   const std::lock_guard lock(trusted().mutex);
-  trusted().lists.insert(followed(json));
+  trusted().lists.insert(real_path(json));
 }
 
 DatasetPaths::DatasetPaths(const fs::path& json)

@@ -7,6 +7,7 @@
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
 #include "lamp/base/log.h"
+#include "lamp/base/safe_path.h"
 #include "lamp/base/setting_name.h"
 #include "lamp/base/text.h"
 #include "lamp/formats/volume_io.h"
@@ -16,11 +17,6 @@
 namespace lamp {
 namespace fs = std::filesystem;
 namespace {
-
-fs::path place_on_disk(const fs::path& file) {
-  std::error_code error;
-  return fs::weakly_canonical(fs::absolute(file), error);
-}
 
 struct FoundImage {
   std::optional<GreyImage> grey;
@@ -55,7 +51,7 @@ CaseImages::CaseImages(const std::optional<Dataset>& dataset) {
     for (const Case& entry : *cases) {
       if (entry.images.empty()) continue;
       by_name.emplace(entry.name, entry.images.front());
-      if (!entry.label.empty()) by_label_.emplace(place_on_disk(entry.label), entry.images.front());
+      if (!entry.label.empty()) by_label_.emplace(real_path(entry.label), entry.images.front());
     }
   }
 }
@@ -82,7 +78,7 @@ const std::map<std::string, fs::path>& CaseImages::files_in(const fs::path& fold
 fs::path CaseImages::find(const CasePair& pair) {
   const fs::path labels = fs::absolute(pair.reference).parent_path();
   const bool tests = labels.filename().string().ends_with("Ts");
-  if (const auto listed = by_label_.find(place_on_disk(pair.reference)); listed != by_label_.end())
+  if (const auto listed = by_label_.find(real_path(pair.reference)); listed != by_label_.end())
     return listed->second;
   for (const auto* names : {tests ? &of_tests_ : &of_training_, tests ? &of_training_ : &of_tests_})
     if (const auto listed = names->find(pair.name); listed != names->end()) return listed->second;

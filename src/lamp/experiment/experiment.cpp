@@ -113,12 +113,10 @@ class Runner {
 
   fs::path folder_mark() const { return request_.folder / kFolderMark; }
 
-  // Empty: put there by hand for an experiment of an earlier lamp.
   bool has_own_mark() const {
     std::error_code error;
-    const fs::path mark = folder_mark();
-    if (!fs::is_regular_file(fs::symlink_status(mark, error))) return false;
-    return fs::is_empty(mark, error) || own_json(kWriter)(mark);
+    return fs::is_regular_file(fs::symlink_status(folder_mark(), error)) &&
+           own_json(kWriter)(folder_mark());
   }
 
   // Whatever an experiment writes, moves or removes lies in a folder that is its own.
@@ -133,9 +131,7 @@ class Runner {
       if (is_temporary_name(entry.path()) || is_lock_file(entry.path())) continue;
       throw UsageError("experiment " + setting_name("output") + ": found " + entry.path().string() +
                        ", expected an empty folder or one that lamp experiment began; choose "
-                       "another folder, or, for an experiment of an earlier lamp, put an empty "
-                       "file " +
-                       kFolderMark + " into it");
+                       "another folder");
     }
   }
 

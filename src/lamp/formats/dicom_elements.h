@@ -57,6 +57,8 @@ enum DicomTag : std::uint32_t {
   kRescaleIntercept = 0x00281052,
   kRescaleSlope = 0x00281053,
   kModalityLut = 0x00283000,
+  kSharedGroups = 0x52009229,
+  kFrameGroups = 0x52009230,
   kFloatPixels = 0x7FE00008,
   kDoublePixels = 0x7FE00009,
   kPixels = 0x7FE00010,

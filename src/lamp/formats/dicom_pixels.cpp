@@ -143,10 +143,43 @@ VoxelType dicom_voxel_type(const DicomPixels& layout) {
   }
 }
 
+// Fragments that begin an image of their own: a JPEG or JPEG-LS one with SOI and another marker, a
+// JPEG 2000 one with SOC and SIZ. `items`: all of PS3.5, A.4, checked.
+int encoded_images(std::string_view items) {
+  constexpr std::array<std::string_view, 2> kStarts = {"\xFF\xD8\xFF", "\xFF\x4F\xFF\x51"};
+  constexpr std::size_t kItemHead = 8;
+  int count = 0;
+  bool table = true;  // the first item: where frames begin, or nothing
+  while (items.size() >= kItemHead) {
+    std::uint32_t length = 0;
+    std::memcpy(&length, items.data() + 4, sizeof length);
+    items.remove_prefix(kItemHead);
+    const std::string_view fragment = items.substr(0, length);
+    const bool starts = std::any_of(kStarts.begin(), kStarts.end(), [&](std::string_view start) {
+      return fragment.starts_with(start);
+    });
+    count += starts && !table;
+    table = false;
+    items.remove_prefix(fragment.size());
+  }
+  return count;
+}
+
+void refuse_several_images(const DicomElements& elements, const fs::path& file) {
+  const int count = encoded_images(elements.value(kPixels));
+  if (count <= 1) return;
+  cannot_read(file.string(),
+              {.found = std::to_string(count) + " compressed images in one DICOM file, whose "
+                                                "header says one frame",
+               .expected = "one",
+               .fix = "convert it to NIfTI, or export the series again"});
+}
+
 std::string stored_voxels(const DicomElements& elements, const DicomPixels& layout,
                           const fs::path& file, DicomCodec& codec) {
   std::string bytes;
   if (elements.encapsulated()) {
+    refuse_several_images(elements, file);
     bytes =
         codec.decode({elements.value(kPixels), elements.transfer_syntax(), layout}, file.string());
   } else {
@@ -164,6 +197,10 @@ std::string stored_voxels(const DicomElements& elements, const DicomPixels& layo
 }  // namespace
 
 std::optional<Fault> pixel_fault(const DicomElements& elements) {
+  if (elements.has(kFloatPixels) || elements.has(kDoublePixels))
+    return Fault{.found = "voxels as floating-point numbers",
+                 .expected = "whole numbers and a rescale slope",
+                 .fix = "convert it to NIfTI"};
   if (!elements.has(kPixels))
     return Fault{.found = "a DICOM file without an image", .fix = "move it away"};
   if (auto fault = syntax_fault(elements)) return fault;
@@ -176,6 +213,11 @@ std::optional<Fault> pixel_fault(const DicomElements& elements) {
   if (const std::string frames = elements.text(kFrames); !frames.empty() && frames != "1")
     return Fault{.found = ascii_text(frames) + " frames in one DICOM file",
                  .expected = "one",
+                 .fix = "convert it to NIfTI"};
+  // Place and rescale of its frames lie within them, and count instead of those beside them.
+  if (elements.has(kFrameGroups) || elements.has(kSharedGroups))
+    return Fault{.found = "an enhanced DICOM object (functional groups)",
+                 .expected = "slices of a classic series",
                  .fix = "convert it to NIfTI"};
   if (auto fault = bits_fault(elements)) return fault;
   if (auto fault = size_fault(elements)) return fault;

@@ -21,7 +21,7 @@ struct ObjectClass {
   const char* uid;
   const char* kind;
 };
-constexpr std::array<ObjectClass, 16> kOtherClasses = {{
+constexpr std::array<ObjectClass, 18> kOtherClasses = {{
     {"1.2.840.10008.1.3.10", "a DICOM directory"},
     {"1.2.840.10008.5.1.4.1.1.481.1", "an RTIMAGE object"},
     {"1.2.840.10008.5.1.4.1.1.481.2", "an RTDOSE object"},
@@ -29,6 +29,8 @@ constexpr std::array<ObjectClass, 16> kOtherClasses = {{
     {"1.2.840.10008.5.1.4.1.1.481.5", "an RTPLAN object"},
     {"1.2.840.10008.5.1.4.1.1.481.", "a radiotherapy object"},
     {"1.2.840.10008.5.1.4.1.1.66.4", "a segmentation object"},
+    {"1.2.840.10008.5.1.4.1.1.66.7", "a segmentation object"},  // label map
+    {"1.2.840.10008.5.1.4.1.1.66.8", "a segmentation object"},  // height map
     {"1.2.840.10008.5.1.4.1.1.66.", "a registration or raw data object"},
     {"1.2.840.10008.5.1.4.1.1.66", "a raw data object"},
     {"1.2.840.10008.5.1.4.1.1.67", "a real world value mapping"},

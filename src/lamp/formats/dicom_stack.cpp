@@ -58,6 +58,30 @@ void warn_of_mixture(const std::vector<DicomSlice>& slices, const fs::path& fold
   warn(&DicomSlice::frame_of_reference, "FrameOfReferenceUID");
 }
 
+std::string value_or_none(const std::string& value) { return value.empty() ? "none" : value; }
+
+// One image at each place, but of several contrasts: no two of them need lie at one place to be
+// parts of different volumes. (Times and the like differ from slice to slice in any series.)
+void warn_of_contrasts(const std::vector<DicomSlice>& slices, const fs::path& folder) {
+  const DicomSlice& first = slices.front();
+  for (std::size_t element = 0; element < first.phase.size(); ++element) {
+    const std::string& name = first.phase[element].first;
+    if (name != "TemporalPositionIdentifier" && name != "EchoNumbers" &&
+        name != "ConvolutionKernel" && name != "DiffusionBValue")
+      continue;
+    for (const DicomSlice& slice : slices) {
+      const std::string& found = slice.phase[element].second;
+      const std::string& expected = first.phase[element].second;
+      if (found == expected) continue;
+      log_warning_once(name + " differs within one series, " + value_or_none(expected) + " in " +
+                       first.file.filename().string() + " and " + value_or_none(found) + " in " +
+                       slice.file.filename().string() +
+                       ", so it may be several volumes: " + folder.string());
+      break;
+    }
+  }
+}
+
 // To what the coordinates along each axis are rounded; 0 where they do not change, and where they
 // have more digits than rounding matters.
 Vector3 rounding_by_axis(const std::vector<DicomSlice>& slices) {
@@ -300,6 +324,7 @@ Geometry stack_slices(std::vector<DicomSlice>& slices, const fs::path& folder) {
   if (rounded) sort_numbered(slices);
   const Geometry grid = stacked(slices, gap, rounded ? by_axis : Vector3{0, 0, 0});
   check_line(slices, grid, rounded ? by_axis : Vector3{0, 0, 0});
+  warn_of_contrasts(slices, folder);
   return grid;
 }
 

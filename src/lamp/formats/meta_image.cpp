@@ -248,7 +248,12 @@ StoredData locate_meta(const TextHeader& header) {
 }
 
 bool meta_big_endian(const TextHeader& header) {
-  const std::string field = one_of(header, {"BinaryDataByteOrderMSB", "ElementByteOrderMSB"});
+  const char* const binary = "BinaryDataByteOrderMSB";
+  const char* const element = "ElementByteOrderMSB";
+  const bool equal = header.has(binary) && header.has(element) &&
+                     is_true(header, binary) == is_true(header, element);
+  if (equal) return is_true(header, binary);  // "True" and "1" are one thing
+  const std::string field = one_of(header, {binary, element});
   return !field.empty() && is_true(header, field);
 }
 

@@ -227,11 +227,17 @@ void put(std::string& bytes, std::size_t offset, V value) {
   put_bytes(bytes, offset, &stored, sizeof stored);
 }
 
+// NIfTI-2 has codes of 32 bits. What is above 0 must stay so, or the form would count for nothing.
+std::int64_t short_code(std::int64_t code) {
+  return std::clamp<std::int64_t>(code, std::numeric_limits<std::int16_t>::min(),
+                                  std::numeric_limits<std::int16_t>::max());
+}
+
 void put_space(std::string& bytes, const NiftiSpace& space) {
   for (int i = 0; i < 8; ++i) put<float>(bytes, 76 + 4 * i, space.pixdim[i]);
   put<std::uint8_t>(bytes, 123, space.xyzt_units);
-  put<std::int16_t>(bytes, 252, space.qform_code);
-  put<std::int16_t>(bytes, 254, space.sform_code);
+  put<std::int16_t>(bytes, 252, short_code(space.qform_code));
+  put<std::int16_t>(bytes, 254, short_code(space.sform_code));
   for (int i = 0; i < 3; ++i) {
     put<float>(bytes, 256 + 4 * i, space.quatern[i]);
     put<float>(bytes, 268 + 4 * i, space.qoffset[i]);

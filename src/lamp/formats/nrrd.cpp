@@ -2,6 +2,7 @@
 #include "lamp/formats/nrrd.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <map>
 #include <string>
 #include <string_view>
@@ -63,6 +64,8 @@ bool read_nrrd_lines(TextHeader& header) {
   while (header.next_line(line)) {
     if (trimmed(line).empty()) return true;
     read_line(header, line);
+    // Behind "data file: LIST" come names of files, one a line.
+    if (header.has("datafile") && names_several_files(header.get("datafile"))) return false;
   }
   return false;
 }
@@ -143,20 +146,32 @@ std::vector<std::int64_t> sizes_of(const TextHeader& header) {
   return sizes;
 }
 
-// The numbers of a voxel: their count, as the first axis.
+// The numbers of a voxel: their count, as the first axis. Where an axis of a single sample stands
+// changes nothing.
 std::int64_t nrrd_channels(const TextHeader& header, const std::vector<std::int64_t>& sizes,
                            const std::vector<bool>& of_space) {
-  const auto others = std::count(of_space.begin(), of_space.end(), false);
-  if (others == 0) return 1;
-  if (others > 1)
-    header.refuse({.found = std::to_string(others) + " axes that are none of space",
+  std::vector<std::size_t> others;
+  for (std::size_t i = 0; i < sizes.size(); ++i)
+    if (!of_space[i] && sizes[i] > 1) others.push_back(i);
+  if (others.empty()) return 1;
+  if (others.size() > 1)
+    header.refuse({.found = std::to_string(others.size()) + " axes that are none of space",
                    .expected = "at most one",
                    .fix = "save one image per file"});
-  if (of_space.front())
+  const std::size_t axis = others.front();
+  if (std::count(of_space.begin(), of_space.begin() + static_cast<std::ptrdiff_t>(axis), true) > 0)
     header.refuse({.found = "channels that are not the first axis",
                    .expected = "them there",
                    .fix = "save it so, or as NIfTI"});
-  return sizes.front();
+  return sizes[axis];
+}
+
+// What values were before they were rounded to whole numbers of few bits.
+void warn_of_quantization(const TextHeader& header) {
+  if (!header.has("oldmin") && !header.has("oldmax")) return;
+  header.warn("its header says that its values stand for others (old min " +
+              in_quotes(header.get("oldmin")) + ", old max " + in_quotes(header.get("oldmax")) +
+              "); they are taken as they are stored, as by other readers");
 }
 
 }  // namespace
@@ -179,10 +194,11 @@ StoredVolume parse_nrrd(const std::filesystem::path& path) {
   stored.data.bytes = claimed_bytes(header, sizes, element);
   stored.data.encoding = encoding_of(header);
   volume.swap_bytes = nrrd_big_endian(header, element);
-  const auto of_space = nrrd_axes_of_space(header, sizes.size());
+  const auto of_space = nrrd_axes_of_space(header, sizes);
   volume.channels = nrrd_channels(header, sizes, of_space);
   volume.interleaved = true;
   volume.geometry = nrrd_geometry(header, sizes, of_space);
+  warn_of_quantization(header);
   return stored;
 }
 

@@ -125,6 +125,12 @@ Vector3 in_lps(const std::vector<double>& vector, const Space& space, const Text
   return {space.to_lps[0] * vector[0], space.to_lps[1] * vector[1], space.to_lps[2] * vector[2]};
 }
 
+// In a space with time, and along nothing else.
+bool runs_along_time(const std::vector<double>& direction) {
+  return direction.size() > 3 && norm({direction[0], direction[1], direction[2]}) == 0 &&
+         direction[3] != 0;
+}
+
 // A field of one number an axis, NaN where it says nothing.
 std::vector<double> per_axis(const TextHeader& header, const std::string& name,
                              std::size_t dimension) {
@@ -218,7 +224,8 @@ void place_by_directions(Geometry& grid, const TextHeader& header, const Space& 
   const auto directions = directions_of(header, of_space.size());
   int axis = 0;
   for (std::size_t i = 0; i < of_space.size(); ++i) {
-    if (of_space[i] == directions[i].empty())
+    const bool elsewhere = directions[i].empty() || runs_along_time(directions[i]);
+    if (of_space[i] == elsewhere)
       header.refuse({.found = "axis " + std::to_string(i) + " of its header is " +
                               (of_space[i] ? "one of space, but has no space direction"
                                            : "none of space, but has a space direction"),
@@ -236,6 +243,33 @@ struct AxisPlace {
   double spacing = kNan;
   double origin = kNan;
 };
+
+void check_centers(const TextHeader& header, std::size_t dimension) {
+  const auto centers = words(header.get("centers"));
+  const bool known = std::all_of(centers.begin(), centers.end(), [](std::string_view text) {
+    const std::string center = lower(std::string(text));
+    return center == "cell" || center == "node" || center == "none" || center == "???";
+  });
+  if (!header.has("centers") || (known && centers.size() == dimension)) return;
+  header.refuse({.found = "its centers " + in_quotes(header.get("centers")) + " of " +
+                          std::to_string(dimension) + " axes",
+                 .expected = "\"cell\", \"node\" or \"none\" for each",
+                 .fix = "correct the header"});
+}
+
+// A space without directions says nothing of where the numbers of each axis count.
+void refuse_space_of_spacings(const TextHeader& header, const std::vector<bool>& of_space) {
+  for (const auto& [field, name] :
+       {std::pair{"spacings", "spacings"}, std::pair{"axismins", "axis mins"},
+        std::pair{"axismaxs", "axis maxs"}}) {
+    const std::vector<double> numbers = per_axis(header, field, of_space.size());
+    for (std::size_t i = 0; i < of_space.size(); ++i)
+      if (of_space[i] && !std::isnan(numbers[i]))
+        header.refuse({.found = std::string("its header gives a space and ") + name +
+                                ", but no space directions, so where its axes run is unknown",
+                       .fix = "add them, or remove the space"});
+  }
+}
 
 // `minimum` and `maximum` are the borders of cells, or the places of nodes.
 AxisPlace place_of_axis(const TextHeader& header, std::size_t axis,
@@ -261,6 +295,7 @@ AxisPlace place_of_axis(const TextHeader& header, std::size_t axis,
 void place_by_spacings(Geometry& grid, const TextHeader& header,
                        const std::vector<std::int64_t>& sizes, const std::vector<bool>& of_space) {
   int axis = 0;
+  check_centers(header, sizes.size());
   bool spacing = header.has("spacings"), origin = true;
   for (std::size_t i = 0; i < sizes.size(); ++i) {
     if (!of_space[i]) continue;
@@ -280,26 +315,38 @@ void place_by_spacings(Geometry& grid, const TextHeader& header,
       (origin ? "" : " from 0 on"));
 }
 
-}  // namespace
-
-std::vector<bool> nrrd_axes_of_space(const TextHeader& header, std::size_t dimension) {
-  std::vector<bool> of_space(dimension, true);
-  if (!header.has("kinds")) {
-    if (!header.has("spacedirections")) return of_space;
-    const auto directions = directions_of(header, dimension);
-    for (std::size_t i = 0; i < dimension; ++i) of_space[i] = !directions[i].empty();
-    return of_space;
-  }
-  const auto kinds = words(header.get("kinds"));
+// In small letters; "none" for every axis where the header says nothing.
+std::vector<std::string> kinds_of(const TextHeader& header, std::size_t dimension) {
+  if (!header.has("kinds")) return std::vector<std::string>(dimension, "none");
+  std::vector<std::string> kinds;
+  for (const std::string_view kind : words(header.get("kinds")))
+    kinds.push_back(lower(std::string(kind)));
   if (kinds.size() != dimension)
     header.refuse({.found = "its header gives " + std::to_string(kinds.size()) + " kinds for " +
                             std::to_string(dimension) + " axes",
                    .fix = "correct the header"});
-  for (std::size_t i = 0; i < dimension; ++i) {
-    const std::string kind = lower(kinds[i]);
-    if (kind == "time")
-      header.refuse({.found = "one of its axes is time", .fix = "save one time step per file"});
-    of_space[i] = kind == "domain" || kind == "space" || kind == "???" || kind == "none";
+  return kinds;
+}
+
+}  // namespace
+
+std::vector<bool> nrrd_axes_of_space(const TextHeader& header,
+                                     const std::vector<std::int64_t>& sizes) {
+  const std::vector<std::string> kinds = kinds_of(header, sizes.size());
+  std::vector<std::vector<double>> directions;
+  if (header.has("spacedirections")) directions = directions_of(header, sizes.size());
+  std::vector<bool> of_space;
+  for (std::size_t i = 0; i < sizes.size(); ++i) {
+    const bool time = kinds[i] == "time" || (!directions.empty() && runs_along_time(directions[i]));
+    if (time && sizes[i] > 1)
+      header.refuse({.found = "its axis " + std::to_string(i) + " is time, of " +
+                              std::to_string(sizes[i]) + " steps",
+                     .expected = "one step",
+                     .fix = "save one time step per file"});
+    const bool placed = directions.empty() || !directions[i].empty();
+    const bool unknown = kinds[i] == "???" || kinds[i] == "none";
+    of_space.push_back(!time &&
+                       (kinds[i] == "domain" || kinds[i] == "space" || (unknown && placed)));
   }
   return of_space;
 }
@@ -325,10 +372,7 @@ Geometry nrrd_geometry(const TextHeader& header, const std::vector<std::int64_t>
     place_by_directions(grid, header, *space, of_space);
     return grid;
   }
-  if (space && header.has("spacings"))
-    header.refuse({.found = "its header gives a space and spacings, but no space directions, so "
-                            "where its axes run is unknown",
-                   .fix = "add them, or remove the space"});
+  if (space) refuse_space_of_spacings(header, of_space);
   place_by_spacings(grid, header, sizes, of_space);
   if (space && header.has("spaceorigin")) grid.origin_mm = space_origin(header, *space);
   return grid;

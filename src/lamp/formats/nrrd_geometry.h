@@ -9,8 +9,10 @@
 
 namespace lamp {
 
-// Which of the axes are of space; the others hold the numbers of a voxel.
-std::vector<bool> nrrd_axes_of_space(const TextHeader& header, std::size_t dimension);
+// Which of the axes are of space; the others hold the numbers of a voxel, or are time or another
+// axis of a single sample. Throws InputError for several time steps.
+std::vector<bool> nrrd_axes_of_space(const TextHeader& header,
+                                     const std::vector<std::int64_t>& sizes);
 
 // The grid of the three axes of space (of all `sizes`), not yet checked by check_grid. Warns, and
 // throws InputError, as parse_nrrd says.

@@ -54,9 +54,22 @@ fs::path folder_of(const fs::path& file) {
 
 }  // namespace
 
+bool names_several_files(const std::string& name) {
+  const auto parts = words(name);
+  if (!parts.empty() && lower(std::string(parts.front())) == "list") return true;
+  const std::size_t percent = name.find('%');
+  if (percent == std::string::npos) return false;
+  const std::size_t type = name.find_first_not_of("0123456789", percent + 1);
+  return type != std::string::npos && name[type] == 'd';
+}
+
 fs::path detached_file(const TextHeader& header, const std::string& name) {
-  if (name.empty() || lower(name).starts_with("list") || name.find('%') != std::string::npos)
-    header.refuse({.found = "its voxels lie in several files", .fix = "save them in one"});
+  if (name.empty())
+    header.refuse({.found = "it names no file for its voxels", .fix = "correct the header"});
+  if (names_several_files(name))
+    header.refuse({.found = "its voxels lie in several files (" + in_quotes(name) + ")",
+                   .expected = "one",
+                   .fix = "save the image as one file, such as .nrrd, .mha or .nii.gz"});
   const bool text = std::all_of(name.begin(), name.end(), [](char c) {
     return static_cast<unsigned char>(c) >= 0x20 && c != 0x7f;
   });

@@ -29,6 +29,9 @@ struct StoredVolume {
   StoredData data = {};
 };
 
+// Does a header name a list ("LIST", "LIST 2") or a pattern ("slice%03d.raw 1 20 1") of files?
+bool names_several_files(const std::string& name);
+
 // The file that a header names for its voxels. Throws InputError for a list or pattern of several
 // files and for a path out of the header's folder: a header that a stranger wrote could name any
 // file of the user.

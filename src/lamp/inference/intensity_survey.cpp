@@ -1,21 +1,17 @@
 // Cases are read once more than the other checks do; what is kept of each are its counted values.
 #include "lamp/inference/intensity_survey.h"
 
-#include <ATen/Parallel.h>
 #include <torch/types.h>
 
 #include <algorithm>
-#include <atomic>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <set>
 
+#include "lamp/base/each_case.h"
 #include "lamp/base/errors.h"
-#include "lamp/base/interrupt.h"
 #include "lamp/base/log.h"
-#include "lamp/base/progress.h"
 #include "lamp/cases/intensity_check.h"
 #include "lamp/dataset/case_volumes.h"
 #include "lamp/dataset/dataset_check.h"
@@ -72,25 +68,17 @@ std::vector<CountJob> jobs_of(const std::vector<std::string>& paths,
 
 std::vector<Counted> count_all(const std::vector<CountJob>& jobs) {
   std::vector<Counted> found(jobs.size());
-  std::atomic<std::size_t> next = 0;
-  std::mutex mutex;
-  Progress progress("comparing values", static_cast<std::int64_t>(jobs.size()));
-  at::parallel_for(0, at::get_num_threads(), 1, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t thread = begin; thread < end; ++thread) {
-      for (std::size_t i = next++; i < jobs.size() && caught_signal() == 0; i = next++) {
-        try {
-          found[i].values = jobs[i].count();
-        } catch (const std::exception& error) {
-          const auto* refused = dynamic_cast<const InputError*>(&error);
-          if (refused && jobs[i].for_model) found[i].refused = refused->fault();
-          log_debug(jobs[i].name + ": its values were not compared: " + error.what());
-        }
-        const std::lock_guard lock(mutex);
-        progress.advance(jobs[i].name);
-      }
+  const auto count = [&](std::size_t i) {
+    try {
+      found[i].values = jobs[i].count();
+    } catch (const std::exception& error) {
+      const auto* refused = dynamic_cast<const InputError*>(&error);
+      if (refused && jobs[i].for_model) found[i].refused = refused->fault();
+      log_debug(jobs[i].name + ": its values were not compared: " + error.what());
     }
-  });
-  throw_if_interrupted("nothing was changed");
+    return jobs[i].name;
+  };
+  for_each_case({.title = "comparing values", .cases = jobs.size(), .earlier_signal = 0}, count);
   return found;
 }
 

@@ -91,7 +91,7 @@ class SegmentJob {
     outputs_.files.check();
     refuse_taken_place(outputs_.folder, setting_to("output", request.output.string()),
                        outputs_.report.empty() ? ResultsAre::kSingleFile : ResultsAre::kFolder);
-    lock_.emplace(outputs_.folder, outputs_.lock);
+    lock_.emplace(outputs_.folder, outputs_.lock, way_out_of_lock());
     scorer_.emplace(models, options_, cases_.size() > 1, request.make_predictor);
     reading_ = config_.read_options();
     reading_.dicom_series = request.dicom_series;
@@ -122,6 +122,14 @@ class SegmentJob {
   }
 
  private:
+  // Calls that name the label map of their case, and so lock no more, may share a folder.
+  std::string way_out_of_lock() const {
+    const std::string other = "choose another place";
+    if (cases_.size() > 1 || outputs_.report.empty()) return other;
+    return other + ", or name the label map itself, as every call that shares the folder must (" +
+           setting_to("output", outputs_.labels.front().string()) + ")";
+  }
+
   void run_cases() {
     if (scorer_->devices().size() > 1) return stream_cases();
     start_loading(0);

@@ -11,6 +11,9 @@
 namespace lamp {
 namespace {
 
+constexpr int kLeastTries = 20;
+constexpr double kReplayedActions = 1e6;  // replayed at the most by a search, a second or less
+
 struct Choice {
   std::int64_t over = std::numeric_limits<std::int64_t>::max();  // of the worst from here on
   std::size_t last = 0;
@@ -77,6 +80,8 @@ class LeastMemory {
   }
 
   bool take_if_better(Partition partition, std::vector<RecomputeRule> rules) {
+    if (tries_left_ <= 0) return false;
+    --tries_left_;
     const std::int64_t now = over(partition, rules);
     if (now >= least_) return false;
     least_ = now;
@@ -107,6 +112,8 @@ class LeastMemory {
   }
 
   void improve() {
+    const double actions = 2.0 * static_cast<double>(setup_.stages()) * setup_.microbatches;
+    tries_left_ = std::max(kLeastTries, static_cast<int>(kReplayedActions / actions));
     least_ = over(partition_, recompute_);
     take_if_better(partition_, std::vector(partition_.size(), rules_.back()));
     for (bool better = true; better;) {
@@ -125,6 +132,7 @@ class LeastMemory {
   Partition partition_;
   std::vector<RecomputeRule> recompute_;
   std::int64_t least_ = 0;
+  int tries_left_ = 0;  // a number and not a time, so that the same is found everywhere
 };
 
 }  // namespace

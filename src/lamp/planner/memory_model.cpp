@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <numeric>
+#include <optional>
 #include <utility>
 
 #include "lamp/pipeline/batch_split.h"
@@ -11,27 +13,6 @@
 
 namespace lamp {
 namespace {
-
-struct Change {
-  double time;
-  bool is_start;
-  std::size_t stage;
-  std::int64_t bytes;  // of the stage from now on
-};
-
-// What stages hold that work at the same time, at most together.
-std::int64_t peak_of(std::vector<Change> changes, std::vector<std::int64_t> levels) {
-  std::stable_sort(changes.begin(), changes.end(), [](const Change& a, const Change& b) {
-    return std::pair(a.time, a.is_start) < std::pair(b.time, b.is_start);
-  });
-  std::int64_t sum = std::accumulate(levels.begin(), levels.end(), std::int64_t{0});
-  std::int64_t peak = sum;
-  for (const Change& change : changes) {
-    sum += change.bytes - std::exchange(levels[change.stage], change.bytes);
-    peak = std::max(peak, sum);
-  }
-  return peak;
-}
 
 std::vector<bool> only(const StageRange& links, std::size_t count) {
   std::vector<bool> here(count, false);
@@ -49,14 +30,29 @@ std::vector<double> shares_of(const PipelineSetup& setup) {
   return shares;
 }
 
+// Under naive only one micro-batch is there at a time, so that the first one, another and the last
+// one stand for all.
+Schedule replayed_schedule(const PipelineSetup& setup) {
+  constexpr int kDifferent = 3;
+  const int m = setup.microbatches;
+  const bool is_short = setup.schedule == ScheduleKind::kNaive && m > kDifferent;
+  Schedule schedule =
+      make_schedule(setup.schedule, static_cast<int>(setup.stages()), is_short ? kDifferent : m);
+  schedule.microbatches = m;
+  if (!is_short) return schedule;
+  for (auto& actions : schedule.actions)
+    for (Action& action : actions)
+      if (action.microbatch == kDifferent - 1) action.microbatch = m - 1;
+  return schedule;
+}
+
 }  // namespace
 
 MemoryModel::MemoryModel(NetworkCosts costs, PipelineSetup setup)
     : costs_(std::move(costs)),
       setup_(std::move(setup)),
       shares_(shares_of(setup_)),
-      schedule_(
-          make_schedule(setup_.schedule, static_cast<int>(setup_.stages()), setup_.microbatches)) {
+      schedule_(replayed_schedule(setup_)) {
   const std::size_t links = costs_.layers.size();
   alone_.resize(links * (links + 1));
   for (std::size_t first = 0; first < links; ++first)
@@ -79,7 +75,7 @@ MemoryModel::MicroBatchBytes MemoryModel::micro_batch(const StageRange& links,
     bytes.parameters += layer.parameter_bytes;
     bytes.largest_layer = std::max(bytes.largest_layer, layer.parameter_bytes);
     bytes.buffers += layer.buffer_bytes;
-    if (layer.weight_s > 0) bytes.deferred += input_bytes(link) + layer.output_bytes;
+    bytes.deferred += weight_half_bytes(link);
   }
   if (links.last < here.size() && !here[links.last])
     bytes.saved -= costs_.layers[links.last - 1].handed_bytes;
@@ -87,8 +83,15 @@ MemoryModel::MicroBatchBytes MemoryModel::micro_batch(const StageRange& links,
     if (links.contains(skip.from) && skip.to >= links.last && !here[skip.to])
       bytes.sent_skips += skip.bytes;
   add_forward(links, here, bytes, courses);
-  add_backward(links, here, bytes, courses);
+  add_backward(links, bytes, courses);
+  add_weight_halves(links, bytes, courses);
   return bytes;
+}
+
+std::int64_t MemoryModel::weight_half_bytes(std::size_t link) const {
+  const LayerCosts& layer = costs_.layers[link];
+  if (!schedule_.splits_backward() || layer.weight_s <= 0) return 0;
+  return (link == 0 ? 0 : input_bytes(link)) + layer.output_bytes;
 }
 
 void MemoryModel::add_forward(const StageRange& links, const std::vector<bool>& here,
@@ -136,13 +139,14 @@ std::int64_t MemoryModel::gradient_bytes(const SkipBytes& skip, std::size_t link
   return rest + copied;
 }
 
-void MemoryModel::add_backward(const StageRange& links, const std::vector<bool>& here,
-                               MicroBatchBytes& bytes, Courses* courses) const {
+void MemoryModel::add_backward(const StageRange& links, MicroBatchBytes& bytes,
+                               Courses* courses) const {
   const bool is_last = links.last == costs_.layers.size();
   std::int64_t waiting = 0;  // gradients that arrived together and stay to the end
   if (!is_last) waiting += costs_.layers[links.last - 1].output_bytes;
   for (const SkipBytes& skip : costs_.skips)
-    if (links.contains(skip.from) && skip.to >= links.last && !here[skip.to]) waiting += skip.bytes;
+    if (links.contains(skip.from) && skip.to >= links.last && skip.gradient_bytes != 0)
+      waiting += skip.bytes;
   std::int64_t saved = bytes.saved;
   if (is_last) {
     bytes.first_backward = bytes.kept + saved + costs_.loss_workspace_bytes;
@@ -154,6 +158,8 @@ void MemoryModel::add_backward(const StageRange& links, const std::vector<bool>&
   }
   bytes.later_backward = bytes.first_backward;
   std::int64_t gradients = 0;  // of parameters, from this micro-batch
+  std::int64_t put_off = 0;    // for weight halves of the links behind, not saved any more
+  bool input_follows = false;  // of the link behind, once nothing else keeps it
   for (std::size_t link = links.last; link-- > links.first;) {
     const LayerCosts& layer = costs_.layers[link];
     std::int64_t skips = 0;  // gradients of skips that wait for their stash, or to be sent
@@ -162,8 +168,10 @@ void MemoryModel::add_backward(const StageRange& links, const std::vector<bool>&
         skips += gradient_bytes(skip, link, links);
     const std::int64_t arrived = link + 1 == links.last && !is_last ? 0 : layer.output_bytes;
     const std::int64_t sent = link == 0 ? 0 : input_bytes(link);
-    const std::int64_t now = bytes.kept + waiting + skips + saved + arrived + sent +
-                             layer.parameter_bytes + layer.backward_workspace_bytes;
+    const bool is_late = weight_half_bytes(link) > 0;
+    const std::int64_t own = is_late ? 0 : layer.parameter_bytes;
+    const std::int64_t now = bytes.kept + waiting + skips + saved + arrived + sent + own +
+                             layer.backward_workspace_bytes + put_off;
     saved -= layer.saved_bytes;
     if (is_last && link + 1 == links.last) saved += layer.handed_bytes;
     bytes.first_backward = std::max(bytes.first_backward, now + gradients);
@@ -172,7 +180,35 @@ void MemoryModel::add_backward(const StageRange& links, const std::vector<bool>&
       courses->first_backward.push_back({layer.backward_s, now + gradients});
       courses->later_backward.push_back({layer.backward_s, now});
     }
-    gradients += layer.parameter_bytes;
+    gradients += own;
+    if (input_follows && layer.saved_bytes >= layer.output_bytes) {
+      put_off += layer.output_bytes;
+      input_follows = false;
+    }
+    if (!is_late) continue;
+    put_off += arrived;
+    input_follows = true;
+  }
+}
+
+// In the order of the backward; each lets go of what it needed.
+void MemoryModel::add_weight_halves(const StageRange& links, MicroBatchBytes& bytes,
+                                    Courses* courses) const {
+  std::int64_t held = bytes.deferred;
+  for (std::size_t link = links.last; link-- > links.first;) {
+    const std::int64_t needed = weight_half_bytes(link);
+    if (needed == 0) continue;
+    const LayerCosts& layer = costs_.layers[link];
+    const std::int64_t later = held + layer.parameter_bytes;
+    const std::int64_t first = later + bytes.late_parameters;
+    bytes.first_weight = std::max(bytes.first_weight, first);
+    bytes.later_weight = std::max(bytes.later_weight, later);
+    if (courses != nullptr) {
+      courses->first_weight.push_back({layer.weight_s, first});
+      courses->later_weight.push_back({layer.weight_s, later});
+    }
+    held -= needed;
+    bytes.late_parameters += layer.parameter_bytes;
   }
 }
 
@@ -201,6 +237,8 @@ MemoryModel::MicroBatchBytes MemoryModel::of_share(MicroBatchBytes bytes, double
     shrink(*part);
   shrink(bytes.first_backward, bytes.parameters);
   shrink(bytes.later_backward, bytes.largest_layer);
+  shrink(bytes.first_weight, bytes.late_parameters);
+  shrink(bytes.later_weight, bytes.largest_layer);
   return bytes;
 }
 
@@ -211,7 +249,7 @@ std::vector<MemoryModel::ActionBytes> MemoryModel::replay(std::size_t stage,
   const auto waiting = static_cast<std::int64_t>(std::min<std::size_t>(
       setup_.stages() - 1 - stage, static_cast<std::size_t>(setup_.microbatches)));
   std::int64_t held = resident(stage, largest);
-  bool has_gradients = false, has_sent = false;
+  bool has_gradients = false, has_late_gradients = false, has_sent = false;
   std::vector<ActionBytes> result;
   // Micro-batches of at most two sizes.
   const MicroBatchBytes smaller = of_share(largest, shares_.back());
@@ -233,14 +271,17 @@ std::vector<MemoryModel::ActionBytes> MemoryModel::replay(std::size_t stage,
       }
       const std::int64_t before = held - full;
       const bool is_first = !std::exchange(has_gradients, true);
-      held = before + (is_first ? bytes.parameters : 0) +
-             (schedule_.splits_backward() ? bytes.deferred : 0);
+      held = before + (is_first ? bytes.parameters - bytes.late_parameters : 0) + bytes.deferred;
       result.push_back(
           {std::max(before + (is_first ? bytes.first_backward : bytes.later_backward), held), held,
            before, is_first ? &Courses::first_backward : &Courses::later_backward});
     } else {
-      result.push_back({held + bytes.largest_layer, held - bytes.deferred});
-      held -= bytes.deferred;
+      const std::int64_t before = held - bytes.deferred;
+      const bool is_first = !std::exchange(has_late_gradients, true);
+      held = before + (is_first ? bytes.late_parameters : 0);
+      result.push_back(
+          {std::max(before + (is_first ? bytes.first_weight : bytes.later_weight), held), held,
+           before, is_first ? &Courses::first_weight : &Courses::later_weight});
     }
   }
   return result;
@@ -259,13 +300,122 @@ std::int64_t MemoryModel::stage_peak_bytes(std::size_t stage, const StageRange& 
   return peak;
 }
 
+std::vector<std::int64_t> MemoryModel::sent_back(std::size_t stage,
+                                                 const Partition& partition) const {
+  std::vector<std::int64_t> bytes(stage, 0);
+  const StageRange& links = partition[stage];
+  if (stage > 0) bytes[stage - 1] = input_bytes(links.first);
+  for (const SkipBytes& skip : costs_.skips)
+    if (links.contains(skip.to) && skip.from < links.first && skip.gradient_bytes != 0)
+      bytes[stage_of(partition, skip.from)] += skip.bytes;
+  return bytes;
+}
+
+// Stages of one device over the time of a step.
+class MemoryModel::SharedDevice {
+ public:
+  SharedDevice(const MemoryModel& model, const Partition& partition, bool takes_turns)
+      : model_(model), takes_turns_(takes_turns), stages_(partition.size()) {
+    level_.assign(partition.size(), 0);
+  }
+
+  void add(std::size_t j, const Partition& partition, const std::vector<bool>& here,
+           RecomputeRule rule) {
+    OfStage& stage = stages_[j].emplace();
+    const MicroBatchBytes bytes =
+        model_.micro_batch(partition[j], here, takes_turns_ ? nullptr : &stage.courses);
+    stage.actions = model_.replay(j, bytes, rule);
+    stage.sent_back = model_.sent_back(j, partition);
+    level_[j] = model_.resident(j, bytes);
+    update_ += model_.update_bytes(j, bytes);
+  }
+
+  std::int64_t peak(const std::vector<TimelineEntry>& timeline) {
+    for (const TimelineEntry& entry : timeline)
+      if (entry.kind != WorkKind::kTransfer && stages_[static_cast<std::size_t>(entry.stage)])
+        follow(entry);
+    if (!takes_turns_)  // else they are in order
+      std::stable_sort(changes_.begin(), changes_.end(), [](const Change& a, const Change& b) {
+        return std::pair(a.time, a.is_start) < std::pair(b.time, b.is_start);
+      });
+    std::int64_t sum = std::accumulate(level_.begin(), level_.end(), std::int64_t{0});
+    std::int64_t peak = std::max(update_, sum);
+    for (const Change& change : changes_) {
+      sum += change.bytes - std::exchange(level_[change.holder], change.bytes);
+      peak = std::max(peak, sum);
+    }
+    return peak;
+  }
+
+ private:
+  // holder: a stage, or behind those a gradient that is on its way.
+  struct Change {
+    double time;
+    bool is_start;
+    std::size_t holder;
+    std::int64_t bytes;  // from now on
+  };
+  struct OfStage {
+    Courses courses;
+    std::vector<ActionBytes> actions;
+    std::vector<std::int64_t> sent_back;
+    std::size_t position = 0;
+  };
+
+  void follow(const TimelineEntry& entry) {
+    const auto j = static_cast<std::size_t>(entry.stage);
+    OfStage& stage = *stages_[j];
+    const ActionBytes& action = stage.actions[stage.position++];
+    const bool is_backward = entry.kind == WorkKind::kBackward;
+    if (is_backward)
+      for (const std::size_t gradient : on_their_way_[{j, entry.microbatch}])
+        changes_.push_back({entry.start, false, gradient, 0});
+    if (takes_turns_ || action.course == nullptr)
+      changes_.push_back({entry.start, true, j, action.during});
+    else
+      follow_course(entry, j, action, stage.courses.*action.course);
+    changes_.push_back({entry.end, false, j, action.after});
+    if (!is_backward) return;
+    const double share = model_.share(entry.microbatch);
+    for (std::size_t to = 0; to < stage.sent_back.size(); ++to) {
+      if (stage.sent_back[to] == 0) continue;
+      on_their_way_[{to, entry.microbatch}].push_back(level_.size());
+      changes_.push_back(
+          {entry.end, false, level_.size(),
+           static_cast<std::int64_t>(share * static_cast<double>(stage.sent_back[to]))});
+      level_.push_back(0);
+    }
+  }
+
+  // Link by link, in the time that the action has.
+  void follow_course(const TimelineEntry& entry, std::size_t j, const ActionBytes& action,
+                     const std::vector<Moment>& course) {
+    if (entry.end <= entry.start) return;
+    double seconds = 0, passed = 0;
+    for (const Moment& moment : course) seconds += moment.seconds;
+    for (const Moment& moment : course) {
+      const double share = seconds > 0 ? passed / seconds : 0;
+      changes_.push_back(
+          {entry.start + share * (entry.end - entry.start), true, j, action.beside + moment.bytes});
+      passed += moment.seconds;
+    }
+  }
+
+  const MemoryModel& model_;
+  bool takes_turns_;
+  std::vector<std::optional<OfStage>> stages_;  // of this device
+  std::vector<std::int64_t> level_;             // before the step, by holder
+  std::int64_t update_ = 0;
+  std::vector<Change> changes_;
+  std::map<std::pair<std::size_t, int>, std::vector<std::size_t>>
+      on_their_way_;  // holders by the stage and micro-batch that they are for
+};
+
 std::int64_t MemoryModel::shared_peak(std::size_t device, const std::vector<std::size_t>& device_of,
                                       const Partition& partition,
                                       const std::vector<RecomputeRule>& recompute,
                                       const Simulation& simulation) const {
-  std::vector<Change> changes;
-  std::vector<std::int64_t> level(partition.size(), 0);
-  std::int64_t update = 0;
+  SharedDevice shared(*this, partition, setup_.takes_turns());
   for (std::size_t j = 0; j < partition.size(); ++j) {
     if (device_of[j] != device) continue;
     std::vector<bool> here(costs_.layers.size(), false);
@@ -273,31 +423,9 @@ std::int64_t MemoryModel::shared_peak(std::size_t device, const std::vector<std:
       for (std::size_t link = partition[other].first; link < partition[other].last; ++link)
         here[link] = device_of[other] == device &&
                      (other == j || other > j || recompute[other] == RecomputeRule::kNever);
-    Courses courses;
-    const MicroBatchBytes bytes = micro_batch(partition[j], here, &courses);
-    level[j] = resident(j, bytes);
-    update += update_bytes(j, bytes);
-    std::size_t position = 0;
-    const auto actions = replay(j, bytes, recompute[j]);
-    for (const TimelineEntry& entry : simulation.timeline) {
-      if (entry.stage != static_cast<int>(j) || entry.kind == WorkKind::kTransfer) continue;
-      const ActionBytes& action = actions[position++];
-      if (entry.end > entry.start) {
-        double seconds = 0, passed = 0;
-        const std::vector<Moment> whole = {{1, action.during - action.beside}};
-        const auto& course = action.course == nullptr ? whole : courses.*action.course;
-        for (const Moment& moment : course) seconds += moment.seconds;
-        for (const Moment& moment : course) {
-          const double share = seconds > 0 ? passed / seconds : 0;
-          changes.push_back({entry.start + share * (entry.end - entry.start), true, j,
-                             action.beside + moment.bytes});
-          passed += moment.seconds;
-        }
-      }
-      changes.push_back({entry.end, false, j, action.after});
-    }
+    shared.add(j, partition, here, recompute[j]);
   }
-  return std::max(update, peak_of(std::move(changes), std::move(level)));
+  return shared.peak(simulation.timeline);
 }
 
 std::vector<std::int64_t> MemoryModel::device_peak_bytes(

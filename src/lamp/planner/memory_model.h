@@ -7,8 +7,10 @@
 //   in flight      of every micro-batch that is forward and not yet back: the stage's input and the
 //                  skips from other devices, and what the links save; under recomputation the
 //                  latter is there for one micro-batch only, while it is run again and back
-//   weight halves  of a schedule that puts them off: inputs and output gradients of those links
-//   on top         the workspace of the link at work, the gradients on their way
+//   weight halves  of a schedule that puts them off: inputs and output gradients of those links,
+//                  until each has made its parameters' gradient
+//   on their way   gradients that the stage they are for has not taken yet
+//   on top         the workspace of the link at work
 //
 // No torch here. Source: docs/engine.md, "The planner".
 #pragma once
@@ -29,8 +31,9 @@ class MemoryModel {
   // actions.
   std::int64_t stage_peak_bytes(std::size_t stage, const StageRange& links,
                                 RecomputeRule rule) const;
-  // By distinct device. Stages that share one are laid over each other as the simulator times
-  // them, link by link; tensors that they hand to each other are there once.
+  // By distinct device. Stages that share one follow each other as they take turns, or are laid
+  // over each other as the simulator times them, link by link; tensors that they hand to each other
+  // are there once.
   std::vector<std::int64_t> device_peak_bytes(const Partition& partition,
                                               const std::vector<RecomputeRule>& recompute) const;
 
@@ -42,21 +45,25 @@ class MemoryModel {
   };
   // One after another, for stages whose actions overlap on one device.
   struct Courses {
-    std::vector<Moment> forward, plain_forward, first_backward, later_backward;
+    std::vector<Moment> forward, plain_forward, first_backward, later_backward, first_weight,
+        later_weight;
   };
   // Of one micro-batch on one stage; all in bytes.
   struct MicroBatchBytes {
-    std::int64_t kept = 0;            // input and skips from elsewhere, until the backward's end
-    std::int64_t saved = 0;           // by the links
-    std::int64_t sent_skips = 0;      // one copy each, until taken
-    std::int64_t forward = 0;         // peak on top of what is held before, recording
-    std::int64_t plain_forward = 0;   // the same without a graph
-    std::int64_t first_backward = 0;  // peak in place of kept + saved, parameter gradients new
-    std::int64_t later_backward = 0;  // the same, added to those that are there
-    std::int64_t deferred = 0;        // of weight halves, between backward and weight action
-    std::int64_t parameters = 0;      // once
-    std::int64_t largest_layer = 0;   // parameters of one link
-    std::int64_t buffers = 0;         // once
+    std::int64_t kept = 0;             // input and skips from elsewhere, until the backward's end
+    std::int64_t saved = 0;            // by the links
+    std::int64_t sent_skips = 0;       // one copy each, until taken
+    std::int64_t forward = 0;          // peak on top of what is held before, recording
+    std::int64_t plain_forward = 0;    // the same without a graph
+    std::int64_t first_backward = 0;   // peak in place of kept + saved, parameter gradients new
+    std::int64_t later_backward = 0;   // the same, added to those that are there
+    std::int64_t deferred = 0;         // of weight halves, between backward and weight action
+    std::int64_t first_weight = 0;     // peak in place of deferred, parameter gradients new
+    std::int64_t later_weight = 0;     // the same, added to those that are there
+    std::int64_t parameters = 0;       // once
+    std::int64_t late_parameters = 0;  // of those, whose gradients weight halves make
+    std::int64_t largest_layer = 0;    // parameters of one link
+    std::int64_t buffers = 0;          // once
   };
   // What an action holds at most, with everything else on the stage, and what is there after it.
   struct ActionBytes {
@@ -66,14 +73,18 @@ class MemoryModel {
     std::vector<Moment> Courses::*course = nullptr;  // none = all of it at any time
   };
 
+  class SharedDevice;
+
   // courses: filled as well, if given.
   MicroBatchBytes micro_batch(const StageRange& links, const std::vector<bool>& here,
                               Courses* courses = nullptr) const;
   void add_forward(const StageRange& links, const std::vector<bool>& here, MicroBatchBytes& bytes,
                    Courses* courses) const;
-  void add_backward(const StageRange& links, const std::vector<bool>& here, MicroBatchBytes& bytes,
-                    Courses* courses) const;
+  void add_backward(const StageRange& links, MicroBatchBytes& bytes, Courses* courses) const;
+  void add_weight_halves(const StageRange& links, MicroBatchBytes& bytes, Courses* courses) const;
   std::int64_t input_bytes(std::size_t link) const;  // of the tensor handed to it
+  // What a link's weight half needs, beside the mini-batch.
+  std::int64_t weight_half_bytes(std::size_t link) const;
   // Of a skip's gradient, while the stage's backward is at this link.
   std::int64_t gradient_bytes(const SkipBytes& skip, std::size_t link,
                               const StageRange& links) const;
@@ -84,6 +95,8 @@ class MemoryModel {
   std::vector<ActionBytes> replay(std::size_t stage, const MicroBatchBytes& largest,
                                   RecomputeRule rule) const;
   std::int64_t update_bytes(std::size_t stage, const MicroBatchBytes& bytes) const;
+  // Gradients that the stage's backward sends to each earlier one.
+  std::vector<std::int64_t> sent_back(std::size_t stage, const Partition& partition) const;
   std::int64_t shared_peak(std::size_t device, const std::vector<std::size_t>& device_of,
                            const Partition& partition, const std::vector<RecomputeRule>& recompute,
                            const Simulation& simulation) const;

@@ -34,6 +34,13 @@ Size3 largest_size(const std::vector<Case>& cases, const DataConfig& data, std::
   return largest;
 }
 
+Size3 largest_training_size(const Dataset& dataset, const CaseSplit& split,
+                            const DataConfig& data) {
+  std::vector<Case> training;
+  for (const std::size_t index : split.training) training.push_back(dataset.training[index]);
+  return largest_size(training, data);
+}
+
 // Of two samples or more, batch norm sees at least two values; micro-batches are chosen so.
 void check_batch_norm(const TrainConfig& config, const Dataset& dataset) {
   const std::int64_t stride = stride_multiple(config.net);
@@ -122,11 +129,8 @@ DataSizes sizes_of(const TrainConfig& config, const Dataset& given) {
   };
   if (needs([](const StageConfig& stage) { return stage.is_auto_patch; }))
     sizes.median = median_size(given, config.data);
-  if (needs([](const StageConfig& stage) { return !stage.patch && !stage.is_auto_patch; })) {
-    std::vector<Case> training;
-    for (const std::size_t index : split.training) training.push_back(dataset.training[index]);
-    sizes.largest = largest_size(training, config.data);
-  }
+  if (needs([](const StageConfig& stage) { return !stage.patch && !stage.is_auto_patch; }))
+    sizes.largest = largest_training_size(dataset, split, config.data);
   return sizes;
 }
 

@@ -10,6 +10,7 @@
 #include "lamp/base/size3.h"
 #include "lamp/dataset/datalist.h"
 #include "lamp/execution/plan_choices.h"
+#include "lamp/training/case_split.h"
 #include "lamp/training/train_config.h"
 
 namespace lamp {
@@ -19,6 +20,8 @@ Size3 network_size(const Case& entry, const DataConfig& data);
 // The one with most voxels; `which`, if given, becomes its index.
 Size3 largest_size(const std::vector<Case>& cases, const DataConfig& data,
                    std::size_t* which = nullptr);
+// Of the images to train on.
+Size3 largest_training_size(const Dataset& dataset, const CaseSplit& split, const DataConfig& data);
 
 // Throws UsageError that names the first stage, and a case to train on, of which a batch would
 // leave batch norm a single value (Network::prepare, which would say so only when the stage is

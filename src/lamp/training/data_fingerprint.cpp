@@ -1,17 +1,12 @@
 // Rows are made on several threads; what is compared is their order, their names and their digests.
 #include "lamp/training/data_fingerprint.h"
 
-#include <ATen/Parallel.h>
-
-#include <atomic>
 #include <map>
-#include <mutex>
 #include <vector>
 
+#include "lamp/base/each_case.h"
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
-#include "lamp/base/interrupt.h"
-#include "lamp/base/progress.h"
 #include "lamp/base/sha256.h"
 #include "lamp/base/text.h"
 #include "lamp/cases/case_sources.h"
@@ -136,21 +131,10 @@ Json data_fingerprint(const Dataset& dataset, const Json& earlier,
     for (const Case& entry : *list) cases.push_back(&entry);
   const auto known = known_files(earlier);
   std::vector<Json> rows(cases.size());
-  std::atomic<std::size_t> next = 0;
-  std::mutex mutex;
-  // A signal from before is the caller's: training still takes a step, and saves.
-  const auto stopped = [before = caught_signal()] { return caught_signal() != before; };
-  Progress progress("reading the data set", static_cast<std::int64_t>(cases.size()));
-  at::parallel_for(0, at::get_num_threads(), 1, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t thread = begin; thread < end; ++thread) {
-      for (std::size_t i = next++; i < cases.size() && !stopped(); i = next++) {
-        rows[i] = row_of(*cases[i], known, stamps);
-        const std::lock_guard lock(mutex);
-        progress.advance(cases[i]->name);
-      }
-    }
+  for_each_case({.title = "reading the data set", .cases = cases.size()}, [&](std::size_t i) {
+    rows[i] = row_of(*cases[i], known, stamps);
+    return cases[i]->name;
   });
-  if (stopped()) throw_if_interrupted("nothing was changed");
   json["training"] = Json::array();
   json["validation"] = Json::array();
   for (std::size_t i = 0; i < rows.size(); ++i)

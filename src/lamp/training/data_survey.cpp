@@ -1,21 +1,14 @@
-// Results are gathered by case and put together in the order of the cases, whatever the threads do.
+// Results are put together in the order of the cases, whatever the threads do.
 #include "lamp/training/data_survey.h"
 
-#include <omp.h>
-
 #include <algorithm>
-#include <atomic>
-#include <exception>
-#include <future>
-#include <mutex>
 #include <string>
 #include <utility>
 
+#include "lamp/base/each_case.h"
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
-#include "lamp/base/interrupt.h"
 #include "lamp/base/log.h"
-#include "lamp/base/progress.h"
 #include "lamp/base/text.h"
 #include "lamp/cases/case_outliers.h"
 #include "lamp/cases/intensity_check.h"
@@ -27,7 +20,6 @@ struct CaseSurvey {
   Intensities intensities;
   std::vector<std::int64_t> voxel_counts;
   std::vector<int> annotated;
-  std::exception_ptr error;
 };
 
 // The packed counts are without the edges, which tell a body in air from one that was cut out.
@@ -42,43 +34,25 @@ void count_edges(const TrainingCase& sample, const Window& window, Intensities& 
 
 CaseSurvey look_at(CaseStore& store, std::size_t index, const Window& window) {
   CaseSurvey survey;
-  try {
-    const auto sample = store.get(index);
-    survey.intensities = unpack_intensities(sample->intensities);
-    count_edges(*sample, window, survey.intensities);
-    survey.voxel_counts = sample->voxel_counts;
-    survey.annotated = sample->annotated;
-  } catch (...) {
-    survey.error = std::current_exception();
-  }
+  const auto sample = store.get(index);
+  survey.intensities = unpack_intensities(sample->intensities);
+  count_edges(*sample, window, survey.intensities);
+  survey.voxel_counts = sample->voxel_counts;
+  survey.annotated = sample->annotated;
   return survey;
 }
 
 std::vector<CaseSurvey> look_at_all(CaseStore& store, const std::vector<std::size_t>& cases,
                                     const TrainConfig& config) {
   std::vector<CaseSurvey> surveys(cases.size());
-  if (cases.empty()) return surveys;
-  std::atomic<std::size_t> next = 0;
-  std::mutex mutex;
-  Progress progress("reading cases", static_cast<std::int64_t>(cases.size()));
-  const bool stopped_before = caught_signal() != 0;  // then a step is still to be made
-  const auto work = [&] {
-    omp_set_num_threads(1);
-    for (std::size_t i = next++; i < cases.size(); i = next++) {
-      if (!stopped_before && caught_signal() != 0) return;
-      surveys[i] = look_at(store, cases[i], config.data.window);
-      const std::lock_guard lock(mutex);
-      progress.advance("");
-    }
-  };
-  std::vector<std::future<void>> workers;
-  const int threads = std::max(config.loader.threads, 1);
-  for (int t = 0; t < std::min<int>(threads, static_cast<int>(cases.size())); ++t)
-    workers.push_back(std::async(std::launch::async, work));
-  for (auto& worker : workers) worker.get();
-  if (!stopped_before) throw_if_interrupted("nothing was trained yet");
-  for (const CaseSurvey& survey : surveys)
-    if (survey.error) std::rethrow_exception(survey.error);
+  for_each_case({.title = "reading cases",
+                 .cases = cases.size(),
+                 .own_threads = std::max(config.loader.threads, 1),
+                 .when_interrupted = "nothing was trained yet"},
+                [&](std::size_t i) {
+                  surveys[i] = look_at(store, cases[i], config.data.window);
+                  return std::string();
+                });
   return surveys;
 }
 

@@ -121,10 +121,7 @@ class StageChecks {
 
  private:
   Size3 largest() {
-    if (largest_) return *largest_;
-    std::vector<Case> training;
-    for (const std::size_t index : split_.training) training.push_back(dataset_.training[index]);
-    largest_ = largest_size(training, config_.data);
+    if (!largest_) largest_ = largest_training_size(dataset_, split_, config_.data);
     return *largest_;
   }
 

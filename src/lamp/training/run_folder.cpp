@@ -175,11 +175,7 @@ void Opening::read_configuration() {
   folder_.dataset = read_dataset(dataset_path(), &faults);
   refuse_place_in_dataset(run(), folder_.dataset);
   if (!faults.empty()) throw InputError(faults.front());
-  if (folder_.dataset.training.empty())
-    throw InputError({.file = folder_.dataset.root.string(),
-                      .what = "no training cases",
-                      .found = "its \"training\" list is empty",
-                      .fix = "add cases with labels"});
+  require_training_cases(folder_.dataset);
 }
 
 // Of the training: a case that the list has lost would not be missed.
@@ -251,8 +247,9 @@ void Opening::name_every_fault() const {
 
 void Opening::split_cases_and_check_state() {
   folder_.split = split_dataset(folder_.dataset, folder_.config.validation, folder_.config.seed);
+  if (position_) check_split();
+  refuse_other_folds(run(), folder_.split.folds);
   if (!position_) return;
-  check_split();
   const Cursor& cursor = position_->cursor;
   const StageConfig& stage = position_->before.curriculum[static_cast<std::size_t>(cursor.stage)];
   const std::int64_t cases = std::ssize(folder_.split.training);

@@ -14,9 +14,11 @@
 #include "lamp/base/own_output.h"
 #include "lamp/base/safe_path.h"
 #include "lamp/base/setting_name.h"
+#include "lamp/base/text.h"
 #include "lamp/dataset/taken_place.h"
 #include "lamp/nets/model_file.h"
 #include "lamp/training/data_survey.h"
+#include "lamp/training/nnunet_folds.h"
 #include "lamp/training/run_state.h"
 
 namespace lamp {
@@ -76,12 +78,7 @@ std::string kind_of(const fs::path& folder, const std::vector<std::string>& name
 }
 
 std::string list(const fs::path& folder, const std::vector<std::string>& names) {
-  std::string text = kind_of(folder, names);
-  for (std::size_t i = 0; i < names.size() && i < kShownNames; ++i)
-    text += (i > 0 ? ", " : "") + names[i];
-  if (names.size() > kShownNames)
-    text += " and " + std::to_string(names.size() - kShownNames) + " more";
-  return text;
+  return kind_of(folder, names) + joined_first(names, kShownNames);
 }
 
 [[noreturn]] void refuse_place(const fs::path& run, const std::string& found) {
@@ -195,6 +192,19 @@ void refuse_foreign_files(const fs::path& run, bool has_rows) {
                  return text.empty() || text.starts_with("epoch,stage,");
                }});
   files.check();
+}
+
+void refuse_other_folds(const fs::path& run, const Json& folds) {
+  std::error_code error;
+  const fs::path file = run / kFoldsFile;
+  const fs::file_status status = fs::symlink_status(file, error);
+  if (folds.is_null() || !fs::exists(status)) return;
+  if (fs::is_regular_file(status) &&
+      Json::parse(read_file(file), nullptr, /*allow_exceptions=*/false) == folds)
+    return;
+  throw UsageError("train: " + setting_to("output", run.string()) + ": found a " + kFoldsFile +
+                   " that holds other folds than those of this run, expected none or the same; "
+                   "move it away or choose another folder, nothing was written");
 }
 
 void mark_run_folder(const fs::path& run) {

@@ -30,6 +30,10 @@ RunPlace judge_run_place(const std::filesystem::path& run);
 // Throws UsageError that names the first that this program did not write.
 void refuse_foreign_files(const std::filesystem::path& run, bool has_rows);
 
+// nnU-Net's list of folds carries no mark: the one in a run's folder is its own if it is what
+// training is about to write (`folds`; null = none). Throws UsageError for any other.
+void refuse_other_folds(const std::filesystem::path& run, const Json& folds);
+
 // The folder is a run from now on.
 void mark_run_folder(const std::filesystem::path& run);
 // And has saved a state from now on: what it has trained is never taken for that of a run that was

@@ -53,7 +53,7 @@ class StepNeed {
   PlanOptions as_chosen(PlanOptions options, const Memories& memories) const {
     ExecutionConfig& execution = options.execution;
     if (parse_devices(execution.device).size() == 1 || execution.microbatches > 0) return options;
-    options.device_memory_bytes = memories.front().free;
+    options.device_memory_bytes = memories.front().advised;
     PlanRequest request = request_of(options, shapes_);
     request.update_s_per_byte = update_s_per_byte(options, /*measured=*/false);
     execution.microbatches = steady_microbatches(request, shape_costs_of(options, shapes_));
@@ -76,7 +76,8 @@ std::int64_t most_that_fits(std::int64_t most, const std::function<bool(std::int
   return known;
 }
 
-// What would fit, the nearest first: settings, in words.
+// What would fit, the nearest first: settings, in words. What cannot help is not tried: each try is
+// a search of its own.
 class Advice {
  public:
   Advice(const PlanOptions& wish, const StepNeed& need, const Memories& memories,
@@ -88,14 +89,23 @@ class Advice {
     const auto add = [&](const std::optional<std::string>& text) {
       if (text) found.push_back(*text);
     };
+    const bool can_be_split = samples_fit();
     add(smaller_batch());
-    add(more_microbatches());
+    if (can_be_split) add(more_microbatches());
     add(smaller_patch());
-    add(more_stages());
+    if (can_be_split) add(more_stages());
     return found;
   }
 
  private:
+  // Images and labels of the whole batch are there however it is split, and whatever is cut.
+  bool samples_fit() const {
+    const double bytes = static_cast<double>(wish_.batch) *
+                         static_cast<double>(wish_.input.voxels()) *
+                         static_cast<double>(4 * wish_.net.in_channels);
+    return bytes <= static_cast<double>(memories_.front().advised);
+  }
+
   std::optional<std::string> smaller_batch() const {
     const std::int64_t batch = most_that_fits(wish_.batch - 1, [&](std::int64_t samples) {
       PlanOptions fewer = wish_;

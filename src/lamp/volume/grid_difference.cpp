@@ -88,16 +88,16 @@ std::string differences(const Geometry& found, const Geometry& expected) {
   return text;
 }
 
-// Whether the axes of `found`, in some order and direction, make it `expected`.
-bool hold_same_points(const Geometry& found, const Geometry& expected) {
+// The order and direction of the axes of `found` that make it `expected`, if there is one.
+std::optional<AxisMap> same_points(const Geometry& found, const Geometry& expected) {
   AxisMap map;
   do {
     for (unsigned flips = 0; flips < 8; ++flips) {
       for (unsigned a = 0; a < 3; ++a) map.flip[a] = (flips >> a & 1) != 0;
-      if (corner_distance_voxels(expected, reorient(found, map)) <= kSameGridVoxels) return true;
+      if (corner_distance_voxels(expected, reorient(found, map)) <= kSameGridVoxels) return map;
     }
   } while (std::next_permutation(map.source_axis.begin(), map.source_axis.end()));
-  return false;
+  return std::nullopt;
 }
 
 }  // namespace
@@ -105,33 +105,37 @@ bool hold_same_points(const Geometry& found, const Geometry& expected) {
 std::optional<GridDifference> grid_difference(const Geometry& found, const Geometry& expected) {
   const double distance = corner_distance_voxels(expected, found);
   if (distance <= kSameGridVoxels) return std::nullopt;
-  const bool same_points = hold_same_points(found, expected);
-  constexpr const char* kSamePlace = "the same place, but another order of axes";
+  const std::optional<AxisMap> map = same_points(found, expected);
+  const bool flips_only = map && map->source_axis == AxisMap().source_axis;
+  const std::string same_place = flips_only ? "the same place, but axes that run the other way"
+                                            : "the same place, but another order of axes";
+  const std::string same_points_fix = !map ? "" : flips_only ? kFlipAxes : kReorderAxes;
   if (found.size != expected.size) {
     const std::string axes = axes_difference(found, expected);
-    return GridDifference{.what = same_points ? kSamePlace : "a grid of another size",
+    return GridDifference{.what = map ? same_place : "a grid of another size",
                           .found = found.describe() + (axes.empty() ? "" : " (" + axes + ")"),
                           .expected = expected.describe(),
-                          .same_points = same_points};
+                          .same_points_fix = same_points_fix};
   }
   const std::string how = differences(found, expected);
-  return GridDifference{.what = same_points ? kSamePlace : "another place or orientation",
+  return GridDifference{.what = map ? same_place : "another place or orientation",
                         .found = "a corner " + fixed(distance, 3) + " voxels (" +
                                  fixed(corner_distance_mm(found, expected), 3) + " mm) away" +
                                  (how.empty() ? "" : ": " + how),
                         .expected = "at most " + shortest(kSameGridVoxels) + " voxels",
-                        .same_points = same_points};
+                        .same_points_fix = same_points_fix};
 }
 
 void check_same_grid(const FileGrid& found, const FileGrid& expected, const std::string& partner) {
   const auto difference = grid_difference(found.grid, expected.grid);
   if (!difference) return;
+  const bool same_place = !difference->same_points_fix.empty();
   throw InputError(
       {.file = found.file.string(),
-       .what = (difference->same_points ? difference->what : "another grid") + " than " + partner,
+       .what = (same_place ? difference->what : "another grid") + " than " + partner,
        .found = difference->found,
        .expected = difference->expected + " as in " + expected.file.string(),
-       .fix = difference->same_points ? kReorderAxes : "resample it onto that grid"});
+       .fix = same_place ? difference->same_points_fix : "resample it onto that grid"});
 }
 
 }  // namespace lamp
