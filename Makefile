@@ -12,7 +12,7 @@ endif
 JOBS ?= 2
 export TORCH_VERSION VENV
 
-.PHONY: demo test build configure setup format check
+.PHONY: demo test build configure setup format check walk
 demo: configure
 	cmake --build $(BUILD) -j $(JOBS) --target lamp_cli
 	scripts/demo $(BUILD)/lamp demo
@@ -36,3 +36,10 @@ check: build
 	scripts/setup --checks
 	scripts/check
 	scripts/tidy
+
+# Every executable script of tests/acceptance, also after one that found something wrong.
+walk: build
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-warn-conflicts $(PIP_WALK_PACKAGES)
+	wrong=; for script in tests/acceptance/*.py; do \
+	  if [ -x $$script ]; then $(VENV)/bin/python $$script $(BUILD)/lamp || wrong="$$wrong $$script"; fi; \
+	done; [ -z "$$wrong" ] || { echo "walk: wrong:$$wrong" >&2; exit 1; }

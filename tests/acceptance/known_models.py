@@ -26,10 +26,13 @@ def read_safetensors(path):
     """Tensors (float32 ones) and metadata of a safetensors file."""
     content = path.read_bytes()
     length = struct.unpack("<Q", content[:8])[0]
-    header, body = json.loads(content[8:8 + length]), content[8 + length:]
+    header, body = json.loads(content[8 : 8 + length]), content[8 + length :]
     metadata = header.pop("__metadata__", {})
-    return {name: np.frombuffer(body[slice(*entry["data_offsets"])], np.float32).reshape(entry["shape"])
-            for name, entry in header.items() if entry["dtype"] == "F32"}, metadata
+    return {
+        name: np.frombuffer(body[slice(*entry["data_offsets"])], np.float32).reshape(entry["shape"])
+        for name, entry in header.items()
+        if entry["dtype"] == "F32"
+    }, metadata
 
 
 def passing_weights(channels):
@@ -79,8 +82,11 @@ def model_bytes(kernel, bias, labels, data=None, **config):
     classes, channels = kernel.shape[:2]
     head = np.zeros((classes, 4 * channels, 3, 3, 3), np.float32)
     head[:, :channels] = kernel
-    weights = {**passing_weights(channels), "decoder_1_out.weight": head,
-               "decoder_1_out.bias": np.asarray(bias, np.float32)}
+    weights = {
+        **passing_weights(channels),
+        "decoder_1_out.weight": head,
+        "decoder_1_out.bias": np.asarray(bias, np.float32),
+    }
     net = {"name": "unet", "width": 8 * channels, "depth": 1, "in_channels": channels, "classes": classes}
     data = {"spacing_mm": "keep", "window": [-1000, 3000], "orientation": "LPS", **(data or {})}
     text = json.dumps({"net": net, "labels": {str(i): name for i, name in enumerate(labels)}, "data": data, **config})
@@ -109,6 +115,6 @@ def edge_model(labels, axis="x", **config):
     kernel = np.zeros((len(labels), 1, 3, 3, 3))
     after = {"x": (1, 1, 2), "y": (1, 2, 1), "z": (2, 1, 1)}[axis]
     before = tuple(2 - i for i in after)
-    for label, sign in ((1, 1), (2, -1))[:len(labels) - 1]:
+    for label, sign in ((1, 1), (2, -1))[: len(labels) - 1]:
         kernel[label, 0][after], kernel[label, 0][before] = 100 * sign, -100 * sign
     return model_bytes(kernel, [0, *[-50] * (len(labels) - 1)], labels, {"window": [0, 1000]}, **config)

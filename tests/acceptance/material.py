@@ -9,22 +9,29 @@ import numpy as np
 import known_models
 import volumes
 
-TINY = {"net": {"name": "unet", "width": 4, "depth": 2}, "data": {"window": [-200, 300]},
-        "optimizer": {"name": "adamw", "lr": 1e-3}, "curriculum": [{"patch": "whole", "batch": 1, "epochs": 2}],
-        "validation": {"every_epochs": 1, "fraction": 0.25}, "loader": {"threads": 1, "cache": "off"},
-        "execution": {"device": "cpu", "layout": "contiguous", "costs": "shapes"}}
+TINY = {
+    "net": {"name": "unet", "width": 4, "depth": 2},
+    "data": {"window": [-200, 300]},
+    "optimizer": {"name": "adamw", "lr": 1e-3},
+    "curriculum": [{"patch": "whole", "batch": 1, "epochs": 2}],
+    "validation": {"every_epochs": 1, "fraction": 0.25},
+    "loader": {"threads": 1, "cache": "off"},
+    "execution": {"device": "cpu", "layout": "contiguous", "costs": "shapes"},
+}
 
 
 def box_case(seed, size=(24, 24, 24), organ=True):
-    """A CT-like image (air -1000 around a body of 0 to 40 HU) and its label map: a box of 150 HU is label 1."""
+    """A CT-like image (air -1000 around a body of 0 to 40 HU) and its label map: a box of 150 HU is label 1, of 8
+    voxels a side or, where the image has fewer than 18, of 10 fewer than that. `size` is at least 12."""
     random = np.random.default_rng(seed)
     image = np.full(size, -1000, np.int16)
     inside = tuple(slice(3, n - 3) for n in size)
     image[inside] = random.integers(0, 40, [n - 6 for n in size])
     label = np.zeros(size, np.uint8)
     if organ:
-        low = [int(random.integers(4, n - 13)) for n in size]
-        label[tuple(slice(at, at + 8) for at in low)] = 1
+        edges = [min(8, n - 10) for n in size]
+        low = [int(random.integers(4, n - 5 - edge)) for n, edge in zip(size, edges)]
+        label[tuple(slice(at, at + edge) for at, edge in zip(low, edges))] = 1
     image[label == 1] = random.integers(130, 170, int(label.sum()))
     return image, label
 
@@ -37,11 +44,20 @@ def data_set(walk, name, train=4, test=2, sizes=((24, 24, 24),), ending=".nii.gz
         image, label = box_case(seed, sizes[seed % len(sizes)], organ(case))
         volumes.write_nifti(folder / f"images{part}" / (case + ending), image)
         volumes.write_nifti(folder / f"labels{part}" / (case + ending), label)
-    content = {"name": "boxes", "labels": {"0": "background", "1": "box"}, "modality": {"0": "CT"},
-               "numTraining": train, "numTest": test,
-               "training": [{"image": f"imagesTr/{case}{ending}", "label": f"labelsTr/{case}{ending}"}
-                            for case, part in cases if part == "Tr"],
-               "test": [f"imagesTs/{case}{ending}" for case, part in cases if part == "Ts"], **entries}
+    content = {
+        "name": "boxes",
+        "labels": {"0": "background", "1": "box"},
+        "modality": {"0": "CT"},
+        "numTraining": train,
+        "numTest": test,
+        "training": [
+            {"image": f"imagesTr/{case}{ending}", "label": f"labelsTr/{case}{ending}"}
+            for case, part in cases
+            if part == "Tr"
+        ],
+        "test": [f"imagesTs/{case}{ending}" for case, part in cases if part == "Ts"],
+        **entries,
+    }
     walk.write(f"{name}/dataset.json", content)
     return folder
 
@@ -59,10 +75,10 @@ def config_file(walk, name="tiny.json", **changes):
     return walk.write(name, settings(**changes))
 
 
-def train(walk, run, data="data", timeout=300, **changes):
+def train(walk, run, on="data", timeout=300, **changes):
     """Trains a run, which must succeed; returns its folder."""
     config = config_file(walk, f"{run}.config.json", **changes)
-    result = walk.run(["train", "-d", data, "-c", config, "-o", run], timeout=timeout)
+    result = walk.run(["train", "-d", on, "-c", config, "-o", run], timeout=timeout)
     if result.code:
         raise RuntimeError(f"{result.command}: {result.code}: {result.last}")
     return walk.path(run)

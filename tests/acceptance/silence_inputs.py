@@ -34,12 +34,17 @@ def series_is_right(walk, name, out="out"):
 def check_and_segment(walk, claim, paths, code, says=None, right=None, not_says=None):
     """`check` and `segment` with the threshold model on the same paths."""
     out = fresh(walk, "out")
-    walk.check(f"check: {claim}", ["check", *paths], code=0 if code == 0 else 3, says=says, not_says=not_says,
-               keeps=paths)
-    return walk.check(f"segment: {claim}", ["segment", "-m", "bright.safetensors", "-i", *paths, "-o", out],
-                      code=code, says=says, keeps=paths,
-                      right=right or ((lambda _: "wrote a label map" if any(out.glob("*.nii.gz")) else None)
-                                      if code == 3 else None))
+    walk.check(
+        f"check: {claim}", ["check", *paths], code=0 if code == 0 else 3, says=says, not_says=not_says, keeps=paths
+    )
+    return walk.check(
+        f"segment: {claim}",
+        ["segment", "-m", "bright.safetensors", "-i", *paths, "-o", out],
+        code=code,
+        says=says,
+        keeps=paths,
+        right=right or ((lambda _: "wrote a label map" if any(out.glob("*.nii.gz")) else None) if code == 3 else None),
+    )
 
 
 def damage(path, kind):
@@ -62,6 +67,7 @@ def damage(path, kind):
         path.write_bytes(gzip.compress(content))
     elif kind == "sub-folder":
         path.rename(fresh_folder(path.parent / "sub") / path.name)
+        return "sub: 1 slice of the series in a folder below"
     elif kind == "fifo":
         path.unlink()
         os.mkfifo(path)
@@ -98,10 +104,18 @@ def a_series_that_may_be_cut_short_is_an_error(walk):
 
 def files_that_are_slices_are_read(walk):
     """With or without preamble, meta information and ending; under any name; implicit and explicit VR."""
-    forms = {"Part 10": {}, "no preamble": {"preamble": False}, "implicit VR": {"implicit": True},
-             "no ending": {"name": "IM{:04d}"}, "uids as names": {"name": "1.2.3.4.{}"}, "upper": {"name": "S{}.DCM"},
-             "partial names": {"name": "slice{}.dcm.part"}, "downloads": {"name": "s{}.crdownload"},
-             "no preamble, implicit": {"preamble": False, "implicit": True}, "ima": {"name": "s{}.ima"}}
+    forms = {
+        "Part 10": {},
+        "no preamble": {"preamble": False},
+        "implicit VR": {"implicit": True},
+        "no ending": {"name": "IM{:04d}"},
+        "uids as names": {"name": "1.2.3.4.{}"},
+        "upper": {"name": "S{}.DCM"},
+        "partial names": {"name": "slice{}.dcm.part"},
+        "downloads": {"name": "s{}.crdownload"},
+        "no preamble, implicit": {"preamble": False, "implicit": True},
+        "ima": {"name": "s{}.ima"},
+    }
     for form, options in forms.items():
         folder = volumes.write_series(fresh(walk, "ct"), ct_values(), **options)
         check_and_segment(walk, form, [folder], 0, right=lambda _: series_is_right(walk, "ct"))
@@ -109,13 +123,15 @@ def files_that_are_slices_are_read(walk):
         folder = volumes.write_series(fresh(walk, "ct"), ct_values())
         target = folder / f"slice{index:02d}.dcm"
         target.write_bytes(target.read_bytes()[132:])
-        check_and_segment(walk, f"slice {index} lacks its preamble", [folder], 0,
-                          right=lambda _: series_is_right(walk, "ct"))
+        check_and_segment(
+            walk, f"slice {index} lacks its preamble", [folder], 0, right=lambda _: series_is_right(walk, "ct")
+        )
         content = target.read_bytes()
         group = int.from_bytes(content[8:12], "little")
-        target.write_bytes(content[12 + group:])
-        check_and_segment(walk, f"slice {index} lacks its meta information", [folder], 0,
-                          right=lambda _: series_is_right(walk, "ct"))
+        target.write_bytes(content[12 + group :])
+        check_and_segment(
+            walk, f"slice {index} lacks its meta information", [folder], 0, right=lambda _: series_is_right(walk, "ct")
+        )
     folder = volumes.write_series(fresh(walk, "ct"), ct_values())
     for k in range(8):
         (folder / f"slice{k:02d}.dcm").rename(folder / f"z{20 - k}.dcm")
@@ -124,26 +140,49 @@ def files_that_are_slices_are_read(walk):
 
 def other_files_of_a_series_are_named(walk):
     """Texts, pictures, hidden files and objects that are no slices: left out, and named."""
-    beside = {"notes.txt": b"a note\n", "picture.png": b"\x89PNG\r\n\x1a\n" + b"\0" * 40, ".DS_Store": b"\0\0\0\1Bud1",
-              "report.pdf": b"%PDF-1.4\n", "Thumbs.db": b"\xd0\xcf\x11\xe0", "LICENSE": b"text\n",
-              "table.csv": b"a,b\n1,2\n"}
+    beside = {
+        "notes.txt": b"a note\n",
+        "picture.png": b"\x89PNG\r\n\x1a\n" + b"\0" * 40,
+        ".DS_Store": b"\0\0\0\1Bud1",
+        "report.pdf": b"%PDF-1.4\n",
+        "Thumbs.db": b"\xd0\xcf\x11\xe0",
+        "LICENSE": b"text\n",
+        "table.csv": b"a,b\n1,2\n",
+    }
     for name, content in beside.items():
         folder = volumes.write_series(fresh(walk, "ct"), ct_values())
         (folder / name).write_bytes(content)
-        check_and_segment(walk, f"{name} beside a series", [folder], 0, says=name,
-                          right=lambda _: [series_is_right(walk, "ct"), ignored_in(walk, name)])
-    objects = {"RTDOSE": "1.2.840.10008.5.1.4.1.1.481.2", "RTSTRUCT": "1.2.840.10008.5.1.4.1.1.481.3",
-               "RTPLAN": "1.2.840.10008.5.1.4.1.1.481.5", "SR": "1.2.840.10008.5.1.4.1.1.88.11",
-               "SEG": "1.2.840.10008.5.1.4.1.1.66.4"}
+        check_and_segment(
+            walk,
+            f"{name} beside a series",
+            [folder],
+            0,
+            says=name,
+            right=lambda _: [series_is_right(walk, "ct"), ignored_in(walk, name)],
+        )
+    objects = {
+        "RTDOSE": "1.2.840.10008.5.1.4.1.1.481.2",
+        "RTSTRUCT": "1.2.840.10008.5.1.4.1.1.481.3",
+        "RTPLAN": "1.2.840.10008.5.1.4.1.1.481.5",
+        "SR": "1.2.840.10008.5.1.4.1.1.88.11",
+        "SEG": "1.2.840.10008.5.1.4.1.1.66.4",
+    }
     for modality, uid in objects.items():
         folder = volumes.write_series(fresh(walk, "ct"), ct_values())
-        other = volumes.dicom_slice(np.zeros((4, 4), np.int16), 0, series="1.2.3.99", SOPClassUID=uid,
-                                    Modality=modality)
+        other = volumes.dicom_slice(
+            np.zeros((4, 4), np.int16), 0, series="1.2.3.99", SOPClassUID=uid, Modality=modality
+        )
         if modality in ("RTSTRUCT", "RTPLAN", "SR"):
             del other.PixelData, other.Rows, other.Columns
         volumes.save_slice(other, folder / "other.dcm")
-        check_and_segment(walk, f"{modality} beside a series", [folder], 0, says="other.dcm",
-                          right=lambda _: [series_is_right(walk, "ct"), ignored_in(walk, "other.dcm")])
+        check_and_segment(
+            walk,
+            f"{modality} beside a series",
+            [folder],
+            0,
+            says="other.dcm",
+            right=lambda _: [series_is_right(walk, "ct"), ignored_in(walk, "other.dcm")],
+        )
 
 
 def ignored_in(walk, *names):
@@ -160,16 +199,31 @@ def a_folder_of_folders_hides_no_series(walk):
         parent = fresh(walk, "parent")
         volumes.write_series(parent / "ct1", ct_values(), preamble=preamble)
         volumes.write_series(parent / "ct2", ct_values(), series="1.2.3.5")
-        check_and_segment(walk, f"two series in a folder, preamble {preamble}", [parent], 0,
-                          right=lambda _: [series_is_right(walk, "ct1"), series_is_right(walk, "ct2")])
+        check_and_segment(
+            walk,
+            f"two series in a folder, preamble {preamble}",
+            [parent],
+            0,
+            right=lambda _: [series_is_right(walk, "ct1"), series_is_right(walk, "ct2")],
+        )
         volumes.write_nifti(parent / "vol.nii.gz", ct_values(), volumes.RAS_TO_LPS @ volumes.affine((1, 1, 2)))
-        check_and_segment(walk, f"and a volume file beside, preamble {preamble}", [parent], 0,
-                          right=lambda _: [series_is_right(walk, name) for name in ("ct1", "ct2", "vol")])
+        check_and_segment(
+            walk,
+            f"and a volume file beside, preamble {preamble}",
+            [parent],
+            0,
+            right=lambda _: [series_is_right(walk, name) for name in ("ct1", "ct2", "vol")],
+        )
     parent = fresh(walk, "parent")
     volumes.write_series(parent, ct_values())
     volumes.write_nifti(parent / "vol.nii.gz", ct_values(), volumes.RAS_TO_LPS @ volumes.affine((1, 1, 2)))
-    check_and_segment(walk, "a volume file among slices", [parent], 0,
-                      right=lambda _: [series_is_right(walk, name) for name in ("parent", "vol")])
+    check_and_segment(
+        walk,
+        "a volume file among slices",
+        [parent],
+        0,
+        right=lambda _: [series_is_right(walk, name) for name in ("parent", "vol")],
+    )
     for index in (0, 15):
         parent = fresh(walk, "parent")
         volumes.write_series(parent / "ct1", ct_values())
@@ -177,32 +231,57 @@ def a_folder_of_folders_hides_no_series(walk):
         name = damage(parent / "ct2" / f"slice{index:02d}.dcm", "empty")
         out = fresh(walk, "out")
         walk.check(f"check: one of two series lacks slice {index}", ["check", parent], code=3, says=name)
-        walk.check(f"segment: one of two series lacks slice {index}",
-                   ["segment", "-m", "bright.safetensors", "-i", parent, "-o", out], code=4, says=name,
-                   right=lambda _: [series_is_right(walk, "ct1"),
-                                    "wrote ct2" if (out / "ct2.nii.gz").exists() else None])
+        walk.check(
+            f"segment: one of two series lacks slice {index}",
+            ["segment", "-m", "bright.safetensors", "-i", parent, "-o", out],
+            code=4,
+            says=name,
+            right=lambda _: [series_is_right(walk, "ct1"), "wrote ct2" if (out / "ct2.nii.gz").exists() else None],
+        )
 
 
 def several_series_are_listed_and_chosen(walk):
-    """Two series of one folder: refused with a list, chosen by UID, place or number; an ambiguous number is refused."""
+    """Two series of one folder: refused with a list, chosen by UID, place or number; an ambiguous number is refused.
+    The list is in the order of the files' names."""
     folder = volumes.write_series(fresh(walk, "ct"), ct_values(), SeriesNumber=2, SeriesDescription="thin")
-    volumes.write_series(folder, ct_values()[:, :, :8], name="other{:02d}.dcm", series="1.2.9", SeriesNumber=7,
-                         SeriesDescription="thick")
+    volumes.write_series(
+        folder, ct_values()[:, :, :8], name="other{:02d}.dcm", series="1.2.9", SeriesNumber=7, SeriesDescription="thick"
+    )
     check_and_segment(walk, "two series", [folder], 3, says=["thin", "thick", "1.2.3.4", "1.2.9", "--series"])
     base = ["segment", "-m", "bright.safetensors", "-i", folder, "-o"]
     short = volumes.points(ct_values()[:, :, :8] > 100, volumes.affine((1, 1, 2)))
     for choice, expected in (("1.2.3.4", expected_points()), ("1.2.9", short), ("7", short)):
         out = fresh(walk, "out")
-        walk.check(f"--series {choice}", [*base, out, "--series", choice],
-                   right=lambda _: volumes.same_points(out / "ct.nii.gz", expected))
+        walk.check(
+            f"--series {choice}",
+            [*base, out, "--series", choice],
+            right=lambda _: volumes.same_points(out / "ct.nii.gz", expected),
+        )
         walk.check(f"check --series {choice}", ["check", folder, "--series", choice])
     for choice in ("9", "0", "-1", "1.2.8", "thin", ""):
         walk.check(f"--series {choice!r}", [*base, fresh(walk, "out"), f"--series={choice}"], code=(2, 3))
-    folder = volumes.write_series(fresh(walk, "ct"), ct_values(), SeriesNumber=2)
-    volumes.write_series(folder, ct_values()[:, :, :8], name="other{:02d}.dcm", series="1.2.9", SeriesNumber=1)
-    for choice in ("1", "2"):
-        walk.check(f"--series {choice}: place of one, number of another", [*base, fresh(walk, "out"), "--series",
-                                                                          choice], code=(2, 3), says="1.2.9")
+    out = fresh(walk, "out")
+    walk.check(
+        "--series 1: a place whose series has number 7",
+        [*base, out, "--series", "1"],
+        says="SeriesNumber 7",
+        right=lambda _: volumes.same_points(out / "ct.nii.gz", short),
+    )
+    for claim, numbers, choices in (
+        ("place of one, number of another", (1, 2), ("1", "2")),
+        ("number of two", (3, 3), ("3",)),
+    ):
+        folder = volumes.write_series(fresh(walk, "ct"), ct_values(), SeriesNumber=numbers[0])
+        volumes.write_series(
+            folder, ct_values()[:, :, :8], name="other{:02d}.dcm", series="1.2.9", SeriesNumber=numbers[1]
+        )
+        for choice in choices:
+            walk.check(
+                f"--series {choice}: {claim}",
+                [*base, fresh(walk, "out"), "--series", choice],
+                code=(2, 3),
+                says=["1.2.9", "1.2.3.4"],
+            )
 
 
 def channel_file(walk, folder, name, value):
@@ -216,36 +295,58 @@ def channels_are_taken_by_their_numbers(walk):
     """A network of two or three channels: every number from 0 once, in any order of the arguments."""
     walk.write("ch2.safetensors", known_models.channel_model([1, -1], 100))
     walk.write("ch3.safetensors", known_models.channel_model([1, -1, -1], 100))
-    for names, model in ((("0000", "0002"), 2), (("0001", "0002"), 2), (("0001",), 2), (("0000",), 2),
-                         (("0000", "0001", "0003"), 3), (("0000", "0001"), 3), (("0000", "0002", "0003"), 3),
-                         (("0001", "0002", "0003"), 3), (("0000", "0001", "0002"), 2)):
+    for names, model in (
+        (("0000", "0002"), 2),
+        (("0001", "0002"), 2),
+        (("0001",), 2),
+        (("0000",), 2),
+        (("0000", "0001", "0003"), 3),
+        (("0000", "0001"), 3),
+        (("0000", "0002", "0003"), 3),
+        (("0001", "0002", "0003"), 3),
+        (("0000", "0001", "0002"), 2),
+    ):
         fresh(walk, "ch", "out")
         files = [channel_file(walk, "ch", f"q_{name}.nii.gz", 500) for name in names]
         for shown, inputs in (("folder", ["ch"]), ("files", files)):
-            walk.check(f"{names} for {model} channels, {shown}", ["segment", "-m", f"ch{model}.safetensors", "-i",
-                       *inputs, "-o", "out"], code=(2, 3), says="q",
-                       right=lambda _: "wrote" if any(walk.path("out").glob("*.nii.gz")) else None)
+            walk.check(
+                f"{names} for {model} channels, {shown}",
+                ["segment", "-m", f"ch{model}.safetensors", "-i", *inputs, "-o", "out"],
+                code=(2, 3),
+                says="q",
+                right=lambda _: "wrote" if any(walk.path("out").glob("*.nii.gz")) else None,
+            )
     fresh(walk, "ch")
     for name, value in (("q_0000", 600), ("q_0001", 200), ("r_0000", 200), ("r_0001", 600)):
         channel_file(walk, "ch", name + ".nii.gz", value)
     for inputs in (["ch"], ["ch/q_0000.nii.gz", "ch/q_0001.nii.gz"], ["ch/q_0001.nii.gz", "ch/q_0000.nii.gz"]):
         fresh(walk, "out")
-        walk.check(f"channels of {inputs}", ["segment", "-m", "ch2.safetensors", "-i", *inputs, "-o", "out"],
-                   right=lambda _: [labelled(walk, "q", 12 ** 3 - 64),
-                                    labelled(walk, "r", 0) if inputs == ["ch"] else None])
+        walk.check(
+            f"channels of {inputs}",
+            ["segment", "-m", "ch2.safetensors", "-i", *inputs, "-o", "out"],
+            right=lambda _: [labelled(walk, "q", 12**3 - 64), labelled(walk, "r", 0) if inputs == ["ch"] else None],
+        )
     fresh(walk, "ch", "out")
     for name in ("q_0000.nii.gz", "q_0000.nii", "q_0001.nii.gz"):
         channel_file(walk, "ch", name, 500)
     walk.check("channel 0 twice", ["segment", "-m", "ch2.safetensors", "-i", "ch", "-o", "out"], code=(2, 3), says="q")
     fresh(walk, "ch", "out")
     channel_file(walk, "ch", "q.nii.gz", 500)
-    walk.check("no channel numbers at all", ["segment", "-m", "ch2.safetensors", "-i", "ch", "-o", "out"],
-               code=(2, 3), says="q")
+    walk.check(
+        "no channel numbers at all",
+        ["segment", "-m", "ch2.safetensors", "-i", "ch", "-o", "out"],
+        code=(2, 3),
+        says="q",
+    )
     fresh(walk, "ch", "out")
     channel_file(walk, "ch", "q_0000.nii.gz", 500)
     volumes.write_nifti(walk.path("ch/q_0001.nii.gz"), np.zeros((12, 12, 14), np.int16))
-    walk.check("channels of two sizes", ["segment", "-m", "ch2.safetensors", "-i", "ch", "-o", "out"], code=(2, 3),
-               says="q_0001")
+    walk.check(
+        "channels of two sizes",
+        ["segment", "-m", "ch2.safetensors", "-i", "ch", "-o", "out"],
+        code=(2, 3),
+        says="q_0001",
+    )
 
 
 def labelled(walk, case, count):
@@ -256,10 +357,20 @@ def labelled(walk, case, count):
 
 def data_sets_take_channels_by_their_numbers_too(walk):
     """nnU-Net v2: the same rule in `check` and `train`."""
-    listed = {"channel_names": {"0": "a", "1": "b"}, "labels": {"background": 0, "x": 1}, "numTraining": 1,
-              "file_ending": ".nii.gz"}
-    for names, code in ((("0000", "0001"), 0), (("0000", "0002"), 3), (("0001",), 3), (("0001", "0002"), 3),
-                        (("0000",), 3), (("0000", "0001", "0002"), 3)):
+    listed = {
+        "channel_names": {"0": "a", "1": "b"},
+        "labels": {"background": 0, "x": 1},
+        "numTraining": 1,
+        "file_ending": ".nii.gz",
+    }
+    for names, code in (
+        (("0000", "0001"), 0),
+        (("0000", "0002"), 3),
+        (("0001",), 3),
+        (("0001", "0002"), 3),
+        (("0000",), 3),
+        (("0000", "0001", "0002"), 3),
+    ):
         fresh(walk, "nn")
         for name in names:
             channel_file(walk, "nn/imagesTr", f"q_{name}.nii.gz", 500)
@@ -272,9 +383,23 @@ def data_sets_take_channels_by_their_numbers_too(walk):
 
 def what_a_folder_holds_is_done_or_named(walk):
     """`check` and `segment` count alike; the rest is named on the screen and in segment.json."""
-    others = {"x.mgz": b"mgz", "x.hdr": b"\0" * 348, "x.img": b"\0" * 10, "y.nii.bz2": b"BZh", "readme.txt": b"text",
-              "p.png": b"\x89PNG", "x.npy": b"\x93NUMPY", "x.mat": b"MATLAB", "list.json": b"{}", ".x.nii.gz": b"mac",
-              "._t.nii.gz": b"mac", "x.nii.gz.part": b"half", "x.mnc": b"CDF", "x.zip": b"PK", "x": b"no ending"}
+    others = {
+        "x.mgz": b"mgz",
+        "x.hdr": b"\0" * 348,
+        "x.img": b"\0" * 10,
+        "y.nii.bz2": b"BZh",
+        "readme.txt": b"text",
+        "p.png": b"\x89PNG",
+        "x.npy": b"\x93NUMPY",
+        "x.mat": b"MATLAB",
+        "list.json": b"{}",
+        ".x.nii.gz": b"mac",
+        "._t.nii.gz": b"mac",
+        "x.nii.gz.part": b"half",
+        "x.mnc": b"CDF",
+        "x.zip": b"PK",
+        "x": b"no ending",
+    }
     for name, content in {**others, "all of them": None}.items():
         parent = fresh(walk, "mixed")
         volumes.write_nifti(parent / "a.nii.gz", ct_values())
@@ -297,26 +422,48 @@ def what_a_folder_holds_is_done_or_named(walk):
             volumes.write_nifti(parent / "deeper" / "c.nii.gz", ct_values())
         counted_alike(walk, f"a {kind} one beside", parent, ["deeper" if kind == "deep" else "x.nii.gz"])
     fresh(walk, "mixed").mkdir()
-    for command in (["check", "mixed"], ["segment", "-m", "bright.safetensors", "-i", "mixed", "-o", fresh(walk, "out")]):
+    for command in (
+        ["check", "mixed"],
+        ["segment", "-m", "bright.safetensors", "-i", "mixed", "-o", fresh(walk, "out")],
+    ):
         walk.check("an empty folder", command, code=3, says="mixed")
 
 
 def counted_alike(walk, claim, parent, ignored):
     """Three cases in `check` and in `segment`, and these names among what was left out of both."""
     last = lambda path: path.rstrip("/").split("/")[-1]
-    walk.check(f"check: {claim}", ["check", parent, "--json"], right=lambda r: [
-        None if r.json["cases"] == 3 else f"{r.json['cases']} cases instead of 3",
-        *[None if name in [last(e["file"]) for e in r.json["ignored"]] else f"{name} is not in ignored"
-          for name in ignored]])
+    walk.check(
+        f"check: {claim}",
+        ["check", parent, "--json"],
+        right=lambda r: [
+            None if r.json["cases"] == 3 else f"{r.json['cases']} cases instead of 3",
+            *[
+                None if name in [last(e["file"]) for e in r.json["ignored"]] else f"{name} is not in ignored"
+                for name in ignored
+            ],
+        ],
+    )
     out = fresh(walk, "out")
-    walk.check(f"segment: {claim}", ["segment", "-m", "bright.safetensors", "-i", parent, "-o", out], says=ignored,
-               keeps=parent / "a.nii.gz", right=lambda _: [
-                   ignored_in(walk, *ignored), *[None if (out / f"{n}.nii.gz").exists() else f"{n} was not done"
-                                                 for n in ("a", "b", "ct")]])
+    walk.check(
+        f"segment: {claim}",
+        ["segment", "-m", "bright.safetensors", "-i", parent, "-o", out],
+        says=ignored,
+        keeps=parent / "a.nii.gz",
+        right=lambda _: [
+            ignored_in(walk, *ignored),
+            *[None if (out / f"{n}.nii.gz").exists() else f"{n} was not done" for n in ("a", "b", "ct")],
+        ],
+    )
 
 
-LINES = {"A5": [a_series_that_may_be_cut_short_is_an_error, files_that_are_slices_are_read,
-                other_files_of_a_series_are_named, a_folder_of_folders_hides_no_series,
-                several_series_are_listed_and_chosen],
-         "A7": [channels_are_taken_by_their_numbers, data_sets_take_channels_by_their_numbers_too],
-         "A18": [what_a_folder_holds_is_done_or_named]}
+LINES = {
+    "A5": [
+        a_series_that_may_be_cut_short_is_an_error,
+        files_that_are_slices_are_read,
+        other_files_of_a_series_are_named,
+        a_folder_of_folders_hides_no_series,
+        several_series_are_listed_and_chosen,
+    ],
+    "A7": [channels_are_taken_by_their_numbers, data_sets_take_channels_by_their_numbers_too],
+    "A18": [what_a_folder_holds_is_done_or_named],
+}

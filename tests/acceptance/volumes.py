@@ -19,7 +19,7 @@ def step_volume(size=(20, 18, 16), low=0, high=800, dtype="int16"):
     """A volume of `low` with a box of `high` that lies in no symmetric place, so that a flip shows."""
     values = np.full(size, low, dtype)
     x, y, z = size
-    values[2:x // 2, 3:y // 2 + 1, 4:z - 3] = high
+    values[2 : x // 2, 3 : y // 2 + 1, 4 : z - 3] = high
     return values
 
 
@@ -31,8 +31,9 @@ def affine(spacing=(1, 1, 1), origin=(0, 0, 0), axes=np.eye(3)):
     return result
 
 
-def nifti_bytes(values, matrix, pixdim=None, sform=1, qform=0, qform_matrix=None, slope=1.0, intercept=0.0,
-                order="<", units=2):
+def nifti_bytes(
+    values, matrix, pixdim=None, sform=1, qform=0, qform_matrix=None, slope=1.0, intercept=0.0, order="<", units=2
+):
     """A NIfTI-1 file of `values` with `matrix` (voxel -> RAS) as its sform. `qform_matrix` must be a rotation
     without reflection times a spacing."""
     values = np.asarray(values)
@@ -71,9 +72,17 @@ def write_nifti(path, values, matrix=None, **header):
 def nrrd_bytes(values, fields, encoding="raw", order="<"):
     """An NRRD file with these header lines (a list of texts) behind type, size and encoding."""
     kinds = {"int16": "short", "uint8": "uchar", "float32": "float", "uint16": "ushort", "int32": "int"}
-    head = ["NRRD0004", f"type: {kinds[values.dtype.name]}", f"dimension: {values.ndim}",
-            "sizes: " + " ".join(map(str, values.shape)), f"encoding: {encoding}",
-            f"endian: {'little' if order == '<' else 'big'}", *fields, "", ""]
+    head = [
+        "NRRD0004",
+        f"type: {kinds[values.dtype.name]}",
+        f"dimension: {values.ndim}",
+        "sizes: " + " ".join(map(str, values.shape)),
+        f"encoding: {encoding}",
+        f"endian: {'little' if order == '<' else 'big'}",
+        *fields,
+        "",
+        "",
+    ]
     voxels = values.astype(values.dtype.newbyteorder(order)).tobytes(order="F")
     return "\n".join(head).encode() + (gzip.compress(voxels) if encoding == "gzip" else voxels)
 
@@ -81,10 +90,20 @@ def nrrd_bytes(values, fields, encoding="raw", order="<"):
 def meta_bytes(values, spacing=(1, 1, 1), offset=(0, 0, 0)):
     """A MetaImage (.mha) along L, P, S."""
     kinds = {"int16": "MET_SHORT", "uint8": "MET_UCHAR", "float32": "MET_FLOAT"}
-    head = ["ObjectType = Image", "NDims = 3", "BinaryData = True", "BinaryDataByteOrderMSB = False",
-            "CompressedData = False", "TransformMatrix = 1 0 0 0 1 0 0 0 1", "Offset = " + " ".join(map(str, offset)),
-            "ElementSpacing = " + " ".join(map(str, spacing)), "DimSize = " + " ".join(map(str, values.shape)),
-            "ElementType = " + kinds[values.dtype.name], "ElementDataFile = LOCAL", ""]
+    head = [
+        "ObjectType = Image",
+        "NDims = 3",
+        "BinaryData = True",
+        "BinaryDataByteOrderMSB = False",
+        "CompressedData = False",
+        "TransformMatrix = 1 0 0 0 1 0 0 0 1",
+        "Offset = " + " ".join(map(str, offset)),
+        "ElementSpacing = " + " ".join(map(str, spacing)),
+        "DimSize = " + " ".join(map(str, values.shape)),
+        "ElementType = " + kinds[values.dtype.name],
+        "ElementDataFile = LOCAL",
+        "",
+    ]
     return "\n".join(head).encode() + values.tobytes(order="F")
 
 
@@ -116,7 +135,7 @@ def dicom_slice(plane, index, spacing=(1, 1, 2), series="1.2.3.4", meta=True, im
 
 
 def save_slice(slice_, path, preamble=True):
-    """Writes a slice as Part 10; without preamble the bytes begin with the meta information, as old archives have it."""
+    """Writes a slice as Part 10; without preamble the file begins with the meta information."""
     path.parent.mkdir(parents=True, exist_ok=True)
     slice_.save_as(path, enforce_file_format=True)
     if not preamble:

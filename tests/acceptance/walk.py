@@ -26,7 +26,6 @@ import shlex
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 import traceback
@@ -34,8 +33,10 @@ from collections import namedtuple
 from pathlib import Path
 
 Row = namedtuple("Row", "line claim command code last problems")
-UNCAUGHT = re.compile(r"terminate called|core dumped|Segmentation fault|AddressSanitizer|runtime error:|Traceback|"
-                      r"std::(out_of_range|bad_alloc|length_error)|map::at|basic_string::|Exception raised from")
+UNCAUGHT = re.compile(
+    r"terminate called|core dumped|Segmentation fault|AddressSanitizer|runtime error:|Traceback|"
+    r"std::(out_of_range|bad_alloc|length_error)|map::at|basic_string::|Exception raised from"
+)
 
 
 class Result:
@@ -90,6 +91,11 @@ def as_list(value):
     return list(value) if isinstance(value, (list, tuple, set)) else [value]
 
 
+def flat(value):
+    """What lists in lists hold, as one list."""
+    return [inner for item in value for inner in flat(item)] if isinstance(value, (list, tuple)) else [value]
+
+
 class Walk:
     """Runs the program in a temporary folder and keeps a row for each check."""
 
@@ -126,16 +132,27 @@ class Walk:
 
     def environment(self, changes=None):
         """The environment of a command: few threads, a home of its own, no folder that nnU-Net set."""
-        env = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "2"), "HOME": str(self.home),
-               "XDG_CACHE_HOME": str(self.home / "cache"), **{k: str(v) for k, v in (changes or {}).items()}}
+        env = {
+            **os.environ,
+            "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "2"),
+            "HOME": str(self.home),
+            "XDG_CACHE_HOME": str(self.home / "cache"),
+            **{k: str(v) for k, v in (changes or {}).items()},
+        }
         env.pop("nnUNet_preprocessed", None) if "nnUNet_preprocessed" not in (changes or {}) else None
         return env
 
     def start(self, args, cwd=None, env=None, **popen):
         """Starts a command and returns at once; for jobs that are watched or stopped."""
         command = [str(self.program), *map(str, args)]
-        return subprocess.Popen(command, cwd=cwd or self.folder, env=self.environment(env), text=True,
-                                errors="replace", **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **popen})
+        return subprocess.Popen(
+            command,
+            cwd=cwd or self.folder,
+            env=self.environment(env),
+            text=True,
+            errors="replace",
+            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **popen},
+        )
 
     def run(self, args, cwd=None, env=None, timeout=120, stdin=None, stdout=None, wrap=None):
         """Runs a command to its end. `stdout` may be an open file; `wrap` is a shell text with {} for the command."""
@@ -143,10 +160,17 @@ class Walk:
         if wrap:
             words = ["bash", "-c", wrap.replace("{}", shlex.join(words))]
         begin = time.monotonic()
-        with subprocess.Popen(words, cwd=cwd or self.folder, env=self.environment(env), text=True, errors="replace",
-                              stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
-                              stdout=stdout or subprocess.PIPE, stderr=subprocess.PIPE,
-                              start_new_session=True) as job:
+        with subprocess.Popen(
+            words,
+            cwd=cwd or self.folder,
+            env=self.environment(env),
+            text=True,
+            errors="replace",
+            stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
+            stdout=stdout or subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        ) as job:
             try:
                 out, err = job.communicate(stdin, timeout=timeout)
                 timed_out = False
@@ -198,8 +222,10 @@ class Walk:
         row = Row(self.line, claim, result.command, result.code, shorten(result.last), problems)
         self.rows.append(row)
         wrong = "" if not problems else "  <== " + "; ".join(problems)
-        print(f"{'WRONG' if problems else 'right'} {row.line} {claim} | {row.command} | {row.code} | {row.last}{wrong}",
-              flush=True)
+        print(
+            f"{'WRONG' if problems else 'right'} {row.line} {claim} | {row.command} | {row.code} | {row.last}{wrong}",
+            flush=True,
+        )
 
     def step(self, line, function):
         """Runs one function of checks; an exception in it is a wrong check, not the end of the walk."""
@@ -222,7 +248,7 @@ def answers(right, result):
     if right is None:
         return []
     try:
-        return [str(answer) for answer in as_list(right(result)) if answer]
+        return [str(answer) for answer in flat(right(result)) if answer]
     except Exception as error:
         return [f"{type(error).__name__}: {error}"]
 
@@ -232,9 +258,14 @@ def summary(rows):
     lines = {}
     for row in rows:
         lines.setdefault(row.line, []).append(row)
-    return {line: {"checks": len(found), "right": sum(not row.problems for row in found),
-                   "example": next((row for row in found if row.problems), found[0])._asdict()}
-            for line, found in lines.items()}
+    return {
+        line: {
+            "checks": len(found),
+            "right": sum(not row.problems for row in found),
+            "example": next((row for row in found if row.problems), found[0])._asdict(),
+        }
+        for line, found in lines.items()
+    }
 
 
 def print_table(table):

@@ -128,6 +128,9 @@ TEST(CommandLineTest, AValueOutOfRangeMissingOrGivenTwiceIsNamedTheSameWay) {
   expect_usage_error("plan --batch", "--batch: found no value, expected a whole number\n");
   expect_usage_error("plan --config", "--config: found no value, expected one behind it\n");
   expect_usage_error("plan --batch 1 --batch 2", "--batch: found 2 values, expected one\n");
+  for (const std::string option : {"--format", "--device", "--precision", "--series"})
+    expect_usage_error("segment -m a -i b -o c " + option + " ''",
+                       option + ": found no value, expected one behind it\n");
 }
 
 TEST(CommandLineTest, ALongWordIsNotQuotedInFull) {

@@ -35,7 +35,7 @@ TEST(MostMicrobatchesTest, LeavesBatchNormMoreThanOneValue) {
 }
 
 TEST(StageThreadsTest, DependOnTheDevicesAlone) {
-  const c10::Device cpu(c10::kCPU), gpu(c10::kCUDA, 0), other(c10::kCUDA, 1);
+  const std::string cpu = "cpu", gpu = "cuda:0", other = "cuda:1";
   EXPECT_EQ(stage_threads({cpu}, 6), 6);
   EXPECT_EQ(stage_threads({cpu, cpu}, 6), 3);
   EXPECT_EQ(stage_threads({cpu, cpu, cpu, cpu}, 6), 1);
@@ -46,11 +46,34 @@ TEST(StageThreadsTest, DependOnTheDevicesAlone) {
   EXPECT_FALSE(is_crowded({gpu, other}, 1));
 }
 
+TEST(StageThreadsTest, StagesTakeTurnsWhereTwoNeverWorkOrNotAllCan) {
+  const std::string cpu = "cpu", gpu = "cuda:0", other = "cuda:1";
+  EXPECT_FALSE(take_turns({cpu, cpu}, 2, ScheduleKind::kGPipe, 4));
+  EXPECT_TRUE(take_turns({cpu, cpu}, 1, ScheduleKind::kGPipe, 4)) << "fewer threads than stages";
+  EXPECT_TRUE(take_turns({cpu, cpu}, 2, ScheduleKind::kGPipe, 1)) << "one micro-batch";
+  EXPECT_TRUE(take_turns({cpu, cpu}, 2, ScheduleKind::kNaive, 4)) << "one at a time";
+  EXPECT_FALSE(take_turns({gpu, other}, 2, ScheduleKind::kNaive, 4)) << "each has a thread";
+  EXPECT_FALSE(take_turns({gpu, other}, 1, ScheduleKind::kGPipe, 4));
+  EXPECT_TRUE(take_turns({gpu, gpu}, 8, ScheduleKind::kGPipe, 4)) << "one GPU";
+}
+
 PlanOptions wish_of(const std::string& devices, std::int64_t batch) {
   PlanOptions options{.input = {16, 16, 16}, .batch = batch};
   options.net = parse_net_config({{"width", 4}, {"depth", 2}, {"classes", 3}});
   options.execution = {.device = devices, .costs = "shapes"};
   return options;
+}
+
+TEST(PlanRequestTest, PlansForTheThreadsThatTheRunWillHave) {
+  PlanOptions options = wish_of("cpu,cpu,cpu", 4);
+  options.execution.schedule = "gpipe";
+  options.execution.microbatches = 2;
+  for (const int threads : {2, 4}) {
+    at::set_num_threads(threads);
+    const PipelineSetup setup = choose_plan(options).plan.setup;
+    EXPECT_EQ(setup.takes_turns(), threads < 3) << threads;
+    EXPECT_EQ(setup.sharing(), threads < 3 ? 1 : 3) << threads;
+  }
 }
 
 TEST(SteadyMicrobatchesTest, OneDeviceSplitsNothingThatFits) {

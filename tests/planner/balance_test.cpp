@@ -88,18 +88,15 @@ double fastest_of_all_rules(const NetworkCosts& costs, const PipelineSetup& setu
   return best;
 }
 
-// Two stages or more on one device; what none of them holds alone, together or without
+// Two stages or more, most on the host; what none of them holds alone, together or without
 // recomputation.
 PipelineSetup random_shared_setup(Random& random, const NetworkCosts& costs, ScheduleKind kind) {
   const int stages =
       2 + static_cast<int>(random.below(std::min<std::int64_t>(3, std::ssize(costs.layers) - 1)));
   PipelineSetup setup = made_up_setup(kind, stages, 1 + static_cast<int>(random.below(4)));
-  const int at_once = 1 + static_cast<int>(random.below(4));
-  for (PlanDevice& device : setup.devices) {
-    if (random.below(4) == 0) continue;
-    device.name = "shared";
-    device.stages_at_once = at_once;
-  }
+  setup.threads = 1 + static_cast<int>(random.below(4));
+  for (PlanDevice& device : setup.devices)
+    if (random.below(4) > 0) device.name = "cpu";
   const auto roomy =
       evaluate_partition(costs, setup, partition_by_costs(seconds_of(costs), setup.stages()));
   const auto bytes = static_cast<std::int64_t>(random.uniform(0.7, 1.05) *
@@ -288,7 +285,7 @@ TEST(BalanceTest, ASlowLinkMovesTheCutToWhereTensorsAreSmall) {
 TEST(BalanceTest, StagesOfOneDeviceMustFitItTogether) {
   const NetworkCosts costs = unet_like_costs(3);
   PipelineSetup setup = made_up_setup(ScheduleKind::k1F1B, 2, 4);
-  setup.devices[1].name = setup.devices[0].name;
+  for (PlanDevice& device : setup.devices) device.name = "cpu";
   const auto free_choice = balance(costs, setup);
   ASSERT_EQ(free_choice->peak_bytes.size(), 1U);
   for (PlanDevice& device : setup.devices)
@@ -314,15 +311,17 @@ TEST(CrowdedDeviceTest, StagesTakeTurnsWhereNotAllWorkSideBySide) {
   const Partition partition = {{0, 1}, {1, 2}, {2, 3}};
   const std::vector<RecomputeRule> never(3, RecomputeRule::kNever);
   const Schedule schedule = make_schedule(ScheduleKind::kGPipe, 3, 4);
-  const auto run = [&](int at_once) {
-    for (PlanDevice& device : setup.devices) device = {.name = "gpu", .stages_at_once = at_once};
+  const auto run = [&](const std::string& name, int threads) {
+    for (PlanDevice& device : setup.devices) device.name = name;
+    setup.threads = threads;
     return simulate(setup, schedule, pipeline_costs(costs, setup, partition, never));
   };
-  EXPECT_DOUBLE_EQ(run(3).makespan, 3 * (4 + 2));
+  EXPECT_DOUBLE_EQ(run("cpu", 3).makespan, 3 * (4 + 2));
   // All work, one after another.
-  const Simulation one = run(1);
+  const Simulation one = run("cpu", 1);
   EXPECT_DOUBLE_EQ(one.makespan, 3 * 4 * 3);
-  EXPECT_DOUBLE_EQ(run(2).makespan, 3 * 4 * 3);
+  EXPECT_DOUBLE_EQ(run("cpu", 2).makespan, 3 * 4 * 3);
+  EXPECT_DOUBLE_EQ(run("cuda:0", 3).makespan, 3 * 4 * 3);
   double end = 0;
   for (const TimelineEntry& entry : one.timeline) end = std::max(end, entry.end);
   EXPECT_DOUBLE_EQ(end, one.makespan);

@@ -36,7 +36,7 @@ TEST(PlanAdviceTest, SaysWhatWouldFitWhereNothingDoes) {
   EXPECT_THAT(plan.reasons, Contains(HasSubstr("input=64,64,64 would fit")));
 }
 
-// A request that fixes some things at random; the devices may be unequal or be one and the same.
+// A request that fixes some things at random; the devices may be unequal, or stages of the host.
 PlanRequest random_request(Random& random) {
   const auto devices = static_cast<std::size_t>(1 + random.below(3));
   PlanRequest request =
@@ -44,7 +44,7 @@ PlanRequest random_request(Random& random) {
   const bool is_one = random.below(4) == 0;
   for (PlanDevice& device : request.devices) {
     if (is_one) {
-      device.name = "d0";
+      device.name = "cpu";
     } else if (random.below(3) == 0) {
       device.memory_bytes = device.memory_bytes * 3 / 2;
     }

@@ -160,7 +160,8 @@ TEST(PlanTest, IsPredictedAgainUnderOtherCosts) {
 // Of two equal stages and two micro-batches, each works beside the other half of its time.
 TEST(PlanTest, StagesThatWorkAtTheSameTimeHaveSuchCosts) {
   PlanRequest request = request_for(2, 100 * kGiB, 4);
-  for (PlanDevice& device : request.devices) device = {"cpu", 100 * kGiB, 2};
+  for (PlanDevice& device : request.devices) device.name = "cpu";
+  request.threads = 2;
   request.all_devices = true;
   request.microbatches = 2;
   const CostProvider provider = [](const CostQuery& query) {
@@ -186,7 +187,7 @@ TEST(PlanTest, AnUpdateOfTheWeightsIsPartOfAStep) {
 
 TEST(PlanTest, StagesThatShareADeviceGainNothing) {
   PlanRequest request = request_for(2, 100 * kGiB, 4);
-  request.devices[1].name = request.devices[0].name;
+  for (PlanDevice& device : request.devices) device.name = "cpu";
   EXPECT_EQ(make_plan(request, full_size).setup.stages(), 1U);
 }
 

@@ -126,9 +126,13 @@ TensorFileHeader read_header(std::ifstream& in, const std::filesystem::path& fil
   std::string text(length, '\0');
   if (!in.read(text.data(), static_cast<std::streamsize>(length)))
     refuse_tensors(file, {.found = "cut short inside its header"});
-  if (!text.starts_with('{'))
-    refuse_tensors(file, {.found = "a header that is no JSON object",
+  if (!text.starts_with('{')) {
+    // The first bytes of an uncompressed image are a small number as well.
+    const std::string other =
+        mistaken_kind(std::string(reinterpret_cast<const char*>(prefix), sizeof prefix) + text);
+    refuse_tensors(file, {.found = other.empty() ? "a header that is no JSON object" : other,
                           .expected = "a model that lamp train has written"});
+  }
   TensorFileHeader header{parse_json(text, file.string()), sizeof prefix + length,
                           size - sizeof prefix - length};
   if (!header.json.is_object()) refuse_tensors(file, {.found = "its header is no JSON object"});

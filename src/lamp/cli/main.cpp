@@ -1,6 +1,7 @@
 // Entry of the program: global options, the list of commands, and the one place where an error
 // becomes a line on stderr and an exit code.
 #include <ATen/Parallel.h>
+#include <fcntl.h>
 #include <malloc.h>
 #include <unistd.h>
 
@@ -33,6 +34,14 @@
 
 namespace lamp {
 namespace {
+
+// A file that is opened while standard output or error are closed takes their number, and then
+// holds what is printed. What stands in their place refuses every byte.
+void fill_closed_descriptors() {
+  for (int descriptor = STDIN_FILENO; descriptor <= STDERR_FILENO; ++descriptor)
+    if (fcntl(descriptor, F_GETFD) < 0)
+      open("/dev/null", descriptor == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+}
 
 // Large activations come and go at every step. Giving their pages back to the system each time
 // costs more than the arithmetic on them (2 to 8 times for element-wise layers), so the heap keeps
@@ -164,6 +173,7 @@ int run(int argc, char** argv, std::string& command) {
   add_experiment_command(app, globals);
   app.parse_complete_callback([&] {
     command = command_of(app);
+    if (const auto empty = empty_value(app)) throw UsageError(*empty);
     apply(globals);
   });
   try {
@@ -210,6 +220,7 @@ int run_and_report(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   std::set_terminate(lamp::last_words);
+  lamp::fill_closed_descriptors();
   lamp::keep_heap();
   lamp::name_settings(lamp::option_names());
   lamp::watch_signals();

@@ -45,6 +45,12 @@ std::string expected_by(const CLI::Option& option, const std::string& value) {
   return is_whole(value) ? "a smaller whole number" : "a whole number";
 }
 
+bool has_empty_value(const CLI::Option& option) {
+  const std::vector<std::string>& values = option.results();
+  return option.nonpositional() && option.get_items_expected_min() > 0 &&
+         std::find(values.begin(), values.end(), "") != values.end();
+}
+
 // "1 to 1000" of "--rounds: Value 0 not in range 1 to 1000"; empty if that is not the fault. The
 // range of numbers above zero is spelt with all their digits.
 std::string expected_by_range(const std::string& message) {
@@ -72,6 +78,15 @@ std::optional<std::string> refused_value(const CLI::App& app, const CLI::ParseEr
   const std::string expected = expected_by_range(message);
   if (kind == "ValidationError" && !expected.empty())
     return name + "found \"" + shortened(value) + "\", expected " + expected;
+  return std::nullopt;
+}
+
+std::optional<std::string> empty_value(const CLI::App& app) {
+  for (const CLI::Option* option : app.get_options())
+    if (has_empty_value(*option))
+      return option->get_name() + ": found no value, expected " + expected_by(*option, "");
+  for (const CLI::App* command : app.get_subcommands())
+    if (const auto found = empty_value(*command)) return found;
   return std::nullopt;
 }
 

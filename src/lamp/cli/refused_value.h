@@ -13,4 +13,10 @@ namespace lamp {
 // any other error.
 std::optional<std::string> refused_value(const CLI::App& app, const CLI::ParseError& error);
 
+// "--format: found no value, expected one behind it" for the first option of the command in use, or
+// of one above it, that was given "" (as by a shell's variable that is not set): it would pass for
+// an option that was not given. Nothing if there is none. Options that may stand alone are left
+// out.
+std::optional<std::string> empty_value(const CLI::App& app);
+
 }  // namespace lamp

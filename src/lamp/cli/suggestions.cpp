@@ -188,7 +188,7 @@ std::optional<std::string> unknown_command(const CLI::App& app, int argc, const 
     std::string meant = suggested_row(kCommands, word);
     if (meant.empty()) meant = close_match(word, names);
     return quoted(word) + " is no command; " +
-           (meant.empty() ? "the commands are " + joined(names)
+           (meant.empty() ? "the commands are " + joined(names) + "."
                           : "did you mean \"lamp " + meant + "\"?") +
            " See lamp --help";
   }

@@ -7,6 +7,7 @@
 
 #include "lamp/base/files.h"
 #include "lamp/base/log.h"
+#include "lamp/base/text.h"
 #include "lamp/dataset/case_volumes.h"
 
 namespace lamp {
@@ -100,9 +101,8 @@ SourceSet open_decathlon(const fs::path& source, const ReadOptions& options) {
     return read_decathlon_case(found, *dataset, options);
   };
   if (!dataset->test.empty())
-    log_info(
-        std::to_string(dataset->test.size()) +
-        " test images without labels are left out: the test cases come from the labelled ones");
+    log_info("left out: " + counted(dataset->test.size(), "test image") +
+             " without labels; the test cases come from the labelled ones");
   return set;
 }
 

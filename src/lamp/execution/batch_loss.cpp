@@ -5,8 +5,7 @@ namespace lamp {
 
 torch::Tensor batch_loss(const Network& network, const Loss& loss, const StepBatch& batch,
                          const torch::Tensor& output, const BatchPart& part) {
-  const torch::Tensor labels =
-      batch.label.to(output.device()).narrow(0, part.first, part.count);
+  const torch::Tensor labels = batch.label.to(output.device()).narrow(0, part.first, part.count);
   const torch::Tensor flags = batch.flags.to(output.device()).narrow(0, part.first, part.count);
   if (part.slabs == nullptr) return loss(network.crop(output, batch.image), labels, flags);
   SlabGroup& slabs = *part.slabs;

@@ -40,8 +40,7 @@ std::vector<PlanDevice> devices_of(const PlanOptions& options) {
   if (options.absent_devices) return devices;
   for (const c10::Device device : parse_devices(options.execution.device)) {
     const auto memory = memory_of_next();
-    devices.push_back({device.str(), memory ? *memory : device_memory(options.execution, device),
-                       device.is_cpu() ? at::get_num_threads() : 1});  // stages side by side
+    devices.push_back({device.str(), memory ? *memory : device_memory(options.execution, device)});
   }
   return devices;
 }
@@ -154,7 +153,8 @@ void keep_split(PlanRequest& request, const PlanOptions& options) {
 PlanRequest request_of(const PlanOptions& options, const std::shared_ptr<Network>& shapes) {
   const Network& network = *shapes;
   const ExecutionConfig& execution = options.execution;
-  PlanRequest request{.devices = devices_of(options), .batch = options.batch};
+  PlanRequest request{
+      .devices = devices_of(options), .threads = at::get_num_threads(), .batch = options.batch};
   request.all_devices = !options.absent_devices && execution.device != "auto";
   request.any_devices = options.absent_devices.has_value();
   if (execution.split) keep_split(request, options);

@@ -6,6 +6,7 @@
 
 #include <ctime>
 #include <fstream>
+#include <system_error>
 #include <utility>
 
 #include "lamp/base/device.h"
@@ -339,7 +340,8 @@ Json document_of(const ExperimentRequest& request) {
   const std::string preset = request.preset + "-" + request.scale;
   if (const auto text = experiment_text(preset)) return parse_json(*text, "preset " + preset);
   if (request.preset.ends_with(".json")) {
-    if (!fs::exists(request.preset))
+    std::error_code error;
+    if (!fs::exists(request.preset, error))
       throw UsageError("experiment: " + request.preset + ": no such file");
     return read_settings_file(request.preset);
   }

@@ -38,8 +38,8 @@ ConvGeometry geometry_of(const KernelShape& shape) {
 }
 
 template <typename Conv>
-KernelShape kernel_shape(const Conv& conv, const torch::Tensor& input,
-                         const ConvGeometry& geometry, at::ScalarType dtype) {
+KernelShape kernel_shape(const Conv& conv, const torch::Tensor& input, const ConvGeometry& geometry,
+                         at::ScalarType dtype) {
   return {.transposed = geometry.transposed,
           .input = input.sizes().vec(),
           .weight = conv.weight.sizes().vec(),
@@ -160,7 +160,8 @@ torch::Tensor GuardedConvTranspose3dImpl::forward(const torch::Tensor& input) {
   return special.defined() ? special : ConvTranspose3dImpl::forward(input);
 }
 
-torch::Tensor GuardedConvTranspose3dImpl::run(const torch::Tensor& input, const ConvGeometry& geometry) {
+torch::Tensor GuardedConvTranspose3dImpl::run(const torch::Tensor& input,
+                                              const ConvGeometry& geometry) {
   return run_with(*this, input, geometry);
 }
 

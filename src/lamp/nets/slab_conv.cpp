@@ -100,10 +100,10 @@ struct SlabConvolution : torch::autograd::Function<SlabConvolution> {
     const auto saved = context->get_saved_variables();
     const auto parts = parts_in(*context);
     const bool of_input = context->needs_input_grad(0);
-    const ConvGradients gradients = parts->gradients(
-        outputs[0], saved[0], saved[1],
-        {of_input, context->needs_input_grad(1),
-         context->saved_data["bias"].toBool() && context->needs_input_grad(2)});
+    const ConvGradients gradients =
+        parts->gradients(outputs[0], saved[0], saved[1],
+                         {of_input, context->needs_input_grad(1),
+                          context->saved_data["bias"].toBool() && context->needs_input_grad(2)});
     return {of_input ? parts->input_gradient(gradients) : torch::Tensor(), gradients.weight,
             gradients.bias, torch::Tensor()};
   }
@@ -161,8 +161,10 @@ SlabConv slab_conv(RunContext& run, c10::IntArrayRef weight, const ConvGeometry&
   const std::int64_t planes = std::exchange(run.planes, rule->output_planes(run.planes));
   const std::vector<PlaneRange> outputs = group.cut().owned(run.planes);
   SlabConv slab{.group = run.slabs,
-                .input = {.axis = group.axis(), .planes = planes,
-                          .owned = group.cut().owned(planes), .needed = {}},
+                .input = {.axis = group.axis(),
+                          .planes = planes,
+                          .owned = group.cut().owned(planes),
+                          .needed = {}},
                 .geometry = geometry,
                 .made = {},
                 .owned = group.owned(run.planes)};

@@ -39,7 +39,8 @@ struct BatchSums {
   }
   // Of the whole volumes.
   void complete(const LossInput& input) {
-    const auto all = volume_sum(input, torch::stack({both, predicted, labelled, penalty})).unbind(0);
+    const auto all =
+        volume_sum(input, torch::stack({both, predicted, labelled, penalty})).unbind(0);
     both = all[0];
     predicted = all[1];
     labelled = all[2];

@@ -79,7 +79,8 @@ struct ClassSums {
       }
     });
     std::vector<double> counts;
-    for (std::int64_t n = 0; n < logits.size(0); ++n) counts.push_back(divisor(seen_count(input, n)));
+    for (std::int64_t n = 0; n < logits.size(0); ++n)
+      counts.push_back(divisor(seen_count(input, n)));
     voxels = torch::tensor(counts, torch::kFloat64).unsqueeze(1).to(options);
     if (input.slab != nullptr) complete(*input.slab);
   }

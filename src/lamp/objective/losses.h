@@ -40,8 +40,8 @@ class Loss {
   // a gradient of exactly 0 (a sample without any other voxel adds no gradient). annotated: [N, C],
   // 1 or 0 (annotation_flags). All on one device. Returns a scalar with gradient: in double for
   // double logits, else in float32, also for half precision logits.
-  // slab: where logits and labels are those of one slab of the volumes; the loss is the volumes', the
-  // same in each slab, its gradient that of the own planes.
+  // slab: where logits and labels are those of one slab of the volumes; the loss is the volumes',
+  // the same in each slab, its gradient that of the own planes.
   virtual torch::Tensor operator()(const torch::Tensor& logits, const torch::Tensor& labels,
                                    const torch::Tensor& annotated,
                                    const LossSlab* slab = nullptr) const = 0;

@@ -25,10 +25,14 @@ TensorPairs pairs_by_name(const TensorNames& tensors, const TensorNames& copies)
 void share_or_copy(const TensorPairs& pairs) {
   const torch::NoGradGuard no_gradients;
   for (const auto& [own, copy] : pairs) {
-    if (own.device() != copy.device() || own.scalar_type() != copy.scalar_type())
+    if (own.device() == copy.device()) {
+      if (own.data_ptr() != copy.data_ptr() || own.strides() != copy.strides())
+        copy.set_data(own.detach());
+    } else if (own.scalar_type() != copy.scalar_type()) {
+      copy.set_data(own.detach().to(copy.device()));
+    } else {
       copy.copy_(own);
-    else if (own.data_ptr() != copy.data_ptr() || own.strides() != copy.strides())
-      copy.set_data(own.detach());
+    }
   }
 }
 

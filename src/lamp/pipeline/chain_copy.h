@@ -1,5 +1,6 @@
-// A further copy of a chain for a worker that computes the same layers on other data: its parameters
-// are the chain's own where both lie on one device, so that only gradients take memory of their own.
+// A further copy of a chain for a worker that computes the same layers on other data: its
+// parameters are the chain's own where both lie on one device, so that only gradients take memory
+// of their own.
 #pragma once
 
 #include <torch/types.h>

@@ -44,7 +44,8 @@ std::vector<torch::Tensor> InProcessSlabs::all_to_all(std::vector<torch::Tensor>
     sent.emplace_back(std::move(outgoing[slab]));
   }
   std::vector<torch::Tensor> incoming;
-  for (const SentTensor& tensor : meeting_->exchange({microbatch_, exchanges_++}, rank(), std::move(sent)))
+  for (const SentTensor& tensor :
+       meeting_->exchange({microbatch_, exchanges_++}, rank(), std::move(sent)))
     incoming.push_back(tensor.on(device_));
   return incoming;
 }

@@ -11,6 +11,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "lamp/base/device.h"
 #include "lamp/base/errors.h"
 #include "lamp/base/memory_counter.h"
 #include "lamp/base/setting_name.h"
@@ -87,8 +88,8 @@ Pipeline::Pipeline(std::shared_ptr<Sequence> chain, PipelineOptions options)
   const auto slabs = static_cast<std::size_t>(std::max(options_.slabs, 1));
   if (options_.devices.size() % slabs != 0)
     throw UsageError(setting_name("execution.split") + ": found " +
-                     counted(options_.devices.size(), "device") + " for slabs=" +
-                     std::to_string(slabs) + ", expected a multiple");
+                     counted(options_.devices.size(), "device") +
+                     " for slabs=" + std::to_string(slabs) + ", expected a multiple");
   const std::size_t count = options_.devices.size() / slabs;
   if (options_.partition.empty())
     options_.partition = partition_by_costs(parameter_bytes(*chain_), count);
@@ -151,20 +152,17 @@ void Pipeline::check_chain() const {
   }
 }
 
-// CPU stages of which never two have work at the same time, or more stages than work side by side.
 // Never slabs, which wait for each other.
-bool Pipeline::take_turns(const Schedule& schedule) const {
-  if (lanes_.size() > 1) return false;
-  if (is_crowded(options_.devices, all_threads_)) return true;
-  const auto on_cpu = [](c10::Device device) { return device.is_cpu(); };
-  return (schedule.microbatches == 1 || schedule.kind == ScheduleKind::kNaive) &&
-         std::all_of(options_.devices.begin(), options_.devices.end(), on_cpu);
+bool Pipeline::stages_take_turns(const Schedule& schedule) const {
+  return lanes_.size() == 1 && take_turns(device_names(options_.devices), all_threads_,
+                                          schedule.kind, schedule.microbatches);
 }
 
 int Pipeline::threads_per_worker() const {
   if (options_.threads_per_stage > 0) return options_.threads_per_stage;
-  if (lanes_.size() > 1 && is_crowded(options_.devices, all_threads_)) return 1;
-  return stage_threads(options_.devices, all_threads_);
+  const std::vector<std::string> devices = device_names(options_.devices);
+  if (lanes_.size() > 1 && is_crowded(devices, all_threads_)) return 1;
+  return stage_threads(devices, all_threads_);
 }
 
 void Pipeline::reset_exchanges(int boundary_slots) {
@@ -211,7 +209,7 @@ void Pipeline::run_stages(std::vector<StepState>& states, const Schedule& schedu
       stage_account(stage->row()).reset_peak();
       stage->begin(states[slab]);
     }
-  if (workers_.empty() || take_turns(schedule)) {
+  if (workers_.empty() || stages_take_turns(schedule)) {
     std::vector<StageAction> actions = one_at_a_time(schedule);
     // One input through all stages before the next: few packets may wait (kPredictionSlots), and
     // nobody else would take them.
@@ -254,8 +252,8 @@ std::vector<StepState> Pipeline::lane_states(StepState step) const {
   step.input_gradients.resize(count);
   if (lanes_.size() == 1) return {std::move(step)};
   for (const torch::Tensor& input : step.inputs) {
-    step.cuts.push_back(cut_volume(*chain_, input.sizes(), static_cast<int>(lanes_.size()),
-                                   options_.slab_shares));
+    step.cuts.push_back(
+        cut_volume(*chain_, input.sizes(), static_cast<int>(lanes_.size()), options_.slab_shares));
     const SlabCut& cut = step.cuts.back();
     step.planes.push_back(planes_by_link(*chain_, cut.axis, cut.boundaries.back()));
   }
@@ -341,8 +339,7 @@ StepResult Pipeline::step(const torch::Tensor& batch, const LossFunction& loss,
       result.boundary_bytes += stage->boundary_bytes();
       result.skip_bytes += stage->skip_bytes();
       result.halo_bytes += stage->halo_bytes();
-      result.timeline.insert(result.timeline.end(), stage->events().begin(),
-                             stage->events().end());
+      result.timeline.insert(result.timeline.end(), stage->events().begin(), stage->events().end());
     }
   return result;
 }

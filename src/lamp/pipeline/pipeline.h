@@ -127,7 +127,7 @@ class Pipeline {
   std::vector<StepState> lane_states(StepState step) const;
   void run_stages(std::vector<StepState>& states, const Schedule& schedule);
   void run_actions(Lane& lane, const std::vector<StageAction>& actions, int threads);
-  bool take_turns(const Schedule& schedule) const;
+  bool stages_take_turns(const Schedule& schedule) const;
   int threads_per_worker() const;
   void reset_exchanges(int boundary_slots);
   void fail(const Stage& stage, const Action& action);

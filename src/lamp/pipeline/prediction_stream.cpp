@@ -7,6 +7,7 @@
 #include <string>
 #include <utility>
 
+#include "lamp/base/device.h"
 #include "lamp/base/interrupt.h"
 #include "lamp/pipeline/stage_threads.h"
 
@@ -29,9 +30,10 @@ class ArrivingSkips : public SkipPort {
 
 int threads_of_stage(const StreamOptions& options) {
   if (options.threads_per_stage > 0) return options.threads_per_stage;
+  const std::vector<std::string> devices = device_names(options.devices);
   // Crowded stages of a step take turns with all threads; here each has an input at work.
-  if (is_crowded(options.devices, at::get_num_threads())) return 1;
-  return stage_threads(options.devices, at::get_num_threads());
+  if (is_crowded(devices, at::get_num_threads())) return 1;
+  return stage_threads(devices, at::get_num_threads());
 }
 
 }  // namespace

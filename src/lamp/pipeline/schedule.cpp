@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <array>
-#include <set>
 #include <utility>
 
 #include "lamp/base/errors.h"
@@ -107,13 +106,17 @@ std::vector<int> peak_in_flight(const Schedule& schedule) {
 std::vector<StageAction> one_at_a_time(const Schedule& schedule) {
   const std::size_t stages = schedule.actions.size();
   std::vector<std::size_t> next(stages, 0);
-  std::vector<std::set<std::pair<ActionKind, int>>> done(stages);
+  const auto m = static_cast<std::size_t>(schedule.microbatches);
+  std::vector<std::vector<bool>> done(stages, std::vector<bool>(3 * m));  // by kind and micro-batch
+  const auto place_of = [m](const Action& action) {
+    return static_cast<std::size_t>(action.kind) * m + static_cast<std::size_t>(action.microbatch);
+  };
   const auto can_go_on = [&](std::size_t j) {
     if (next[j] == schedule.actions[j].size()) return false;
     const Action& action = schedule.actions[j][next[j]];
-    const std::pair what{action.kind, action.microbatch};
-    if (action.kind == ActionKind::kForward) return j == 0 || done[j - 1].contains(what);
-    return action.kind == ActionKind::kWeight || j + 1 == stages || done[j + 1].contains(what);
+    if (action.kind == ActionKind::kForward) return j == 0 || done[j - 1].at(place_of(action));
+    return action.kind == ActionKind::kWeight || j + 1 == stages ||
+           done[j + 1].at(place_of(action));
   };
   std::vector<StageAction> actions;
   for (bool moved = true; moved;) {
@@ -121,7 +124,7 @@ std::vector<StageAction> one_at_a_time(const Schedule& schedule) {
     for (std::size_t j = 0; j < stages; ++j) {
       for (; can_go_on(j); moved = true) {
         const Action& action = schedule.actions[j][next[j]++];
-        done[j].emplace(action.kind, action.microbatch);
+        done[j].at(place_of(action)) = true;
         actions.push_back({j, action});
       }
     }

@@ -44,8 +44,8 @@ using LossFunction =
 struct StepState {
   std::vector<MicroBatch> parts;
   std::vector<torch::Tensor> inputs;  // [M]
-  // Of volumes in slabs, by micro-batch; else empty. Planes are those of the whole volume before each
-  // link and after the last.
+  // Of volumes in slabs, by micro-batch; else empty. Planes are those of the whole volume before
+  // each link and after the last.
   std::vector<SlabCut> cuts;
   std::vector<std::vector<std::int64_t>> planes;
   const LossFunction* loss = nullptr;
@@ -56,9 +56,9 @@ struct StepState {
   std::int64_t step = 0;
   std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now();
 
-  std::vector<torch::Tensor> outputs;          // [M], without a loss
-  std::vector<torch::Tensor> losses;           // [M]
-  std::vector<torch::Tensor> input_gradients;  // [M], where the input wants them
+  std::vector<torch::Tensor> outputs;            // [M], without a loss
+  std::vector<torch::Tensor> losses;             // [M]
+  std::vector<torch::Tensor> input_gradients;    // [M], where the input wants them
   const std::atomic<bool>* cancelled = nullptr;  // another worker has failed
 };
 

@@ -3,9 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
 #include <numeric>
-#include <optional>
 #include <utility>
 
 #include "lamp/pipeline/batch_split.h"
@@ -18,6 +16,12 @@ std::vector<bool> only(const StageRange& links, std::size_t count) {
   std::vector<bool> here(count, false);
   for (std::size_t link = links.first; link < links.last; ++link) here[link] = true;
   return here;
+}
+
+std::int64_t most_of(const std::vector<Moment>& course) {
+  std::int64_t most = 0;
+  for (const Moment& moment : course) most = std::max(most, moment.bytes);
+  return most;
 }
 
 // Of each micro-batch; the first is a largest one.
@@ -53,11 +57,15 @@ MemoryModel::MemoryModel(NetworkCosts costs, PipelineSetup setup)
       setup_(std::move(setup)),
       shares_(shares_of(setup_)),
       schedule_(replayed_schedule(setup_)) {
+  if (setup_.takes_turns() && setup_.distinct_devices().size() < setup_.stages())
+    in_turn_ = one_at_a_time(schedule_);
   const std::size_t links = costs_.layers.size();
   alone_.resize(links * (links + 1));
+  Courses courses;
   for (std::size_t first = 0; first < links; ++first)
     for (std::size_t last = first + 1; last <= links; ++last)
-      alone_[first * (links + 1) + last] = micro_batch({first, last}, only({first, last}, links));
+      alone_[first * (links + 1) + last] =
+          micro_batch({first, last}, only({first, last}, links), courses);
 }
 
 std::int64_t MemoryModel::input_bytes(std::size_t link) const {
@@ -71,8 +79,9 @@ std::int64_t MemoryModel::gradients_of(const LayerCosts& layer) const {
 // here: which links lie on the stage's device and keep what they save.
 MemoryModel::MicroBatchBytes MemoryModel::micro_batch(const StageRange& links,
                                                       const std::vector<bool>& here,
-                                                      Courses* courses) const {
+                                                      Courses& courses) const {
   MicroBatchBytes bytes;
+  courses.clear();
   for (std::size_t link = links.first; link < links.last; ++link) {
     const LayerCosts& layer = costs_.layers[link];
     bytes.saved += layer.saved_bytes;
@@ -90,6 +99,12 @@ MemoryModel::MicroBatchBytes MemoryModel::micro_batch(const StageRange& links,
   add_forward(links, here, bytes, courses);
   add_backward(links, bytes, courses);
   add_weight_halves(links, bytes, courses);
+  bytes.forward = most_of(courses.forward);
+  bytes.plain_forward = most_of(courses.plain_forward);
+  bytes.first_backward = most_of(courses.first_backward);
+  bytes.later_backward = most_of(courses.later_backward);
+  bytes.first_weight = most_of(courses.first_weight);
+  bytes.later_weight = most_of(courses.later_weight);
   return bytes;
 }
 
@@ -100,7 +115,7 @@ std::int64_t MemoryModel::weight_half_bytes(std::size_t link) const {
 }
 
 void MemoryModel::add_forward(const StageRange& links, const std::vector<bool>& here,
-                              MicroBatchBytes& bytes, Courses* courses) const {
+                              MicroBatchBytes& bytes, Courses& courses) const {
   // The first stage's input is a view of the mini-batch. What a stage got from another on its
   // device is there anyway if that saved it.
   if (links.first > 0 && (!here[links.first - 1] || costs_.layers[links.first - 1].drops_output))
@@ -121,12 +136,8 @@ void MemoryModel::add_forward(const StageRange& links, const std::vector<bool>& 
     saved += layer.saved_bytes;
     now += std::max(layer.saved_bytes + stashed, layer.output_bytes);
     if (link > links.first && costs_.layers[link - 1].drops_output) now += input_bytes(link);
-    bytes.forward = std::max(bytes.forward, now);
-    const std::int64_t plain = bytes.kept + passing[link - links.first];
-    bytes.plain_forward = std::max(bytes.plain_forward, plain);
-    if (courses == nullptr) continue;
-    courses->forward.push_back({layer.forward_s, now});
-    courses->plain_forward.push_back({layer.forward_s, plain});
+    courses.forward.push_back({layer.forward_s, now});
+    courses.plain_forward.push_back({layer.forward_s, bytes.kept + passing[link - links.first]});
   }
 }
 
@@ -144,8 +155,8 @@ std::int64_t MemoryModel::gradient_bytes(const SkipBytes& skip, std::size_t link
   return rest + copied;
 }
 
-void MemoryModel::add_backward(const StageRange& links, MicroBatchBytes& bytes,
-                               Courses* courses) const {
+void MemoryModel::add_backward(const StageRange& links, const MicroBatchBytes& bytes,
+                               Courses& courses) const {
   const bool is_last = links.last == costs_.layers.size();
   std::int64_t waiting = 0;  // gradients that arrived together and stay to the end
   if (!is_last) waiting += costs_.layers[links.last - 1].output_bytes;
@@ -154,14 +165,11 @@ void MemoryModel::add_backward(const StageRange& links, MicroBatchBytes& bytes,
       waiting += skip.bytes;
   std::int64_t saved = bytes.saved;
   if (is_last) {
-    bytes.first_backward = bytes.kept + saved + costs_.loss_workspace_bytes;
+    const Moment loss{costs_.loss_s, bytes.kept + saved + costs_.loss_workspace_bytes};
+    courses.first_backward.push_back(loss);
+    courses.later_backward.push_back(loss);
     saved -= costs_.layers.back().handed_bytes;  // the loss has let go of the output
-    if (courses != nullptr) {
-      courses->first_backward.push_back({costs_.loss_s, bytes.first_backward});
-      courses->later_backward.push_back({costs_.loss_s, bytes.first_backward});
-    }
   }
-  bytes.later_backward = bytes.first_backward;
   std::int64_t gradients = 0;  // of parameters, from this micro-batch
   std::int64_t put_off = 0;    // for weight halves of the links behind, not saved any more
   bool input_follows = false;  // of the link behind, once nothing else keeps it
@@ -179,12 +187,8 @@ void MemoryModel::add_backward(const StageRange& links, MicroBatchBytes& bytes,
                              layer.backward_workspace_bytes + put_off;
     saved -= layer.saved_bytes;
     if (is_last && link + 1 == links.last) saved += layer.handed_bytes;
-    bytes.first_backward = std::max(bytes.first_backward, now + gradients);
-    bytes.later_backward = std::max(bytes.later_backward, now);
-    if (courses != nullptr) {
-      courses->first_backward.push_back({layer.backward_s, now + gradients});
-      courses->later_backward.push_back({layer.backward_s, now});
-    }
+    courses.first_backward.push_back({layer.backward_s, now + gradients});
+    courses.later_backward.push_back({layer.backward_s, now});
     gradients += own;
     if (input_follows && layer.saved_bytes >= layer.output_bytes) {
       put_off += layer.output_bytes;
@@ -198,20 +202,15 @@ void MemoryModel::add_backward(const StageRange& links, MicroBatchBytes& bytes,
 
 // In the order of the backward; each lets go of what it needed.
 void MemoryModel::add_weight_halves(const StageRange& links, MicroBatchBytes& bytes,
-                                    Courses* courses) const {
+                                    Courses& courses) const {
   std::int64_t held = bytes.deferred;
   for (std::size_t link = links.last; link-- > links.first;) {
     const std::int64_t needed = weight_half_bytes(link);
     if (needed == 0) continue;
     const LayerCosts& layer = costs_.layers[link];
     const std::int64_t later = held + gradients_of(layer);
-    const std::int64_t first = later + bytes.late_parameters;
-    bytes.first_weight = std::max(bytes.first_weight, first);
-    bytes.later_weight = std::max(bytes.later_weight, later);
-    if (courses != nullptr) {
-      courses->first_weight.push_back({layer.weight_s, first});
-      courses->later_weight.push_back({layer.weight_s, later});
-    }
+    courses.first_weight.push_back({layer.weight_s, later + bytes.late_parameters});
+    courses.later_weight.push_back({layer.weight_s, later});
     held -= needed;
     bytes.late_parameters += gradients_of(layer);
   }
@@ -248,19 +247,20 @@ MemoryModel::MicroBatchBytes MemoryModel::of_share(MicroBatchBytes bytes, double
   return bytes;
 }
 
-std::vector<MemoryModel::ActionBytes> MemoryModel::replay(std::size_t stage,
-                                                          const MicroBatchBytes& largest,
-                                                          RecomputeRule rule) const {
+std::vector<ActionBytes> MemoryModel::replay(std::size_t stage, const MicroBatchBytes& largest,
+                                             RecomputeRule rule) const {
   // Skips of a stage that keeps nothing wait at the sender while later stages catch up.
   const auto waiting = static_cast<std::int64_t>(std::min<std::size_t>(
       setup_.stages() - 1 - stage, static_cast<std::size_t>(setup_.microbatches)));
   std::int64_t held = resident(stage, largest);
   bool has_gradients = false, has_late_gradients = false, has_sent = false;
   std::vector<ActionBytes> result;
+  result.reserve(2 * schedule_.actions[stage].size());
   // Micro-batches of at most two sizes.
   const MicroBatchBytes smaller = of_share(largest, shares_.back());
   for (const Action& action : schedule_.actions[stage]) {
-    const MicroBatchBytes& bytes = share(action.microbatch) == 1 ? largest : smaller;
+    const bool is_largest = shares_[static_cast<std::size_t>(action.microbatch)] == 1;
+    const MicroBatchBytes& bytes = is_largest ? largest : smaller;
     const std::int64_t full = bytes.kept + bytes.saved;
     const bool again = recomputes(rule, action.microbatch, setup_.microbatches);
     if (action.kind == ActionKind::kForward) {
@@ -317,111 +317,11 @@ std::vector<std::int64_t> MemoryModel::sent_back(std::size_t stage,
   return bytes;
 }
 
-// Stages of one device over the time of a step.
-class MemoryModel::SharedDevice {
- public:
-  SharedDevice(const MemoryModel& model, const Partition& partition, bool takes_turns)
-      : model_(model), takes_turns_(takes_turns), stages_(partition.size()) {
-    level_.assign(partition.size(), 0);
-  }
-
-  void add(std::size_t j, const Partition& partition, const std::vector<bool>& here,
-           RecomputeRule rule) {
-    OfStage& stage = stages_[j].emplace();
-    const MicroBatchBytes bytes =
-        model_.micro_batch(partition[j], here, takes_turns_ ? nullptr : &stage.courses);
-    stage.actions = model_.replay(j, bytes, rule);
-    stage.sent_back = model_.sent_back(j, partition);
-    level_[j] = model_.resident(j, bytes);
-    update_ += model_.update_bytes(j, bytes);
-  }
-
-  std::int64_t peak(const std::vector<TimelineEntry>& timeline) {
-    for (const TimelineEntry& entry : timeline)
-      if (entry.kind != WorkKind::kTransfer && stages_[static_cast<std::size_t>(entry.stage)])
-        follow(entry);
-    if (!takes_turns_)  // else they are in order
-      std::stable_sort(changes_.begin(), changes_.end(), [](const Change& a, const Change& b) {
-        return std::pair(a.time, a.is_start) < std::pair(b.time, b.is_start);
-      });
-    std::int64_t sum = std::accumulate(level_.begin(), level_.end(), std::int64_t{0});
-    std::int64_t peak = std::max(update_, sum);
-    for (const Change& change : changes_) {
-      sum += change.bytes - std::exchange(level_[change.holder], change.bytes);
-      peak = std::max(peak, sum);
-    }
-    return peak;
-  }
-
- private:
-  // holder: a stage, or behind those a gradient that is on its way.
-  struct Change {
-    double time;
-    bool is_start;
-    std::size_t holder;
-    std::int64_t bytes;  // from now on
-  };
-  struct OfStage {
-    Courses courses;
-    std::vector<ActionBytes> actions;
-    std::vector<std::int64_t> sent_back;
-    std::size_t position = 0;
-  };
-
-  void follow(const TimelineEntry& entry) {
-    const auto j = static_cast<std::size_t>(entry.stage);
-    OfStage& stage = *stages_[j];
-    const ActionBytes& action = stage.actions[stage.position++];
-    const bool is_backward = entry.kind == WorkKind::kBackward;
-    if (is_backward)
-      for (const std::size_t gradient : on_their_way_[{j, entry.microbatch}])
-        changes_.push_back({entry.start, false, gradient, 0});
-    if (takes_turns_ || action.course == nullptr)
-      changes_.push_back({entry.start, true, j, action.during});
-    else
-      follow_course(entry, j, action, stage.courses.*action.course);
-    changes_.push_back({entry.end, false, j, action.after});
-    if (!is_backward) return;
-    const double share = model_.share(entry.microbatch);
-    for (std::size_t to = 0; to < stage.sent_back.size(); ++to) {
-      if (stage.sent_back[to] == 0) continue;
-      on_their_way_[{to, entry.microbatch}].push_back(level_.size());
-      changes_.push_back(
-          {entry.end, false, level_.size(),
-           static_cast<std::int64_t>(share * static_cast<double>(stage.sent_back[to]))});
-      level_.push_back(0);
-    }
-  }
-
-  // Link by link, in the time that the action has.
-  void follow_course(const TimelineEntry& entry, std::size_t j, const ActionBytes& action,
-                     const std::vector<Moment>& course) {
-    if (entry.end <= entry.start) return;
-    double seconds = 0, passed = 0;
-    for (const Moment& moment : course) seconds += moment.seconds;
-    for (const Moment& moment : course) {
-      const double share = seconds > 0 ? passed / seconds : 0;
-      changes_.push_back(
-          {entry.start + share * (entry.end - entry.start), true, j, action.beside + moment.bytes});
-      passed += moment.seconds;
-    }
-  }
-
-  const MemoryModel& model_;
-  bool takes_turns_;
-  std::vector<std::optional<OfStage>> stages_;  // of this device
-  std::vector<std::int64_t> level_;             // before the step, by holder
-  std::int64_t update_ = 0;
-  std::vector<Change> changes_;
-  std::map<std::pair<std::size_t, int>, std::vector<std::size_t>>
-      on_their_way_;  // holders by the stage and micro-batch that they are for
-};
-
 std::int64_t MemoryModel::shared_peak(std::size_t device, const std::vector<std::size_t>& device_of,
                                       const Partition& partition,
                                       const std::vector<RecomputeRule>& recompute,
-                                      const Simulation& simulation) const {
-  SharedDevice shared(*this, partition, setup_.takes_turns());
+                                      const std::vector<TimelineEntry>& timeline) const {
+  SharedDevice shared(partition.size(), shares_);
   for (std::size_t j = 0; j < partition.size(); ++j) {
     if (device_of[j] != device) continue;
     std::vector<bool> here(costs_.layers.size(), false);
@@ -429,9 +329,26 @@ std::int64_t MemoryModel::shared_peak(std::size_t device, const std::vector<std:
       for (std::size_t link = partition[other].first; link < partition[other].last; ++link)
         here[link] = device_of[other] == device &&
                      (other == j || other > j || recompute[other] == RecomputeRule::kNever);
-    shared.add(j, partition, here, recompute[j]);
+    Courses courses;
+    const MicroBatchBytes bytes = micro_batch(partition[j], here, courses);
+    if (!in_turn_.empty()) courses = {};  // no two actions overlap
+    shared.add(j, {.before = resident(j, bytes),
+                   .update = update_bytes(j, bytes),
+                   .actions = replay(j, bytes, recompute[j]),
+                   .courses = std::move(courses),
+                   .sent_back = sent_back(j, partition)});
   }
-  return shared.peak(simulation.timeline);
+  return shared.peak(timeline);
+}
+
+std::vector<TimelineEntry> MemoryModel::timeline(
+    const Partition& partition, const std::vector<RecomputeRule>& recompute) const {
+  if (in_turn_.empty())
+    return simulate(schedule_, pipeline_costs(costs_, setup_, partition, recompute)).timeline;
+  // Times do not matter, but must not be nothing.
+  const PipelineCosts equal{.stages = std::vector(partition.size(), StageCosts{1, 1, 1}),
+                            .recompute = recompute};
+  return simulate_in_turn(schedule_, in_turn_, equal).timeline;
 }
 
 std::vector<std::int64_t> MemoryModel::device_peak_bytes(
@@ -444,12 +361,9 @@ std::vector<std::int64_t> MemoryModel::device_peak_bytes(
       peaks[j] = stage_peak_bytes(j, partition[j], recompute[j]);
     return peaks;
   }
-  PipelineCosts costs = pipeline_costs(costs_, setup_, partition, recompute);
-  // In turn, times do not matter but must not be nothing.
-  if (setup_.takes_turns()) costs.stages.assign(partition.size(), StageCosts{1, 1, 1});
-  const Simulation simulation = simulate(setup_, schedule_, costs);
+  const std::vector<TimelineEntry> entries = timeline(partition, recompute);
   for (std::size_t device = 0; device < devices; ++device)
-    peaks[device] = shared_peak(device, device_of, partition, recompute, simulation);
+    peaks[device] = shared_peak(device, device_of, partition, recompute, entries);
   return peaks;
 }
 

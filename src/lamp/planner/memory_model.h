@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "lamp/planner/pipeline_setup.h"
+#include "lamp/planner/shared_device.h"
 
 namespace lamp {
 
@@ -39,16 +40,6 @@ class MemoryModel {
                                               const std::vector<RecomputeRule>& recompute) const;
 
  private:
-  // How long a link is at work and what it and its like hold meanwhile, beside what is held anyway.
-  struct Moment {
-    double seconds;
-    std::int64_t bytes;
-  };
-  // One after another, for stages whose actions overlap on one device.
-  struct Courses {
-    std::vector<Moment> forward, plain_forward, first_backward, later_backward, first_weight,
-        later_weight;
-  };
   // Of one micro-batch on one stage; all in bytes.
   struct MicroBatchBytes {
     std::int64_t kept = 0;             // input and skips from elsewhere, until the backward's end
@@ -67,23 +58,14 @@ class MemoryModel {
     std::int64_t largest_layer = 0;    // parameters of one link
     std::int64_t buffers = 0;          // once
   };
-  // What an action holds at most, with everything else on the stage, and what is there after it.
-  struct ActionBytes {
-    std::int64_t during;
-    std::int64_t after;
-    std::int64_t beside = 0;                         // of `during`, what is no moment's
-    std::vector<Moment> Courses::*course = nullptr;  // none = all of it at any time
-  };
 
-  class SharedDevice;
-
-  // courses: filled as well, if given.
+  // courses: what they hold is replaced.
   MicroBatchBytes micro_batch(const StageRange& links, const std::vector<bool>& here,
-                              Courses* courses = nullptr) const;
+                              Courses& courses) const;
   void add_forward(const StageRange& links, const std::vector<bool>& here, MicroBatchBytes& bytes,
-                   Courses* courses) const;
-  void add_backward(const StageRange& links, MicroBatchBytes& bytes, Courses* courses) const;
-  void add_weight_halves(const StageRange& links, MicroBatchBytes& bytes, Courses* courses) const;
+                   Courses& courses) const;
+  void add_backward(const StageRange& links, const MicroBatchBytes& bytes, Courses& courses) const;
+  void add_weight_halves(const StageRange& links, MicroBatchBytes& bytes, Courses& courses) const;
   std::int64_t input_bytes(std::size_t link) const;          // of the tensor handed to it
   std::int64_t gradients_of(const LayerCosts& layer) const;  // of its parameters
   // What a link's weight half needs, beside the mini-batch.
@@ -91,8 +73,6 @@ class MemoryModel {
   // Of a skip's gradient, while the stage's backward is at this link.
   std::int64_t gradient_bytes(const SkipBytes& skip, std::size_t link,
                               const StageRange& links) const;
-  // Of the largest micro-batch, which the costs are those of, what this one has.
-  double share(int microbatch) const { return shares_[static_cast<std::size_t>(microbatch)]; }
   MicroBatchBytes of_share(MicroBatchBytes bytes, double share) const;
   std::int64_t resident(std::size_t stage, const MicroBatchBytes& bytes) const;
   std::vector<ActionBytes> replay(std::size_t stage, const MicroBatchBytes& largest,
@@ -102,12 +82,15 @@ class MemoryModel {
   std::vector<std::int64_t> sent_back(std::size_t stage, const Partition& partition) const;
   std::int64_t shared_peak(std::size_t device, const std::vector<std::size_t>& device_of,
                            const Partition& partition, const std::vector<RecomputeRule>& recompute,
-                           const Simulation& simulation) const;
+                           const std::vector<TimelineEntry>& timeline) const;
+  std::vector<TimelineEntry> timeline(const Partition& partition,
+                                      const std::vector<RecomputeRule>& recompute) const;
 
   NetworkCosts costs_;
   PipelineSetup setup_;
-  std::vector<double> shares_;  // [M]
+  std::vector<double> shares_;  // [M]: of the largest micro-batch, which the costs are those of
   Schedule schedule_;
+  std::vector<StageAction> in_turn_;    // one_at_a_time(), where stages of one device take turns
   std::vector<MicroBatchBytes> alone_;  // by first * (links + 1) + last
 };
 

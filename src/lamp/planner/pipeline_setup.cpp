@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "lamp/pipeline/stage_threads.h"
+
 namespace lamp {
 namespace {
 
@@ -49,31 +51,21 @@ std::int64_t PipelineSetup::over_bytes(const std::vector<std::int64_t>& peak_byt
   return over;
 }
 
-bool PipelineSetup::takes_turns() const {
-  if (is_crowded()) return true;
-  return (microbatches == 1 || schedule == ScheduleKind::kNaive) &&
-         std::all_of(devices.begin(), devices.end(),
-                     [&](const PlanDevice& device) { return device.name == devices.front().name; });
+std::vector<std::string> PipelineSetup::worker_names() const {
+  std::vector<std::string> names;
+  for (const PlanDevice& worker : workers.empty() ? devices : workers) names.push_back(worker.name);
+  return names;
 }
 
-bool PipelineSetup::is_crowded() const {
-  return std::any_of(devices.begin(), devices.end(), [&](const PlanDevice& device) {
-    const auto stages = std::count_if(devices.begin(), devices.end(), [&](const PlanDevice& other) {
-      return other.name == device.name;
-    });
-    return stages * static_cast<std::ptrdiff_t>(slabs_on_device()) > device.stages_at_once;
-  });
+bool PipelineSetup::takes_turns() const {
+  return take_turns(worker_names(), threads, schedule, microbatches);
 }
 
 int PipelineSetup::sharing() const {
-  const auto slabs = static_cast<std::ptrdiff_t>(slabs_on_device());
-  if (is_crowded()) return slabs > 1 ? devices.front().stages_at_once : 1;
-  std::ptrdiff_t most = 1;
-  for (const PlanDevice& device : devices)
-    most = std::max(
-        most, std::count_if(devices.begin(), devices.end(),
-                            [&](const PlanDevice& other) { return other.name == device.name; }));
-  return static_cast<int>(most * slabs);
+  const std::vector<std::string> names = worker_names();
+  if (slabs() > 1 && is_crowded(names, threads))
+    return std::min(threads, static_cast<int>(names.size()));
+  return sharing_stages(names, threads);
 }
 
 double PipelineSetup::mean_share() const {

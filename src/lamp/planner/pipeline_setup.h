@@ -18,8 +18,6 @@ namespace lamp {
 struct PlanDevice {
   std::string name;
   std::int64_t memory_bytes = std::numeric_limits<std::int64_t>::max();
-  // Stages of it that work side by side, each with cores of its own; more take turns.
-  int stages_at_once = std::numeric_limits<int>::max();
 };
 
 struct PipelineSetup {
@@ -31,6 +29,7 @@ struct PipelineSetup {
   // With slabs: one for each stage and slab, stage by stage. `devices` are those of the first
   // slabs, which stand for the others. Empty = devices.
   std::vector<PlanDevice> workers;
+  int threads = std::numeric_limits<int>::max();  // of the process, for stages on "cpu"
   // Between two devices; stages of one device hand tensors over for nothing.
   double bytes_per_s = std::numeric_limits<double>::infinity();
   double optimizer_factor = 1;  // optimizer state in units of the parameters: optimizer.h
@@ -45,13 +44,11 @@ struct PipelineSetup {
   bool shares_device(std::size_t a, std::size_t b) const {
     return devices[a].name == devices[b].name;
   }
-  // Whether only one stage works at a time: some device is crowded, or one device runs all stages
-  // and never two have work at the same time (pipeline.h).
+  // As the executor decides (pipeline/stage_threads.h): whether only one stage works at a time, and
+  // how many the CPU's threads are shared out among.
   bool takes_turns() const;
-  // Whether some device has more stages than work on it side by side.
-  bool is_crowded() const;
-  // Stages and their slabs that a device's cores are shared out among, whatever the schedule; 1
-  // where stages take turns for being crowded. Slabs never do: a core each is the least.
+  // With slabs of all workers, who never take turns themselves: where they are more than the
+  // threads, a thread each.
   int sharing() const;
   // Where the parts of a batch differ in size: of the largest one's samples, what they have on
   // average. 1 where nothing is said of the batch.
@@ -59,6 +56,7 @@ struct PipelineSetup {
   // One a name, in order of appearance, and which of them each stage lies on.
   std::vector<PlanDevice> distinct_devices() const;
   std::vector<std::size_t> device_of_stages() const;
+  std::vector<std::string> worker_names() const;  // of each stage and slab
   // By how many bytes the device that is worst off exceeds its memory; 0 or less where all fit.
   // peak_bytes: by distinct device.
   std::int64_t over_bytes(const std::vector<std::int64_t>& peak_bytes) const;

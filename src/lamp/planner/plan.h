@@ -20,7 +20,7 @@ namespace lamp {
 
 struct CostQuery {
   std::int64_t samples = 1;  // of a micro-batch
-  int sharing = 1;           // stages that a device's cores are shared out among
+  int sharing = 1;           // stages that the CPU's threads are shared out among
   double overlap = 0;        // how much those are at work at the same time: overlap.h
 };
 using CostProvider = std::function<NetworkCosts(const CostQuery&)>;
@@ -37,7 +37,8 @@ struct PlanRequest {
   bool any_devices = false;         // instead of the first the K with most memory, in their order
   bool all_devices = false;         // K is their number
   std::vector<PlanDevice> workers;  // of slabs, as in PipelineSetup; needs all_devices
-  std::int64_t batch = 1;           // samples of a mini-batch
+  int threads = std::numeric_limits<int>::max();  // of the process, for stages on "cpu"
+  std::int64_t batch = 1;                         // samples of a mini-batch
   double bytes_per_s = std::numeric_limits<double>::infinity();  // between devices
   double optimizer_factor = 1;                                   // optimizer.h
   double update_s_per_byte = 0;   // the optimizer's step, for each byte of parameters

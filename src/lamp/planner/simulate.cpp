@@ -222,6 +222,11 @@ Simulation simulate(const Schedule& schedule, const PipelineCosts& costs, bool w
 
 Simulation simulate_in_turn(const Schedule& schedule, const PipelineCosts& costs,
                             bool with_timeline) {
+  return simulate_in_turn(schedule, one_at_a_time(schedule), costs, with_timeline);
+}
+
+Simulation simulate_in_turn(const Schedule& schedule, const std::vector<StageAction>& order,
+                            const PipelineCosts& costs, bool with_timeline) {
   check_costs(schedule, costs);
   Simulation simulation{.busy = std::vector<double>(costs.stages.size(), 0),
                         .peak_in_flight = lamp::peak_in_flight(schedule)};
@@ -234,7 +239,8 @@ Simulation simulate_in_turn(const Schedule& schedule, const PipelineCosts& costs
       simulation.timeline.push_back(
           {static_cast<int>(stage), kind, microbatch, start, simulation.makespan});
   };
-  for (const auto& [stage, action] : one_at_a_time(schedule)) {
+  if (with_timeline) simulation.timeline.reserve(2 * order.size());
+  for (const auto& [stage, action] : order) {
     if (action.kind == ActionKind::kBackward &&
         recomputes(rule_of(costs, stage), action.microbatch, schedule.microbatches))
       add(stage, WorkKind::kRecompute, action.microbatch);

@@ -52,8 +52,11 @@ Simulation simulate(const Schedule& schedule, const PipelineCosts& costs,
                     bool with_timeline = true);
 
 // The same for stages that one device runs in turn, one action at a time (one_at_a_time()): nothing
-// overlaps, not even a recomputation, and transfers cost nothing.
+// overlaps, not even a recomputation, and transfers cost nothing. `order`: of the schedule, for
+// callers that have many costs for one schedule.
 Simulation simulate_in_turn(const Schedule& schedule, const PipelineCosts& costs,
                             bool with_timeline = true);
+Simulation simulate_in_turn(const Schedule& schedule, const std::vector<StageAction>& order,
+                            const PipelineCosts& costs, bool with_timeline = true);
 
 }  // namespace lamp

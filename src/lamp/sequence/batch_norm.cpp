@@ -38,8 +38,8 @@ torch::Tensor DeferrableBatchNorm3dImpl::forward_on_slab(const torch::Tensor& in
                                                          RunContext& run) {
   _check_input_dim(input);
   NormStatistics volume = statistics_of_slabs(input, running_mean, run);
-  TORCH_CHECK(volume.count > 1, "batch norm in training needs more than one value a channel, found ",
-              volume.count);
+  TORCH_CHECK(volume.count > 1,
+              "batch norm in training needs more than one value a channel, found ", volume.count);
   volume.norm = this;
   torch::Tensor output = norm_on_slab(input, weight, bias, volume, options.eps(), run.slabs);
   if (run.slabs->rank() == 0 && running_mean.defined()) {
@@ -58,7 +58,8 @@ void DeferrableBatchNorm3dImpl::update(const std::vector<NormStatistics>& parts)
   const double momentum = options.momentum().has_value() ? *options.momentum()
                                                          : 1.0 / num_batches_tracked.item<double>();
   running_mean.copy_((1 - momentum) * running_mean + momentum * all.mean);
-  running_var.copy_((1 - momentum) * running_var + momentum * (all.deviation / static_cast<double>(all.count - 1)));
+  running_var.copy_((1 - momentum) * running_var +
+                    momentum * (all.deviation / static_cast<double>(all.count - 1)));
 }
 
 NormStatistics merged(const std::vector<NormStatistics>& parts) {

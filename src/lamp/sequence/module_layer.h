@@ -15,8 +15,9 @@ namespace lamp {
 
 using TensorFunction = std::function<torch::Tensor(torch::Tensor)>;
 
-// The module, then (optionally) `then` on its output, voxel by voxel (channels may meet). In a chain the module's parameters stand
-// directly under the layer's name: layer "conv" of a Conv3d has the parameter "conv.weight".
+// The module, then (optionally) `then` on its output, voxel by voxel (channels may meet). In a
+// chain the module's parameters stand directly under the layer's name: layer "conv" of a Conv3d has
+// the parameter "conv.weight".
 template <typename Wrapped>
 class ModuleLayer : public Layer {
  public:

@@ -39,9 +39,7 @@ PlaneRange PlaneRule::needed(const PlaneRange& range, std::int64_t planes) const
 
 std::vector<PlaneRange> SlabCut::owned(std::int64_t planes) const {
   const std::int64_t all = boundaries.back();
-  const auto at = [&](std::int64_t boundary) {
-    return (2 * boundary * planes + all) / (2 * all);
-  };
+  const auto at = [&](std::int64_t boundary) { return (2 * boundary * planes + all) / (2 * all); };
   std::vector<PlaneRange> ranges;
   for (std::size_t slab = 0; slab < slabs(); ++slab)
     ranges.push_back({at(boundaries[slab]), at(boundaries[slab + 1])});

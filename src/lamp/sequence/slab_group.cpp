@@ -89,7 +89,8 @@ torch::Tensor with_halo(const HaloPlan& plan, int rank, const torch::Tensor& own
   copy_planes(joined, needed.first, own, plan.owned[self].first, plan.axis, kept);
   for (std::size_t slab = 0; slab < halo.size(); ++slab) {
     const PlaneRange theirs = common(plan.owned[slab], needed);
-    if (slab != self) copy_planes(joined, needed.first, halo[slab], theirs.first, plan.axis, theirs);
+    if (slab != self)
+      copy_planes(joined, needed.first, halo[slab], theirs.first, plan.axis, theirs);
   }
   clear_planes(joined, plan.axis, {0, std::min(-needed.first, needed.count())});
   clear_planes(joined, plan.axis,
@@ -113,13 +114,14 @@ torch::Tensor return_halo(SlabGroup& group, const HaloPlan& plan, const torch::T
   if (is_alone && kept == owned) return narrowed(gradient, plan.axis, within(kept, needed));
   std::vector<std::int64_t> sizes = gradient.sizes().vec();
   sizes[static_cast<std::size_t>(plan.axis)] = owned.count();
-  torch::Tensor sum = torch::empty(
-      sizes, gradient.options().memory_format(gradient.suggest_memory_format()));
+  torch::Tensor sum =
+      torch::empty(sizes, gradient.options().memory_format(gradient.suggest_memory_format()));
   if (kept != owned) sum.zero_();
   copy_planes(sum, owned.first, gradient, needed.first, plan.axis, kept);
   for (std::size_t slab = 0; slab < incoming.size(); ++slab)
     if (slab != rank && incoming[slab].defined())
-      narrowed(sum, plan.axis, within(common(plan.needed[slab], owned), owned)).add_(incoming[slab]);
+      narrowed(sum, plan.axis, within(common(plan.needed[slab], owned), owned))
+          .add_(incoming[slab]);
   return sum;
 }
 

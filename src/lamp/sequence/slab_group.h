@@ -52,12 +52,13 @@ torch::Tensor all_reduce(const std::shared_ptr<SlabGroup>& group, const torch::T
 // The planes that each slab needs of a tensor of which each owns some.
 struct HaloPlan {
   std::int64_t axis;
-  std::int64_t planes;            // of the whole tensor
-  std::vector<PlaneRange> owned;  // by slab
-  std::vector<PlaneRange> needed; // by slab; may reach beyond both ends
+  std::int64_t planes;             // of the whole tensor
+  std::vector<PlaneRange> owned;   // by slab
+  std::vector<PlaneRange> needed;  // by slab; may reach beyond both ends
 };
 
-// What slab `group.rank()` needs and others own, by slab in their order; undefined where nothing is.
+// What slab `group.rank()` needs and others own, by slab in their order; undefined where nothing
+// is.
 std::vector<torch::Tensor> fetch_halo(SlabGroup& group, const HaloPlan& plan,
                                       const torch::Tensor& own);
 // The needed planes in one tensor, in the layout given: own ones, the halo, zeros beyond the ends.

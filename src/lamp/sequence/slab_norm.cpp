@@ -1,5 +1,5 @@
-// torch's kernels for statistics, for the transformation and for the sums of the backward pass; what
-// goes between them are sums over slabs of a few numbers a channel.
+// torch's kernels for statistics, for the transformation and for the sums of the backward pass;
+// what goes between them are sums over slabs of a few numbers a channel.
 #include "lamp/sequence/slab_norm.h"
 
 #include <torch/autograd.h>
@@ -89,13 +89,13 @@ NormStatistics statistics_of_slabs(const torch::Tensor& input, const torch::Tens
   const torch::NoGradGuard no_graph;
   SlabGroup& group = *run.slabs;
   const torch::Tensor running =
-      like.defined() ? like : torch::empty({input.size(1)}, input.options().dtype(statistics_type(input)));
+      like.defined() ? like
+                     : torch::empty({input.size(1)}, input.options().dtype(statistics_type(input)));
   const auto [mean, variance] = torch::batch_norm_update_stats(
       input.detach(), torch::zeros_like(running), torch::ones_like(running), /*momentum=*/1);
   const auto owned = group.cut().owned(run.planes);
   const std::int64_t plane = input.numel() / input.size(1) / input.size(group.axis());
-  const torch::Tensor own =
-      torch::stack({mean.to(torch::kFloat64), variance.to(torch::kFloat64)});
+  const torch::Tensor own = torch::stack({mean.to(torch::kFloat64), variance.to(torch::kFloat64)});
   const auto all =
       group.all_to_all(std::vector<torch::Tensor>(static_cast<std::size_t>(group.size()), own));
   std::vector<NormStatistics> parts;

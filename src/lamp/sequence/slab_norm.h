@@ -1,5 +1,5 @@
-// Batch norm of volumes of which each worker holds a slab: statistics of the whole, found from those
-// of the slabs, and a gradient that knows that they depend on every voxel.
+// Batch norm of volumes of which each worker holds a slab: statistics of the whole, found from
+// those of the slabs, and a gradient that knows that they depend on every voxel.
 #pragma once
 
 #include <torch/types.h>

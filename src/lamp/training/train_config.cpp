@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <initializer_list>
 #include <sstream>
+#include <system_error>
 #include <utility>
 
 #include "lamp/base/errors.h"
@@ -255,9 +256,10 @@ void apply_settings(Json& json, const std::vector<std::string>& settings) {
 
 Json read_config(const std::string& name_or_file, const std::vector<std::string>& settings) {
   Json json;
+  std::error_code error;  // a link to itself, a name that is too long: no such file
   if (const auto preset = preset_text(name_or_file)) {
     json = parse_json(*preset, "preset " + name_or_file);
-  } else if (std::filesystem::exists(name_or_file)) {
+  } else if (std::filesystem::exists(name_or_file, error)) {
     json = read_settings_file(name_or_file);
   } else {
     throw UsageError("configuration: " + name_or_file + ": no such file, nor a preset (" +
