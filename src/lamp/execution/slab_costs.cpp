@@ -157,7 +157,7 @@ void cut_into_slabs(NetworkCosts& costs, const PlanOptions& options, const Netwo
   // Inputs that advice looks at may have too few planes: they are refused before they are run.
   if (has_planes_for_slabs(options, network))
     add_halos(costs, wanted_cut(options, network), *network.chain);
-  scale_bytes(costs, static_cast<double>(slabs_together(options)) / static_cast<double>(slabs));
+  scale_planes(costs, static_cast<double>(slabs_together(options)) / static_cast<double>(slabs));
   scale_seconds(costs, slab_share_of_seconds(options));
 }
 

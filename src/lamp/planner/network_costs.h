@@ -75,7 +75,7 @@ inline void scale_seconds(NetworkCosts& costs, double factor) {
 }
 
 // As if every volume had this share of its planes: parameters stay whole, and so do halos.
-inline void scale_bytes(NetworkCosts& costs, double share) {
+inline void scale_planes(NetworkCosts& costs, double share) {
   const auto scale = [share](std::int64_t& bytes) {
     bytes = static_cast<std::int64_t>(std::ceil(share * static_cast<double>(bytes)));
   };

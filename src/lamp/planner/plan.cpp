@@ -86,7 +86,7 @@ MemoryModel of_one_slab(const Plan& plan) {
   NetworkCosts costs = plan.costs;
   PipelineSetup setup = plan.setup;
   const std::size_t slabs = setup.slabs_on_device();
-  if (slabs > 1) scale_bytes(costs, 1 / static_cast<double>(slabs));
+  if (slabs > 1) scale_planes(costs, 1 / static_cast<double>(slabs));
   setup.workers.clear();
   return {std::move(costs), std::move(setup)};
 }
