@@ -27,7 +27,8 @@ import walk
 
 MODULES = [crashes_json, crashes_states, crashes_memory, crashes_signals, crashes_files, crashes_images,
            refusals_images, refusals_words, ten_rules]
-LINES = {line: checks for module in MODULES for line, checks in module.LINES.items()}
+LINES = dict(sorted(((line, checks) for module in MODULES for line, checks in module.LINES.items()),
+                    key=lambda row: (row[0][0], int(row[0][1:]) if row[0][1:].isdigit() else 0, row[0])))
 
 if __name__ == "__main__":
     sys.exit(walk.main(__doc__, LINES, crash_data.prepare))

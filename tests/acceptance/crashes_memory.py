@@ -54,7 +54,7 @@ def trainings_that_no_machine_holds(walk):
     """Batches and widths far beyond the memory: exit 5 with what would fit, and no folder."""
     for place, changes in enumerate((["curriculum.0.batch=100000", "curriculum.0.patch=[32,32,32]"],
                                      ["net.width=1024"], ["curriculum.0.batch=64", "net.width=512"],
-                                     ["execution.memory=\"2MiB\"", "curriculum.0.patch=\"whole\""])):
+                                     ["execution.memory=\"1100KiB\"", "curriculum.0.patch=\"whole\""])):
         for device in ("cpu", "cpu,cpu"):
             settings = [word for change in changes for word in ("--set", change)]
             run = walk.path(f"huge_{place}_{device.count('cpu')}")

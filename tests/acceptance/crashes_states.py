@@ -151,7 +151,8 @@ def damaged_files_are_refused(walk):
     content = walk.path(STATE).read_bytes()
     cases = {"empty": b"", "7 bytes": content[:7], "8 bytes": content[:8], "half a header": content[:2000],
              "half": content[:len(content) // 2], "a byte less": content[:-1], "a byte more": content + b"\0",
-             "text": b"not a state", "zeros": bytes(1000), "a header of 2^63 bytes": b"\xff" * 7 + b"\x7f" + content[8:],
+             "text": b"not a state", "zeros": bytes(1000),
+             "a header of 2^63 bytes": b"\xff" * 7 + b"\x7f" + content[8:],
              "a pickle": b"PK\x03\x04" + content, "JSON": b'{"a": 1}'}
     for kind, damaged in cases.items():
         run = walk.copy(walk.path("run"), "odd_file")
