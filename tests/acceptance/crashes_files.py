@@ -26,8 +26,8 @@ def names_of_cases_are_judged(walk):
     for name in NAMES:
         folder = named_case(walk, "hostile", name)
         walk.check(f"the case {name!r:.20}", ["check", folder], code=3, keeps=[folder, *kept])
-        walk.check(f"the case {name!r:.20}", ["prepare", "--from", "decathlon", folder, "-o", "hostile_out"], code=(2, 3),
-                   keeps=[folder, walk.path("hostile_out"), *kept])
+        walk.check(f"the case {name!r:.20}", ["prepare", "--from", "decathlon", folder, "-o", "hostile_out"],
+                   code=(2, 3), keeps=[folder, walk.path("hostile_out"), *kept])
 
 
 def paths_of_images_stay_inside(walk):
@@ -101,7 +101,8 @@ def outputs(walk, target):
             [*simulate, "--trace", target], ["segment", "-m", "run", "-i", "scan.nii.gz", "-o", target],
             ["check", "data", "--preview", target], ["train", "-d", "data", "-c", "c.json", "-o", target],
             ["synth", "--kind", "liver", "-o", target, "--train", "1", "--test", "0"],
-            ["prepare", "--from", "decathlon", "data", "-o", target], ["experiment", "--preset", "context", "-o", target]]
+            ["prepare", "--from", "decathlon", "data", "-o", target],
+            ["experiment", "--preset", "context", "-o", target]]
 
 
 def foreign_files_are_never_replaced(walk):

@@ -162,8 +162,8 @@ def sizes_of_models_are_judged_first(walk):
     for net in nets:
         walk.check(f"a model's net {net}", ["segment", "-m", model_with(walk, net), "-i", "scan.nii.gz", "-o", "none"],
                    code=(2, 3), says="odd.safetensors", keeps=walk.path("none"), wrap=LIMITED)
-    for data in [{"window": [5, 5]}, {"window": [5, -5]}, {"window": [1]}, {"window": "wide"}, {"spacing_mm": [0, 1, 1]},
-                 {"spacing_mm": [-1, 1, 1]}, {"spacing_mm": [1, 1]}, {"spacing_mm": "big"}, {"orientation": "XYZ"}]:
+    for data in [{"window": [5, 5]}, {"window": [5, -5]}, {"window": [1]}, {"window": "wide"},
+                 {"spacing_mm": [0, 1, 1]}, {"spacing_mm": [-1, 1, 1]}, {"spacing_mm": [1, 1]}, {"spacing_mm": "big"}, {"orientation": "XYZ"}]:
         walk.check(f"a model's data {data}", ["segment", "-m", model_with(walk, data=data), "-i", "scan.nii.gz", "-o",
                                               "none"], code=(2, 3), says="odd.safetensors", keeps=walk.path("none"))
     fine = ["segment", "-m", model_with(walk, data={"spacing_mm": [1e-5, 1, 1]}), "-i", "scan.nii.gz", "-o", "fine.nii"]

@@ -4,6 +4,7 @@ Limits of the address space stand for small machines: a training is refused befo
 """
 
 import gzip
+import re
 import struct
 
 import numpy as np
@@ -50,24 +51,24 @@ def trainings_near_the_limit(walk):
 
 
 def trainings_that_no_machine_holds(walk):
-    """Batches and patches far beyond the memory: exit 5 with what would fit, and no folder."""
-    for changes in (["curriculum.0.batch=100000", "curriculum.0.patch=[32,32,32]"],
-                    ["net.width=1024", "net.depth=4"],
-                    ["curriculum.0.batch=64", "curriculum.0.patch=\"whole\"", "net.width=512"],
-                    ["execution.memory=\"20MiB\"", "curriculum.0.batch=8", "curriculum.0.patch=\"whole\""]):
+    """Batches and widths far beyond the memory: exit 5 with what would fit, and no folder."""
+    for place, changes in enumerate((["curriculum.0.batch=100000", "curriculum.0.patch=[32,32,32]"],
+                                     ["net.width=1024"], ["curriculum.0.batch=64", "net.width=512"],
+                                     ["execution.memory=\"1100KiB\"", "curriculum.0.patch=\"whole\""])):
         for device in ("cpu", "cpu,cpu"):
             settings = [word for change in changes for word in ("--set", change)]
-            walk.check("does not fit", ["train", "-d", "data", "-c", "c.json", "-o", "huge", "--device", device,
-                                        *settings], code=5, says="does not fit", not_says="--patch",
-                       keeps=walk.path("huge"), wrap=SMALL)
+            run = walk.path(f"huge_{place}_{device.count('cpu')}")
+            walk.check("does not fit", ["train", "-d", "data", "-c", "c.json", "-o", run, "--device", device,
+                                        *settings], code=5, says="does not fit", not_says="--patch", keeps=run,
+                       wrap=SMALL)
 
 
 def later_stages_are_judged_first(walk):
     """A curriculum whose third stage cannot fit is refused before its first."""
     stage = CONFIG["curriculum"][0]
     config = config_with(curriculum=[stage, stage, {**stage, "patch": "whole", "batch": 1_000_000}])
-    walk.check("the third stage", ["train", "-d", "data", "-c", walk.write("stages.json", config), "-o", "huge"],
-               code=5, says=["does not fit", "stage 3"], keeps=walk.path("huge"))
+    walk.check("the third stage", ["train", "-d", "data", "-c", walk.write("stages.json", config), "-o", "third"],
+               code=5, says=["does not fit", "stage 3"], keeps=walk.path("third"))
 
 
 def other_commands_judge_first_too(walk):
@@ -82,19 +83,20 @@ def other_commands_judge_first_too(walk):
                  ["segment", "-m", "run", "-i", "scan.nii.gz", "-o", "huge.nii.gz", "--memory", "2MiB"]):
         walk.check("does not fit", args, code=5, says="fit", keeps=walk.path("huge.nii.gz"), wrap=SMALL)
     walk.check("what just fits", ["segment", "-m", "run", "-i", "scan.nii.gz", "-o", "fits.nii.gz", "--memory",
-                                  "200MiB"], wrap=SMALL)
+                                  "1GiB"], wrap=SMALL)
     walk.check("one word for a slip", ["segment", "-m", "run", "-i", "scan.nii.gz", "-o", "huge.nii.gz", "--memory",
                                        "8"], code=2, says="--memory", keeps=walk.path("huge.nii.gz"))
 
 
 def advice_of_plan_holds(walk):
-    """The smaller batch that a refusal names fits when it is asked for."""
-    ask = ["plan", "--net", "unet", "--width", "32", "--input", "64,64,64", "--devices", "1", "--device-memory",
-           "2GiB", "--batch"]
-    refused = walk.check("a batch of 512", [*ask, "512"], code=5, says="--batch")
-    advised = [word.rstrip(",.;") for word in refused.text.split("--batch ")[1:]]
-    batch = advised[-1].split()[0].rstrip(",;)") if advised else "1"
-    walk.check("the batch that it names", [*ask, batch])
+    """The smaller input and the larger devices that a refusal names do fit when they are asked for."""
+    ask = ["plan", "--net", "unet", "--width", "64", "--devices", "1", "--batch", "8"]
+    refused = walk.check("8 of 256^3 in 2 GiB", [*ask, "--input", "256,256,256", "--device-memory", "2GiB"], code=5)
+    smaller, larger = re.search(r"--input ([\d,]+) would", refused.last), re.search(r"devices of ([\d.]+ GiB) would",
+                                                                                   refused.last)
+    walk.claim("it names both", refused, None if smaller and larger else "no advice")
+    walk.check("that input", [*ask, "--input", smaller.group(1), "--device-memory", "2GiB"])
+    walk.check("those devices", [*ask, "--input", "256,256,256", "--device-memory", larger.group(1).replace(" ", "")])
 
 
 def claimed_sizes_are_held_against_the_file(walk):

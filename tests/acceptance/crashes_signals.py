@@ -121,7 +121,8 @@ def other_commands_hear_signals(walk):
     wait_for(lambda: any(maps.glob("*.nii.gz")))
     job.send_signal(signal.SIGTERM)
     walk.claim("segment and SIGTERM", finished(job, "lamp segment & kill -TERM"), lambda r: [
-        None if r.code in (0, 143) else f"exit {r.code}", None if (maps / "segment.json").exists() else "no segment.json",
+        None if r.code in (0, 143) else f"exit {r.code}",
+        None if (maps / "segment.json").exists() else "no segment.json",
         None if r.code == 0 or '"not_done": []' not in (maps / "segment.json").read_text() else "nothing in not_done"])
 
 
@@ -150,7 +151,8 @@ def what_is_no_file_is_refused(walk):
                            (["segment", "-m", thing, "-i", "scan.nii.gz", "-o", "odd_out"], (2, 3)),
                            (["train", "-d", thing, "-c", "c.json", "-o", "odd_out"], 3),
                            (["train", "-d", "data", "-c", thing, "-o", "odd_out"], (2, 3)),
-                           (["evaluate", "-p", thing, "-r", "made/liver_004.nii.gz"], (2, 3)), (["info", thing], (2, 3))]:
+                           (["evaluate", "-p", thing, "-r", "made/liver_004.nii.gz"], (2, 3)),
+                           (["info", thing], (2, 3))]:
             walk.check(f"{name} as an input", args, code=code, says=name, timeout=20, keeps=walk.path("odd"))
 
 

@@ -6,10 +6,10 @@ A state is believed only where it is one that the run can have come to, and ever
 import json
 import random
 import signal
-import time
 
 import numpy as np
 from crash_data import CONFIG, array_in, checksum, edited, read_tensors, with_array, write_tensors
+from crashes_signals import rows_of, wait_for
 
 STATE = "run/state/state.safetensors"
 RUN_FILES = {"run.json", "config.json", "data_fingerprint.json", "split.json", "intensities.json", "best.safetensors",
@@ -151,7 +151,8 @@ def damaged_files_are_refused(walk):
     content = walk.path(STATE).read_bytes()
     cases = {"empty": b"", "7 bytes": content[:7], "8 bytes": content[:8], "half a header": content[:2000],
              "half": content[:len(content) // 2], "a byte less": content[:-1], "a byte more": content + b"\0",
-             "text": b"not a state", "zeros": bytes(1000), "a header of 2^63 bytes": b"\xff" * 7 + b"\x7f" + content[8:],
+             "text": b"not a state", "zeros": bytes(1000),
+             "a header of 2^63 bytes": b"\xff" * 7 + b"\x7f" + content[8:],
              "a pickle": b"PK\x03\x04" + content, "JSON": b'{"a": 1}'}
     for kind, damaged in cases.items():
         run = walk.copy(walk.path("run"), "odd_file")
@@ -236,9 +237,9 @@ def killed_runs_leave_nothing_for_good(walk):
                                       "curriculum": [{"patch": [16, 16, 16], "batch": 1, "epochs": 12}]})
     run = walk.path("killed")
     begin = ["train", "-d", "data", "-c", config, "-o", run]
-    for attempt, patience in enumerate([0.2, 0.6, 1.0, 1.5]):
+    for attempt, epochs in enumerate([0, 1, 2, 4, 5]):
         job = walk.start([*begin, "--resume"] if attempt else begin)
-        time.sleep(patience)
+        wait_for(lambda: rows_of(run) >= epochs and (run / "run.json").exists())
         job.send_signal(signal.SIGKILL)
         job.communicate()
     stale = [".state.999999999-0.tmp.safetensors", ".metrics.999999999-3.tmp.csv"]
@@ -247,7 +248,7 @@ def killed_runs_leave_nothing_for_good(walk):
     walk.write("killed/state/" + stale[0], "cut sho")
     kept = [walk.write("killed/notes.tmp", "mine"), walk.write("killed/.notes.tmp.txt", "mine")]
     others = {path.name for path in kept}
-    walk.check("after four kills and what they left", [*begin, "--resume"], keeps=kept, timeout=120,
+    walk.check("after five kills and what they left", [*begin, "--resume"], keeps=kept, timeout=120,
                right=lambda _: sorted((files_in(run) - RUN_FILES) - others))
     walk.check("a run that nobody killed", ["train", "-d", "data", "-c", config, "-o", "unbroken"], timeout=120,
                right=lambda _: sorted(files_in(walk.path("unbroken")) - RUN_FILES))
@@ -262,11 +263,12 @@ def killed_segmentations_leave_nothing_for_good(walk):
             ("segment", ["segment", "-m", "run", "-i", "data/imagesTr", "-o", "killed_maps"], "killed_maps"),
             ("synth", ["synth", "--kind", "liver", "-o", "killed_synth", "--train", "8", "--test", "0", "--size",
                        "48,48,48"], "killed_synth")]:
-        for patience in (0.5, 0.7):
+        for count in (1, 2):
             job = walk.start(args)
-            time.sleep(patience)
+            wait_for(lambda: len(list(walk.path(folder).rglob("*.nii.gz"))) >= count)
             job.send_signal(signal.SIGKILL)
             job.communicate()
+        walk.write(folder + "/.liver_001.999999999-1.tmp.nii.gz", "cut sho")
         odd = lambda _, folder=folder: sorted(n for n in files_in(walk.path(folder)) if ".tmp" in n or "lock" in n)
         walk.check(f"{claim} after two kills", args, right=odd)
 

@@ -65,8 +65,8 @@ def forms_of_nifti(walk):
             origin = (RAS_TO_LPS @ matrix)[:3, 3]
             walk.check(f"--orientation {form}", ["check", file, "--json", "--orientation", form], right=lambda r:
                        None if np.allclose(r.json["case_facts"][0]["origin_mm"], origin) else "another origin")
-    walk.check("segment.json keeps it", ["segment", "-m", "run", "-i", file, "-o", "atlas_out", "--orientation", "qform",
-                                         "--json"], right=lambda r: None if r.json["nifti_form"] == "qform" else "no")
+    walk.check("segment.json keeps it", ["segment", "-m", "run", "-i", file, "-o", "atlas_out", "--orientation",
+                                         "qform", "--json"], right=lambda r: None if r.json["nifti_form"] == "qform" else "no")
 
 
 def meta_image_spacing(walk):
@@ -136,7 +136,8 @@ def an_export_of_radiotherapy(walk):
         other = dicom_slice(np.asfortranarray(values[:, :, 0]), 0, series="1.2.9", SOPClassUID=uid, Modality=modality)
         save_slice(other, folder / f"{kind}.dcm")
         walk.check(f"{modality} beside a CT", ["check", folder, "--json"], right=lambda r: [
-            value_range([0, 800])(r), None if any(f"{kind}.dcm" in i["file"] for i in r.json["ignored"]) else "unnamed"])
+            value_range([0, 800])(r),
+            None if any(f"{kind}.dcm" in i["file"] for i in r.json["ignored"]) else "unnamed"])
     folder = write_series(walk.path("export_scout"), values)
     scout = dicom_slice(np.asfortranarray(values[:, :, 0]), 0, series="1.2.8", ImageType=["ORIGINAL", "PRIMARY",
                         "LOCALIZER"], ImageOrientationPatient=[1, 0, 0, 0, 0, -1])

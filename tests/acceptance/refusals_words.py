@@ -65,7 +65,8 @@ def leaks_are_faults(walk):
                            "a case twice": [entry("a"), entry("a"), entry("c")]}.items():
         folder = data_set(walk, "leaks2", training)
         walk.check(kind, ["check", folder], code=3, says=".nii.gz")
-        walk.check(kind, ["train", "-d", folder, "-c", "c.json", "-o", "leaks_run"], code=3, keeps=walk.path("leaks_run"))
+        walk.check(kind, ["train", "-d", folder, "-c", "c.json", "-o", "leaks_run"], code=3,
+                   keeps=walk.path("leaks_run"))
     folder = data_set(walk, "leaks2", [{"image": "labelsTr/a.nii.gz", "label": "imagesTr/a.nii.gz"}, entry("b"),
                                        entry("c")])
     many = np.arange(20 * 18 * 16, dtype="int16").reshape(20, 18, 16) - 1000
@@ -131,8 +132,8 @@ def folds_and_held_out_cases(walk):
                code=(2, 3), says="splits_final.json", keeps=walk.path("fold_8"))
 
 
-MEANT = {("segmnt",): "lamp segment", ("trian",): "lamp train", ("predict",): "lamp segment", ("eval",): "lamp evaluate",
-         ("chek",): "lamp check", ("inference",): "lamp segment", ("fit",): "lamp train", ("test",): "lamp evaluate",
+MEANT = {("segmnt",): "lamp segment", ("trian",): "lamp train", ("predict",): "lamp segment",
+         ("eval",): "lamp evaluate", ("chek",): "lamp check", ("inference",): "lamp segment", ("fit",): "lamp train", ("test",): "lamp evaluate",
          ("simulat",): "lamp simulate", ("validate",): "lamp check", ("train", "--epochs", "3"): "curriculum.0.epochs",
          ("train", "--lr", "1"): "optimizer.lr", ("train", "--batch-size", "1"): "curriculum.0.batch",
          ("train", "--gpu", "1"): "--device", ("segment", "--outptu", "x"): "--output",
@@ -203,8 +204,8 @@ def colours_are_for_terminals(walk):
     """A terminal gets colours; with NO_COLOR, and in a pipe, nothing has any."""
     for claim, changes, coloured in [("a terminal", {"NO_COLOR": ""}, True), ("NO_COLOR=1", {"NO_COLOR": "1"}, False)]:
         ours, theirs = pty.openpty()
-        job = walk.start(["segment", "-m", "run", "-i", "scan.nii.gz", "-o", "coloured"], env={**changes, "TERM": "xterm"}, stdout=theirs,
-                         stderr=theirs)
+        job = walk.start(["segment", "-m", "run", "-i", "scan.nii.gz", "-o", "coloured"],
+                         env={**changes, "TERM": "xterm"}, stdout=theirs, stderr=theirs)
         job.wait(60)
         text = os.read(ours, 100_000).decode(errors="replace")
         os.close(theirs)

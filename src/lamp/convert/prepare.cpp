@@ -135,7 +135,7 @@ class Preparation {
     }
     refuse_other_content(folder_, own);
     refuse_changed_list();
-    if (resumed_) return remove_leftovers();
+    if (resumed_) return remove_decathlon_leftovers(folder_);
     for (const SourceCase& source : set_.cases) refuse_unsound_name(source);
     record_ = {.settings = settings_of(options),
                .cases = std::move(names),
@@ -225,13 +225,6 @@ class Preparation {
                          " than the source has, expected what lamp prepare wrote; choose another "
                          "folder");
     }
-  }
-
-  // Temporary files of a call that was killed.
-  void remove_leftovers() const {
-    remove_stale_temporaries(folder_);
-    for (const char* part : {"imagesTr", "labelsTr", "imagesTs", "labelsTs"})
-      remove_stale_temporaries(output_file(folder_, part));
   }
 
   DecathlonEntry entry_of(const SourceCase& source) const {

@@ -2,6 +2,7 @@
 #include "lamp/dataset/decathlon_folder.h"
 
 #include <algorithm>
+#include <array>
 #include <system_error>
 #include <unordered_set>
 
@@ -21,6 +22,8 @@ Json entry_row(const DecathlonEntry& entry) {
   if (entry.annotated) entry_row["annotated"] = *entry.annotated;
   return entry_row;
 }
+
+constexpr std::array kParts = {"imagesTr", "labelsTr", "imagesTs", "labelsTs"};
 
 bool has_description(const fs::path& json, const std::string& description) {
   try {
@@ -62,8 +65,12 @@ Json decathlon_json(const DecathlonInfo& info, const std::vector<DecathlonEntry>
 }
 
 void make_decathlon_folders(const fs::path& folder) {
-  for (const char* part : {"imagesTr", "labelsTr", "imagesTs", "labelsTs"})
-    make_output_folder(output_file(folder, part));
+  for (const char* part : kParts) make_output_folder(output_file(folder, part));
+}
+
+void remove_decathlon_leftovers(const fs::path& folder) {
+  remove_stale_temporaries(folder);
+  for (const char* part : kParts) remove_stale_temporaries(output_file(folder, part));
 }
 
 fs::path output_file(const fs::path& folder, const std::string& file) {

@@ -36,6 +36,9 @@ Json decathlon_json(const DecathlonInfo& info, const std::vector<DecathlonEntry>
 // The four folders of images and labels. Throws Error if the disk refuses.
 void make_decathlon_folders(const std::filesystem::path& folder);
 
+// Removes what a call that was killed left unfinished there.
+void remove_decathlon_leftovers(const std::filesystem::path& folder);
+
 // Where `file` ("imagesTr/a.nii.gz") of the data set goes. Throws UsageError if a link on the way
 // leads out of `folder`: whatever is written or removed goes through here.
 std::filesystem::path output_file(const std::filesystem::path& folder, const std::string& file);

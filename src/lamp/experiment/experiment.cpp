@@ -83,6 +83,8 @@ class Runner {
     OutputLock lock(request_.folder);
     make_output_folder(request_.folder);
     lock.start();
+    for (const fs::path& part : {request_.folder, request_.folder / "cells"})
+      remove_stale_temporaries(part);
     write_file(folder_mark(), dump_json(written_by(kWriter, Json::object())) + "\n");
     publish();
     if (experiment_.control) run_controls();

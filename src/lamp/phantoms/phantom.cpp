@@ -335,6 +335,7 @@ void write_phantoms(const PhantomOptions& options) {
   warn_of_short_reach(options);
   make_decathlon_folders(options.folder);
   lock.start();
+  remove_decathlon_leftovers(options.folder);
   const fs::path unfinished = output_file(options.folder, kUnfinishedPhantoms);
   Json note;
   note[kRequestKey] = request_of(options);
