@@ -80,11 +80,27 @@ std::int64_t left_in_groups(std::int64_t swap = 0) {
   return left;
 }
 
+// Address space is taken by what is no tensor as well: by the stacks of threads that are yet to
+// start (torch's pools, one team for each worker, loaders), and by the holes of a heap (a process
+// was found to take 1.22 times its tensors).
+constexpr std::int64_t kThreadsToCome = 24;
+constexpr double kTensorShareOfAddresses = 0.8;
+
+std::int64_t stack_bytes() {
+  constexpr std::int64_t kUsual = std::int64_t{8} << 20;
+  rlimit limit{};
+  if (getrlimit(RLIMIT_STACK, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return kUsual;
+  return static_cast<std::int64_t>(limit.rlim_cur);
+}
+
 std::int64_t left_of_address_space() {
   rlimit limit{};
   if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return kNoLimit;
   const std::int64_t used = field("/proc/self/status", "VmSize:").value_or(0);
-  return std::max<std::int64_t>(static_cast<std::int64_t>(limit.rlim_cur) - used, 0);
+  const std::int64_t left =
+      static_cast<std::int64_t>(limit.rlim_cur) - used - kThreadsToCome * stack_bytes();
+  return static_cast<std::int64_t>(kTensorShareOfAddresses *
+                                   static_cast<double>(std::max<std::int64_t>(left, 0)));
 }
 
 }  // namespace
