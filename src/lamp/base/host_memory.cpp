@@ -97,10 +97,15 @@ std::int64_t left_of_address_space() {
   rlimit limit{};
   if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return kNoLimit;
   const std::int64_t used = field("/proc/self/status", "VmSize:").value_or(0);
-  const std::int64_t left =
-      static_cast<std::int64_t>(limit.rlim_cur) - used - kThreadsToCome * stack_bytes();
-  return static_cast<std::int64_t>(kTensorShareOfAddresses *
-                                   static_cast<double>(std::max<std::int64_t>(left, 0)));
+  return std::max<std::int64_t>(static_cast<std::int64_t>(limit.rlim_cur) - used, 0);
+}
+
+std::int64_t left_for_tensors() {
+  const std::int64_t left = left_of_address_space();
+  if (left == kNoLimit) return kNoLimit;
+  const std::int64_t stacks = kThreadsToCome * stack_bytes();
+  return std::max<std::int64_t>(
+      static_cast<std::int64_t>(kTensorShareOfAddresses * static_cast<double>(left - stacks)), 1);
 }
 
 }  // namespace
@@ -122,10 +127,14 @@ std::int64_t available_memory_bytes() {
   return std::min({system, left_in_groups(), left_of_address_space()});
 }
 
+std::int64_t tensor_memory_bytes() {
+  return std::min(available_memory_bytes(), left_for_tensors());
+}
+
 std::int64_t most_memory_bytes() {
   const std::int64_t swap = field("/proc/meminfo", "SwapFree:").value_or(0);
   const std::int64_t system = field("/proc/meminfo", "MemAvailable:").value_or(kNoLimit);
-  return std::min({sum(system, swap), left_in_groups(swap), left_of_address_space()});
+  return std::min({sum(system, swap), left_in_groups(swap), left_for_tensors()});
 }
 
 std::optional<MemoryShortage> memory_shortage(double needed_bytes,

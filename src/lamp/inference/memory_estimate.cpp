@@ -148,7 +148,7 @@ std::int64_t parameter_bytes(const Network& network) {
 }
 
 std::int64_t available_bytes(c10::Device device) {
-  if (device.is_cpu()) return available_memory_bytes();
+  if (device.is_cpu()) return tensor_memory_bytes();
   auto* allocator = dynamic_cast<c10::DeviceAllocator*>(c10::GetAllocator(device.type()));
   TORCH_CHECK(allocator != nullptr, "no memory information on ", device);
   return static_cast<std::int64_t>(allocator->getMemoryInfo(device.index()).first);
