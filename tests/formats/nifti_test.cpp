@@ -279,13 +279,14 @@ TEST_F(NiftiTest, OrientationFieldsGoBackBitForBit) {
 
 // Their lower half is 0, which would say that there is no form.
 TEST_F(NiftiTest, CodesOfNifti2ThatNifti1CannotHoldStayAboveZero) {
-  std::string two = as_nifti2(bytes_of_file(sample()));
+  const Volume first = sample();
+  std::string two = as_nifti2(bytes_of_file(first));
   two = changed<std::int32_t>(two, 344, 0);
   two = changed<std::int32_t>(two, 348, 65536);
   const Volume volume = read_image(file(two));
-  expect_same_grid(sample().geometry, volume.geometry, 1e-6);
+  expect_same_grid(first.geometry, volume.geometry, 1e-6);
   write_volume(folder_ / "again.nii", volume);
-  expect_same_grid(sample().geometry, read_image(folder_ / "again.nii").geometry, 1e-6);
+  expect_same_grid(first.geometry, read_image(folder_ / "again.nii").geometry, 1e-6);
 }
 
 TEST_F(NiftiTest, OrientationFieldsOfAnotherGridAreNotWritten) {

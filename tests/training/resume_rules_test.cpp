@@ -95,6 +95,7 @@ bool may_change(const std::string& key) {
                                                "loader.cache",
                                                "loader.cache_limit",
                                                "execution.device",
+                                               "execution.split",
                                                "execution.precision",
                                                "execution.layout",
                                                "execution.partition",
