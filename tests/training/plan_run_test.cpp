@@ -104,8 +104,9 @@ TEST_P(PlanRunTest, ThePredictedPeakIsTheMeasuredOne) {
   options.execution.microbatches = 2;
   const auto links = static_cast<std::int64_t>(make_network(options.net).chain->size());
   // AnatomyNet concatenates the image, which wants no gradient: its channel of the concatenation's
-  // gradient is not counted.
-  const double tolerance = GetParam() == "anatomynet" ? 0.01 : 0.001;
+  // gradient is not counted. And some processors' kernels take another workspace for its odd
+  // channels in a step than alone. What is promised of any network is 3 %.
+  const double tolerance = GetParam() == "anatomynet" ? 0.03 : 0.001;
   struct Setting {
     const char* devices;
     const char* schedule;
