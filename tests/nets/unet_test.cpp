@@ -105,8 +105,11 @@ TEST_P(UNetReferenceTest, GradientsInDoubleAreThePublishedOnesUpToTheirRounding)
     const double published = relative_error(at("grad" + name), gradient);
     const double ours = relative_error(found.at(name), gradient);
     EXPECT_LT(published, kRounding) << name;
-    // With the suite's two threads; with one the deepest decoder's last weight is 1.04e-4 off.
-    EXPECT_LT(relative_error(found.at(name), at("grad" + name)), tolerance_) << name;
+    // Of the deepest decoder's last weight, which the published number itself misses by more, up to
+    // 1.2e-4 are left, depending on threads and the processor's instructions.
+    EXPECT_LT(relative_error(found.at(name), at("grad" + name)),
+              std::max(tolerance_, 2 * published))
+        << name;
     EXPECT_LT(ours, std::max(2 * kRounding, tolerance_)) << name;
     worst_published = std::max(worst_published, published);
     worst_found = std::max(worst_found, ours);
