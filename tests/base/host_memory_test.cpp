@@ -13,7 +13,7 @@ namespace {
 constexpr std::int64_t kGiB = std::int64_t{1} << 30;
 
 // Under a limit on address space: less than what lies between the process and the limit, by the
-// stacks of threads to come at the least; a byte where that is used up.
+// stacks of threads to come at the least; a MiB where that is used up.
 TEST(HostMemoryTest, AnAddressSpaceLimitLeavesRoomForStacks) {
   const auto under_limit = [](std::int64_t beyond) {
     const rlimit space{static_cast<rlim_t>(16 * kGiB + beyond), RLIM_INFINITY};
@@ -28,7 +28,8 @@ TEST(HostMemoryTest, AnAddressSpaceLimitLeavesRoomForStacks) {
         _exit(right ? 7 : 1);
       },
       ::testing::ExitedWithCode(7), "");
-  EXPECT_EXIT(_exit(under_limit(-16 * kGiB + 1) == 1 ? 7 : 1), ::testing::ExitedWithCode(7), "");
+  EXPECT_EXIT(_exit(under_limit(-16 * kGiB + 1) == 1 << 20 ? 7 : 1), ::testing::ExitedWithCode(7),
+              "");
 }
 
 }  // namespace

@@ -85,6 +85,7 @@ std::int64_t left_in_groups(std::int64_t swap = 0) {
 // was found to take 1.22 times its tensors).
 constexpr std::int64_t kThreadsToCome = 24;
 constexpr double kTensorShareOfAddresses = 0.8;
+constexpr std::int64_t kLeastForTensors = std::int64_t{1} << 20;  // too little for any work
 
 std::int64_t stack_bytes() {
   constexpr std::int64_t kUsual = std::int64_t{8} << 20;
@@ -104,8 +105,7 @@ std::int64_t left_for_tensors() {
   const std::int64_t left = left_of_address_space();
   if (left == kNoLimit) return kNoLimit;
   const std::int64_t stacks = kThreadsToCome * stack_bytes();
-  return std::max<std::int64_t>(
-      static_cast<std::int64_t>(kTensorShareOfAddresses * static_cast<double>(left - stacks)), 1);
+  return static_cast<std::int64_t>(kTensorShareOfAddresses * static_cast<double>(left - stacks));
 }
 
 }  // namespace
@@ -128,7 +128,7 @@ std::int64_t available_memory_bytes() {
 }
 
 std::int64_t tensor_memory_bytes() {
-  return std::min(available_memory_bytes(), left_for_tensors());
+  return std::max(std::min(available_memory_bytes(), left_for_tensors()), kLeastForTensors);
 }
 
 std::int64_t most_memory_bytes() {

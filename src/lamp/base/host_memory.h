@@ -23,7 +23,7 @@ void release_free_memory();
 // what the control groups (v1 or v2) leave, and the address space that `ulimit -v` leaves.
 std::int64_t available_memory_bytes();
 // What tensors of work that is yet to begin may take of it: under `ulimit -v` the stacks of further
-// threads and the heap's holes take their part. At least 1.
+// threads and the heap's holes take their part. At least a MiB, less than any work needs.
 std::int64_t tensor_memory_bytes();
 // The same with what may be swapped out, however slow that is: beyond it allocating ends in being
 // killed.
