@@ -105,7 +105,9 @@ std::int64_t left_for_tensors() {
   const std::int64_t left = left_of_address_space();
   if (left == kNoLimit) return kNoLimit;
   const std::int64_t stacks = kThreadsToCome * stack_bytes();
-  return static_cast<std::int64_t>(kTensorShareOfAddresses * static_cast<double>(left - stacks));
+  return std::max(
+      static_cast<std::int64_t>(kTensorShareOfAddresses * static_cast<double>(left - stacks)),
+      kLeastForTensors);
 }
 
 }  // namespace
