@@ -19,6 +19,9 @@ TINY = {
     "execution": {"device": "cpu", "layout": "contiguous", "costs": "shapes"},
 }
 
+# A plan on paper: no device is needed.
+PLAN = "plan --net unet --width 4 --depth 1 --input 16,16,16 --devices 1 --device-memory 4GiB".split()
+
 
 def box_case(seed, size=(24, 24, 24), organ=True):
     """A CT-like image (air -1000 around a body of 0 to 40 HU) and its label map: a box of 150 HU is label 1, of 8

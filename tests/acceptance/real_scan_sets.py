@@ -9,10 +9,12 @@ import SimpleITK as sitk
 
 import real_scan_data as scans
 
+BRAIN_EPOCHS = 202  # about half a minute, enough to find all three parts
+
 BRAIN_CONFIG = {"net": {"name": "unet", "width": 8, "depth": 2}, "data": {"spacing_mm": [6, 6, 6], "window": [0, 160]},
                 "optimizer": {"name": "adamw", "lr": 4e-3, "schedule": "cosine"},
-                "curriculum": [{"patch": [24, 24, 24], "batch": 2, "epochs": 2}, {"epochs": 30}],
-                "loader": {"cache": "off"}, "validation": {"every_epochs": 8}}
+                "curriculum": [{"patch": [24, 24, 24], "batch": 2, "epochs": 2}, {"epochs": BRAIN_EPOCHS - 2}],
+                "loader": {"cache": "off"}, "validation": {"every_epochs": 50}}
 CHEST_CONFIG = {"net": {"name": "unet", "width": 8, "depth": 2},
                 "data": {"spacing_mm": [8, 8, 10], "window": [-1000, 400]}, "curriculum": [{"epochs": 2}],
                 "optimizer": {"name": "adamw", "lr": 4e-3}, "loader": {"cache": "off"}}

@@ -3,23 +3,7 @@
 import json
 
 import known_models
-from material import TINY, config_file, data_set, fresh
-
-PLAN = [
-    "plan",
-    "--net",
-    "unet",
-    "--width",
-    "4",
-    "--depth",
-    "1",
-    "--input",
-    "16,16,16",
-    "--devices",
-    "1",
-    "--device-memory",
-    "4GiB",
-]
+from material import PLAN, TINY, config_file, data_set, fresh
 
 
 def doubled(value, path):

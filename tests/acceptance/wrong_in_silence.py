@@ -18,15 +18,34 @@ minutes on two cores.
 import sys
 
 import material
+import silence_folders
 import silence_geometry
 import silence_inputs
+import silence_jobs
+import silence_names
 import silence_outputs
 import silence_results
+import silence_resumes
+import silence_stored_values
 import silence_texts
 import silence_training
+import silence_value_ranges
 import walk
 
-MODULES = (silence_outputs, silence_training, silence_results, silence_inputs, silence_geometry, silence_texts)
+MODULES = (
+    silence_folders,
+    silence_geometry,
+    silence_inputs,
+    silence_jobs,
+    silence_names,
+    silence_outputs,
+    silence_results,
+    silence_resumes,
+    silence_stored_values,
+    silence_texts,
+    silence_training,
+    silence_value_ranges,
+)
 LINES = {name: steps for module in MODULES for name, steps in module.LINES.items()}
 
 if __name__ == "__main__":
