@@ -12,28 +12,18 @@
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
 #include "lamp/base/log.h"
-#include "lamp/training/trainer.h"
-#include "support/ball_dataset.h"
 #include "support/signals.h"
-#include "support/temporary_folder.h"
+#include "training/ball_training.h"
 
 namespace lamp {
 namespace {
 
 using ::testing::HasSubstr;
 
-class PipelinedTrainingTest : public ::testing::Test {
+class PipelinedTrainingTest : public testing::BallTraining {
  protected:
-  PipelinedTrainingTest() {
-    set_log_level(LogLevel::kWarning);
-    testing::forget_signals();
-    at::set_num_threads(1);  // one on every stage, whatever their number
-    testing::write_ball_dataset(folder_ / "data", 5);
-  }
-  ~PipelinedTrainingTest() override {
-    testing::forget_signals();
-    close_log_file();
-  }
+  // One thread on every stage, whatever their number.
+  PipelinedTrainingTest() : BallTraining(1) {}
   Json config(const std::string& devices, const std::string& schedule = "gpipe",
               const std::string& recompute = "never") {
     Json json = testing::ball_config();
@@ -45,13 +35,6 @@ class PipelinedTrainingTest : public ::testing::Test {
                          {"costs", "shapes"}};  // measuring hears the signals that stop a run
     return json;
   }
-  void run(const std::string& name, const Json& json, bool resume = false) {
-    train({.dataset = folder_ / "data", .config = json, .run = folder_ / name, .resume = resume});
-  }
-  std::string weights(const std::string& name) {
-    return read_file(folder_ / (name + "/last.safetensors"));
-  }
-  testing::TemporaryFolder folder_;
 };
 
 TEST_F(PipelinedTrainingTest, TwoAndThreeStagesGiveTheWeightsOfOneToTheLastBit) {

@@ -1,5 +1,6 @@
 // Measured and worked-out costs agree on bytes, and a plan's prediction with the run.
 #include <ATen/Parallel.h>
+#include <ATen/Version.h>
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
@@ -104,9 +105,10 @@ TEST_P(PlanRunTest, ThePredictedPeakIsTheMeasuredOne) {
   options.execution.microbatches = 2;
   const auto links = static_cast<std::int64_t>(make_network(options.net).chain->size());
   // AnatomyNet concatenates the image, which wants no gradient: its channel of the concatenation's
-  // gradient is not counted. And some processors' kernels take another workspace for its odd
-  // channels in a step than alone. What is promised of any network is 3 %.
-  const double tolerance = GetParam() == "anatomynet" ? 0.03 : 0.001;
+  // gradient is not counted. Without AVX-512, kernels take another workspace for its odd channels
+  // in a step than alone; then the 3 % that are promised of any network hold.
+  const double odd_channels = at::get_cpu_capability() == "AVX512" ? 0.01 : 0.03;
+  const double tolerance = GetParam() == "anatomynet" ? odd_channels : 0.001;
   struct Setting {
     const char* devices;
     const char* schedule;

@@ -15,10 +15,8 @@
 #include "lamp/execution/plan_choices.h"
 #include "lamp/execution/plan_json.h"
 #include "lamp/training/bench_wish.h"
-#include "lamp/training/trainer.h"
-#include "support/ball_dataset.h"
 #include "support/signals.h"
-#include "support/temporary_folder.h"
+#include "training/ball_training.h"
 
 namespace lamp {
 namespace {
@@ -26,18 +24,9 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-class SlabTrainingTest : public ::testing::Test {
+class SlabTrainingTest : public testing::BallTraining {
  protected:
-  SlabTrainingTest() {
-    set_log_level(LogLevel::kWarning);
-    testing::forget_signals();
-    at::set_num_threads(2);
-    testing::write_ball_dataset(folder_ / "data", 5);
-  }
-  ~SlabTrainingTest() override {
-    testing::forget_signals();
-    close_log_file();
-  }
+  SlabTrainingTest() : BallTraining(2) {}
   Json config(const std::string& devices, const std::string& split) {
     Json json = testing::ball_config();
     json["execution"] = {{"device", devices},
@@ -46,12 +35,6 @@ class SlabTrainingTest : public ::testing::Test {
                          {"layout", "contiguous"},
                          {"costs", "shapes"}};  // measuring hears the signals that stop a run
     return json;
-  }
-  void run(const std::string& name, const Json& json, bool resume = false) {
-    train({.dataset = folder_ / "data", .config = json, .run = folder_ / name, .resume = resume});
-  }
-  std::string weights(const std::string& name) {
-    return read_file(folder_ / (name + "/last.safetensors"));
   }
   Json plan_of(const std::string& name) {
     return parse_json(read_file(folder_ / (name + "/plan.json")), "plan.json");
@@ -64,7 +47,6 @@ class SlabTrainingTest : public ::testing::Test {
     }
     return "";
   }
-  testing::TemporaryFolder folder_;
 };
 
 TEST_F(SlabTrainingTest, AResumeHasTheBitsOfARunNeverStopped) {

@@ -73,15 +73,27 @@ bool needs_graph(const torch::Tensor& tensor) { return tensor.defined() && tenso
 
 }  // namespace
 
+PlaneRule plane_rule(c10::IntArrayRef weight, const ConvGeometry& geometry, std::int64_t axis) {
+  const auto place = static_cast<std::size_t>(axis - 2);
+  return {.kernel = weight[place + 2],
+          .stride = geometry.stride[place],
+          .padding = geometry.padding[place],
+          .transposed = geometry.transposed};
+}
+
+at::MemoryFormat layout_of_both(const torch::Tensor& input, const torch::Tensor& weight) {
+  constexpr auto kLast = at::MemoryFormat::ChannelsLast3d;
+  return input.suggest_memory_format() == kLast || weight.suggest_memory_format() == kLast
+             ? kLast
+             : at::MemoryFormat::Contiguous;
+}
+
 std::vector<std::int64_t> output_sizes(c10::IntArrayRef input, c10::IntArrayRef weight,
                                        const ConvGeometry& geometry) {
   std::vector<std::int64_t> sizes = {input[0], weight[geometry.transposed ? 1 : 0]};
-  for (std::size_t axis = 0; axis < 3; ++axis) {
-    const std::int64_t length = input[axis + 2], kernel = weight[axis + 2],
-                       stride = geometry.stride[axis], padding = geometry.padding[axis];
-    sizes.push_back(geometry.transposed ? (length - 1) * stride + kernel - 2 * padding
-                                        : (length + 2 * padding - kernel) / stride + 1);
-  }
+  for (std::int64_t axis = 2; axis < 5; ++axis)
+    sizes.push_back(
+        plane_rule(weight, geometry, axis).output_planes(input[static_cast<std::size_t>(axis)]));
   return sizes;
 }
 

@@ -10,6 +10,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "lamp/sequence/plane_range.h"
+
 namespace lamp {
 
 struct ConvGeometry {
@@ -32,6 +34,12 @@ struct ConvGradients {  // undefined where not wanted
   torch::Tensor weight;
   torch::Tensor bias;
 };
+
+// Along an axis of [N, C, D, H, W]: 2, 3 or 4.
+PlaneRule plane_rule(c10::IntArrayRef weight, const ConvGeometry& geometry, std::int64_t axis);
+
+// Channels last if input or weights ask for it.
+at::MemoryFormat layout_of_both(const torch::Tensor& input, const torch::Tensor& weight);
 
 // [N, C, D, H, W] of what comes out.
 std::vector<std::int64_t> output_sizes(c10::IntArrayRef input, c10::IntArrayRef weight,

@@ -1,10 +1,6 @@
-// Both kinds of convolution join two sides. The dense side is what a convolution reads and a
-// transposed one writes; plane o of the strided side belongs to the dense planes
-//
-//   o * stride - padding, ..., o * stride - padding + kernel - 1
-//
-// A result on the strided side is gathered from those planes of the dense side, zeros where they
-// lie beyond its ends; a result on the dense side is what the strided planes that reach it scatter.
+// A result on the strided side (sequence/plane_range.h) is gathered from the planes of the dense
+// side that belong to its own, zeros where they lie beyond its ends; a result on the dense side is
+// what the strided planes that reach it scatter.
 #include "lamp/nets/conv_pieces.h"
 
 #include <algorithm>
@@ -19,11 +15,6 @@ using SizeList = std::vector<std::int64_t>;
 constexpr std::int64_t kPieces = 8;  // a piece beside the whole should cost little memory
 std::atomic<std::int64_t> limit = std::int64_t{1} << 31;
 
-struct Range {
-  std::int64_t first, last;  // last is the one after
-  std::int64_t count() const { return last - first; }
-};
-
 std::int64_t product(const SizeList& sizes) {
   std::int64_t result = 1;
   for (const std::int64_t size : sizes) result *= size;
@@ -33,7 +24,7 @@ std::int64_t product(const SizeList& sizes) {
 class Sides {
  public:
   Sides(c10::IntArrayRef input, c10::IntArrayRef weight, const ConvGeometry& geometry)
-      : geometry_(geometry), kernel_(weight.begin() + 2, weight.end()) {
+      : geometry_(geometry), weight_(weight.vec()) {
     const SizeList output = output_sizes(input, weight, geometry);
     dense = geometry.transposed ? output : input.vec();
     strided = geometry.transposed ? input.vec() : output;
@@ -41,55 +32,48 @@ class Sides {
 
   SizeList dense, strided;  // [N, C, D, H, W]
 
-  // axis: 2, 3 or 4. Both in planes of it; the first may lie beyond the ends.
-  Range dense_of(std::size_t axis, const Range& planes) const {
-    const std::int64_t start = planes.first * stride(axis) - padding(axis);
-    return {start, start + reach(axis, planes.count())};
+  // Both in planes of an axis; the first may lie beyond the ends.
+  PlaneRange dense_of(std::int64_t axis, const PlaneRange& planes) const {
+    return rule(axis).dense_of(planes);
   }
-  Range strided_of(std::size_t axis, const Range& planes) const {
-    const std::int64_t step = stride(axis), from = planes.first + padding(axis) - kernel(axis) + 1;
-    const std::int64_t first = from <= 0 ? 0 : (from + step - 1) / step;
-    const std::int64_t last = std::min(strided[axis], (planes.last - 1 + padding(axis)) / step + 1);
-    return {std::min(first, last), last};
+  PlaneRange strided_of(std::int64_t axis, const PlaneRange& planes) const {
+    return common(rule(axis).strided_of(planes), {0, at(strided, axis)});
   }
   // Of the larger tensor of one sample, all planes.
   std::int64_t sample_elements() const {
     return std::max(product(dense) / dense[0], product(strided) / strided[0]);
   }
   // The same for `count` planes of the side that the result lies on, with their halo.
-  std::int64_t elements(std::size_t axis, std::int64_t count, bool on_dense) const {
-    const std::int64_t strided_count =
-        on_dense ? (count + kernel(axis) - 2) / stride(axis) + 1 : count;
-    const std::int64_t of_dense = product(dense) / dense[0] / dense[axis],
-                       of_strided = product(strided) / strided[0] / strided[axis];
-    return std::max(of_dense * std::max(count, reach(axis, strided_count)),
+  std::int64_t elements(std::int64_t axis, std::int64_t count, bool on_dense) const {
+    const PlaneRule of = rule(axis);
+    const std::int64_t strided_count = on_dense ? (count + of.kernel - 2) / of.stride + 1 : count;
+    const std::int64_t of_dense = product(dense) / dense[0] / at(dense, axis),
+                       of_strided = product(strided) / strided[0] / at(strided, axis);
+    return std::max(of_dense * std::max(count, of.dense_of({0, strided_count}).count()),
                     of_strided * strided_count);
   }
   const ConvGeometry& geometry() const { return geometry_; }
-
- private:
-  std::int64_t kernel(std::size_t axis) const { return kernel_[axis - 2]; }
-  std::int64_t stride(std::size_t axis) const { return geometry_.stride[axis - 2]; }
-  std::int64_t padding(std::size_t axis) const { return geometry_.padding[axis - 2]; }
-  // Dense planes that so many strided ones belong to.
-  std::int64_t reach(std::size_t axis, std::int64_t count) const {
-    return (count - 1) * stride(axis) + kernel(axis);
+  static std::int64_t at(const SizeList& sizes, std::int64_t axis) {
+    return sizes[static_cast<std::size_t>(axis)];
   }
 
+ private:
+  PlaneRule rule(std::int64_t axis) const { return plane_rule(weight_, geometry_, axis); }
+
   ConvGeometry geometry_;
-  SizeList kernel_;
+  SizeList weight_;
 };
 
 struct Piece {
-  Range samples;
-  std::size_t axis;       // that is cut
-  Range planes;           // of the result
+  PlaneRange samples;
+  std::int64_t axis;      // that is cut
+  PlaneRange planes;      // of the result
   bool is_whole;          // all planes: the geometry is the convolution's own
   ConvGeometry geometry;  // else without padding along the axis
 };
 
 struct Cut {
-  std::size_t axis;
+  std::int64_t axis;
   std::int64_t planes;
 };
 
@@ -98,9 +82,10 @@ struct Cut {
 Cut cut_of(const Sides& sides, bool on_dense) {
   const SizeList& result = on_dense ? sides.dense : sides.strided;
   for (const std::int64_t most : {limit.load() / kPieces, limit.load() - 1})
-    for (std::size_t axis = 2; axis < 5; ++axis) {
+    for (std::int64_t axis = 2; axis < 5; ++axis) {
       std::int64_t planes = 0;
-      while (planes < result[axis] && sides.elements(axis, planes + 1, on_dense) <= most) ++planes;
+      while (planes < Sides::at(result, axis) && sides.elements(axis, planes + 1, on_dense) <= most)
+        ++planes;
       if (planes > 0) return {axis, planes};
     }
   TORCH_CHECK(false, "a convolution between ", torch::IntArrayRef(sides.dense), " and ",
@@ -123,43 +108,36 @@ std::vector<Piece> pieces_of(const Sides& sides, bool on_dense) {
     return pieces;
   }
   const Cut cut = cut_of(sides, on_dense);
+  const std::int64_t length = Sides::at(result, cut.axis);
   ConvGeometry unpadded = sides.geometry();
-  unpadded.padding[cut.axis - 2] = 0;
+  unpadded.padding[static_cast<std::size_t>(cut.axis - 2)] = 0;
   for (std::int64_t n = 0; n < result[0]; ++n)
-    for (std::int64_t first = 0; first < result[cut.axis]; first += cut.planes)
+    for (std::int64_t first = 0; first < length; first += cut.planes)
       pieces.push_back({{n, n + 1},
                         cut.axis,
-                        {first, std::min(first + cut.planes, result[cut.axis])},
+                        {first, std::min(first + cut.planes, length)},
                         /*is_whole=*/false,
                         unpadded});
   return pieces;
 }
 
-torch::Tensor narrowed(const torch::Tensor& tensor, std::size_t axis, const Range& range) {
-  return tensor.narrow(static_cast<std::int64_t>(axis), range.first, range.count());
-}
-
 torch::Tensor empty_in_layout(const SizeList& sizes, const torch::Tensor& like,
-                              bool channels_last) {
-  return torch::empty(sizes,
-                      like.options().memory_format(channels_last ? at::MemoryFormat::ChannelsLast3d
-                                                                 : at::MemoryFormat::Contiguous));
+                              at::MemoryFormat layout) {
+  return torch::empty(sizes, like.options().memory_format(layout));
 }
 
 // Planes of one axis, those beyond its ends as zeros.
-torch::Tensor padded_planes(const torch::Tensor& tensor, std::size_t axis, const Range& planes) {
-  const std::int64_t length = tensor.size(static_cast<std::int64_t>(axis));
-  const Range inside = {std::clamp<std::int64_t>(planes.first, 0, length),
-                        std::clamp<std::int64_t>(planes.last, 0, length)};
-  const torch::Tensor found = narrowed(tensor, axis, inside);
-  if (inside.count() == planes.count()) return found;
+torch::Tensor padded_planes(const torch::Tensor& tensor, std::int64_t axis,
+                            const PlaneRange& planes) {
+  const PlaneRange inside = common(planes, {0, tensor.size(axis)});
+  if (inside == planes) return narrowed(tensor, axis, planes);
   SizeList sizes = tensor.sizes().vec();
-  sizes[axis] = planes.count();
-  torch::Tensor padded = empty_in_layout(
-      sizes, tensor, tensor.suggest_memory_format() == at::MemoryFormat::ChannelsLast3d);
+  sizes[static_cast<std::size_t>(axis)] = planes.count();
+  torch::Tensor padded = empty_in_layout(sizes, tensor, tensor.suggest_memory_format());
   padded.zero_();
   if (inside.count() > 0)
-    narrowed(padded, axis, {inside.first - planes.first, inside.last - planes.first}).copy_(found);
+    narrowed(padded, axis, {inside.first - planes.first, inside.last - planes.first})
+        .copy_(narrowed(tensor, axis, inside));
   return padded;
 }
 
@@ -173,11 +151,6 @@ torch::Tensor dense_piece(const Sides& sides, const torch::Tensor& tensor, const
 
 torch::Tensor strided_piece(const torch::Tensor& tensor, const Piece& piece) {
   return narrowed(narrowed(tensor, 0, piece.samples), piece.axis, piece.planes);
-}
-
-bool is_channels_last(const torch::Tensor& tensor, const torch::Tensor& weight) {
-  return tensor.suggest_memory_format() == at::MemoryFormat::ChannelsLast3d ||
-         weight.suggest_memory_format() == at::MemoryFormat::ChannelsLast3d;
 }
 
 // One piece of the result from one piece of the source.
@@ -202,20 +175,19 @@ torch::Tensor scatter(const Sides& sides, const torch::Tensor& source, const tor
       target.copy_(kernel(samples, piece));
       continue;
     }
-    const Range from = sides.strided_of(piece.axis, piece.planes);
-    const Range made = from.count() > 0 ? sides.dense_of(piece.axis, from)
-                                        : Range{piece.planes.first, piece.planes.first};
-    const Range common = {std::max(made.first, piece.planes.first),
-                          std::min(made.last, piece.planes.last)};
-    if (common.count() < piece.planes.count()) {
+    const PlaneRange from = sides.strided_of(piece.axis, piece.planes);
+    const PlaneRange made = from.count() > 0 ? sides.dense_of(piece.axis, from)
+                                             : PlaneRange{piece.planes.first, piece.planes.first};
+    const PlaneRange shared = common(made, piece.planes);
+    if (shared.count() < piece.planes.count()) {
       target.zero_();
       if (rest.defined()) target.add_(rest.view({1, -1, 1, 1, 1}));
     }
-    if (common.count() <= 0) continue;
+    if (shared.count() <= 0) continue;
     const torch::Tensor all = kernel(narrowed(samples, piece.axis, from), piece);
     narrowed(target, piece.axis,
-             {common.first - piece.planes.first, common.last - piece.planes.first})
-        .copy_(narrowed(all, piece.axis, {common.first - made.first, common.last - made.first}));
+             {shared.first - piece.planes.first, shared.last - piece.planes.first})
+        .copy_(narrowed(all, piece.axis, {shared.first - made.first, shared.last - made.first}));
   }
   return result;
 }
@@ -230,18 +202,16 @@ torch::Tensor stand_in(const Sides& sides, const torch::Tensor& like, const Piec
   SizeList sizes = like.sizes().vec();
   sizes[0] = piece.samples.count();
   if (!piece.is_whole)
-    sizes[piece.axis] =
-        sides.dense_of(piece.axis, {0, strided.size(static_cast<std::int64_t>(piece.axis))})
-            .count();
-  return empty_in_layout(sizes, like,
-                         like.suggest_memory_format() == at::MemoryFormat::ChannelsLast3d);
+    sizes[static_cast<std::size_t>(piece.axis)] =
+        sides.dense_of(piece.axis, {0, strided.size(piece.axis)}).count();
+  return empty_in_layout(sizes, like, like.suggest_memory_format());
 }
 
 torch::Tensor input_gradient(const Sides& sides, const torch::Tensor& output,
                              const torch::Tensor& input, const torch::Tensor& weight) {
   const WantedGradients wanted{.input = true, .weight = false, .bias = false};
   const torch::Tensor result =
-      empty_in_layout(input.sizes().vec(), input, is_channels_last(input, weight));
+      empty_in_layout(input.sizes().vec(), input, layout_of_both(input, weight));
   if (sides.geometry().transposed)
     return gather(sides, output, result, [&](const torch::Tensor& part, const Piece& piece) {
       return convolution_gradients(part, strided_piece(input, piece), weight, piece.geometry,
@@ -287,7 +257,7 @@ torch::Tensor convolution_by_pieces(const torch::Tensor& input, const torch::Ten
                                     const torch::Tensor& bias, const ConvGeometry& geometry) {
   const Sides sides(input.sizes(), weight.sizes(), geometry);
   const torch::Tensor result = empty_in_layout(geometry.transposed ? sides.dense : sides.strided,
-                                               input, is_channels_last(input, weight));
+                                               input, layout_of_both(input, weight));
   const auto kernel = [&](const torch::Tensor& part, const Piece& piece) {
     return convolution(part, weight, bias, piece.geometry);
   };

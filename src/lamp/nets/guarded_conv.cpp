@@ -47,8 +47,7 @@ KernelShape kernel_shape(const Conv& conv, const torch::Tensor& input, const Con
           .padding = geometry.padding,
           .dtype = dtype,
           .device = input.device(),
-          .channels_last = input.suggest_memory_format() == at::MemoryFormat::ChannelsLast3d ||
-                           conv.weight.suggest_memory_format() == at::MemoryFormat::ChannelsLast3d};
+          .channels_last = layout_of_both(input, conv.weight) == at::MemoryFormat::ChannelsLast3d};
 }
 
 torch::Tensor in_dtype(const torch::Tensor& tensor, at::ScalarType dtype) {
@@ -130,6 +129,12 @@ torch::Tensor forward_of(Conv& conv, const torch::Tensor& input) {
 }
 
 template <typename Conv>
+std::optional<PlaneRule> slab_rule(const Conv& conv, std::int64_t axis) {
+  const PlaneRule rule = plane_rule(conv.weight.sizes(), conv.geometry(), axis);
+  return rule.leaves_gaps() ? std::nullopt : std::optional(rule);
+}
+
+template <typename Conv>
 torch::Tensor run_with(const Conv& conv, const torch::Tensor& input, const ConvGeometry& geometry) {
   const torch::Tensor special = special_convolution(conv, input, geometry);
   return special.defined()
@@ -152,7 +157,7 @@ torch::Tensor GuardedConv3dImpl::run(const torch::Tensor& input, const ConvGeome
 ConvGeometry GuardedConv3dImpl::geometry() const { return geometry_of(*this, false); }
 
 std::optional<PlaneRule> GuardedConv3dImpl::plane_rule(std::int64_t axis) const {
-  return lamp::plane_rule(weight.sizes(), geometry(), axis);
+  return slab_rule(*this, axis);
 }
 
 torch::Tensor GuardedConvTranspose3dImpl::forward(const torch::Tensor& input) {
@@ -168,7 +173,7 @@ torch::Tensor GuardedConvTranspose3dImpl::run(const torch::Tensor& input,
 ConvGeometry GuardedConvTranspose3dImpl::geometry() const { return geometry_of(*this, true); }
 
 std::optional<PlaneRule> GuardedConvTranspose3dImpl::plane_rule(std::int64_t axis) const {
-  return lamp::plane_rule(weight.sizes(), geometry(), axis);
+  return slab_rule(*this, axis);
 }
 
 }  // namespace lamp

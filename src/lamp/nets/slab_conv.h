@@ -15,11 +15,6 @@
 
 namespace lamp {
 
-// How the convolution moves along an axis of [N, C, D, H, W]; nothing where a slab cannot know its
-// planes: a transposed one that leaves gaps (stride above kernel).
-std::optional<PlaneRule> plane_rule(c10::IntArrayRef weight, const ConvGeometry& geometry,
-                                    std::int64_t axis);
-
 // One convolution as one slab sees it.
 struct SlabConv {
   std::shared_ptr<SlabGroup> group;
@@ -29,7 +24,8 @@ struct SlabConv {
   PlaneRange owned;       // those that are this slab's
 };
 
-// For the context's slabs and planes, which become the output's.
+// For the context's slabs and planes, which become the output's. Throws (TORCH_CHECK) for one that
+// leaves gaps, whose planes would be nobody's.
 SlabConv slab_conv(RunContext& run, c10::IntArrayRef weight, const ConvGeometry& geometry);
 
 // A kernel on the needed planes, with the geometry that fits them.

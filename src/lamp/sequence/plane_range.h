@@ -31,7 +31,8 @@ struct PlaneRule {
   std::int64_t padding = 0;  // at both ends of the volume
   bool transposed = false;
 
-  bool is_pointwise() const { return kernel == 1 && stride == 1 && padding == 0; }
+  // Whether some planes that come out are made of none that go in.
+  bool leaves_gaps() const { return transposed && stride > kernel; }
   // Dense planes that strided ones belong to, and strided planes that reach dense ones; both may
   // lie beyond the ends.
   PlaneRange dense_of(const PlaneRange& strided) const;
