@@ -211,6 +211,7 @@ int run_and_report(int argc, char** argv) {
       return report(out_of_memory_words(command, asked_for(error)), kExitDoesNotFit);
     return report(one_line(error.what_without_backtrace()), kExitRuntime);
   } catch (const std::exception& error) {
+    if (is_out_of_memory(error)) return report(out_of_memory_words(command, ""), kExitDoesNotFit);
     return report(one_line(error.what()), kExitRuntime);
   }
 }

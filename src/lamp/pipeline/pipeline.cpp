@@ -14,6 +14,7 @@
 #include "lamp/base/device.h"
 #include "lamp/base/errors.h"
 #include "lamp/base/memory_counter.h"
+#include "lamp/base/out_of_memory.h"
 #include "lamp/base/setting_name.h"
 #include "lamp/base/text.h"
 #include "lamp/pipeline/no_autocast_cache.h"
@@ -282,6 +283,7 @@ void Pipeline::rethrow() const {
   } catch (const std::bad_alloc&) {  // so has memory that ran out
     throw;
   } catch (const std::exception& error) {
+    if (is_out_of_memory(error)) throw std::bad_alloc();
     throw Error(std::string(error.what()) + " (in " + where + ")");
   } catch (...) {
     throw Error("something that is no exception was thrown (in " + where + ")");
