@@ -2,6 +2,7 @@
 // what goes between them are sums over slabs of a few numbers a channel.
 #include "lamp/sequence/slab_norm.h"
 
+#include <ATen/Parallel.h>
 #include <torch/autograd.h>
 #include <torch/custom_class.h>
 #include <torch/utils.h>
@@ -19,6 +20,8 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
+constexpr std::int64_t kLeastValues = 1 << 15;  // for a thread
+
 struct SlabNorm : torch::CustomClassHolder {
   std::shared_ptr<SlabGroup> group;
   torch::Tensor mean, variance;  // [C], of the volumes
@@ -32,6 +35,46 @@ at::ScalarType statistics_type(const torch::Tensor& input) {
 
 torch::Tensor by_channel(const torch::Tensor& factors) { return factors.view({1, -1, 1, 1, 1}); }
 
+struct Scaled {
+  torch::Tensor values;   // [N, C, D, H, W]
+  torch::Tensor factors;  // [C]
+};
+
+// How fp32 on a CPU lies in memory, if in one piece.
+std::optional<at::MemoryFormat> common_layout(const torch::Tensor& input,
+                                              const torch::Tensor& output) {
+  const bool is_plain = input.is_cpu() && input.scalar_type() == torch::kFloat32 &&
+                        output.scalar_type() == torch::kFloat32;
+  for (const auto format : {at::MemoryFormat::ChannelsLast3d, at::MemoryFormat::Contiguous})
+    if (is_plain && input.is_contiguous(format)) return format;
+  return std::nullopt;
+}
+
+// factors x values of both, and c, which torch would take in two passes over memory.
+torch::Tensor in_one_pass(const Scaled& first, const Scaled& second, const torch::Tensor& c,
+                          at::MemoryFormat format) {
+  torch::Tensor result = torch::empty_like(second.values, format);
+  const float *x = first.values.const_data_ptr<float>(), *a = first.factors.const_data_ptr<float>(),
+              *y = second.values.const_data_ptr<float>(),
+              *b = second.factors.const_data_ptr<float>(), *add = c.const_data_ptr<float>();
+  float* to = result.mutable_data_ptr<float>();
+  const std::int64_t channels = c.numel();
+  const bool last = format == at::MemoryFormat::ChannelsLast3d;
+  const std::int64_t row = last ? channels : result.numel() / result.size(0) / channels;
+  at::parallel_for(0, result.numel() / row, 1 + kLeastValues / row, [&](auto begin, auto end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      const std::int64_t at = i * row, channel = i % channels;
+      if (last)
+        for (std::int64_t k = 0; k < row; ++k)
+          to[at + k] = a[k] * x[at + k] + b[k] * y[at + k] + add[k];
+      else
+        for (std::int64_t k = 0; k < row; ++k)
+          to[at + k] = a[channel] * x[at + k] + b[channel] * y[at + k] + add[channel];
+    }
+  });
+  return result;
+}
+
 // With a = weight / sqrt(variance + eps), g and h the means over the volumes of dy and dy xhat:
 //   dx = a (dy - g - xhat h) = a dy + b x + c.
 torch::Tensor input_gradient(const SlabNorm& norm, const torch::Tensor& output,
@@ -42,9 +85,12 @@ torch::Tensor input_gradient(const SlabNorm& norm, const torch::Tensor& output,
   const torch::Tensor b = -a * scale * sums[1] / norm.count;
   const torch::Tensor c = -a * sums[0] / norm.count - norm.mean * b;
   const auto type = statistics_type(input);
-  const auto factors = [&](const torch::Tensor& values) { return by_channel(values.to(type)); };
-  torch::Tensor gradient = torch::addcmul(factors(c), input, factors(b));
-  return gradient.addcmul_(output, factors(a)).to(input.scalar_type());
+  const auto factors = [&](const torch::Tensor& values) { return values.to(type).contiguous(); };
+  if (const auto format = common_layout(input, output))
+    return in_one_pass({output.contiguous(*format), factors(a)}, {input, factors(b)}, factors(c),
+                       *format);
+  torch::Tensor gradient = torch::addcmul(by_channel(factors(c)), input, by_channel(factors(b)));
+  return gradient.addcmul_(output, by_channel(factors(a))).to(input.scalar_type());
 }
 
 struct NormOnSlab : torch::autograd::Function<NormOnSlab> {
