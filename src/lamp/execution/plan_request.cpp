@@ -50,16 +50,17 @@ std::int64_t replicas_of(const PlanOptions& options) {
 }
 
 // Of each replica, those with a sample less included.
-std::int64_t most_microbatches(const PlanOptions& options, std::int64_t stride) {
+std::int64_t most_of_replica(const PlanOptions& options, std::int64_t stride) {
   return most_microbatches(options.batch / replicas_of(options), options.input, stride);
 }
 
 // As the user asks, as far as batch norm bears it; the planner knows samples and the loss.
 int given_microbatches(const PlanOptions& options, std::int64_t stride) {
   const std::int64_t wanted = options.execution.microbatches;
-  const std::int64_t most = most_microbatches(options, stride);
-  if (most == options.batch || wanted <= most)
-    return static_cast<int>(std::min<std::int64_t>(wanted, std::numeric_limits<int>::max()));
+  const std::int64_t replicas = replicas_of(options), most = most_of_replica(options, stride);
+  if (most == options.batch / replicas || wanted <= most)
+    return static_cast<int>(
+        std::min<std::int64_t>(wanted, replicas > 1 ? most : std::numeric_limits<int>::max()));
   log_warning_once("execution.microbatches: " + std::to_string(wanted) +
                    " are too many for batches of " + std::to_string(options.batch) +
                    " and batch norm: using " + std::to_string(most));
@@ -267,7 +268,7 @@ std::string replica_reason(const Plan& plan) {
 Plan plan_of_request(const PlanOptions& options, PlanRequest& request, const CostProvider& costs,
                      const CostProvider& by_shapes) {
   if (options.absent_devices || request.microbatches) return make_plan(request, costs);
-  const std::int64_t most = most_microbatches(options, stride_multiple(options.net));
+  const std::int64_t most = most_of_replica(options, stride_multiple(options.net));
   request.microbatches =
       static_cast<int>(std::min<std::int64_t>(steady_microbatches(request, by_shapes), most));
   request.microbatches_are_steady = true;
