@@ -167,8 +167,9 @@ bool step_under_fault(SlabRun& drawn, Pipeline& pipeline) {
   } catch (const std::exception& error) {
     EXPECT_THAT(error.what(), ::testing::HasSubstr("injected fault"));
     EXPECT_THAT(error.what(), ::testing::HasSubstr("layer trouble"));
-    if (drawn.grid.slabs > 1) EXPECT_THAT(error.what(), ::testing::HasSubstr("slab "));
-    if (drawn.grid.replicas > 1) EXPECT_THAT(error.what(), ::testing::HasSubstr("replica "));
+    EXPECT_THAT(error.what(), ::testing::HasSubstr(drawn.grid.slabs > 1 ? "slab " : "stage "));
+    EXPECT_THAT(error.what(),
+                ::testing::HasSubstr(drawn.grid.replicas > 1 ? "replica " : "stage "));
     EXPECT_EQ(difference(copy_buffers(*drawn.chain), before), 0);
     for (const auto& gradient : take_gradients(*drawn.chain)) EXPECT_FALSE(gradient.defined());
     return true;
