@@ -72,7 +72,13 @@ TEST(SplitConfigTest, IsRefusedWhereItIsNotTheDevices) {
       refusal_of(split_wish("cpu,cpu,cpu", "slabs=2")),
       AllOf(HasSubstr("execution.split"), HasSubstr("a product of 2"), HasSubstr("3 devices")));
   EXPECT_THAT(refusal_of(split_wish("cpu,cpu", "replicas=2")),
-              HasSubstr("replicas are not supported yet, expected 1"));
+              AllOf(HasSubstr("execution.split: found replicas=2 for a batch of 1 sample"),
+                    HasSubstr("a batch of 2 or more")));
+  PlanOptions whole_batch = split_wish("cpu,cpu", "replicas=2");
+  whole_batch.batch = 2;
+  EXPECT_EQ(refusal_of(whole_batch), "");
+  whole_batch.loss_is_sum = false;
+  EXPECT_THAT(refusal_of(whole_batch), HasSubstr("needs the whole batch"));
   PlanOptions cut = split_wish("cpu,cpu", "slabs=2");
   cut.execution.partition = "counts";
   cut.execution.partition_counts = {5, 6};
@@ -132,7 +138,7 @@ TEST(SplitPlanTest, AWrongSplitInAFileIsNamedAndAMissingOneMeansStages) {
   json.erase("split");
   EXPECT_EQ(parse_resolved_execution(json, "plan.json").slabs, 1);
   for (const Json& wrong : {Json("slabs=3"), Json("replicas=2"), Json(2), Json("x")}) {
-    json["split"] = wrong;
+    json["split"] = wrong;  // of two replicas the second has none of the batch of 1
     try {
       parse_resolved_execution(json, "plan.json");
       ADD_FAILURE() << wrong;
@@ -217,6 +223,71 @@ TEST(SlabCostsTest, SlabsOfOneDeviceShareParametersAndHaveGradientsOfTheirOwn) {
   EXPECT_EQ(peak(two), 4 * p);
 }
 
+TEST(SplitPlanTest, HasARowForEachReplicaAndReadsBack) {
+  at::set_num_threads(2);
+  const testing::TemporaryFolder folder;
+  PlanOptions wish = split_wish("cpu,cpu,cpu,cpu,cpu,cpu,cpu,cpu", "replicas=2,stages=2,slabs=2");
+  wish.batch = 5;
+  wish.execution.microbatches = 4;
+  const NetworkPlan chosen = choose_plan(wish);
+  ASSERT_TRUE(chosen.plan.fits);
+  EXPECT_EQ(chosen.execution.grid(), (DeviceGrid{2, 2, 2}));
+  EXPECT_EQ(chosen.execution.microbatches, 2) << "one replica has two samples";
+  EXPECT_EQ(chosen.execution.batch, 5);
+  const Json json = to_json(chosen);
+  ASSERT_EQ(json["stages"].size(), 8U);
+  for (std::size_t row = 0; row < 8; ++row) {
+    const Json& stage = json["stages"][row];
+    EXPECT_EQ(stage["replica"], row / 4);
+    EXPECT_EQ(stage["slab"], row % 2);
+    EXPECT_EQ(stage["first"], chosen.execution.partition[row / 2 % 2].first);
+    EXPECT_EQ(stage["step_s"], json["stages"][row % 4]["step_s"]);
+    EXPECT_GT(stage["peak_bytes"].get<std::int64_t>(), 0);
+  }
+  write_file(folder / "plan.json", dump_json(json));
+  const ResolvedExecution read = read_plan(folder / "plan.json");
+  EXPECT_EQ(to_json(read), to_json(chosen.execution));
+  EXPECT_EQ(differing_field(read, wish.work()), "");
+}
+
+// Devices by name, so that each replica's are seen to be together.
+TEST(SplitPlanTest, DevicesAreGivenReplicaByReplica) {
+  PlanOptions wish = split_wish("auto", "replicas=2,stages=2,slabs=1");
+  wish.batch = 4;
+  wish.absent_devices = 4;
+  wish.device_memory_bytes = std::int64_t{1} << 34;
+  const Json json = to_json(choose_plan(wish));
+  ASSERT_EQ(json["stages"].size(), 4U);
+  for (std::size_t row = 0; row < 4; ++row) {
+    EXPECT_EQ(json["stages"][row]["device"], std::to_string(row));
+    EXPECT_EQ(json["stages"][row]["replica"], row / 2);
+  }
+  EXPECT_EQ(json["devices"].size(), 4U);
+}
+
+// Of a batch of 4 on one host: activations of all samples, one replica's seconds, or both's where
+// there is one core.
+TEST(SlabCostsTest, ReplicasHoldTheirPartsOfTheBatch) {
+  at::set_num_threads(2);
+  PlanOptions together = split_wish("cpu,cpu", "replicas=2"), whole = split_wish("cpu", "auto");
+  PlanOptions apart = split_wish("auto", "replicas=2");
+  apart.absent_devices = 2;
+  together.batch = whole.batch = apart.batch = 4;
+  const auto shapes = shapes_of(whole);
+  const NetworkCosts half = shape_costs_of(whole, shapes)({.samples = 2});
+  const NetworkCosts both = shape_costs_of(together, shapes)({.samples = 2});
+  const NetworkCosts each = shape_costs_of(apart, shapes)({.samples = 2});
+  for (std::size_t i = 0; i < half.layers.size(); ++i) {
+    EXPECT_EQ(both.layers[i].output_bytes, 2 * half.layers[i].output_bytes);
+    EXPECT_EQ(both.layers[i].parameter_bytes, half.layers[i].parameter_bytes);
+    EXPECT_DOUBLE_EQ(both.layers[i].forward_s, half.layers[i].forward_s);
+    EXPECT_EQ(each.layers[i].output_bytes, half.layers[i].output_bytes);
+  }
+  at::set_num_threads(1);
+  const NetworkCosts in_turn = shape_costs_of(together, shapes)({.samples = 2});
+  EXPECT_DOUBLE_EQ(in_turn.layers[0].forward_s, 2 * half.layers[0].forward_s);
+}
+
 TEST(SlabCostsTest, DevicesOfASlabAreItsOwn) {
   PlanRequest request{.devices = {{"a", 5}, {"b", 3}, {"a", 5}, {"b", 3}}};
   take_slabs(request, {.stages = 2, .slabs = 2});
@@ -225,6 +296,13 @@ TEST(SlabCostsTest, DevicesOfASlabAreItsOwn) {
   EXPECT_EQ(request.devices[1].memory_bytes, 3) << "the least of the stage's";
   PlanRequest crossed{.devices = {{"a"}, {"b"}, {"b"}, {"a"}}};
   EXPECT_THROW(take_slabs(crossed, {.stages = 2, .slabs = 2}), UsageError);
+  PlanRequest replicas{.devices = {{"a", 5}, {"b", 5}, {"c", 2}, {"d", 4}}};
+  take_slabs(replicas, {.replicas = 2, .stages = 2});
+  ASSERT_EQ(replicas.devices.size(), 2U);
+  EXPECT_EQ(replicas.devices[0].memory_bytes, 2) << "of a and c";
+  EXPECT_EQ(replicas.devices[1].name, "b");
+  PlanRequest shared{.devices = {{"a"}, {"b"}, {"b"}, {"a"}}};
+  EXPECT_THROW(take_slabs(shared, {.replicas = 2, .stages = 2}), UsageError);
 }
 
 }  // namespace

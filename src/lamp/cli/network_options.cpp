@@ -54,7 +54,7 @@ Json to_json(const NetOptions& options) {
 
 void add_options(CLI::App& command, ExecutionOptions& options) {
   command.add_option("--split", options.split,
-                     "auto: every device is a stage; or stages=K,slabs=L: slabs of every volume");
+                     "auto: every device is a stage; or replicas=R,stages=K,slabs=L");
   command.add_option("--precision", options.precision, "fp32, bf16, fp16 or auto");
   command.add_option(
       "--layout", options.layout,

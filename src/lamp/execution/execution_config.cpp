@@ -118,12 +118,11 @@ Json to_json(const ExecutionConfig& config) {
 DeviceGrid grid_of(const ExecutionConfig& config, std::int64_t devices) {
   if (!config.split) return {.stages = devices};
   const DeviceGrid& grid = *config.split;
-  const std::string found = setting_name("execution.split") + ": found " + to_string(grid);
   if (grid.devices() != devices)
-    throw UsageError(found + ", a product of " + std::to_string(grid.devices()) + ", for " +
+    throw UsageError(setting_name("execution.split") + ": found " + to_string(grid) +
+                     ", a product of " + std::to_string(grid.devices()) + ", for " +
                      counted(devices, "device") + "; give a split whose product is " +
                      std::to_string(devices));
-  if (grid.replicas != 1) throw UsageError(found + ": replicas are not supported yet, expected 1");
   return grid;
 }
 

@@ -55,8 +55,7 @@ Json to_json(const ExecutionConfig& config);
 // ["never", "always"].
 Json rule_names(const std::vector<RecomputeRule>& rules);
 
-// How so many devices are shared out. Throws UsageError where the split is not theirs, or asks for
-// what is not built yet.
+// How so many devices are shared out. Throws UsageError where the split is not theirs.
 DeviceGrid grid_of(const ExecutionConfig& config, std::int64_t devices);
 
 // What the stages of this `partition` get equally much of: the weight of a layer. Nothing for auto

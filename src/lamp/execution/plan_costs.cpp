@@ -21,6 +21,7 @@
 #include "lamp/base/stopwatch.h"
 #include "lamp/base/text.h"
 #include "lamp/execution/optimizer.h"
+#include "lamp/execution/replica_costs.h"
 #include "lamp/execution/slab_costs.h"
 #include "lamp/execution/step_profile.h"
 #include "lamp/inference/memory_estimate.h"
@@ -196,6 +197,7 @@ CostProvider measured_costs_of(const PlanOptions& options) {
   return [options, profile = std::make_shared<Profile>(options)](const CostQuery& query) {
     NetworkCosts costs = profile->costs(query);
     cut_into_slabs(costs, options, profile->network());
+    add_replicas(costs, options);
     return costs;
   };
 }
@@ -211,6 +213,7 @@ CostProvider shape_costs_of(const PlanOptions& options, std::shared_ptr<Network>
   return [options, network, whole = whole_shape_costs(options, network)](const CostQuery& query) {
     NetworkCosts costs = whole(query);
     cut_into_slabs(costs, options, *network);
+    add_replicas(costs, options);
     return costs;
   };
 }

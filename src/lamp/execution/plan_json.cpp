@@ -37,14 +37,13 @@ Json skips_json(const NetworkCosts& costs) {
 }
 
 Json stages_json(const Plan& plan) {
-  const std::size_t slabs = plan.setup.slabs();
-  std::vector<std::string> names;
-  for (const PlanDevice& worker : slabs > 1 ? plan.setup.workers : plan.setup.devices)
-    names.push_back(worker.name);
-  Json rows = stage_rows(names, plan.balance.partition);
+  const std::size_t slabs = plan.setup.slabs_of_replica(), stages = plan.setup.stages();
+  Json rows = stage_rows(device_order(plan), plan.balance.partition,
+                         static_cast<std::int64_t>(plan.setup.replicas));
   for (std::size_t row = 0; row < rows.size(); ++row) {
-    rows[row]["step_s"] = plan.simulation.busy[row / slabs];
-    rows[row]["peak_bytes"] = plan.stage_peak_bytes[row / slabs];
+    const std::size_t stage = row / slabs % stages;
+    rows[row]["step_s"] = plan.simulation.busy[stage];
+    rows[row]["peak_bytes"] = plan.stage_peak_bytes[stage];
   }
   return rows;
 }

@@ -45,12 +45,22 @@ std::vector<PlanDevice> devices_of(const PlanOptions& options) {
   return devices;
 }
 
+std::int64_t replicas_of(const PlanOptions& options) {
+  return options.execution.split ? options.execution.split->replicas : 1;
+}
+
+// Of each replica, those with a sample less included.
+std::int64_t most_of_replica(const PlanOptions& options, std::int64_t stride) {
+  return most_microbatches(options.batch / replicas_of(options), options.input, stride);
+}
+
 // As the user asks, as far as batch norm bears it; the planner knows samples and the loss.
 int given_microbatches(const PlanOptions& options, std::int64_t stride) {
   const std::int64_t wanted = options.execution.microbatches;
-  const std::int64_t most = most_microbatches(options.batch, options.input, stride);
-  if (most == options.batch || wanted <= most)
-    return static_cast<int>(std::min<std::int64_t>(wanted, std::numeric_limits<int>::max()));
+  const std::int64_t replicas = replicas_of(options), most = most_of_replica(options, stride);
+  if (most == options.batch / replicas || wanted <= most)
+    return static_cast<int>(
+        std::min<std::int64_t>(wanted, replicas > 1 ? most : std::numeric_limits<int>::max()));
   log_warning_once("execution.microbatches: " + std::to_string(wanted) +
                    " are too many for batches of " + std::to_string(options.batch) +
                    " and batch norm: using " + std::to_string(most));
@@ -135,6 +145,21 @@ void check_plan_options(const PlanOptions& options) {
 
 namespace {
 
+// Each replica has a sample, and no loss needs those of all.
+void check_replicas(const PlanOptions& options, const DeviceGrid& grid) {
+  if (grid.replicas == 1) return;
+  const std::string found =
+      setting_name("execution.split") + ": found replicas=" + std::to_string(grid.replicas);
+  if (grid.replicas > options.batch)
+    throw UsageError(found + " for a batch of " + counted(options.batch, "sample") +
+                     ", expected replicas=" + std::to_string(options.batch) +
+                     " or fewer, or a batch of " + std::to_string(grid.replicas) + " or more");
+  if (!options.loss_is_sum)
+    throw UsageError(found +
+                     ", but the loss (loss.dice \"batch\") needs the whole batch; expected " +
+                     "replicas=1, or dice \"per_sample\"");
+}
+
 // All devices, shared out as the user says.
 void keep_split(PlanRequest& request, const PlanOptions& options) {
   const DeviceGrid grid = grid_of(options);
@@ -145,7 +170,9 @@ void keep_split(PlanRequest& request, const PlanOptions& options) {
                      setting_to("execution.split", to_string(grid)));
   request.all_devices = true;
   request.any_devices = false;
-  if (grid.slabs > 1) take_slabs(request, grid);
+  check_replicas(options, grid);
+  if (grid.replicas * grid.slabs > 1) take_slabs(request, grid);
+  request.batch = (request.batch + grid.replicas - 1) / grid.replicas;
 }
 
 }  // namespace
@@ -161,14 +188,15 @@ PlanRequest request_of(const PlanOptions& options, const std::shared_ptr<Network
   if (!request.all_devices && request.devices.size() > network.chain->size())  // a layer a stage
     request.devices = roomiest_devices(request.devices, network.chain->size());
   const bool on_host = request.devices.front().name == "cpu";
-  // The first slab's device has the others' planes of the input as well.
+  // The first device has the others' planes and samples of the input as well.
   const PipelineSetup lanes{.devices = request.devices, .workers = request.workers};
   const double elsewhere =
       1 - static_cast<double>(lanes.slabs_on_device()) / static_cast<double>(lanes.slabs());
   if (!on_host || options.bytes_per_s)
     request.bytes_per_s = options.bytes_per_s.value_or(kAbsentBytesPerS);
   request.optimizer_factor = optimizer_state_factor(options.optimizer);
-  const std::int64_t voxels = options.input.voxels();
+  // Of a sample of each replica.
+  const std::int64_t voxels = options.input.voxels() * replicas_of(options);
   // On the CPU the network takes a copy in another layout; elsewhere only a padded one.
   const bool is_padded = std::any_of(options.input.begin(), options.input.end(), [&](auto side) {
     return side % network.stride_multiple != 0;
@@ -225,15 +253,24 @@ bool hangs_on_seconds(const PlanRequest& request) {
 
 // What a plan of slabs does not know.
 std::string slab_reason(const Plan& plan) {
-  return "a slab is taken to cost 1/" + std::to_string(plan.setup.slabs()) +
+  return "a slab is taken to cost 1/" + std::to_string(plan.setup.slabs_of_replica()) +
          " of the whole volume; the " + bytes_text(halo_bytes(plan)) +
          " of halos that a step sends take no time in this plan, nor do sums over slabs";
+}
+
+std::string replica_reason(const Plan& plan) {
+  return counted(plan.setup.replicas, "replica") + " of up to " +
+         counted(plan.setup.batch, "sample") +
+         " work at the same time; times and memory are those of one, and the sums of their " +
+         "gradients and the copies of weights take no time in this plan";
 }
 
 Plan plan_of_request(const PlanOptions& options, PlanRequest& request, const CostProvider& costs,
                      const CostProvider& by_shapes) {
   if (options.absent_devices || request.microbatches) return make_plan(request, costs);
-  request.microbatches = steady_microbatches(request, by_shapes);
+  const std::int64_t most = most_of_replica(options, stride_multiple(options.net));
+  request.microbatches =
+      static_cast<int>(std::min<std::int64_t>(steady_microbatches(request, by_shapes), most));
   request.microbatches_are_steady = true;
   Plan plan = make_plan(request, costs);
   if (plan.fits) return plan;
@@ -256,8 +293,20 @@ Plan plan_network(const PlanOptions& options, Seconds seconds) {
   request.update_s_per_byte = update_s_per_byte(options, measured);
   request.seconds_are_measured = measured || options.absent_devices;
   Plan plan = plan_of_request(options, request, costs, by_shapes);
-  if (plan.fits && plan.setup.slabs() > 1) plan.reasons.push_back(slab_reason(plan));
+  if (plan.fits && plan.setup.replicas > 1) plan.reasons.push_back(replica_reason(plan));
+  if (plan.fits && plan.setup.slabs_of_replica() > 1) plan.reasons.push_back(slab_reason(plan));
   return plan;
+}
+
+std::vector<std::string> device_order(const Plan& plan) {
+  const std::vector<std::string> workers = plan.setup.worker_names();
+  const std::size_t all = plan.setup.slabs(), slabs = plan.setup.slabs_of_replica();
+  std::vector<std::string> names;
+  for (std::size_t replica = 0; replica < plan.setup.replicas; ++replica)
+    for (std::size_t stage = 0; stage < plan.setup.stages(); ++stage)
+      for (std::size_t slab = 0; slab < slabs; ++slab)
+        names.push_back(workers[stage * all + replica * slabs + slab]);
+  return names;
 }
 
 ResolvedExecution resolved(const PlanOptions& options, const Plan& plan) {
@@ -273,10 +322,9 @@ ResolvedExecution resolved(const PlanOptions& options, const Plan& plan) {
                            .deferred_batch_norm = options.execution.deferred_batch_norm,
                            .threads = at::get_num_threads(),
                            .reasons = plan.reasons};
-  const bool has_slabs = plan.setup.slabs() > 1;
-  result.slabs = static_cast<std::int64_t>(plan.setup.slabs());
-  for (const PlanDevice& device : has_slabs ? plan.setup.workers : plan.setup.devices)
-    result.devices.push_back(device.name);
+  result.replicas = static_cast<std::int64_t>(plan.setup.replicas);
+  result.slabs = static_cast<std::int64_t>(plan.setup.slabs_of_replica());
+  result.devices = device_order(plan);
   return result;
 }
 

@@ -61,6 +61,9 @@ enum class Seconds { kMeasured, kWhereTheyDecide };
 // UsageError for options that contradict each other.
 Plan plan_network(const PlanOptions& options, Seconds seconds = Seconds::kMeasured);
 
+// Of all workers, in the order in which devices are given (device_grid.h).
+std::vector<std::string> device_order(const Plan& plan);
+
 // What a run of the plan obeys. options.execution's precision and layout must be decided.
 ResolvedExecution resolved(const PlanOptions& options, const Plan& plan);
 

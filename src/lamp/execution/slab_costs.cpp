@@ -7,6 +7,7 @@
 #include <cmath>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "lamp/base/device.h"
@@ -35,12 +36,16 @@ SlabCut wanted_cut(const PlanOptions& options, const Network& network) {
                     static_cast<int>(grid_of(options).slabs));
 }
 
+}  // namespace
+
 bool is_one_device(const PlanOptions& options) {
   if (options.absent_devices) return *options.absent_devices == 1;
   const auto devices = parse_devices(options.execution.device);
   return std::all_of(devices.begin(), devices.end(),
                      [&](c10::Device device) { return device == devices.front(); });
 }
+
+namespace {
 
 // Slabs of a stage on one device.
 std::int64_t slabs_together(const PlanOptions& options) {
@@ -96,19 +101,30 @@ void add_halos(NetworkCosts& costs, const SlabCut& cut, const Sequence& chain) {
   }
 }
 
-// Every slab where the device is one; else each slab on devices of its own in all stages.
-void check_lanes(const std::vector<PlanDevice>& workers, std::size_t slabs) {
+// "slab 1", "slab 0 of replica 1".
+std::string lane_name(std::size_t lane, const DeviceGrid& grid) {
+  const auto slabs = static_cast<std::size_t>(grid.slabs);
+  const std::string replica = "replica " + std::to_string(lane / slabs);
+  if (grid.slabs == 1) return replica;
+  return "slab " + std::to_string(lane % slabs) + (grid.replicas > 1 ? " of " + replica : "");
+}
+
+// Every slab where the device is one; else each slab of each replica on devices of its own in all
+// stages.
+void check_lanes(const std::vector<PlanDevice>& workers, const DeviceGrid& grid) {
+  const auto lanes = static_cast<std::size_t>(grid.replicas * grid.slabs);
   const bool same = std::all_of(workers.begin(), workers.end(), [&](const PlanDevice& worker) {
     return worker.name == workers.front().name;
   });
   for (std::size_t i = 0; i < workers.size() && !same; ++i)
     for (std::size_t k = 0; k < i; ++k)
-      if (workers[i].name == workers[k].name && i % slabs != k % slabs)
-        throw UsageError(setting_name("execution.split") + ": found device " + workers[i].name +
-                         " for slab " + std::to_string(k % slabs) + " and slab " +
-                         std::to_string(i % slabs) +
-                         ", expected devices of its own for each slab, or one device for all; give "
-                         "another order (stage by stage, and in each slab by slab)");
+      if (workers[i].name == workers[k].name && i % lanes != k % lanes)
+        throw UsageError(
+            setting_name("execution.split") + ": found device " + workers[i].name + " for " +
+            lane_name(k % lanes, grid) + " and " + lane_name(i % lanes, grid) +
+            ", expected devices of its own for each, or one device for all; give "
+            "another order (replica by replica, there stage by stage, and in each slab "
+            "by slab)");
 }
 
 }  // namespace
@@ -162,16 +178,18 @@ void cut_into_slabs(NetworkCosts& costs, const PlanOptions& options, const Netwo
 }
 
 void take_slabs(PlanRequest& request, const DeviceGrid& grid) {
-  const auto slabs = static_cast<std::size_t>(grid.slabs);
-  check_lanes(request.devices, slabs);
-  request.workers = request.devices;
-  request.devices.clear();
-  for (std::size_t row = 0; row < request.workers.size(); row += slabs) {
-    request.devices.push_back(request.workers[row]);
-    for (std::size_t slab = 1; slab < slabs; ++slab)
-      request.devices.back().memory_bytes =
-          std::min(request.devices.back().memory_bytes, request.workers[row + slab].memory_bytes);
+  const std::vector<PlanDevice> given = std::exchange(request.devices, {});
+  request.replicas = static_cast<std::size_t>(grid.replicas);
+  for (std::int64_t stage = 0; stage < grid.stages; ++stage) {
+    request.devices.push_back(given[grid.row(0, stage, 0)]);
+    std::int64_t& least = request.devices.back().memory_bytes;
+    for (std::int64_t replica = 0; replica < grid.replicas; ++replica)
+      for (std::int64_t slab = 0; slab < grid.slabs; ++slab) {
+        request.workers.push_back(given[grid.row(replica, stage, slab)]);
+        least = std::min(least, request.workers.back().memory_bytes);
+      }
   }
+  check_lanes(request.workers, grid);
 }
 
 }  // namespace lamp

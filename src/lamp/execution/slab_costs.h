@@ -12,6 +12,9 @@ namespace lamp {
 // Of the devices that the options name. Throws UsageError where the split is not theirs.
 DeviceGrid grid_of(const PlanOptions& options);
 
+// Whether they are all the same.
+bool is_one_device(const PlanOptions& options);
+
 // Throws UsageError where the options' input or network cannot be cut as they ask, as a run would.
 void check_slabs(const PlanOptions& options);
 void check_slabs(const PlanOptions& options, const Network& network);
@@ -26,8 +29,8 @@ double slab_share_of_seconds(const PlanOptions& options);
 // that lie there. With halos by the planes that each convolution reads of others.
 void cut_into_slabs(NetworkCosts& costs, const PlanOptions& options, const Network& network);
 
-// request.devices: all of them; become those of the first slabs, with the least memory of a
-// stage's.
+// request.devices: all of them; become those of the first replica's first slabs, with the least
+// memory of a stage's.
 void take_slabs(PlanRequest& request, const DeviceGrid& grid);
 
 }  // namespace lamp

@@ -37,6 +37,7 @@ struct PlanRequest {
   bool any_devices = false;         // instead of the first the K with most memory, in their order
   bool all_devices = false;         // K is their number
   std::vector<PlanDevice> workers;  // of slabs, as in PipelineSetup; needs all_devices
+  std::size_t replicas = 1;         // the same
   int threads = std::numeric_limits<int>::max();  // of the process, for stages on "cpu"
   std::int64_t batch = 1;                         // samples of a mini-batch
   double bytes_per_s = std::numeric_limits<double>::infinity();  // between devices

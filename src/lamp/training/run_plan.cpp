@@ -228,7 +228,8 @@ void adopt_plan(Json& config, const std::filesystem::path& file) {
     const Json split = plan.value("split", Json());
     const auto grid =
         split.is_string() ? parse_device_grid(split.get<std::string>()) : std::nullopt;
-    if (!execution.contains("split") && grid && grid->slabs > 1) execution["split"] = split;
+    if (!execution.contains("split") && grid && grid->replicas * grid->slabs > 1)
+      execution["split"] = split;
     return;
   }
 }

@@ -108,13 +108,15 @@ class Advice {
   }
 
   std::optional<std::string> smaller_batch() const {
+    const std::int64_t least = wish_.execution.split ? wish_.execution.split->replicas : 1;
     const std::int64_t batch = most_that_fits(wish_.batch - 1, [&](std::int64_t samples) {
+      if (samples < least) return true;  // replicas need one each: never advised
       PlanOptions fewer = wish_;
       fewer.batch = samples;
       fewer.execution.microbatches = std::min(fewer.execution.microbatches, samples);
       return need_.fits(fewer, memories_);
     });
-    if (batch == 0) return std::nullopt;
+    if (batch < least) return std::nullopt;
     return words_.batch(batch);
   }
 
@@ -177,13 +179,13 @@ std::string need_text(const Fit& fit, const Memories& memories) {
   return need_text(fit.balance.peak_bytes[worst], memories[worst]);
 }
 
-// Of each stage the one that a plan looks at.
+// Of each stage the one that a plan looks at, those of the first replica.
 std::vector<c10::Device> first_slabs_devices(const ExecutionConfig& config) {
   const auto devices = parse_devices(config.device);
   const DeviceGrid grid = grid_of(config, std::ssize(devices));
   std::vector<c10::Device> first;
-  for (std::size_t row = 0; row < devices.size(); row += static_cast<std::size_t>(grid.slabs))
-    first.push_back(devices[row]);
+  for (std::int64_t stage = 0; stage < grid.stages; ++stage)
+    first.push_back(devices[grid.row(0, stage, 0)]);
   return first;
 }
 
