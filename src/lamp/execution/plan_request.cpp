@@ -25,7 +25,7 @@ namespace lamp {
 namespace {
 
 constexpr double kMostSearchSeconds = 10;  // then only the most promising; twice that: the end
-constexpr double kAbsentBytesPerS = 25e9;  // PCIe 4.0 x16 less its overhead
+constexpr double kUsualBytesPerS = 25e9;   // PCIe 4.0 x16 less its overhead
 constexpr std::int64_t kMostDevices = 1024;
 
 // Stages by their names; for those that are not here "0", "1", ...
@@ -98,6 +98,13 @@ void check_unequal_memory(const PlanOptions& options) {
 
 }  // namespace
 
+double link_bytes_per_s(const PlanOptions& options) {
+  const bool on_host =
+      !options.absent_devices && parse_devices(options.execution.device).front().is_cpu();
+  const double usual = on_host ? std::numeric_limits<double>::infinity() : kUsualBytesPerS;
+  return options.bytes_per_s.value_or(usual);
+}
+
 void check_plan_options(const PlanOptions& options) {
   for (const std::int64_t side : options.input)
     if (side < 1)
@@ -165,8 +172,7 @@ PlanRequest request_of(const PlanOptions& options, const std::shared_ptr<Network
   const PipelineSetup lanes{.devices = request.devices, .workers = request.workers};
   const double elsewhere =
       1 - static_cast<double>(lanes.slabs_on_device()) / static_cast<double>(lanes.slabs());
-  if (!on_host || options.bytes_per_s)
-    request.bytes_per_s = options.bytes_per_s.value_or(kAbsentBytesPerS);
+  request.bytes_per_s = link_bytes_per_s(options);
   request.optimizer_factor = optimizer_state_factor(options.optimizer);
   const std::int64_t voxels = options.input.voxels();
   // On the CPU the network takes a copy in another layout; elsewhere only a padded one.
@@ -223,11 +229,12 @@ bool hangs_on_seconds(const PlanRequest& request) {
   return !(request.partition && request.schedule && rules);
 }
 
-// What a plan of slabs does not know.
+// What a plan of slabs is made of.
 std::string slab_reason(const Plan& plan) {
-  return "a slab is taken to cost 1/" + std::to_string(plan.setup.slabs()) +
-         " of the whole volume; the " + bytes_text(halo_bytes(plan)) +
-         " of halos that a step sends take no time in this plan, nor do sums over slabs";
+  return "a slab is taken to cost its planes' part of the whole volume, 1/" +
+         std::to_string(plan.setup.slabs()) + " where they are even; of its step " +
+         fixed(1e3 * exchange_s(plan), 2) + " ms are exchanges (" + bytes_text(halo_bytes(plan)) +
+         " of halos)";
 }
 
 Plan plan_of_request(const PlanOptions& options, PlanRequest& request, const CostProvider& costs,

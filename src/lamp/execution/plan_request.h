@@ -48,6 +48,10 @@ struct PlanOptions {
 // network's stride: a step pads it.
 void check_plan_options(const PlanOptions& options);
 
+// Of a link between two of the options' devices: as given, else assumed; on the host without an
+// end.
+double link_bytes_per_s(const PlanOptions& options);
+
 // What the options ask of the planner, apart from the time of the optimizer's step. shapes: of
 // shapes_of().
 PlanRequest request_of(const PlanOptions& options, const std::shared_ptr<Network>& shapes);

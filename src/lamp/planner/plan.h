@@ -87,6 +87,8 @@ std::vector<DeviceNeed> device_needs(const Plan& plan);
 // Sent from slab to slab in a step by the layers' planes: forward, again where that is recomputed,
 // and back. Sums over slabs, a few bytes a layer, are not counted.
 std::int64_t halo_bytes(const Plan& plan);
+// Of a step's seconds at work, those in which the slabs of all stages wait for exchanges.
+double exchange_s(const Plan& plan);
 
 // Where nothing fits: `fits` is false, the cut is the one that holds least, and the reasons say
 // what would fit. Throws UsageError for a request that contradicts itself.
