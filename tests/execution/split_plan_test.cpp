@@ -37,8 +37,9 @@ TEST(DeviceGridTest, ReadsNumbersInAnyOrderAndTakesMissingOnesForOne) {
 PlanOptions split_wish(const std::string& devices, const std::string& split) {
   PlanOptions options{.input = {16, 16, 16}, .batch = 1};
   options.net = parse_net_config({{"width", 4}, {"depth", 1}, {"classes", 3}});
-  options.execution = parse_execution_config(
-      {{"device", devices}, {"split", split}, {"costs", "shapes"}, {"layout", "contiguous"}});
+  Json execution = {{"device", devices}, {"costs", "shapes"}, {"layout", "contiguous"}};
+  if (!split.empty()) execution["split"] = split;
+  options.execution = parse_execution_config(execution);
   return options;
 }
 
@@ -51,10 +52,11 @@ std::string refusal_of(const PlanOptions& options) {
   return "";
 }
 
-TEST(SplitConfigTest, IsWrittenInFullAndLeftOutWhereItIsAuto) {
+TEST(SplitConfigTest, IsWrittenInFullAndLeftOutWhereItIsNotGiven) {
   EXPECT_EQ(to_json(split_wish("cpu,cpu", "slabs=2").execution)["split"],
             "replicas=1,stages=1,slabs=2");
-  EXPECT_FALSE(to_json(split_wish("cpu", "auto").execution).contains("split"));
+  EXPECT_EQ(to_json(split_wish("cpu", "auto").execution)["split"], "auto");
+  EXPECT_FALSE(to_json(split_wish("cpu", "").execution).contains("split"));
   EXPECT_FALSE(parse_execution_config(Json::object()).split);
   for (const Json& wrong : {Json("slabs=0"), Json(2), Json("all"), Json::array({1, 2})}) {
     try {
@@ -119,7 +121,7 @@ TEST(SplitPlanTest, HasARowForEachStageAndSlabAndReadsBack) {
   const ResolvedExecution read = read_plan(folder / "plan.json");
   EXPECT_EQ(to_json(read), to_json(chosen.execution));
   EXPECT_EQ(differing_field(read, wish.work()), "");
-  EXPECT_EQ(differing_field(read, split_wish("cpu,cpu,cpu,cpu", "auto").work()), "");
+  EXPECT_EQ(differing_field(read, split_wish("cpu,cpu,cpu,cpu", "").work()), "");
   EXPECT_THAT(
       differing_field(read, split_wish("cpu,cpu,cpu,cpu", "slabs=4").work()),
       HasSubstr("split: replicas=1,stages=2,slabs=2 in the plan, replicas=1,stages=1,slabs=4"));
@@ -128,7 +130,7 @@ TEST(SplitPlanTest, HasARowForEachStageAndSlabAndReadsBack) {
 TEST(SplitPlanTest, AWrongSplitInAFileIsNamedAndAMissingOneMeansStages) {
   at::set_num_threads(2);
   const testing::TemporaryFolder folder;
-  Json json = to_json(choose_plan(split_wish("cpu,cpu", "auto")).execution);
+  Json json = to_json(choose_plan(split_wish("cpu,cpu", "")).execution);
   json.erase("split");
   EXPECT_EQ(parse_resolved_execution(json, "plan.json").slabs, 1);
   for (const Json& wrong : {Json("slabs=3"), Json("replicas=2"), Json(2), Json("x")}) {
@@ -177,7 +179,7 @@ TEST(SlabCostsTest, HalosAreThePlanesThatConvolutionsReadOfTheOtherSlab) {
 
 TEST(SlabCostsTest, SecondsAreSharedOutAndParametersAreNot) {
   at::set_num_threads(2);
-  const PlanOptions slabs = split_wish("cpu,cpu", "slabs=2"), whole = split_wish("cpu", "auto");
+  const PlanOptions slabs = split_wish("cpu,cpu", "slabs=2"), whole = split_wish("cpu", "");
   const auto shapes = shapes_of(whole);
   const NetworkCosts shared = shape_costs_of(slabs, shapes)({.samples = 1});
   const NetworkCosts all = shape_costs_of(whole, shapes)({.samples = 1});
@@ -227,7 +229,7 @@ TEST(SlabCostsTest, AnExchangeTakesALatencyAndItsBytesOverOneLink) {
 // With three slabs plane 5 of 16 lies on plane 2.5 of 8, which is cut at 3: slabs make 3, 2 and 3.
 // Slab 2 reads plane 9 of slab 1; the two sums of a norm come from two others.
 TEST(SlabCostsTest, TheSlabWithMostPlanesSetsThePace) {
-  PlanOptions options = split_wish("auto", "slabs=3"), one = split_wish("cpu", "auto");
+  PlanOptions options = split_wish("auto", "slabs=3"), one = split_wish("cpu", "");
   options.absent_devices = 3;
   options.bytes_per_s = 1e9;
   const auto shapes = shapes_of(one);

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <iterator>
 #include <limits>
+#include <utility>
 
 #include "lamp/base/device.h"
 #include "lamp/base/errors.h"
@@ -14,6 +15,7 @@
 #include "lamp/base/log.h"
 #include "lamp/base/setting_name.h"
 #include "lamp/base/text.h"
+#include "lamp/execution/grid_choice.h"
 #include "lamp/execution/plan_costs.h"
 #include "lamp/execution/slab_costs.h"
 #include "lamp/inference/memory_estimate.h"
@@ -251,20 +253,52 @@ Plan plan_of_request(const PlanOptions& options, PlanRequest& request, const Cos
 
 }  // namespace
 
+namespace {
+
+// What all ways to share the devices out are planned with.
+struct CommonCosts {
+  bool measured;
+  CostProvider whole;         // of whole volumes
+  CostProvider whole_shapes;  // the same by shapes
+  double update_s_per_byte;
+  std::shared_ptr<SearchClock> clock;
+};
+
+Plan plan_with(const PlanOptions& options, const std::shared_ptr<Network>& shapes,
+               PlanRequest request, const CommonCosts& common) {
+  if (request.devices.size() > 1) request.clock = common.clock;  // else nothing is searched for
+  request.update_s_per_byte = common.update_s_per_byte;
+  request.seconds_are_measured = common.measured || options.absent_devices;
+  Plan plan = plan_of_request(options, request, cut_costs(options, shapes, common.whole),
+                              cut_costs(options, shapes, common.whole_shapes));
+  if (plan.fits && plan.setup.slabs() > 1) plan.reasons.push_back(slab_reason(plan));
+  return plan;
+}
+
+}  // namespace
+
 Plan plan_network(const PlanOptions& options, Seconds seconds) {
   const auto shapes = shapes_of(options);
   check_plan_options(options);
-  PlanRequest request = request_of(options, shapes);
-  if (request.devices.size() > 1) request.clock = search_clock();  // else nothing is searched for
-  const CostProvider by_shapes = shape_costs_of(options, shapes);
-  const bool measured = !options.absent_devices && options.execution.costs == "measured" &&
-                        (seconds == Seconds::kMeasured || hangs_on_seconds(request));
-  const CostProvider costs = measured ? measured_costs_of(options) : by_shapes;
-  request.update_s_per_byte = update_s_per_byte(options, measured);
-  request.seconds_are_measured = measured || options.absent_devices;
-  Plan plan = plan_of_request(options, request, costs, by_shapes);
-  if (plan.fits && plan.setup.slabs() > 1) plan.reasons.push_back(slab_reason(plan));
-  return plan;
+  const PlanRequest request = request_of(options, shapes);
+  const auto grids = slab_grids(options, *shapes);
+  const bool measured =
+      !options.absent_devices && options.execution.costs == "measured" &&
+      (seconds == Seconds::kMeasured || !grids.empty() || hangs_on_seconds(request));
+  const CostProvider whole_shapes = whole_shape_costs_of(options, shapes);
+  const CommonCosts common{.measured = measured,
+                           .whole = measured ? whole_measured_costs_of(options) : whole_shapes,
+                           .whole_shapes = whole_shapes,
+                           .update_s_per_byte = update_s_per_byte(options, measured),
+                           .clock = search_clock()};
+  Plan stages = plan_with(options, shapes, request, common);
+  std::vector<Plan> slabs;
+  for (const DeviceGrid& grid : grids) {
+    if (common.clock->is_too_late()) break;
+    const PlanOptions as_asked = with_grid(options, grid);
+    slabs.push_back(plan_with(as_asked, shapes, request_of(as_asked, shapes), common));
+  }
+  return weighed(std::move(stages), std::move(slabs), options.batch);
 }
 
 ResolvedExecution resolved(const PlanOptions& options, const Plan& plan) {

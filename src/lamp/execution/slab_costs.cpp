@@ -90,25 +90,30 @@ HaloPlanes halo_planes(const SlabCut& cut, const PlaneRule& rule, std::int64_t p
                            *std::max_element(sent.begin(), sent.end()))};
 }
 
-// What an exchange takes. A device receives from all others over one link, and sends over it at the
-// same time.
+// What an exchange takes between devices. Each receives from all others over one link, and sends
+// over it at the same time. Workers of one device hand each other tensors for nothing, as stages
+// do.
 class ExchangeTime {
  public:
   explicit ExchangeTime(const PlanOptions& options)
-      : others_(static_cast<double>(grid_of(options).slabs - 1)),
-        s_per_byte_(is_one_device(options) ? 0 : 1 / link_bytes_per_s(options)) {}
+      : others_(static_cast<double>(grid_of(options).slabs - 1)) {
+    if (is_one_device(options)) return;
+    latency_s_ = kExchangeLatencyS;
+    s_per_byte_ = 1 / link_bytes_per_s(options);
+  }
 
   double of_planes(std::int64_t bytes) const {
-    return kExchangeLatencyS + s_per_byte_ * static_cast<double>(bytes);
+    return latency_s_ + s_per_byte_ * static_cast<double>(bytes);
   }
   // Each slab sends so many bytes to every other one.
   double of_sum(std::int64_t bytes) const {
-    return kExchangeLatencyS + s_per_byte_ * others_ * static_cast<double>(bytes);
+    return latency_s_ + s_per_byte_ * others_ * static_cast<double>(bytes);
   }
 
  private:
   double others_;
-  double s_per_byte_;
+  double latency_s_ = 0;
+  double s_per_byte_ = 0;
 };
 
 // Of one pass through the link, forward or backward: what its norms and squeezes add up.
@@ -194,6 +199,16 @@ void check_slabs(const PlanOptions& options) {
 
 void check_slabs(const PlanOptions& options, const Network& network) {
   if (grid_of(options).slabs > 1) wanted_cut(options, network);
+}
+
+std::int64_t most_slabs(const PlanOptions& options, const Network& network, std::int64_t most) {
+  PlanOptions cut = options;
+  for (std::int64_t slabs = most; slabs > 1; --slabs) {
+    cut.absent_devices = slabs;
+    cut.execution.split = DeviceGrid{.slabs = slabs};
+    if (has_planes_for_slabs(cut, network)) return slabs;
+  }
+  return 1;
 }
 
 bool has_planes_for_slabs(const PlanOptions& options, const Network& network) {

@@ -10,8 +10,8 @@
 
 namespace lamp {
 
-// Of one exchange, however little is sent: each slab says what it has and waits for all others.
-// Assumed; what is sent over a link takes link_bytes_per_s() beside it.
+// Of one exchange between devices, however little is sent: each slab says what it has and waits for
+// all others. Assumed; what is sent over a link takes its bytes over link_bytes_per_s() beside it.
 inline constexpr double kExchangeLatencyS = 20e-6;
 
 // Of the devices that the options name. Throws UsageError where the split is not theirs.
@@ -20,6 +20,8 @@ DeviceGrid grid_of(const PlanOptions& options);
 // Throws UsageError where the options' input or network cannot be cut as they ask, as a run would.
 void check_slabs(const PlanOptions& options);
 void check_slabs(const PlanOptions& options, const Network& network);
+// The most slabs, up to `most`, into which the options' input can be cut.
+std::int64_t most_slabs(const PlanOptions& options, const Network& network, std::int64_t most);
 // Whether it would not.
 bool has_planes_for_slabs(const PlanOptions& options, const Network& network);
 
