@@ -57,9 +57,10 @@ TEST(SimulateCommandTest, SlabsShareAStagesTimeAndHaveARowEach) {
   const Json both = simulate_json(
       "--split stages=2,slabs=2 --microbatches 1 --forward 2 --backward 4 --transfer 2");
   EXPECT_EQ(both["makespan"], 8);
-  for (const Json& entry : both["timeline"])
-    if (entry["kind"] == "transfer")
-      EXPECT_EQ(entry["stage"].get<int>() % 2, entry["to_stage"].get<int>() % 2);
+  for (const Json& entry : both["timeline"]) {
+    const int to = entry.value("to_stage", entry["stage"].get<int>());
+    EXPECT_EQ(entry["stage"].get<int>() % 2, to % 2) << "slab to slab";
+  }
   const TemporaryFolder folder;
   const std::string svg = (folder / "a.svg").string();
   EXPECT_EQ(run_lamp("simulate --split stages=2,slabs=2 --microbatches 1 --svg " + svg).exit_code,
