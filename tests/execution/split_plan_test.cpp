@@ -13,6 +13,7 @@
 #include "lamp/execution/plan_json.h"
 #include "lamp/execution/segment_plan.h"
 #include "lamp/execution/slab_costs.h"
+#include "lamp/nets/net_factory.h"
 #include "lamp/planner/memory_model.h"
 #include "support/temporary_folder.h"
 
@@ -224,6 +225,21 @@ TEST(SlabCostsTest, AnExchangeTakesALatencyAndItsBytesOverOneLink) {
   EXPECT_NEAR(to_json(plan)["exchange_s"].get<double>(), step, 1e-12);
   options.bytes_per_s = 1e6;
   EXPECT_GT(choose_plan(options).plan.step_s(), plan.step_s() + 4 * 16 * 16 / 1e6 - 1e-5);
+}
+
+// Gradients of two further slabs to the first one, and weights back, over one link.
+TEST(SlabCostsTest, AStepEndsWithGradientsAndWeightsOnTheFirstSlabsLink) {
+  PlanOptions options = split_wish("auto", "slabs=3");
+  options.absent_devices = 3;
+  options.device_memory_bytes = std::int64_t{1} << 30;
+  options.bytes_per_s = 1e9;
+  const Plan plan = choose_plan(options).plan;
+  double bytes = 0;
+  for (const torch::Tensor& weight : make_network(options.net).chain->parameters())
+    bytes += 4 * static_cast<double>(weight.numel());
+  EXPECT_NEAR(plan.merge_s, 2 * 2 * bytes / 1e9, 1e-12);
+  EXPECT_DOUBLE_EQ(plan.step_s(), plan.simulation.makespan + plan.update_s + plan.merge_s);
+  EXPECT_EQ(choose_plan(split_wish("cpu,cpu", "slabs=2")).plan.merge_s, 0) << "one device";
 }
 
 // With three slabs plane 5 of 16 lies on plane 2.5 of 8, which is cut at 3: slabs make 3, 2 and 3.

@@ -236,7 +236,8 @@ std::string slab_reason(const Plan& plan) {
   return "a slab is taken to cost its planes' part of the whole volume, 1/" +
          std::to_string(plan.setup.slabs()) + " where they are even; of its step " +
          fixed(1e3 * exchange_s(plan), 2) + " ms are exchanges (" + bytes_text(halo_bytes(plan)) +
-         " of halos)";
+         " of halos), and gradients and weights that go between slabs after it take " +
+         fixed(1e3 * plan.merge_s, 2) + " ms";
 }
 
 Plan plan_of_request(const PlanOptions& options, PlanRequest& request, const CostProvider& costs,

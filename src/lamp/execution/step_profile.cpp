@@ -158,7 +158,7 @@ double RepeatedPrediction::round() {
   NetworkCosts costs = plan_.costs;
   take_seconds(costs, seconds);
   share_seconds(costs, shares_);
-  return simulate_with(plan_, costs).makespan + update;
+  return simulate_with(plan_, costs).makespan + update + plan_.merge_s;
 }
 
 }  // namespace lamp

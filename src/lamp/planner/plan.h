@@ -71,9 +71,11 @@ struct Plan {
   Simulation simulation;
   std::vector<std::int64_t> stage_peak_bytes;  // [K], a slab of each as if alone on its device
   double update_s = 0;
+  // Slabs on devices of their own: all gradients to the first slab's, and all weights back.
+  double merge_s = 0;
   std::vector<std::string> reasons;  // whole sentences
 
-  double step_s() const { return simulation.makespan + update_s; }
+  double step_s() const { return simulation.makespan + update_s + merge_s; }
 };
 
 struct DeviceNeed {
