@@ -23,8 +23,9 @@ namespace lamp {
 
 struct ExecutionConfig {
   std::string device = "auto";  // several with commas = pipeline stages, or as `split` says
-  // None ("auto"): every device is a stage.
+  // None: every device is a stage, or as the planner finds best (grid_choice.h) with auto_split.
   std::optional<DeviceGrid> split;
+  bool auto_split = false;  // "auto"
   // fp32 | bf16 | fp16 (GPU) | auto: bf16 where the device multiplies it itself, else fp32. A run
   // keeps what it began with, as its gradients' bits depend on it.
   std::string precision = "fp32";

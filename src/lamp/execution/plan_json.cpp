@@ -23,6 +23,7 @@ Json layers_json(const Plan& plan) {
          {"activation_bytes", layer.saved_bytes},
          {"output_bytes", layer.output_bytes},
          {"halo_bytes", layer.halo_bytes},
+         {"exchange_s", layer.forward_exchange_s + layer.backward_exchange_s},
          {"workspace_bytes", std::max({layer.forward_workspace_bytes,
                                        layer.backward_workspace_bytes, std::int64_t{0}})}});
   return layers;
@@ -69,9 +70,11 @@ Json to_json(const Plan& plan) {
           {"microbatches", plan.setup.microbatches},
           {"recompute", rule_names(plan.balance.recompute)},
           {"halo_bytes", halo_bytes(plan)},
+          {"exchange_s", exchange_s(plan)},
           {"step_s", plan.step_s()},
           {"update_s", plan.update_s},
-          {"lower_bound_s", plan.balance.lower_bound_s + plan.update_s},
+          {"merge_s", plan.merge_s},
+          {"lower_bound_s", plan.balance.lower_bound_s + plan.update_s + plan.merge_s},
           {"proven", plan.balance.proven},
           {"bubble", plan.simulation.bubble},
           {"utilisation", plan.simulation.utilisation},

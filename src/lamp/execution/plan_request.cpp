@@ -7,6 +7,7 @@
 #include <chrono>
 #include <iterator>
 #include <limits>
+#include <utility>
 
 #include "lamp/base/device.h"
 #include "lamp/base/errors.h"
@@ -14,6 +15,7 @@
 #include "lamp/base/log.h"
 #include "lamp/base/setting_name.h"
 #include "lamp/base/text.h"
+#include "lamp/execution/grid_choice.h"
 #include "lamp/execution/plan_costs.h"
 #include "lamp/execution/slab_costs.h"
 #include "lamp/inference/memory_estimate.h"
@@ -25,7 +27,7 @@ namespace lamp {
 namespace {
 
 constexpr double kMostSearchSeconds = 10;  // then only the most promising; twice that: the end
-constexpr double kAbsentBytesPerS = 25e9;  // PCIe 4.0 x16 less its overhead
+constexpr double kUsualBytesPerS = 25e9;   // PCIe 4.0 x16 less its overhead
 constexpr std::int64_t kMostDevices = 1024;
 
 // Stages by their names; for those that are not here "0", "1", ...
@@ -107,6 +109,13 @@ void check_unequal_memory(const PlanOptions& options) {
 }
 
 }  // namespace
+
+double link_bytes_per_s(const PlanOptions& options) {
+  const bool on_host =
+      !options.absent_devices && parse_devices(options.execution.device).front().is_cpu();
+  const double usual = on_host ? std::numeric_limits<double>::infinity() : kUsualBytesPerS;
+  return options.bytes_per_s.value_or(usual);
+}
 
 void check_plan_options(const PlanOptions& options) {
   for (const std::int64_t side : options.input)
@@ -192,8 +201,7 @@ PlanRequest request_of(const PlanOptions& options, const std::shared_ptr<Network
   const PipelineSetup lanes{.devices = request.devices, .workers = request.workers};
   const double elsewhere =
       1 - static_cast<double>(lanes.slabs_on_device()) / static_cast<double>(lanes.slabs());
-  if (!on_host || options.bytes_per_s)
-    request.bytes_per_s = options.bytes_per_s.value_or(kAbsentBytesPerS);
+  request.bytes_per_s = link_bytes_per_s(options);
   request.optimizer_factor = optimizer_state_factor(options.optimizer);
   // Of a sample of each replica.
   const std::int64_t voxels = options.input.voxels() * replicas_of(options);
@@ -251,11 +259,13 @@ bool hangs_on_seconds(const PlanRequest& request) {
   return !(request.partition && request.schedule && rules);
 }
 
-// What a plan of slabs does not know.
+// What a plan of slabs is made of.
 std::string slab_reason(const Plan& plan) {
-  return "a slab is taken to cost 1/" + std::to_string(plan.setup.slabs_of_replica()) +
-         " of the whole volume; the " + bytes_text(halo_bytes(plan)) +
-         " of halos that a step sends take no time in this plan, nor do sums over slabs";
+  return "a slab is taken to cost its planes' part of the whole volume, 1/" +
+         std::to_string(plan.setup.slabs_of_replica()) + " where they are even; of its step " +
+         fixed(1e3 * exchange_s(plan), 2) + " ms are exchanges (" + bytes_text(halo_bytes(plan)) +
+         " of halos), and gradients and weights that go between slabs after it take " +
+         fixed(1e3 * plan.merge_s, 2) + " ms";
 }
 
 std::string replica_reason(const Plan& plan) {
@@ -281,21 +291,53 @@ Plan plan_of_request(const PlanOptions& options, PlanRequest& request, const Cos
 
 }  // namespace
 
-Plan plan_network(const PlanOptions& options, Seconds seconds) {
-  const auto shapes = shapes_of(options);
-  check_plan_options(options);
-  PlanRequest request = request_of(options, shapes);
-  if (request.devices.size() > 1) request.clock = search_clock();  // else nothing is searched for
-  const CostProvider by_shapes = shape_costs_of(options, shapes);
-  const bool measured = !options.absent_devices && options.execution.costs == "measured" &&
-                        (seconds == Seconds::kMeasured || hangs_on_seconds(request));
-  const CostProvider costs = measured ? measured_costs_of(options) : by_shapes;
-  request.update_s_per_byte = update_s_per_byte(options, measured);
-  request.seconds_are_measured = measured || options.absent_devices;
-  Plan plan = plan_of_request(options, request, costs, by_shapes);
+namespace {
+
+// What all ways to share the devices out are planned with.
+struct CommonCosts {
+  bool measured;
+  CostProvider whole;         // of whole volumes
+  CostProvider whole_shapes;  // the same by shapes
+  double update_s_per_byte;
+  std::shared_ptr<SearchClock> clock;
+};
+
+Plan plan_with(const PlanOptions& options, const std::shared_ptr<Network>& shapes,
+               PlanRequest request, const CommonCosts& common) {
+  if (request.devices.size() > 1) request.clock = common.clock;  // else nothing is searched for
+  request.update_s_per_byte = common.update_s_per_byte;
+  request.seconds_are_measured = common.measured || options.absent_devices;
+  Plan plan = plan_of_request(options, request, cut_costs(options, shapes, common.whole),
+                              cut_costs(options, shapes, common.whole_shapes));
   if (plan.fits && plan.setup.replicas > 1) plan.reasons.push_back(replica_reason(plan));
   if (plan.fits && plan.setup.slabs_of_replica() > 1) plan.reasons.push_back(slab_reason(plan));
   return plan;
+}
+
+}  // namespace
+
+Plan plan_network(const PlanOptions& options, Seconds seconds) {
+  const auto shapes = shapes_of(options);
+  check_plan_options(options);
+  const PlanRequest request = request_of(options, shapes);
+  const auto grids = slab_grids(options, *shapes);
+  const bool measured =
+      !options.absent_devices && options.execution.costs == "measured" &&
+      (seconds == Seconds::kMeasured || !grids.empty() || hangs_on_seconds(request));
+  const CostProvider whole_shapes = whole_shape_costs_of(options, shapes);
+  const CommonCosts common{.measured = measured,
+                           .whole = measured ? whole_measured_costs_of(options) : whole_shapes,
+                           .whole_shapes = whole_shapes,
+                           .update_s_per_byte = update_s_per_byte(options, measured),
+                           .clock = search_clock()};
+  Plan stages = plan_with(options, shapes, request, common);
+  std::vector<Plan> slabs;
+  for (const DeviceGrid& grid : grids) {
+    if (common.clock->is_too_late()) break;
+    const PlanOptions as_asked = with_grid(options, grid);
+    slabs.push_back(plan_with(as_asked, shapes, request_of(as_asked, shapes), common));
+  }
+  return weighed(std::move(stages), std::move(slabs), options.batch);
 }
 
 std::vector<std::string> device_order(const Plan& plan) {

@@ -11,6 +11,7 @@
 #include "lamp/base/log.h"
 #include "lamp/base/size3.h"
 #include "lamp/base/text.h"
+#include "lamp/execution/grid_choice.h"
 #include "lamp/execution/plan_choices.h"
 #include "lamp/execution/plan_costs.h"
 #include "lamp/execution/shape_fit.h"
@@ -45,6 +46,13 @@ class StepNeed {
         if (memory.device == device.name) device.memory_bytes = memory.*limit;
     return halve ? least_fit(request, [&](const CostQuery& query) { return halved(exact(query)); })
                  : least_fit(request, exact);
+  }
+  // In any way that "auto" may share the devices out.
+  bool fits_on_slabs(const PlanOptions& options, const Memories& memories, bool halve) const {
+    const auto grids = slab_grids(options, *shapes_);
+    return std::any_of(grids.begin(), grids.end(), [&](const DeviceGrid& grid) {
+      return fit(with_grid(options, grid), memories, &Memory::most, halve).fits;
+    });
   }
   bool fits(const PlanOptions& options, const Memories& memories) const {
     return fit(options, memories, &Memory::advised, /*halve=*/false).fits;
@@ -240,6 +248,7 @@ std::optional<std::string> step_fault(const PlanOptions& options, const std::str
                   ", and real ones hold somewhat more than is predicted");
     return std::nullopt;
   }
+  if (need.fits_on_slabs(options, memories, halve)) return std::nullopt;
   const auto advice = Advice(options, need, memories, words).all();
   return what + ": a step " + need_text(fit, memories) + "; " +
          (advice.empty() ? std::string("a narrower network or a machine with more memory is needed")
