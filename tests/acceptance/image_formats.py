@@ -12,11 +12,14 @@ Right values come from numpy, nibabel, pydicom and SimpleITK, which Python needs
 import sys
 
 import format_checks
+import formats_arrays
+import formats_dicom
 import formats_nifti
+import formats_other
 import formats_text
 import walk
 
-MODULES = [formats_nifti, formats_text]
+MODULES = [formats_nifti, formats_other, formats_text, formats_dicom, formats_arrays]
 LINES = {line: checks for module in MODULES for line, checks in module.LINES.items()}
 
 if __name__ == "__main__":
