@@ -12,7 +12,8 @@ import numpy as np
 import SimpleITK
 
 import volumes
-from format_checks import LEVEL, OBLIQUE, is_read, is_refused, levels, stored
+from format_checks import OBLIQUE, is_read, is_refused, stored
+from formats_arrays import IMAGE, prepared
 from formats_text import meta, nrrd
 from material import fresh
 
@@ -125,11 +126,12 @@ def links_of_every_kind(walk):
     walk.check("a folder of links", ["check", folder], code=(0, 3), says="loop.nii.gz")
     for name in ("self/self/self/scan.nii.gz", "up/links/scan.nii.gz"):
         is_read(walk, f"through folders: {name}", folder / name)
+    prepared(walk, IMAGE)
     outputs = {
         "segment": ["segment", "-m", "levels.safetensors", "-i", folder / "scan.nii.gz", "-o"],
         "synth": ["synth", "--kind", "liver", "--train", "1", "--test", "0", "--size", "32,32,32", "-o"],
         "experiment": ["experiment", "--preset", "context", "-o"],
-        "prepare": ["prepare", "--from", "han-npy", "links", "-o"],
+        "prepare": ["prepare", "--from", "han-npy", "arrays", "-o"],
         "evaluate": ["evaluate", "-p", folder / "scan.nii.gz", "-r", folder / "scan.nii.gz", "-o"],
         "plan": ["plan", "--devices", "1", "--device-memory", "8GiB", "-o"],
         "preview": ["check", folder / "scan.nii.gz", "--preview"],
@@ -138,11 +140,11 @@ def links_of_every_kind(walk):
         for target in ("loop", "a.nii.gz", "loop/below", "scan.nii.gz/below"):
             walk.check(f"{command} -o {target}", [*args, folder / target], code=(1, 2, 3), says=target.split("/")[0],
                        keeps=folder, not_says=["filesystem error", "symlink_status", "status:"])
-    for args in (["train", "-d", folder / "loop", "-o", "links_run"], ["info", folder / "loop"], ["segment", "-m",
+    for args in (["train", "-d", folder / "loop", "-c", "demo", "-o", "links_run"], ["info", folder / "loop"], ["segment", "-m",
                  folder / "loop", "-i", folder / "scan.nii.gz", "-o", "links_out"], ["train", "-d", folder, "-c",
                  folder / "loop", "-o", "links_run"], ["plan", "-c", folder / "loop"], ["evaluate", "-p", folder /
                  "loop", "-r", folder / "loop"], ["prepare", "--from", "decathlon", folder / "loop", "-o", "links_made"],
-                 ["bench", "input", "-d", folder / "loop"]):
+                 ["bench", "input", "-c", "demo", "-d", folder / "loop"]):
         walk.check(f"{args[0]} of a link to itself", args, code=(2, 3), says="loop", not_says=["filesystem error",
                                                                                              "symlink_status"])
 

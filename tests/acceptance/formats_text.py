@@ -107,7 +107,8 @@ def nrrd_refusals(walk):
         "complex kind": nrrd(RAW * 2, sizes="2 8 7 6", kinds=f"complex {kinds}", **first),
         "a colour kind": nrrd(RAW * 3, sizes="3 8 7 6", kinds=f"RGB-color {kinds}", **first),
         "an unknown kind": nrrd(kinds="domian domain domain"), "kinds of two": nrrd(kinds="domain domain"),
-        "node centers of two": nrrd(centers="node node"), "sheared": nrrd(space_directions="(1,0,0) (0.5,1,0) (0,0,1)"),
+        "centers of two": nrrd(centers="node node"), "thicknesses of two": nrrd(thicknesses="1 1"),
+        "units of two": nrrd(units='"mm" "mm"'), "space units of two": nrrd(space_units='"mm" "mm"'), "sheared": nrrd(space_directions="(1,0,0) (0.5,1,0) (0,0,1)"),
         "no NRRD": b"NRRX0005\n" + nrrd()[9:], "version 6": nrrd().replace(b"NRRD0005", b"NRRD0006"),
         "a header without end": nrrd(None), "data and nothing": nrrd(None, data_file="none.raw"),
         "data in itself": nrrd(None, data_file="t.nrrd"), "data in a folder": nrrd(None, data_file="."),
@@ -144,7 +145,8 @@ def meta_forms(walk):
     for claim, content in forms.items():
         path = walk.write("t.mha", content)
         is_read(walk, f"MetaImage: {claim}", path)
-        walk.claim("SimpleITK agrees", walk.run(["--version"]), lambda _: itk_agrees(path, levels(), OBLIQUE))
+        if claim != "compressed, no size":
+            walk.claim("SimpleITK agrees", walk.run(["--version"]), lambda _: itk_agrees(path, levels(), OBLIQUE))
     for dtype, name in {"uint16": "USHORT", "int32": "INT", "uint32": "UINT", "float32": "FLOAT", "float64": "DOUBLE",
                         "int64": "LONG_LONG", "uint64": "ULONG_LONG"}.items():
         is_read(walk, f"MetaImage: {name}", walk.write("t.mha", meta(stored(dtype).tobytes(order="F"),
