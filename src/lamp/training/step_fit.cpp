@@ -218,7 +218,10 @@ Memories memories_of(const ExecutionConfig& config) {
             ? static_cast<std::int64_t>(share * static_cast<double>(most_memory_bytes()))
             : free;
     if (share < 1) memories.back().note = " for tensors (stages on one host share a heap)";
-    memories.back().most = static_cast<std::int64_t>(static_cast<double>(most) / (1 - kModelError));
+    // Of a limit that nothing can stretch, holes of the heap take what the estimate may be too
+    // high.
+    const double error = has_address_limit() ? 0 : kModelError;
+    memories.back().most = static_cast<std::int64_t>(static_cast<double>(most) / (1 - error));
     memories.back().advised =
         static_cast<std::int64_t>(static_cast<double>(free) * usual_share(device));
   }
