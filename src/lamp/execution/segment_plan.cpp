@@ -25,9 +25,10 @@ SegmentExecution obey_plan(const std::string& file, const std::vector<NetConfig>
   SegmentExecution execution{.device = held("device", plan.device(), given.device),
                              .precision = held("precision", plan.precision, given.precision),
                              .layout = held("layout", plan.layout, given.layout)};
-  if (plan.slabs > 1)
+  if (plan.slabs > 1 || plan.replicas > 1)
     refuse("split: " + to_string(plan.grid()) +
-           " in the plan, but volumes are segmented on stages alone so far; plan without slabs");
+           " in the plan, but volumes are segmented on stages alone so far; plan without slabs and "
+           "replicas");
   plan.torch_devices();  // throws if they are not here
   at::set_num_threads(plan.threads);
   return execution;

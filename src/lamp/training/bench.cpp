@@ -80,7 +80,7 @@ Json plan_description(const ResolvedExecution& plan) {
           {"threads", plan.threads},
           {"precision", plan.precision},
           {"layout", plan.layout},
-          {"replicas", 1},
+          {"replicas", plan.replicas},
           {"stages", plan.stages()},
           {"slabs", plan.slabs},
           {"partition", json["stages"]},

@@ -30,7 +30,7 @@ BenchOptions parse_bench_wish(const BenchWish& wish) {
                  {"precision", plan->precision},
                  {"layout", plan->layout},
                  {"deferred_batch_norm", plan->deferred_batch_norm}};
-  if (plan && plan->slabs > 1) execution["split"] = to_string(plan->grid());
+  if (plan && plan->replicas * plan->slabs > 1) execution["split"] = to_string(plan->grid());
   execution.update(wish.execution);
   options.execution = parse_execution_config(execution);
   if (plan && options.execution.device == plan->device()) at::set_num_threads(plan->threads);
