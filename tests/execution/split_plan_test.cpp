@@ -249,7 +249,8 @@ TEST(SlabCostsTest, AStepEndsWithGradientsAndWeightsOnTheFirstSlabsLink) {
 }
 
 // With three slabs plane 5 of 16 lies on plane 2.5 of 8, which is cut at 3: slabs make 3, 2 and 3.
-// Slab 2 reads plane 9 of slab 1; the two sums of a norm come from two others.
+// Slab 1 sends plane 5 to slab 0 and plane 9 to slab 2; the two sums of a norm come from two
+// others.
 TEST(SlabCostsTest, TheSlabWithMostPlanesSetsThePace) {
   PlanOptions options = split_wish("auto", "slabs=3"), one = split_wish("cpu", "");
   options.absent_devices = 3;
@@ -258,7 +259,7 @@ TEST(SlabCostsTest, TheSlabWithMostPlanesSetsThePace) {
   const NetworkCosts shared = shape_costs_of(options, shapes)({.samples = 1});
   const NetworkCosts all = shape_costs_of(one, shapes)({.samples = 1});
   EXPECT_DOUBLE_EQ(shared.layers[0].forward_s,
-                   all.layers[0].forward_s * 3 / 8 + kExchangeLatencyS + 4 * 16 * 16 / 1e9);
+                   all.layers[0].forward_s * 3 / 8 + kExchangeLatencyS + 2 * 4 * 16 * 16 / 1e9);
   EXPECT_DOUBLE_EQ(shared.layers[1].forward_exchange_s, kExchangeLatencyS + 2 * 4 * 2 * 8 / 1e9);
   EXPECT_EQ(shared.input_bytes, all.input_bytes * 6 / 16) << "planes 10 to 15";
 }

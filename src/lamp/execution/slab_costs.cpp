@@ -17,8 +17,10 @@
 #include "lamp/base/setting_name.h"
 #include "lamp/base/text.h"
 #include "lamp/execution/plan_costs.h"
+#include "lamp/execution/shape_fit.h"
 #include "lamp/nets/blocks.h"
 #include "lamp/nets/guarded_conv.h"
+#include "lamp/nets/halo_conv.h"
 #include "lamp/pipeline/volume_cut.h"
 
 namespace lamp {
@@ -77,13 +79,16 @@ std::vector<PlaneRule> convolution_rules(const Layer& layer, std::int64_t axis) 
 struct HaloPlanes {
   std::int64_t all = 0;   // of all slabs
   std::int64_t most = 0;  // received or sent by one of them
+  bool joined = false;    // with a slab's own planes, in one tensor
 };
 
 HaloPlanes halo_planes(const SlabCut& cut, const PlaneRule& rule, std::int64_t planes) {
   const auto owned = cut.owned(planes), made = cut.owned(rule.output_planes(planes));
+  bool joined = false;
   std::vector<std::int64_t> received(owned.size(), 0), sent(owned.size(), 0);
   for (std::size_t slab = 0; slab < owned.size(); ++slab) {
-    const PlaneRange needed = common(rule.needed(made[slab], planes), {0, planes});
+    const PlaneRange read = rule.needed(made[slab], planes), needed = common(read, {0, planes});
+    joined = joined || joins_halo(rule, owned[slab], read, made[slab].count());
     for (std::size_t other = 0; other < owned.size(); ++other) {
       const std::int64_t count = other == slab ? 0 : common(needed, owned[other]).count();
       received[slab] += count;
@@ -92,7 +97,8 @@ HaloPlanes halo_planes(const SlabCut& cut, const PlaneRule& rule, std::int64_t p
   }
   return {.all = std::accumulate(received.begin(), received.end(), std::int64_t{0}),
           .most = std::max(*std::max_element(received.begin(), received.end()),
-                           *std::max_element(sent.begin(), sent.end()))};
+                           *std::max_element(sent.begin(), sent.end())),
+          .joined = joined};
 }
 
 // What an exchange takes between devices. Each receives from all others over one link, and sends
@@ -133,9 +139,9 @@ double sums_s(const Layer& layer, const ExchangeTime& time, std::int64_t samples
   return seconds;
 }
 
-// What a convolution reads is joined in one tensor wherever planes come from elsewhere.
+// always_joined: kernels of a reduced precision read own planes and halo in one tensor.
 void add_halos(NetworkCosts& costs, const SlabCut& cut, const Sequence& chain,
-               const ExchangeTime& time) {
+               const ExchangeTime& time, bool always_joined) {
   const auto planes = planes_by_link(chain, cut.axis, cut.boundaries.back());
   std::int64_t input = costs.input_bytes;
   bool wants_gradient = false;  // the image wants none
@@ -143,6 +149,7 @@ void add_halos(NetworkCosts& costs, const SlabCut& cut, const Sequence& chain,
     LayerCosts& layer = costs.layers[link];
     layer.halo_bytes = 0;
     layer.returns_halo = wants_gradient;
+    bool joined = false;
     layer.forward_exchange_s = layer.backward_exchange_s =
         sums_s(*chain.layers()[link], time, costs.samples);
     for (const PlaneRule& rule : convolution_rules(*chain.layers()[link], cut.axis)) {
@@ -150,13 +157,14 @@ void add_halos(NetworkCosts& costs, const SlabCut& cut, const Sequence& chain,
       const std::int64_t plane_bytes = input / planes[link];
       const double seconds = time.of_planes(halo.most * plane_bytes);
       layer.halo_bytes += halo.all * plane_bytes;
+      joined = joined || halo.joined || always_joined;
       layer.forward_exchange_s += seconds;
       if (wants_gradient) layer.backward_exchange_s += seconds;
     }
-    if (layer.halo_bytes > 0) {
+    layer.saved_bytes += layer.halo_bytes;
+    if (joined && layer.halo_bytes > 0) {
       layer.forward_workspace_bytes += input + layer.halo_bytes;
       layer.backward_workspace_bytes += input + layer.halo_bytes;
-      layer.saved_bytes += layer.halo_bytes;
     }
     // What stashes and has parameters (a shortcut) hands its input on as it is.
     wants_gradient = wants_gradient || (!chain.layers()[link]->parameters().empty() &&
@@ -281,7 +289,8 @@ void cut_into_slabs(NetworkCosts& costs, const PlanOptions& options, const Netwo
   double part = is_apart ? 1 / static_cast<double>(slabs) : 1;
   if (has_planes_for_slabs(options, network)) {
     const SlabCut cut = wanted_cut(options, network);
-    add_halos(costs, cut, *network.chain, ExchangeTime(options));
+    add_halos(costs, cut, *network.chain, ExchangeTime(options),
+              is_reduced(options.execution.precision));
     if (is_apart) part = largest_part(cut, cut.boundaries.back());
   }
   scale_planes(costs, part);

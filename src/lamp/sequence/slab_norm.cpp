@@ -35,11 +35,6 @@ at::ScalarType statistics_type(const torch::Tensor& input) {
 
 torch::Tensor by_channel(const torch::Tensor& factors) { return factors.view({1, -1, 1, 1, 1}); }
 
-struct Scaled {
-  torch::Tensor values;   // [N, C, D, H, W]
-  torch::Tensor factors;  // [C]
-};
-
 // How fp32 on a CPU lies in memory, if in one piece.
 std::optional<at::MemoryFormat> common_layout(const torch::Tensor& input,
                                               const torch::Tensor& output) {
@@ -50,47 +45,53 @@ std::optional<at::MemoryFormat> common_layout(const torch::Tensor& input,
   return std::nullopt;
 }
 
-// factors x values of both, and c, which torch would take in two passes over memory.
-torch::Tensor in_one_pass(const Scaled& first, const Scaled& second, const torch::Tensor& c,
-                          at::MemoryFormat format) {
-  torch::Tensor result = torch::empty_like(second.values, format);
-  const float *x = first.values.const_data_ptr<float>(), *a = first.factors.const_data_ptr<float>(),
-              *y = second.values.const_data_ptr<float>(),
-              *b = second.factors.const_data_ptr<float>(), *add = c.const_data_ptr<float>();
+// Of the formula below, [C] each: a (dy - g - (x - mean) h).
+struct GradientFactors {
+  torch::Tensor mean, g, h, a;
+};
+
+// fp32 on a CPU, in one pass over memory where torch's operations would take several.
+torch::Tensor in_one_pass(const torch::Tensor& output, const torch::Tensor& input,
+                          const GradientFactors& factors, at::MemoryFormat format) {
+  torch::Tensor result = torch::empty_like(input, format);
+  const auto values = [](const torch::Tensor& of) { return of.const_data_ptr<float>(); };
+  const float *dy = values(output), *x = values(input), *mean = values(factors.mean),
+              *g = values(factors.g), *h = values(factors.h), *a = values(factors.a);
   float* to = result.mutable_data_ptr<float>();
-  const std::int64_t channels = c.numel();
+  const std::int64_t channels = factors.a.numel();
   const bool last = format == at::MemoryFormat::ChannelsLast3d;
   const std::int64_t row = last ? channels : result.numel() / result.size(0) / channels;
   at::parallel_for(0, result.numel() / row, 1 + kLeastValues / row, [&](auto begin, auto end) {
     for (std::int64_t i = begin; i < end; ++i) {
-      const std::int64_t at = i * row, channel = i % channels;
+      const std::int64_t at = i * row, c = i % channels;
       if (last)
         for (std::int64_t k = 0; k < row; ++k)
-          to[at + k] = a[k] * x[at + k] + b[k] * y[at + k] + add[k];
+          to[at + k] = (dy[at + k] - g[k] - (x[at + k] - mean[k]) * h[k]) * a[k];
       else
         for (std::int64_t k = 0; k < row; ++k)
-          to[at + k] = a[channel] * x[at + k] + b[channel] * y[at + k] + add[channel];
+          to[at + k] = (dy[at + k] - g[c] - (x[at + k] - mean[c]) * h[c]) * a[c];
     }
   });
   return result;
 }
 
-// With a = weight / sqrt(variance + eps), g and h the means over the volumes of dy and dy xhat:
-//   dx = a (dy - g - xhat h) = a dy + b x + c.
+// With a = weight / sqrt(variance + eps), g and m the means over the volumes of dy and dy xhat, and
+// h = m / sqrt(variance + eps):
+//   dx = a (dy - g - xhat m) = a (dy - g - (x - mean) h).
 torch::Tensor input_gradient(const SlabNorm& norm, const torch::Tensor& output,
                              const torch::Tensor& input, const torch::Tensor& weight,
                              const torch::Tensor& sums) {
   const torch::Tensor scale = (norm.variance.to(torch::kFloat64) + norm.eps).rsqrt();
   const torch::Tensor a = weight.defined() ? scale * weight : scale;
-  const torch::Tensor b = -a * scale * sums[1] / norm.count;
-  const torch::Tensor c = -a * sums[0] / norm.count - norm.mean * b;
+  const torch::Tensor g = sums[0] / norm.count, h = scale * sums[1] / norm.count;
   const auto type = statistics_type(input);
-  const auto factors = [&](const torch::Tensor& values) { return values.to(type).contiguous(); };
-  if (const auto format = common_layout(input, output))
-    return in_one_pass({output.contiguous(*format), factors(a)}, {input, factors(b)}, factors(c),
-                       *format);
-  torch::Tensor gradient = torch::addcmul(by_channel(factors(c)), input, by_channel(factors(b)));
-  return gradient.addcmul_(output, by_channel(factors(a))).to(input.scalar_type());
+  const auto factor = [&](const torch::Tensor& values) { return values.to(type).contiguous(); };
+  if (const auto format = common_layout(input, output); format && input.numel() > 0)
+    return in_one_pass(output.contiguous(*format), input,
+                       {factor(norm.mean), factor(g), factor(h), factor(a)}, *format);
+  const torch::Tensor c = a * (norm.mean * h - g);
+  torch::Tensor gradient = torch::addcmul(by_channel(factor(c)), input, by_channel(factor(-a * h)));
+  return gradient.addcmul_(output, by_channel(factor(a))).to(input.scalar_type());
 }
 
 struct NormOnSlab : torch::autograd::Function<NormOnSlab> {
