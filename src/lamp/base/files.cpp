@@ -80,12 +80,12 @@ void sync_folder(const fs::path& folder) {
   close(descriptor);
 }
 
-// Of a link the system says "File exists"; what counts is that it leads nowhere.
+// Of a link on the way the system says "File exists"; what counts is that it leads nowhere.
 std::string no_folder_because(const fs::path& folder, const std::error_code& error) {
   std::error_code reason;
-  if (!fs::is_symlink(fs::symlink_status(folder, reason)) || fs::exists(folder, reason))
-    return error.message();
-  return reason ? reason.message() : "a link to nothing";
+  if (fs::exists(folder, reason)) return error.message();
+  if (reason) return reason.message();
+  return fs::is_symlink(fs::symlink_status(folder, reason)) ? "a link to nothing" : error.message();
 }
 
 }  // namespace
