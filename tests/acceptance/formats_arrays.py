@@ -61,7 +61,7 @@ def arrays_that_are_read(walk):
 
 
 def arrays_that_are_refused(walk):
-    """Objects, records, texts, other numbers of axes, and lengths that differ from the shape's: that case is left out."""
+    """Objects, records, texts, other numbers of axes, and other lengths than the shape's: that case is left out."""
     plain, packed = npy(IMAGE), io.BytesIO()
     np.savez(packed, image=IMAGE)
     empty = io.BytesIO()
@@ -83,7 +83,8 @@ def arrays_that_are_refused(walk):
         "one axis": npy(IMAGE.ravel()), "four axes": npy(IMAGE[None]), "four, the last of one": npy(IMAGE[..., None]),
         "a size 0": npy(np.zeros((0, y, x))), "short": plain[:-1], "bytes behind": plain + b"\0", "a larger shape":
         claims(f"({z}, {y + 1}, {x})"), "a huge shape": claims(f"(9999999999,9999999999,{x})"), "shape beyond 2^63":
-        claims(f"(99999999999999999999,1,{x})"), "negative sizes": claims(f"(-{z},{y},-{x})"), "a list as shape": claims(
+        claims(f"(99999999999999999999,1,{x})"), "negative sizes": claims(f"(-{z},{y},-{x})"),
+            "a list as shape": claims(
             f"[{z}, {y}, {x}]"), "a header beyond the file": plain[:8] + b"\xff\xff" + plain[10:],
         "version 9": plain[:6] + b"\x09\0" + plain[8:], "an archive": packed.getvalue(), "an empty archive":
         empty.getvalue(), "nothing": b"", "a head": plain[:40], "nan": npy(np.where(MASK > 0, np.nan, 1)), "inf": npy(

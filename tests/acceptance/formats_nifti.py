@@ -158,7 +158,8 @@ def scales_and_units(walk):
     for code in (0, 2 | 8, 2 | 16, 2 | 32):
         is_read(walk, f"units {code}", walk.write("t.nii", patched(plain, 123, "B", code)))
     for code in (4, 5, 6, 7):
-        is_read(walk, f"a unit {code} that is none", walk.write("t.nii", patched(plain, 123, "B", code)), says="warning")
+        is_read(walk, f"a unit {code} that is none", walk.write("t.nii", patched(plain, 123, "B", code)),
+            says="warning")
     for axis in (1, 2, 3):
         for size in (0, -1.5, np.nan, np.inf):
             is_refused(walk, f"pixdim[{axis}] {size}", walk.write("t.nii", patched(plain, 76 + 4 * axis, "f", size)))

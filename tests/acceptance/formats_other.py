@@ -37,7 +37,8 @@ def formats_that_are_not_read(walk):
     for dtype in ("uint8", "int16", "int32", "float32"):
         for name in ("t.mgh", "t.mgz"):
             files.append((f"{name} {dtype}", freesurfer(walk, f"mgh/{dtype}/{name}", dtype), "FreeSurfer"))
-    for claim, options in {"three frames": {"frames": 3}, "cut short": {"cut": 100}, "no place": {"good_ras": 0}}.items():
+    for claim, options in {"three frames": {"frames": 3}, "cut short": {"cut": 100},
+        "no place": {"good_ras": 0}}.items():
         files.append((claim, freesurfer(walk, f"mgh/{claim}/t.mgz", **options), "FreeSurfer"))
     pair = nibabel.Nifti1Pair(stored(), RAS)
     nibabel.save(pair, walk.path("pair/a.hdr"))
@@ -107,8 +108,10 @@ def names_of_every_kind(walk):
     with open(raw, "wb") as file:
         file.write(gzip.compress(PLAIN))
     walk.check("a name that is no UTF-8", ["check", "names", "--json"], code=(0, 3), right=lambda r: r.json and None)
-    walk.check("a name that is no UTF-8", ["segment", "-m", "levels.safetensors", "-i", "names", "-o", fresh(walk, "out"),
-                                           "--json"], code=(0, 2, 3), right=lambda r: None if r.code else r.json and None)
+    walk.check("a name that is no UTF-8", ["segment", "-m", "levels.safetensors", "-i", "names", "-o", fresh(walk,
+        "out"),
+                                           "--json"], code=(0, 2, 3),
+                                           right=lambda r: None if r.code else r.json and None)
 
 
 def links_of_every_kind(walk):
@@ -140,10 +143,12 @@ def links_of_every_kind(walk):
         for target in ("loop", "a.nii.gz", "loop/below", "scan.nii.gz/below"):
             walk.check(f"{command} -o {target}", [*args, folder / target], code=(1, 2, 3), says=target.split("/")[0],
                        keeps=folder, not_says=["filesystem error", "symlink_status", "status:"])
-    for args in (["train", "-d", folder / "loop", "-c", "demo", "-o", "links_run"], ["info", folder / "loop"], ["segment", "-m",
+    for args in (["train", "-d", folder / "loop", "-c", "demo", "-o", "links_run"], ["info", folder / "loop"],
+        ["segment", "-m",
                  folder / "loop", "-i", folder / "scan.nii.gz", "-o", "links_out"], ["train", "-d", folder, "-c",
                  folder / "loop", "-o", "links_run"], ["plan", "-c", folder / "loop"], ["evaluate", "-p", folder /
-                 "loop", "-r", folder / "loop"], ["prepare", "--from", "decathlon", folder / "loop", "-o", "links_made"],
+                 "loop", "-r", folder / "loop"], ["prepare", "--from", "decathlon", folder / "loop", "-o",
+                 "links_made"],
                  ["bench", "input", "-c", "demo", "-d", folder / "loop"]):
         walk.check(f"{args[0]} of a link to itself", args, code=(2, 3), says="loop", not_says=["filesystem error",
                                                                                              "symlink_status"])
@@ -158,10 +163,12 @@ def claims_beyond_the_memory(walk):
         short = walk.write("claim.nii", bytes(head) + bytes(1000))
         is_refused(walk, f"{claim}, short", short)
         text = " ".join(map(str, size))
-        for name, content in (("claim.nrrd", nrrd(bytes(1000), sizes=text)), ("claim.mha", meta(bytes(1000), DimSize=text)),
+        for name, content in (("claim.nrrd", nrrd(bytes(1000), sizes=text)), ("claim.mha", meta(bytes(1000),
+            DimSize=text)),
                               ("claim.nii.gz", gzip.compress(bytes(head) + bytes(1000)))):
             is_refused(walk, f"{claim}, {name}", walk.write(name, content))
-    for name, content, start in (("sparse.nii", bytes(head), 352), ("sparse.nrrd", nrrd(b"", sizes="2800 2800 2800"), None),
+    for name, content, start in (("sparse.nii", bytes(head), 352), ("sparse.nrrd", nrrd(b"", sizes="2800 2800 2800"),
+        None),
                                  ("sparse.mha", meta(b"", DimSize="2800 2800 2800"), None)):
         if start:
             struct.pack_into("<4h", head, 40, 3, 2800, 2800, 2800)

@@ -74,7 +74,8 @@ def nrrd_forms(walk):
     walk.write("t.raw", RAW)
     is_read(walk, "NRRD: detached", walk.write("t.nhdr", nrrd(None, data_file="t.raw")))
     walk.write("t.raw.gz", gzip.compress(RAW))
-    is_read(walk, "NRRD: detached and packed", walk.write("t.nhdr", nrrd(None, data_file="./t.raw.gz", encoding="gzip")))
+    is_read(walk, "NRRD: detached and packed", walk.write("t.nhdr", nrrd(None, data_file="./t.raw.gz",
+        encoding="gzip")))
     is_read(walk, "a .nrrd that is detached", walk.write("t.nrrd", nrrd(None, data_file="t.raw")))
     is_read(walk, "a .nhdr that is attached", walk.write("t.nhdr", nrrd()))
 
@@ -108,7 +109,8 @@ def nrrd_refusals(walk):
         "a colour kind": nrrd(RAW * 3, sizes="3 8 7 6", kinds=f"RGB-color {kinds}", **first),
         "an unknown kind": nrrd(kinds="domian domain domain"), "kinds of two": nrrd(kinds="domain domain"),
         "centers of two": nrrd(centers="node node"), "thicknesses of two": nrrd(thicknesses="1 1"),
-        "units of two": nrrd(units='"mm" "mm"'), "space units of two": nrrd(space_units='"mm" "mm"'), "sheared": nrrd(space_directions="(1,0,0) (0.5,1,0) (0,0,1)"),
+        "units of two": nrrd(units='"mm" "mm"'), "space units of two": nrrd(space_units='"mm" "mm"'),
+        "sheared": nrrd(space_directions="(1,0,0) (0.5,1,0) (0,0,1)"),
         "no NRRD": b"NRRX0005\n" + nrrd()[9:], "version 6": nrrd().replace(b"NRRD0005", b"NRRD0006"),
         "a header without end": nrrd(None), "data and nothing": nrrd(None, data_file="none.raw"),
         "data in itself": nrrd(None, data_file="t.nrrd"), "data in a folder": nrrd(None, data_file="."),
@@ -140,7 +142,8 @@ def meta_forms(walk):
         "HeaderSize 0": meta(HeaderSize="0"), "Position": meta(Offset=None, Position="-11 7 5"),
         "Orientation": meta(TransformMatrix=None, Orientation=META["TransformMatrix"]),
         "one channel": meta(ElementNumberOfChannels="1"), "CR LF": meta(data=None).replace(b"\n", b"\r\n") + RAW,
-        "no blanks": meta(data=None).replace(b" = ", b"=") + RAW, "unknown fields": meta(Comment="x", Modality="MET_MOD_CT"),
+        "no blanks": meta(data=None).replace(b" = ", b"=") + RAW, "unknown fields": meta(Comment="x",
+        Modality="MET_MOD_CT"),
     }
     for claim, content in forms.items():
         path = walk.write("t.mha", content)
@@ -173,18 +176,22 @@ def meta_refusals(walk):
     names = "\n".join(f"z{z:03d}.raw" for z in range(1, 7)).encode() + b"\n"
     text = " ".join(map(str, stored().ravel(order="F"))).encode()
     faulty = {
-        "a list": meta(names, "LIST"), "a list of 2-D": meta(names, "LIST 2"), "a pattern": meta(None, "z%03d.raw 1 6 1"),
+        "a list": meta(names, "LIST"), "a list of 2-D": meta(names, "LIST 2"), "a pattern": meta(None,
+        "z%03d.raw 1 6 1"),
         "HeaderSize -1": meta(HeaderSize="-1"), "HeaderSize 4": meta(b"abcd" + RAW, HeaderSize="4"),
         "text": meta(text, BinaryData="False"), "MET_LONG": meta(ElementType="MET_LONG"), "arrays": meta(
-            ElementType="MET_SHORT_ARRAY"), "text type": meta(ElementType="MET_STRING"), "no type": meta(ElementType=None),
+            ElementType="MET_SHORT_ARRAY"), "text type": meta(ElementType="MET_STRING"),
+                "no type": meta(ElementType=None),
         "four axes": meta(NDims="4", DimSize="8 7 6 1"), "two axes": meta(NDims="2", DimSize="8 42"),
-        "sizes of two": meta(DimSize="8 7"), "sizes of four": meta(DimSize="8 7 6 2"), "a size 0": meta(DimSize="8 0 6"),
+        "sizes of two": meta(DimSize="8 7"), "sizes of four": meta(DimSize="8 7 6 2"),
+        "a size 0": meta(DimSize="8 0 6"),
         "a size -7": meta(DimSize="8 -7 6"), "sizes beyond": meta(DimSize="4000000000 4000000000 4000000000"),
         "channels 0": meta(ElementNumberOfChannels="0"), "channels too many": meta(ElementNumberOfChannels="3"),
         "channels -1": meta(ElementNumberOfChannels="-1"), "short": meta(RAW[:-1]), "bytes behind": meta(RAW + b"\1"),
         "cut": meta(packed[:-2], CompressedData="True"), "another checksum": meta(packed[:-1] + bytes(
             [packed[-1] ^ 1]), CompressedData="True"), "a size that is wrong": meta(
-            packed, CompressedData="True", CompressedDataSize="5"), "raw called compressed": meta(CompressedData="True"),
+            packed, CompressedData="True", CompressedDataSize="5"),
+                "raw called compressed": meta(CompressedData="True"),
         "a negative spacing": meta(ElementSpacing="-1.5 2 3"), "a spacing nan": meta(ElementSpacing="nan 2 3"),
         "rows of no length 1": meta(TransformMatrix="1 0 0 0 2 0 0 0 1"), "a singular matrix": meta(
             TransformMatrix="1 0 0 1 0 0 0 0 1"), "neither true nor false": meta(CompressedData="maybe"),
@@ -195,7 +202,8 @@ def meta_refusals(walk):
     }
     for claim, content in faulty.items():
         is_refused(walk, f"MetaImage: {claim}", walk.write("t.mha", content))
-    is_refused_by_model(walk, "MetaImage: two channels", walk.write("t.mha", meta(RAW * 2, ElementNumberOfChannels="2")))
+    is_refused_by_model(walk, "MetaImage: two channels", walk.write("t.mha", meta(RAW * 2,
+        ElementNumberOfChannels="2")))
 
 
 def names_that_contradict(walk):
@@ -208,7 +216,7 @@ def names_that_contradict(walk):
                 continue
             path = walk.write(f"other.{name}", content)
             if {kind, name} == {"nii", "nii.gz"}:
-                walk.check(f"a {kind} named {name}", ["check", path], code=(0, 3), says=path.name)
+                is_read(walk, f"a {kind} named {name}", path)  # gzip is seen by its first bytes
             else:
                 is_refused(walk, f"a {kind} named {name}", path)
 
