@@ -1,5 +1,5 @@
-// Whether torch or a library under it means that memory ran out, and what was asked for: torch's CPU
-// allocator throws the same class as every check.
+// Whether torch or a library under it means that memory ran out, and what was asked for: torch's
+// CPU allocator throws the same class as every check.
 #pragma once
 
 #include <c10/util/Exception.h>
