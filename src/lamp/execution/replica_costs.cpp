@@ -1,11 +1,6 @@
 // Turns, and bytes as of more planes.
 #include "lamp/execution/replica_costs.h"
 
-#include <ATen/Parallel.h>
-
-#include <algorithm>
-
-#include "lamp/base/device.h"
 #include "lamp/execution/slab_costs.h"
 
 namespace lamp {
@@ -13,13 +8,8 @@ namespace lamp {
 double replica_share_of_seconds(const PlanOptions& options) {
   if (!options.execution.split || !is_one_device(options)) return 1;
   const DeviceGrid grid = grid_of(options);
-  // A GPU runs one slab at a time.
-  const bool on_host =
-      !options.absent_devices && parse_devices(options.execution.device).front().is_cpu();
-  const std::int64_t at_once = on_host ? std::max(1, at::get_num_threads()) : 1;
-  const auto turns = [&](std::int64_t slabs) { return (slabs + at_once - 1) / at_once; };
-  return static_cast<double>(turns(grid.replicas * grid.slabs)) /
-         static_cast<double>(turns(grid.slabs));
+  return static_cast<double>(turns_on_device(options, grid.replicas * grid.slabs)) /
+         static_cast<double>(turns_on_device(options, grid.slabs));
 }
 
 void add_replicas(NetworkCosts& costs, const PlanOptions& options) {

@@ -247,13 +247,15 @@ bool has_planes_for_slabs(const PlanOptions& options, const Network& network) {
 
 double slab_share_of_seconds(const PlanOptions& options) {
   if (!options.execution.split) return 1;
-  const std::int64_t together = slabs_together(options);
-  // Cores of the host; a GPU runs one slab at a time.
+  return static_cast<double>(turns_on_device(options, slabs_together(options))) /
+         static_cast<double>(grid_of(options).slabs);
+}
+
+std::int64_t turns_on_device(const PlanOptions& options, std::int64_t slabs) {
   const bool on_host =
       !options.absent_devices && parse_devices(options.execution.device).front().is_cpu();
   const std::int64_t at_once = on_host ? std::max(1, at::get_num_threads()) : 1;
-  const std::int64_t turns = (together + at_once - 1) / at_once;
-  return static_cast<double>(turns) / static_cast<double>(grid_of(options).slabs);
+  return (slabs + at_once - 1) / at_once;
 }
 
 std::vector<double> slab_shares_of_seconds(const PlanOptions& options, const Network& network) {

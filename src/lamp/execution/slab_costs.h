@@ -28,6 +28,10 @@ std::int64_t most_slabs(const PlanOptions& options, const Network& network, std:
 // Whether it would not.
 bool has_planes_for_slabs(const PlanOptions& options, const Network& network);
 
+// How often a device that has so many slabs must begin anew: a GPU runs one at a time, the host one
+// on each core.
+std::int64_t turns_on_device(const PlanOptions& options, std::int64_t slabs);
+
 // Of a whole volume's seconds, what each slab takes; more than its part where slabs share a device
 // that has no core for each.
 double slab_share_of_seconds(const PlanOptions& options);

@@ -28,7 +28,7 @@ class OwnPlanes {
     return (planes_.always_joined && kept_ != needed_) ||
            joins_halo(rule_, owned_, needed_, planes_.made.count());
   }
-  const PlaneRange& kept() const { return kept_; }
+  const PlaneRange& needed() const { return needed_; }
   torch::Tensor narrowed_to_kept(const torch::Tensor& own) const {
     return kept_ == owned_ ? own : of_own(own, kept_);
   }
@@ -99,44 +99,21 @@ std::pair<std::size_t, std::int64_t> place_in_halo(const SlabPlanes& planes, std
   TORCH_CHECK(false, "plane ", plane, " of the halo is nobody's");
 }
 
-torch::Tensor joined(const SlabPlanes& planes, const torch::Tensor& own,
+// Own planes and halo in one tensor.
+torch::Tensor joined(const SlabPlanes& planes, const PlaneRange& range, const torch::Tensor& own,
                      const std::vector<torch::Tensor>& halo, const torch::Tensor& weight) {
-  return with_halo(planes.input, planes.rank, own, halo, layout_of_both(own, weight));
-}
-
-// What some output planes read, own planes and halo in one tensor.
-torch::Tensor joined_for(const SlabPlanes& planes, const OwnPlanes& view, const PlaneRange& outputs,
-                         const torch::Tensor& own, const std::vector<torch::Tensor>& halo,
-                         const torch::Tensor& weight) {
-  const PlaneRange read = view.read_by(outputs);
-  const PlaneRange kept = common(read, view.kept());
-  std::vector<std::int64_t> sizes = own.sizes().vec();
-  sizes[static_cast<std::size_t>(view.axis())] = read.count();
-  torch::Tensor result =
-      torch::empty(sizes, own.options().memory_format(layout_of_both(own, weight)));
-  for (std::int64_t plane = read.first; plane < read.last; ++plane) {
-    const torch::Tensor target = result.narrow(view.axis(), plane - read.first, 1);
-    if (plane < 0 || plane >= planes.input.planes) {
-      target.zero_();
-    } else if (kept.first <= plane && plane < kept.last) {
-      target.copy_(view.of_own(own, {plane, plane + 1}));
-    } else {
-      const auto [slab, place] = place_in_halo(planes, plane);
-      target.copy_(halo[slab].narrow(view.axis(), place, 1));
-    }
-  }
-  return result;
+  return with_halo(planes.input, planes.rank, range, own, halo, layout_of_both(own, weight));
 }
 
 HaloGradients gradients_of_joined(const SlabPlanes& planes, const torch::Tensor& output,
                                   const torch::Tensor& own, const std::vector<torch::Tensor>& halo,
                                   const torch::Tensor& weight, const WantedGradients& wanted) {
-  HaloGradients found{convolution_gradients(output, joined(planes, own, halo, weight), weight,
-                                            planes.geometry, wanted),
-                      std::vector<torch::Tensor>(halo.size())};
-  if (!wanted.input) return found;
   const auto rank = static_cast<std::size_t>(planes.rank);
   const PlaneRange& needed = planes.input.needed[rank];
+  HaloGradients found{convolution_gradients(output, joined(planes, needed, own, halo, weight),
+                                            weight, planes.geometry, wanted),
+                      std::vector<torch::Tensor>(halo.size())};
+  if (!wanted.input) return found;
   const torch::Tensor all = std::exchange(found.own.input, torch::Tensor());
   for (std::size_t slab = 0; slab < halo.size(); ++slab) {
     const PlaneRange theirs = common(planes.input.owned[slab], needed);
@@ -181,12 +158,13 @@ torch::Tensor run_with_halo(const SlabPlanes& planes, const torch::Tensor& own,
                             const std::vector<torch::Tensor>& halo, const torch::Tensor& weight,
                             const SlabKernel& kernel) {
   const OwnPlanes view(planes, weight.sizes());
-  if (view.joins()) return kernel(joined(planes, own, halo, weight), planes.geometry);
+  if (view.joins())
+    return kernel(joined(planes, view.needed(), own, halo, weight), planes.geometry);
   torch::Tensor result = kernel(view.narrowed_to_kept(own), view.padded());
   for (const PlaneRange& outputs : view.outputs_with_halo())
     narrowed(result, view.axis(),
              {outputs.first - planes.made.first, outputs.last - planes.made.first})
-        .copy_(kernel(joined_for(planes, view, outputs, own, halo, weight), planes.geometry));
+        .copy_(kernel(joined(planes, view.read_by(outputs), own, halo, weight), planes.geometry));
   return result;
 }
 

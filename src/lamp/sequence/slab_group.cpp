@@ -80,24 +80,24 @@ std::vector<torch::Tensor> fetch_halo(SlabGroup& group, const HaloPlan& plan,
   return group.all_to_all(std::move(outgoing));
 }
 
-torch::Tensor with_halo(const HaloPlan& plan, int rank, const torch::Tensor& own,
-                        const std::vector<torch::Tensor>& halo, at::MemoryFormat format) {
+torch::Tensor with_halo(const HaloPlan& plan, int rank, const PlaneRange& range,
+                        const torch::Tensor& own, const std::vector<torch::Tensor>& halo,
+                        at::MemoryFormat format) {
   const auto self = static_cast<std::size_t>(rank);
-  const PlaneRange& needed = plan.needed[self];
-  const PlaneRange kept = common(plan.owned[self], needed);
-  if (kept == needed) return narrowed(own, plan.axis, within(kept, plan.owned[self]));
+  const PlaneRange kept = common(plan.owned[self], range);
+  if (kept == range) return narrowed(own, plan.axis, within(kept, plan.owned[self]));
   std::vector<std::int64_t> sizes = own.sizes().vec();
-  sizes[static_cast<std::size_t>(plan.axis)] = needed.count();
+  sizes[static_cast<std::size_t>(plan.axis)] = range.count();
   torch::Tensor joined = torch::empty(sizes, own.options().memory_format(format));
-  copy_planes(joined, needed.first, own, plan.owned[self].first, plan.axis, kept);
-  for (std::size_t slab = 0; slab < halo.size(); ++slab) {
-    const PlaneRange theirs = common(plan.owned[slab], needed);
+  copy_planes(joined, range.first, own, plan.owned[self].first, plan.axis, kept);
+  for (std::size_t slab = 0; slab < halo.size(); ++slab)
     if (slab != self)
-      copy_planes(joined, needed.first, halo[slab], theirs.first, plan.axis, theirs);
-  }
-  clear_planes(joined, plan.axis, {0, std::min(-needed.first, needed.count())});
+      copy_planes(joined, range.first, halo[slab],
+                  common(plan.owned[slab], plan.needed[self]).first, plan.axis,
+                  common(plan.owned[slab], range));
+  clear_planes(joined, plan.axis, {0, std::min(-range.first, range.count())});
   clear_planes(joined, plan.axis,
-               {std::max<std::int64_t>(plan.planes - needed.first, 0), needed.count()});
+               {std::max<std::int64_t>(plan.planes - range.first, 0), range.count()});
   return joined;
 }
 
