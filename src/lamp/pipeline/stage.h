@@ -50,7 +50,8 @@ struct StepState {
   std::vector<std::vector<std::int64_t>> planes;
   const LossFunction* loss = nullptr;
   double gradient_scale = 1;
-  bool training = true;  // false: forwards only, without gradients
+  bool training = true;                 // false: forwards only, without gradients
+  std::function<void()> between_links;  // called before each link, if there is one
   bool deferred_batch_norm = false;
   std::uint64_t seed = 0;
   std::int64_t step = 0;
