@@ -5,9 +5,29 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/base/setting_name.h"
+#include "lamp/base/text.h"
 #include "lamp/execution/resolved_execution.h"
 
 namespace lamp {
+
+std::optional<DeviceGrid> parse_split(const std::string& text) {
+  if (text.empty() || text == "auto") return std::nullopt;
+  const auto grid = parse_device_grid(text);
+  if (!grid)
+    throw UsageError(setting_name("execution.split") + ": found \"" + shortened(text) +
+                     "\", expected " + kExpectedGrid);
+  return grid;
+}
+
+DeviceGrid segment_grid(const std::optional<DeviceGrid>& split, std::int64_t devices) {
+  const DeviceGrid grid = split.value_or(DeviceGrid{.stages = devices});
+  if (grid.devices() != devices)
+    throw UsageError(setting_name("execution.split") + ": found " + to_string(grid) +
+                     ", a product of " + std::to_string(grid.devices()) + ", for " +
+                     counted(devices, "device") + "; give a split whose product is " +
+                     std::to_string(devices));
+  return grid;
+}
 
 SegmentExecution obey_plan(const std::string& file, const std::vector<NetConfig>& nets,
                            const SegmentExecution& given) {
@@ -22,12 +42,12 @@ SegmentExecution obey_plan(const std::string& file, const std::vector<NetConfig>
       refuse(name + ": " + planned + " in the plan, " + said + " here");
     return planned;
   };
-  SegmentExecution execution{.device = held("device", plan.device(), given.device),
-                             .precision = held("precision", plan.precision, given.precision),
-                             .layout = held("layout", plan.layout, given.layout)};
-  if (plan.slabs > 1)
-    refuse("split: " + to_string(plan.grid()) +
-           " in the plan, but volumes are segmented on stages alone so far; plan without slabs");
+  const auto split = parse_split(given.split);
+  SegmentExecution execution{
+      .device = held("device", plan.device(), given.device),
+      .precision = held("precision", plan.precision, given.precision),
+      .layout = held("layout", plan.layout, given.layout),
+      .split = held("split", to_string(plan.grid()), split ? to_string(*split) : "")};
   plan.torch_devices();  // throws if they are not here
   at::set_num_threads(plan.threads);
   return execution;

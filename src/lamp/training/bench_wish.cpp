@@ -46,12 +46,16 @@ BenchOptions parse_segment_wish(const BenchWish& wish) {
   options.batch = 1;
   if (wish.plan.empty()) return options;
   ExecutionConfig& execution = options.execution;
-  SegmentExecution planned = obey_plan(
-      wish.plan, {options.net},
-      {.device = execution.device, .precision = execution.precision, .layout = execution.layout});
+  SegmentExecution planned =
+      obey_plan(wish.plan, {options.net},
+                {.device = execution.device,
+                 .precision = execution.precision,
+                 .layout = execution.layout,
+                 .split = execution.split ? to_string(*execution.split) : ""});
   execution.device = std::move(planned.device);
   execution.precision = std::move(planned.precision);
   execution.layout = std::move(planned.layout);
+  execution.split = parse_split(planned.split);
   return options;
 }
 
