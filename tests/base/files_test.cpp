@@ -11,6 +11,7 @@
 #include <csignal>
 #include <fstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "lamp/base/errors.h"
@@ -98,6 +99,23 @@ TEST(FilesTest, AnOutputFolderThatCannotBeIsAnError) {
   EXPECT_THROW(make_output_folder(folder / "file" / "below"), Error);
   EXPECT_THROW(make_output_folder(folder / "file"), Error);
   EXPECT_THROW(make_output_folder("/proc/lamp-cannot-write-here"), Error);
+}
+
+TEST(FilesTest, ALinkThatLeadsNowhereIsCalledSo) {
+  const TemporaryFolder folder;
+  std::filesystem::create_symlink("loop", folder / "loop");
+  std::filesystem::create_symlink("absent", folder / "broken");
+  for (const auto& [name, reason] : {std::pair{"loop", "levels of symbolic links"},
+                                     std::pair{"loop/below", "levels of symbolic links"},
+                                     std::pair{"broken", "a link to nothing"}}) {
+    try {
+      make_output_folder(folder / name);
+      ADD_FAILURE() << name;
+    } catch (const Error& error) {
+      EXPECT_THAT(error.what(), HasSubstr((folder / name).string() + ": "));
+      EXPECT_THAT(error.what(), HasSubstr(reason));
+    }
+  }
 }
 
 // A container gives its processes the same numbers again, and a killed one leaves its file behind.

@@ -41,6 +41,33 @@ TEST(SimulateCommandTest, TakesCostsAndRecompute) {
   EXPECT_EQ(simulate_json("--schedule zero-bubble --stages 4 --microbatches 8")["makespan"], 27);
 }
 
+// By hand: a quarter of 4 and of 8 with 0.5 of exchanges each is 1.5 + 2.5, twice. With two stages
+// f0 0-1, sent 1-2, f1 2-3, b1 3-5, sent back 5-6, b0 6-8.
+TEST(SimulateCommandTest, SlabsShareAStagesTimeAndHaveARowEach) {
+  const Json json = simulate_json(
+      "--split slabs=4 --microbatches 2 --forward 4 --backward 8 --exchange 0.5 --schedule 1f1b");
+  EXPECT_EQ(json["makespan"], 8);
+  EXPECT_EQ(json["stages"], 1);
+  EXPECT_EQ(json["slabs"], 4);
+  EXPECT_EQ(json["busy"], Json({8.0, 8.0, 8.0, 8.0}));
+  EXPECT_EQ(json["timeline"].size(), 16U);
+  EXPECT_EQ(
+      json["timeline"][3],
+      Json({{"stage", 3}, {"kind", "forward"}, {"microbatch", 0}, {"start", 0.0}, {"end", 1.5}}));
+  const Json both = simulate_json(
+      "--split stages=2,slabs=2 --microbatches 1 --forward 2 --backward 4 --transfer 2");
+  EXPECT_EQ(both["makespan"], 8);
+  for (const Json& entry : both["timeline"]) {
+    const int to = entry.value("to_stage", entry["stage"].get<int>());
+    EXPECT_EQ(entry["stage"].get<int>() % 2, to % 2) << "slab to slab";
+  }
+  const TemporaryFolder folder;
+  const std::string svg = (folder / "a.svg").string();
+  EXPECT_EQ(run_lamp("simulate --split stages=2,slabs=2 --microbatches 1 --svg " + svg).exit_code,
+            0);
+  EXPECT_THAT(text_of(svg), HasSubstr(">stage 1, slab 1<"));
+}
+
 TEST(SimulateCommandTest, RefusesBadInputWithTwoAndAReason) {
   for (const auto& [arguments, part] : std::vector<std::pair<std::string, std::string>>{
            {"", "--stages"},
@@ -54,6 +81,11 @@ TEST(SimulateCommandTest, RefusesBadInputWithTwoAndAReason) {
            {"--stages 2 --microbatches 4 --weight 1", "--weight"},
            {"--stages 2 --microbatches 4 --recompute sometimes", "sometimes"},
            {"--stages 2 --microbatches 2000000000", "20 million"},
+           {"--stages 2 --microbatches 2 --split slabs=2", "one of the two"},
+           {"--microbatches 2 --split slabs=0", "--split"},
+           {"--microbatches 2 --split replicas=2", "--split"},
+           {"--stages 2 --microbatches 2 --exchange 1", "slabs"},
+           {"--split slabs=2 --microbatches 2 --exchange 1,2", "--exchange"},
            {"--stages 2 --paper", "paper"},
            {"--stages 2 --microbatches 2 --forward 1e308 --backward 1e308", "finite"},
            {"--stages 2 --microbatches 2 --svg a.svg --trace a.svg", "same file"},

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "lamp/base/errors.h"
+#include "lamp/base/files.h"
 #include "support/temporary_folder.h"
 
 namespace lamp {
@@ -34,6 +35,16 @@ TEST(CheckPathsTest, OneDataSetOrImagesOnly) {
               HasSubstr("found 1 data set and 1 image,"));
   EXPECT_THAT(paths_refusal({""}), HasSubstr("empty name"));
   EXPECT_THAT(paths_refusal({a}, {.dicom_series = "1"}), HasSubstr("series goes with DICOM"));
+}
+
+TEST(CheckPathsTest, AFolderWithoutVolumesIsToldWithAnExampleOfWhatLiesThere) {
+  const testing::TemporaryFolder folder;
+  write_file(folder / "notes.txt", "no volume");
+  const CheckReport report = check_paths({folder.path().string()}, {});
+  ASSERT_EQ(report.faults.size(), 1U);
+  EXPECT_THAT(report.faults[0].found, HasSubstr("1 entry (such as notes.txt: "));
+  ASSERT_EQ(report.ignored.size(), 1U);
+  EXPECT_EQ(report.ignored[0].file.filename(), "notes.txt");
 }
 
 TEST(CheckPathsTest, TheFirstFaultIsSaidAndTheOthersCounted) {

@@ -13,6 +13,7 @@
 #include "lamp/execution/plan_json.h"
 #include "lamp/execution/segment_plan.h"
 #include "lamp/execution/slab_costs.h"
+#include "lamp/nets/net_factory.h"
 #include "lamp/planner/memory_model.h"
 #include "support/temporary_folder.h"
 
@@ -37,8 +38,9 @@ TEST(DeviceGridTest, ReadsNumbersInAnyOrderAndTakesMissingOnesForOne) {
 PlanOptions split_wish(const std::string& devices, const std::string& split) {
   PlanOptions options{.input = {16, 16, 16}, .batch = 1};
   options.net = parse_net_config({{"width", 4}, {"depth", 1}, {"classes", 3}});
-  options.execution = parse_execution_config(
-      {{"device", devices}, {"split", split}, {"costs", "shapes"}, {"layout", "contiguous"}});
+  Json execution = {{"device", devices}, {"costs", "shapes"}, {"layout", "contiguous"}};
+  if (!split.empty()) execution["split"] = split;
+  options.execution = parse_execution_config(execution);
   return options;
 }
 
@@ -51,10 +53,11 @@ std::string refusal_of(const PlanOptions& options) {
   return "";
 }
 
-TEST(SplitConfigTest, IsWrittenInFullAndLeftOutWhereItIsAuto) {
+TEST(SplitConfigTest, IsWrittenInFullAndLeftOutWhereItIsNotGiven) {
   EXPECT_EQ(to_json(split_wish("cpu,cpu", "slabs=2").execution)["split"],
             "replicas=1,stages=1,slabs=2");
-  EXPECT_FALSE(to_json(split_wish("cpu", "auto").execution).contains("split"));
+  EXPECT_EQ(to_json(split_wish("cpu", "auto").execution)["split"], "auto");
+  EXPECT_FALSE(to_json(split_wish("cpu", "").execution).contains("split"));
   EXPECT_FALSE(parse_execution_config(Json::object()).split);
   for (const Json& wrong : {Json("slabs=0"), Json(2), Json("all"), Json::array({1, 2})}) {
     try {
@@ -72,7 +75,13 @@ TEST(SplitConfigTest, IsRefusedWhereItIsNotTheDevices) {
       refusal_of(split_wish("cpu,cpu,cpu", "slabs=2")),
       AllOf(HasSubstr("execution.split"), HasSubstr("a product of 2"), HasSubstr("3 devices")));
   EXPECT_THAT(refusal_of(split_wish("cpu,cpu", "replicas=2")),
-              HasSubstr("replicas are not supported yet, expected 1"));
+              AllOf(HasSubstr("execution.split: found replicas=2 for a batch of 1 sample"),
+                    HasSubstr("a batch of 2 or more")));
+  PlanOptions whole_batch = split_wish("cpu,cpu", "replicas=2");
+  whole_batch.batch = 2;
+  EXPECT_EQ(refusal_of(whole_batch), "");
+  whole_batch.loss_is_sum = false;
+  EXPECT_THAT(refusal_of(whole_batch), HasSubstr("needs the whole batch"));
   PlanOptions cut = split_wish("cpu,cpu", "slabs=2");
   cut.execution.partition = "counts";
   cut.execution.partition_counts = {5, 6};
@@ -114,12 +123,12 @@ TEST(SplitPlanTest, HasARowForEachStageAndSlabAndReadsBack) {
     EXPECT_GT(stage["step_s"].get<double>(), 0);
     EXPECT_GT(stage["peak_bytes"].get<std::int64_t>(), 0);
   }
-  EXPECT_THAT(chosen.plan.reasons, Contains(HasSubstr("1/2 of the whole volume")));
+  EXPECT_THAT(chosen.plan.reasons, Contains(HasSubstr("part of the whole volume, 1/2 where")));
   write_file(folder / "plan.json", dump_json(json));
   const ResolvedExecution read = read_plan(folder / "plan.json");
   EXPECT_EQ(to_json(read), to_json(chosen.execution));
   EXPECT_EQ(differing_field(read, wish.work()), "");
-  EXPECT_EQ(differing_field(read, split_wish("cpu,cpu,cpu,cpu", "auto").work()), "");
+  EXPECT_EQ(differing_field(read, split_wish("cpu,cpu,cpu,cpu", "").work()), "");
   EXPECT_THAT(
       differing_field(read, split_wish("cpu,cpu,cpu,cpu", "slabs=4").work()),
       HasSubstr("split: replicas=1,stages=2,slabs=2 in the plan, replicas=1,stages=1,slabs=4"));
@@ -128,11 +137,11 @@ TEST(SplitPlanTest, HasARowForEachStageAndSlabAndReadsBack) {
 TEST(SplitPlanTest, AWrongSplitInAFileIsNamedAndAMissingOneMeansStages) {
   at::set_num_threads(2);
   const testing::TemporaryFolder folder;
-  Json json = to_json(choose_plan(split_wish("cpu,cpu", "auto")).execution);
+  Json json = to_json(choose_plan(split_wish("cpu,cpu", "")).execution);
   json.erase("split");
   EXPECT_EQ(parse_resolved_execution(json, "plan.json").slabs, 1);
   for (const Json& wrong : {Json("slabs=3"), Json("replicas=2"), Json(2), Json("x")}) {
-    json["split"] = wrong;
+    json["split"] = wrong;  // of two replicas the second has none of the batch of 1
     try {
       parse_resolved_execution(json, "plan.json");
       ADD_FAILURE() << wrong;
@@ -177,13 +186,14 @@ TEST(SlabCostsTest, HalosAreThePlanesThatConvolutionsReadOfTheOtherSlab) {
 
 TEST(SlabCostsTest, SecondsAreSharedOutAndParametersAreNot) {
   at::set_num_threads(2);
-  const PlanOptions slabs = split_wish("cpu,cpu", "slabs=2"), whole = split_wish("cpu", "auto");
+  const PlanOptions slabs = split_wish("cpu,cpu", "slabs=2"), whole = split_wish("cpu", "");
   const auto shapes = shapes_of(whole);
   const NetworkCosts shared = shape_costs_of(slabs, shapes)({.samples = 1});
   const NetworkCosts all = shape_costs_of(whole, shapes)({.samples = 1});
   ASSERT_EQ(shared.layers.size(), all.layers.size());
   for (std::size_t i = 0; i < all.layers.size(); ++i) {
-    EXPECT_DOUBLE_EQ(shared.layers[i].forward_s, all.layers[i].forward_s / 2);
+    EXPECT_DOUBLE_EQ(shared.layers[i].forward_s - shared.layers[i].forward_exchange_s,
+                     all.layers[i].forward_s / 2);
     EXPECT_EQ(shared.layers[i].parameter_bytes, all.layers[i].parameter_bytes);
     EXPECT_EQ(shared.layers[i].output_bytes, all.layers[i].output_bytes) << "both on the host";
   }
@@ -194,6 +204,64 @@ TEST(SlabCostsTest, SecondsAreSharedOutAndParametersAreNot) {
   const NetworkCosts half = shape_costs_of(apart, shapes)({.samples = 1});
   EXPECT_EQ(half.input_bytes, all.input_bytes / 2);
   EXPECT_EQ(half.layers[0].output_bytes, all.layers[0].output_bytes / 2);
+}
+
+// 16 planes of 16 x 16 x 1 in float32 over links of 1 GB/s. The first convolution halves: planes 0
+// to 3 and 4 to 7 come out, and slab 1 reads plane 7 of slab 0. A norm sends two doubles a channel,
+// there and back.
+TEST(SlabCostsTest, AnExchangeTakesALatencyAndItsBytesOverOneLink) {
+  PlanOptions options = split_wish("auto", "slabs=2");
+  options.absent_devices = 2;
+  options.bytes_per_s = 1e9;
+  const NetworkCosts costs = shape_costs_of(options, shapes_of(options))({.samples = 1});
+  const LayerCosts &convolution = costs.layers[0], &norm = costs.layers[1];
+  ASSERT_THAT(norm.name, HasSubstr("adn_N"));
+  EXPECT_DOUBLE_EQ(convolution.forward_exchange_s, kExchangeLatencyS + 4 * 16 * 16 / 1e9);
+  EXPECT_EQ(convolution.backward_exchange_s, 0) << "nobody wants the image's gradient";
+  EXPECT_DOUBLE_EQ(norm.forward_exchange_s, kExchangeLatencyS + 4 * 2 * 8 / 1e9);
+  EXPECT_DOUBLE_EQ(norm.backward_exchange_s, norm.forward_exchange_s);
+  double step = costs.loss_exchange_s;
+  for (const LayerCosts& layer : costs.layers) {
+    EXPECT_GE(layer.forward_s, layer.forward_exchange_s);
+    step += layer.forward_exchange_s + layer.backward_exchange_s;
+  }
+  options.device_memory_bytes = std::int64_t{1} << 30;
+  const Plan plan = choose_plan(options).plan;
+  EXPECT_NEAR(exchange_s(plan), step, 1e-12);
+  EXPECT_NEAR(to_json(plan)["exchange_s"].get<double>(), step, 1e-12);
+  options.bytes_per_s = 1e6;
+  EXPECT_GT(choose_plan(options).plan.step_s(), plan.step_s() + 4 * 16 * 16 / 1e6 - 1e-5);
+}
+
+// Gradients of two further slabs to the first one, and weights back, over one link.
+TEST(SlabCostsTest, AStepEndsWithGradientsAndWeightsOnTheFirstSlabsLink) {
+  PlanOptions options = split_wish("auto", "slabs=3");
+  options.absent_devices = 3;
+  options.device_memory_bytes = std::int64_t{1} << 30;
+  options.bytes_per_s = 1e9;
+  const Plan plan = choose_plan(options).plan;
+  double bytes = 0;
+  for (const torch::Tensor& weight : make_network(options.net).chain->parameters())
+    bytes += 4 * static_cast<double>(weight.numel());
+  EXPECT_NEAR(plan.merge_s, 2 * 2 * bytes / 1e9, 1e-12);
+  EXPECT_DOUBLE_EQ(plan.step_s(), plan.simulation.makespan + plan.update_s + plan.merge_s);
+  EXPECT_EQ(choose_plan(split_wish("cpu,cpu", "slabs=2")).plan.merge_s, 0) << "one device";
+}
+
+// With three slabs plane 5 of 16 lies on plane 2.5 of 8, which is cut at 3: slabs make 3, 2 and 3.
+// Slab 1 sends plane 5 to slab 0 and plane 9 to slab 2; the two sums of a norm come from two
+// others.
+TEST(SlabCostsTest, TheSlabWithMostPlanesSetsThePace) {
+  PlanOptions options = split_wish("auto", "slabs=3"), one = split_wish("cpu", "");
+  options.absent_devices = 3;
+  options.bytes_per_s = 1e9;
+  const auto shapes = shapes_of(one);
+  const NetworkCosts shared = shape_costs_of(options, shapes)({.samples = 1});
+  const NetworkCosts all = shape_costs_of(one, shapes)({.samples = 1});
+  EXPECT_DOUBLE_EQ(shared.layers[0].forward_s,
+                   all.layers[0].forward_s * 3 / 8 + kExchangeLatencyS + 2 * 4 * 16 * 16 / 1e9);
+  EXPECT_DOUBLE_EQ(shared.layers[1].forward_exchange_s, kExchangeLatencyS + 2 * 4 * 2 * 8 / 1e9);
+  EXPECT_EQ(shared.input_bytes, all.input_bytes * 6 / 16) << "planes 10 to 15";
 }
 
 // One link without activations: parameters and their optimizer's state once, gradients twice.
@@ -217,6 +285,71 @@ TEST(SlabCostsTest, SlabsOfOneDeviceShareParametersAndHaveGradientsOfTheirOwn) {
   EXPECT_EQ(peak(two), 4 * p);
 }
 
+TEST(SplitPlanTest, HasARowForEachReplicaAndReadsBack) {
+  at::set_num_threads(2);
+  const testing::TemporaryFolder folder;
+  PlanOptions wish = split_wish("cpu,cpu,cpu,cpu,cpu,cpu,cpu,cpu", "replicas=2,stages=2,slabs=2");
+  wish.batch = 5;
+  wish.execution.microbatches = 4;
+  const NetworkPlan chosen = choose_plan(wish);
+  ASSERT_TRUE(chosen.plan.fits);
+  EXPECT_EQ(chosen.execution.grid(), (DeviceGrid{2, 2, 2}));
+  EXPECT_EQ(chosen.execution.microbatches, 2) << "one replica has two samples";
+  EXPECT_EQ(chosen.execution.batch, 5);
+  const Json json = to_json(chosen);
+  ASSERT_EQ(json["stages"].size(), 8U);
+  for (std::size_t row = 0; row < 8; ++row) {
+    const Json& stage = json["stages"][row];
+    EXPECT_EQ(stage["replica"], row / 4);
+    EXPECT_EQ(stage["slab"], row % 2);
+    EXPECT_EQ(stage["first"], chosen.execution.partition[row / 2 % 2].first);
+    EXPECT_EQ(stage["step_s"], json["stages"][row % 4]["step_s"]);
+    EXPECT_GT(stage["peak_bytes"].get<std::int64_t>(), 0);
+  }
+  write_file(folder / "plan.json", dump_json(json));
+  const ResolvedExecution read = read_plan(folder / "plan.json");
+  EXPECT_EQ(to_json(read), to_json(chosen.execution));
+  EXPECT_EQ(differing_field(read, wish.work()), "");
+}
+
+// Devices by name, so that each replica's are seen to be together.
+TEST(SplitPlanTest, DevicesAreGivenReplicaByReplica) {
+  PlanOptions wish = split_wish("auto", "replicas=2,stages=2,slabs=1");
+  wish.batch = 4;
+  wish.absent_devices = 4;
+  wish.device_memory_bytes = std::int64_t{1} << 34;
+  const Json json = to_json(choose_plan(wish));
+  ASSERT_EQ(json["stages"].size(), 4U);
+  for (std::size_t row = 0; row < 4; ++row) {
+    EXPECT_EQ(json["stages"][row]["device"], std::to_string(row));
+    EXPECT_EQ(json["stages"][row]["replica"], row / 2);
+  }
+  EXPECT_EQ(json["devices"].size(), 4U);
+}
+
+// Of a batch of 4 on one host: activations of all samples, one replica's seconds, or both's where
+// there is one core.
+TEST(SlabCostsTest, ReplicasHoldTheirPartsOfTheBatch) {
+  at::set_num_threads(2);
+  PlanOptions together = split_wish("cpu,cpu", "replicas=2"), whole = split_wish("cpu", "auto");
+  PlanOptions apart = split_wish("auto", "replicas=2");
+  apart.absent_devices = 2;
+  together.batch = whole.batch = apart.batch = 4;
+  const auto shapes = shapes_of(whole);
+  const NetworkCosts half = shape_costs_of(whole, shapes)({.samples = 2});
+  const NetworkCosts both = shape_costs_of(together, shapes)({.samples = 2});
+  const NetworkCosts each = shape_costs_of(apart, shapes)({.samples = 2});
+  for (std::size_t i = 0; i < half.layers.size(); ++i) {
+    EXPECT_EQ(both.layers[i].output_bytes, 2 * half.layers[i].output_bytes);
+    EXPECT_EQ(both.layers[i].parameter_bytes, half.layers[i].parameter_bytes);
+    EXPECT_DOUBLE_EQ(both.layers[i].forward_s, half.layers[i].forward_s);
+    EXPECT_EQ(each.layers[i].output_bytes, half.layers[i].output_bytes);
+  }
+  at::set_num_threads(1);
+  const NetworkCosts in_turn = shape_costs_of(together, shapes)({.samples = 2});
+  EXPECT_DOUBLE_EQ(in_turn.layers[0].forward_s, 2 * half.layers[0].forward_s);
+}
+
 TEST(SlabCostsTest, DevicesOfASlabAreItsOwn) {
   PlanRequest request{.devices = {{"a", 5}, {"b", 3}, {"a", 5}, {"b", 3}}};
   take_slabs(request, {.stages = 2, .slabs = 2});
@@ -225,6 +358,13 @@ TEST(SlabCostsTest, DevicesOfASlabAreItsOwn) {
   EXPECT_EQ(request.devices[1].memory_bytes, 3) << "the least of the stage's";
   PlanRequest crossed{.devices = {{"a"}, {"b"}, {"b"}, {"a"}}};
   EXPECT_THROW(take_slabs(crossed, {.stages = 2, .slabs = 2}), UsageError);
+  PlanRequest replicas{.devices = {{"a", 5}, {"b", 5}, {"c", 2}, {"d", 4}}};
+  take_slabs(replicas, {.replicas = 2, .stages = 2});
+  ASSERT_EQ(replicas.devices.size(), 2U);
+  EXPECT_EQ(replicas.devices[0].memory_bytes, 2) << "of a and c";
+  EXPECT_EQ(replicas.devices[1].name, "b");
+  PlanRequest shared{.devices = {{"a"}, {"b"}, {"b"}, {"a"}}};
+  EXPECT_THROW(take_slabs(shared, {.replicas = 2, .stages = 2}), UsageError);
 }
 
 }  // namespace

@@ -22,22 +22,25 @@ struct StepsOnSlabs {
   std::int64_t halo_bytes = 0;
 };
 
-StepsOnSlabs three_steps(std::size_t stages, std::int64_t slabs, const std::string& layout) {
+StepsOnSlabs three_steps(std::size_t stages, std::int64_t slabs, const std::string& layout,
+                         std::int64_t replicas = 1) {
   at::set_num_threads(2);
   const NetConfig net{.name = "seunet", .width = 4, .depth = 1, .classes = 3};
   Network network = make_network(net);
   network.initialise(1);
   const std::size_t links = network.chain->size();
-  const std::vector<std::string> devices(stages * static_cast<std::size_t>(slabs), "cpu");
+  const std::vector<std::string> devices(stages * static_cast<std::size_t>(slabs * replicas),
+                                         "cpu");
   const ResolvedExecution plan{
       .net = net,
       .input = {16, 15, 21},
       .batch = 2,
       .devices = devices,
+      .replicas = replicas,
       .slabs = slabs,
       .partition = stages == 1 ? Partition{{0, links}} : Partition{{0, 6}, {6, links}},
       .layout = layout,
-      .microbatches = 2,
+      .microbatches = 2 / replicas,
       .recompute =
           std::vector(stages, stages == 1 ? RecomputeRule::kNever : RecomputeRule::kAlways),
       .threads = 2};
@@ -76,6 +79,18 @@ TEST(SplitStepTest, ThreeStepsOnSlabsAreThreeStepsOnOneDevice) {
       EXPECT_LT(testing::relative_error(found.scores, one.scores), 1e-3)
           << stages << " stages of " << slabs << " slabs, " << layout;
     }
+  }
+}
+
+TEST(SplitStepTest, ThreeStepsOfReplicasAreThreeStepsOnOneDevice) {
+  const StepsOnSlabs one = three_steps(1, 1, "channels_last");
+  for (const auto& [stages, slabs] :
+       {std::pair<std::size_t, std::int64_t>{1, 1}, {2, 1}, {1, 2}, {2, 2}}) {
+    const StepsOnSlabs found = three_steps(stages, slabs, "channels_last", 2);
+    for (std::size_t i = 0; i < 3; ++i)
+      EXPECT_NEAR(found.losses[i] / one.losses[i], 1, 1e-5) << stages << " stages, step " << i;
+    EXPECT_LT(testing::relative_error(found.scores, one.scores), 1e-3) << stages << " " << slabs;
+    EXPECT_EQ(three_steps(stages, slabs, "channels_last", 2).losses, found.losses) << "its bits";
   }
 }
 

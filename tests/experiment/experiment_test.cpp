@@ -146,6 +146,21 @@ TEST_F(ExperimentTest, AForeignFileOfTheMarksNameIsLeftAlone) {
   EXPECT_EQ(read_file(folder_ / "mark" / ".lamp-experiment"), "mine");
 }
 
+TEST_F(ExperimentTest, AFolderThatCannotBeLookedAtIsNamed) {
+  fs::create_directory_symlink("loop", folder_ / "loop");
+  for (const std::string& out :
+       {std::string("loop"), std::string("loop/below"), std::string(5000, 'x')}) {
+    try {
+      run_experiment(request(out));
+      ADD_FAILURE() << "went on with " << out.substr(0, 20);
+    } catch (const UsageError& error) {
+      EXPECT_THAT(error.what(), HasSubstr((folder_ / out).string() + ": "));
+      EXPECT_THAT(error.what(), HasSubstr("choose another folder"));
+    }
+  }
+  EXPECT_TRUE(fs::is_symlink(folder_ / "loop"));
+}
+
 // Of an experiment that is run again what LAMP wrote is replaced; what a person changed there is
 // moved aside whole.
 TEST_F(ExperimentTest, WhatAPersonChangedInItsFolderIsKept) {

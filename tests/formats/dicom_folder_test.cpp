@@ -209,6 +209,23 @@ TEST_F(DicomFolderTest, AFolderWithoutImagesSaysWhatItHolds) {
   EXPECT_TRUE(read_dicom_folder(folder_).holds_no_image());
 }
 
+// PS3.5, 6.2: an integer string may have a sign, zeros in front and spaces around it.
+TEST_F(DicomFolderTest, OneFrameIsASliceHoweverItsNumberIsWritten) {
+  for (const char* number : {"1", "01", "+1", " 1"}) {
+    auto only = slice(0);
+    only.more[0x00280008] = {"IS", number};
+    write_all();
+    write(only);
+    expect_whole_series(folder_);
+  }
+  for (const char* number : {"0", "-1", "11", R"(1\1)", "one"}) {
+    auto several = slice(0);
+    several.more[0x00280008] = {"IS", number};
+    write(several);
+    expect_image_refused(folder_, "frames in one DICOM file");
+  }
+}
+
 TEST_F(DicomFolderTest, MultiFrameObjectsStayRefused) {
   auto frames = slice(0);
   frames.more[0x00280008] = {"IS", "3"};

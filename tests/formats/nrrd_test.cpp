@@ -317,6 +317,16 @@ TEST_F(NrrdTest, CentersAreCellsOrNodesOnePerAxis) {
     expect_image_refused(nrrd(fields.with("centers", centers)), "its centers");
 }
 
+TEST_F(NrrdTest, FieldsOfAxesHaveOneEntryPerAxisEvenWhereTheyChangeNothing) {
+  const auto fields = nrrd_fields();
+  expect_image_refused(nrrd(fields.with("centers", "node node")), "its centers");
+  expect_image_refused(nrrd(fields.with("thicknesses", "1 1")), "thicknesses");
+  expect_image_refused(nrrd(fields.with("units", R"("mm" "mm")")), "2 for 3 axes");
+  expect_image_refused(nrrd(fields.with("space units", R"("mm" "mm")")), "2 for 3 dimensions");
+  EXPECT_TRUE(warnings(nrrd(fields.with("centers", "cell cell cell"))).empty());
+  EXPECT_TRUE(warnings(nrrd(fields.with("thicknesses", "nan nan 3"))).empty());
+}
+
 TEST_F(NrrdTest, ASpaceWithoutDirectionsGivesNoPlaceToMinimaAndMaxima) {
   const auto fields = nrrd_fields().with("space", "RAS").without("space directions");
   expect_image_refused(nrrd(fields.with("spacings", "2 3 4")), "a space and spacings");

@@ -313,6 +313,19 @@ TEST(PipelineFailureTest, ALossThatThrowsOrIsNoNumberEndsTheStep) {
   EXPECT_NO_THROW(pipeline.step(batch, mean_square));
 }
 
+TEST(PipelineFailureTest, AKernelThatFindsNoMemoryIsMemoryThatRanOut) {
+  const auto chain = random_chain({.seed = 2});
+  Pipeline pipeline(chain, {.devices = {c10::kCPU, c10::kCPU}});
+  const auto fails_with = [&](const char* words) {
+    pipeline.step(random_batch(2, 2),
+                  [words](const torch::Tensor&, const MicroBatch&) -> torch::Tensor {
+                    throw std::runtime_error(words);
+                  });
+  };
+  EXPECT_THROW(fails_with("could not create a primitive"), std::bad_alloc);
+  EXPECT_THROW(fails_with("could not create a primitive descriptor iterator"), Error);
+}
+
 template <typename Second>
 std::shared_ptr<Sequence> chain_of_two(const std::string& name, const Second& second) {
   return std::make_shared<Sequence>(std::vector<Link>{

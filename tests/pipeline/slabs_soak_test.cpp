@@ -1,11 +1,12 @@
-// Many short steps over random chains, grids of stages and slabs, schedules, delays and injected
-// faults: none hangs, none computes a wrong gradient, every failure tells its first cause and
-// leaves the pipeline usable. LAMP_SOAK_RUNS=10000 makes it long.
+// Many short steps over random chains, grids of replicas, stages and slabs, schedules, delays and
+// injected faults: none hangs, none computes a wrong gradient, every failure tells its first cause
+// and leaves the pipeline usable. LAMP_SOAK_RUNS=10000 makes it long.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <torch/types.h>
 #include <torch/utils.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
@@ -120,18 +121,31 @@ struct SlabRun {
   torch::Tensor batch;
 };
 
+// Replicas are further micro-batches, as many of each as its samples allow.
+void add_replicas(SlabRun& drawn, Random& random) {
+  const auto replicas = static_cast<int>(1 + random.below(drawn.grid.slabs > 3 ? 2 : 3));
+  const std::size_t workers = drawn.grid.devices.size();
+  drawn.grid.replicas = replicas;
+  drawn.grid.devices.assign(workers * static_cast<std::size_t>(replicas), c10::kCPU);
+  if (replicas == 1) return;
+  const auto samples = static_cast<int>(drawn.batch.size(0));
+  const int used = std::min(replicas, samples);
+  drawn.plain.microbatches = used * std::min(drawn.grid.microbatches, samples / used);
+}
+
 SlabRun draw_run(std::uint64_t run) {
   Random random{run, 6262};
   SlabRun drawn;
   torch::manual_seed(run);
   drawn.chain = slab_chain(run, drawn.faults);
   drawn.batch =
-      torch::randn({1 + random.below(3), kWidth, 4 + 2 * random.below(4), 4, 2}, torch::kFloat64);
+      torch::randn({1 + random.below(6), kWidth, 4 + 2 * random.below(4), 4, 2}, torch::kFloat64);
   drawn.plain.microbatches = 1 + static_cast<int>(random.below(3));
   drawn.plain.schedule = static_cast<ScheduleKind>(random.below(4));
   drawn.plain.seed = run;
   drawn.grid = drawn.plain;
-  drawn.grid.slabs = 2 + static_cast<int>(random.below(drawn.batch.size(2) / 2 - 1));
+  drawn.grid.slabs = 1 + static_cast<int>(random.below(drawn.batch.size(2) / 2));
+  drawn.plain.deferred_batch_norm = drawn.grid.deferred_batch_norm = random.below(3) == 0;
   const auto most = std::min<std::int64_t>(3, static_cast<std::int64_t>(drawn.chain->size()));
   const auto stages = static_cast<std::size_t>(1 + random.below(most));
   drawn.grid.devices.assign(stages * static_cast<std::size_t>(drawn.grid.slabs), c10::kCPU);
@@ -140,6 +154,7 @@ SlabRun draw_run(std::uint64_t run) {
   for (std::size_t j = 0; j < stages; ++j)
     drawn.grid.recompute.push_back(static_cast<RecomputeRule>(random.below(3)));
   drawn.grid.make_chain = [run, faults = drawn.faults] { return slab_chain(run, faults); };
+  add_replicas(drawn, random);
   if (random.below(2) == 0) drawn.faults->throws_at = static_cast<int>(random.below(12));
   return drawn;
 }
@@ -152,7 +167,9 @@ bool step_under_fault(SlabRun& drawn, Pipeline& pipeline) {
   } catch (const std::exception& error) {
     EXPECT_THAT(error.what(), ::testing::HasSubstr("injected fault"));
     EXPECT_THAT(error.what(), ::testing::HasSubstr("layer trouble"));
-    EXPECT_THAT(error.what(), ::testing::HasSubstr("slab "));
+    EXPECT_THAT(error.what(), ::testing::HasSubstr(drawn.grid.slabs > 1 ? "slab " : "stage "));
+    EXPECT_THAT(error.what(),
+                ::testing::HasSubstr(drawn.grid.replicas > 1 ? "replica " : "stage "));
     EXPECT_EQ(difference(copy_buffers(*drawn.chain), before), 0);
     for (const auto& gradient : take_gradients(*drawn.chain)) EXPECT_FALSE(gradient.defined());
     return true;

@@ -80,6 +80,20 @@ TEST(TimelineSvgTest, PredictedLiesAboveMeasuredOnOneAxis) {
   EXPECT_EQ(count(svg, "width=\"249.40\""), 4);
 }
 
+TEST(TimelineSvgTest, ASlabHasARowWithItsName) {
+  const TimelinePicture picture{.title = "slabs",
+                                .panels = {{.stages = 4,
+                                            .timeline = {{2, WorkKind::kForward, 0, 0, 1},
+                                                         {0, WorkKind::kTransfer, 0, 1, 2, 2}},
+                                            .slabs = 2}}};
+  const std::string svg = timeline_svg(picture);
+  for (const char* name :
+       {">stage 0, slab 0<", ">stage 0, slab 1<", ">stage 1, slab 0<", ">stage 1, slab 1<"})
+    EXPECT_EQ(count(svg, name), 1) << name;
+  EXPECT_THAT(svg, HasSubstr("transfer 0 to stage 1, slab 0: 1 to 2"));
+  EXPECT_THAT(timeline_trace(picture), HasSubstr("\"sent by stage 1, slab 1\""));
+}
+
 TEST(TimelineTraceTest, EveryPanelHasItsOwnProcesses) {
   const Json trace = parse_json(timeline_trace(predicted_and_measured()), "trace");
   std::vector<std::string> names;

@@ -8,12 +8,14 @@
 #include <vector>
 
 #include "lamp/base/errors.h"
+#include "lamp/base/files.h"
 #include "lamp/base/log.h"
 #include "lamp/base/random.h"
 #include "lamp/execution/plan_choices.h"
 #include "lamp/nets/net_factory.h"
 #include "lamp/training/bench.h"
 #include "lamp/training/run_plan.h"
+#include "support/temporary_folder.h"
 
 namespace lamp {
 namespace {
@@ -50,6 +52,7 @@ ExecutionConfig random_execution(Random& random, std::int64_t links) {
         json["recompute"].push_back(any_of<std::string>(random, {"never", "always"}));
     }
   }
+  if (random.below(2) == 0) json["split"] = "auto";
   if (random.below(3) == 0) json["memory"] = (20 + random.below(400)) << 20;
   return parse_execution_config(json);
 }
@@ -90,12 +93,13 @@ TEST(OneMindTest, PlanBenchAndRunDecideAlike) {
   at::set_num_threads(4);
   set_log_level(LogLevel::kError);
   Random random({7, 1});
-  int split = 0, refused = 0;
+  int split = 0, on_slabs = 0, refused = 0;
   for (int i = 0; i < kRequests; ++i) {
     const BenchOptions request = random_request(random);
     const Json plan = planned(request);
     const std::string what = plan.dump();
     split += plan["microbatches"] > 1;
+    on_slabs += plan["split"].get<std::string>().find("slabs=1") == std::string::npos;
     EXPECT_EQ(of_a_run(request), plan);
     try {
       EXPECT_EQ(to_json(decide_step(request)), plan);
@@ -109,8 +113,33 @@ TEST(OneMindTest, PlanBenchAndRunDecideAlike) {
     EXPECT_EQ(measured["schedule"], plan["schedule"]) << what;
     EXPECT_EQ(measured["partition"], plan["stages"]) << what;
   }
+  EXPECT_GT(on_slabs, kRequests / 20);
   EXPECT_GT(split, kRequests / 5);
   EXPECT_LT(refused, kRequests / 2);
+  set_log_level(LogLevel::kWarning);
+}
+
+// The run began on stages; with a larger batch it is planned anew, but not cut in another way.
+TEST(OneMindTest, ARunKeepsItsStagesOrSlabsOverAResume) {
+  at::set_num_threads(2);
+  set_log_level(LogLevel::kError);
+  const testing::TemporaryFolder folder;
+  TrainConfig config;
+  config.net = parse_net_config({{"width", 2}, {"depth", 1}, {"classes", 2}});
+  config.curriculum = {{.patch = Size3{16, 16, 16}, .batch = 1}};
+  const auto resolved_with = [&](const char* split, const std::filesystem::path& earlier) {
+    config.execution = parse_execution_config(
+        {{"device", "cpu,cpu"}, {"split", split}, {"costs", "shapes"}, {"layout", "contiguous"}});
+    return resolve_curriculum(config, {}, {}, {.earlier = earlier});
+  };
+  EXPECT_EQ(resolved_with("auto", {}).front().slabs, 2);
+  const auto begun = resolved_with("stages=2", {});
+  write_file(folder / "plan.json", dump_json(to_json(begun)));
+  EXPECT_EQ(to_json(resolved_with("auto", folder / "plan.json")), to_json(begun));
+  config.curriculum.front().batch = 2;
+  const auto anew = resolved_with("auto", folder / "plan.json");
+  EXPECT_EQ(anew.front().batch, 2);
+  EXPECT_EQ(anew.front().grid(), (DeviceGrid{1, 2, 1}));
   set_log_level(LogLevel::kWarning);
 }
 

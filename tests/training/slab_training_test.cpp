@@ -50,11 +50,13 @@ class SlabTrainingTest : public testing::BallTraining {
 };
 
 TEST_F(SlabTrainingTest, AResumeHasTheBitsOfARunNeverStopped) {
-  for (const auto& [devices, split] :
-       {std::pair{"cpu,cpu", "slabs=2"}, {"cpu,cpu,cpu,cpu", "stages=2,slabs=2"}}) {
+  for (const auto& [devices, split] : {std::pair{"cpu,cpu", "slabs=2"},
+                                       {"cpu,cpu,cpu,cpu", "stages=2,slabs=2"},
+                                       {"cpu,cpu", "replicas=2"}}) {
     const std::string whole = std::string(split) + " whole",
                       pieces = std::string(split) + " pieces";
-    const Json json = config(devices, split);
+    Json json = config(devices, split);
+    json["curriculum"][1]["batch"] = 2;  // a sample for each replica
     run(whole, json);
     testing::send_signal(SIGINT);
     EXPECT_THROW(run(pieces, json), Interrupted);
@@ -101,19 +103,20 @@ TEST_F(SlabTrainingTest, RefusesWhatCannotBeCutBeforeTheRunBegins) {
               AllOf(HasSubstr("curriculum stage 1"), HasSubstr("ball_"),
                     HasSubstr("execution.split"), HasSubstr("3 slabs or fewer")));
   EXPECT_THAT(refusal_of(config("cpu,cpu,cpu", "slabs=2")), HasSubstr("a product of 2"));
-  EXPECT_THAT(refusal_of(config("cpu,cpu", "replicas=2")),
-              HasSubstr("replicas are not supported yet"));
+  EXPECT_THAT(refusal_of(config("cpu,cpu,cpu", "replicas=3")),
+              AllOf(HasSubstr("found replicas=3 for a batch of "), HasSubstr(" or fewer")));
   EXPECT_FALSE(std::filesystem::exists(folder_ / "refused"));
 }
 
 BenchOptions slab_bench(const std::string& devices, const std::string& split,
-                        const std::string& input) {
+                        const std::string& input, std::int64_t batch = 1) {
   BenchWish wish{.net = {{"width", 4}, {"depth", 1}, {"classes", 3}},
                  .execution = {{"device", devices},
                                {"split", split},
                                {"layout", "contiguous"},
                                {"costs", "shapes"}},
                  .input = input,
+                 .batch = batch,
                  .rounds = 1,
                  .seed = 3};
   return parse_bench_wish(wish);
@@ -136,6 +139,27 @@ TEST(SlabBenchTest, AStepOnSlabsIsTheStepOnOneDevice) {
   EXPECT_EQ(four["stages"], 2);
   EXPECT_EQ(four["partition"].size(), 4U);
   EXPECT_NEAR(four["loss"].get<double>() / one["loss"].get<double>(), 1, 1e-3);
+}
+
+// Against one device with as many micro-batches in all.
+TEST(SlabBenchTest, AStepOnReplicasIsTheStepOnOneDevice) {
+  at::set_num_threads(2);
+  BenchOptions plain = slab_bench("cpu", "auto", "16,16,21", 5);
+  plain.execution.microbatches = 4;
+  const Json one = bench_step(plain);
+  EXPECT_EQ(one["replicas"], 1);
+  for (const auto& [devices, split] : {std::pair{"cpu,cpu", "replicas=2"},
+                                       {"cpu,cpu,cpu,cpu", "replicas=2,slabs=2"},
+                                       {"cpu,cpu,cpu,cpu", "replicas=2,stages=2"}}) {
+    BenchOptions options = slab_bench(devices, split, "16,16,21", 5);
+    options.execution.microbatches = 2;
+    const Json two = bench_step(options);
+    EXPECT_EQ(two["replicas"], 2) << split;
+    EXPECT_EQ(two["microbatches"], 2) << split;
+    EXPECT_EQ(two["partition"].back()["replica"], 1) << split;
+    for (const char* field : {"loss", "gradient_norm"})
+      EXPECT_NEAR(two[field].get<double>() / one[field].get<double>(), 1, 1e-3) << split << field;
+  }
 }
 
 // Sums over slabs are as large for any volume; halos grow with the planes as the plan counts them.

@@ -80,6 +80,14 @@ void sync_folder(const fs::path& folder) {
   close(descriptor);
 }
 
+// Of a link on the way the system says "File exists"; what counts is that it leads nowhere.
+std::string no_folder_because(const fs::path& folder, const std::error_code& error) {
+  std::error_code reason;
+  if (fs::exists(folder, reason)) return error.message();
+  if (reason) return reason.message();
+  return fs::is_symlink(fs::symlink_status(folder, reason)) ? "a link to nothing" : error.message();
+}
+
 }  // namespace
 
 AtomicFile::AtomicFile(fs::path path) : path_(std::move(path)) {
@@ -162,8 +170,8 @@ void make_output_folder(const fs::path& folder) {
   std::error_code error;
   fs::create_directories(folder, error);
   if (error) {
-    throw Error("cannot create the output folder: " + folder.string() + ": " + error.message() +
-                "; choose another folder");
+    throw Error("cannot create the output folder: " + folder.string() + ": " +
+                no_folder_because(folder, error) + "; choose another folder");
   }
   AtomicFile probe(folder /
                    "probe");  // throws if nothing can be written here; leaves nothing behind

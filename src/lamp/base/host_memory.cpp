@@ -133,6 +133,8 @@ std::int64_t tensor_memory_bytes() {
   return std::max(std::min(available_memory_bytes(), left_for_tensors()), kLeastForTensors);
 }
 
+bool has_address_limit() { return left_of_address_space() != kNoLimit; }
+
 std::int64_t most_memory_bytes() {
   const std::int64_t swap = field("/proc/meminfo", "SwapFree:").value_or(0);
   const std::int64_t system = field("/proc/meminfo", "MemAvailable:").value_or(kNoLimit);

@@ -29,6 +29,9 @@ std::int64_t tensor_memory_bytes();
 // killed.
 std::int64_t most_memory_bytes();
 
+// Whether `ulimit -v` sets a limit, of which nothing can be swapped out or freed by others.
+bool has_address_limit();
+
 // What is lacking for one thing that is about to take memory.
 struct MemoryShortage {
   std::string needed;  // "6.0 TiB", rounded up

@@ -1,5 +1,5 @@
-// Whether torch means that memory ran out, and what was asked for: its CPU allocator throws the
-// same class as every check.
+// Whether torch or a library under it means that memory ran out, and what was asked for: torch's CPU
+// allocator throws the same class as every check.
 #pragma once
 
 #include <c10/util/Exception.h>
@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdint>
+#include <exception>
 #include <string>
 #include <string_view>
 
@@ -19,6 +20,12 @@ inline bool is_out_of_memory(const c10::Error& error) {
   return message.find("allocate") != std::string::npos ||
          message.find("out of memory") != std::string::npos ||
          message.find("ALLOC_FAILED") != std::string::npos;  // of cuBLAS and cuDNN
+}
+
+// Of oneDNN: a kernel that it has described it can always make, but for want of memory for the
+// kernel's code or workspace. A shape without a kernel has another message, of a descriptor.
+inline bool is_out_of_memory(const std::exception& error) {
+  return std::string_view(error.what()) == "could not create a primitive";
 }
 
 // "123.8 MiB"; empty where the message does not say it. The host's allocator counts bytes, a GPU's

@@ -57,8 +57,8 @@ void add_bench_command(CLI::App& app, const GlobalOptions& globals) {
   segment->add_option("--layout", bench->execution.layout,
                       "auto (measured), channels_last or contiguous");
   segment->add_option("--split", bench->execution.split,
-                      "auto: every device is a stage; or replicas=R,stages=K,slabs=L: replicas "
-                      "share windows, slabs share the planes of each");
+                      "replicas=R,stages=K,slabs=L: replicas share windows, slabs share the planes "
+                      "of each; default: every device is a stage");
   segment->add_option("--patch", bench->wish.patch, "whole, or the window X,Y,Z");
   segment
       ->add_option(

@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <filesystem>
 #include <iostream>
 #include <mutex>
 #include <new>
@@ -210,7 +211,12 @@ int run_and_report(int argc, char** argv) {
     if (is_out_of_memory(error))
       return report(out_of_memory_words(command, asked_for(error)), kExitDoesNotFit);
     return report(one_line(error.what_without_backtrace()), kExitRuntime);
+  } catch (const std::filesystem::filesystem_error& error) {
+    return report("cannot reach " + printable(error.path1().string()) + ": " +
+                      error.code().message() + "; check the path and its permissions",
+                  kExitRuntime);
   } catch (const std::exception& error) {
+    if (is_out_of_memory(error)) return report(out_of_memory_words(command, ""), kExitDoesNotFit);
     return report(one_line(error.what()), kExitRuntime);
   }
 }

@@ -54,7 +54,8 @@ Json to_json(const NetOptions& options) {
 
 void add_options(CLI::App& command, ExecutionOptions& options) {
   command.add_option("--split", options.split,
-                     "auto: every device is a stage; or stages=K,slabs=L: slabs of every volume");
+                     "replicas=R,stages=K,slabs=L, or auto: what is fastest; default: every device "
+                     "is a stage");
   command.add_option("--precision", options.precision, "fp32, bf16, fp16 or auto");
   command.add_option(
       "--layout", options.layout,

@@ -14,6 +14,7 @@ const SettingNames& option_names() {
       {"config", "-c"},
       {"dataset", "-d"},
       {"device_memory", "--device-memory"},
+      {"exchange", "--exchange"},
       {"execution.device", "--device"},
       {"execution.microbatches", "--microbatches"},
       {"execution.partition", "--partition"},

@@ -54,14 +54,17 @@ void write_pictures(const PlanLine& options, const NetworkPlan& chosen,
                     const std::optional<MeasuredStep>& measured) {
   const Plan& plan = chosen.plan;
   const auto stages = static_cast<int>(plan.setup.stages());
-  TimelinePicture picture{
-      .title = chosen.options.net.name + ", " + to_string(plan.setup.schedule) + ", " +
-               counted(stages, "stage") + ", " + counted(plan.setup.microbatches, "micro-batch"),
-      .panels = {{.name = "predicted", .stages = stages, .timeline = plan.simulation.timeline}}};
-  if (measured)  // a row for each slab, where the simulation has one for all
-    picture.panels.push_back({.name = "measured",
-                              .stages = stages * static_cast<int>(plan.setup.slabs()),
-                              .timeline = measured->timeline});
+  const auto slabs = static_cast<int>(plan.setup.slabs());
+  const auto panel = [&](const std::string& name, const std::vector<TimelineEntry>& timeline) {
+    return TimelinePanel{
+        .name = name, .stages = stages * slabs, .timeline = timeline, .slabs = slabs};
+  };
+  TimelinePicture picture{.title = chosen.options.net.name + ", " + to_string(plan.setup.schedule) +
+                                   ", " + counted(stages, "stage") +
+                                   (slabs > 1 ? " of " + counted(slabs, "slab") : "") + ", " +
+                                   counted(plan.setup.microbatches, "micro-batch"),
+                          .panels = {panel("predicted", by_slab(plan.simulation, slabs).timeline)}};
+  if (measured) picture.panels.push_back(panel("measured", measured->timeline));
   write_picture_files(options.pictures, picture);
 }
 

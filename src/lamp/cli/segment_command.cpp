@@ -33,7 +33,7 @@ struct SegmentLine {
 // Of the devices that the options name.
 void take_split(SegmentOptions& options, const std::string& split) {
   const DeviceGrid grid =
-      segment_grid(parse_split(split), std::ssize(parse_devices(options.device)));
+      grid_of({.split = parse_segment_split(split)}, std::ssize(parse_devices(options.device)));
   options.replicas = static_cast<int>(grid.replicas);
   options.slabs = static_cast<int>(grid.slabs);
 }
@@ -112,11 +112,10 @@ void add_network_options(CLI::App& command, SegmentLine& options) {
                   "auto, cpu, cuda:0 or several, such as cuda:0,cuda:1: one stage of the "
                   "network on each, or as --split says")
       ->default_str("auto");
-  command
-      .add_option("--split", options.execution.split,
-                  "auto: every device is a stage; or replicas=R,stages=K,slabs=L: replicas share "
-                  "cases and windows, slabs share the planes of each")
-      ->default_str("auto");
+  command.add_option(
+      "--split", options.execution.split,
+      "replicas=R,stages=K,slabs=L: replicas share cases and windows, slabs share the "
+      "planes of each; default: every device is a stage");
   command
       .add_option("--plan", options.plan,
                   "device, split, precision, layout and threads of what lamp plan -o wrote here")

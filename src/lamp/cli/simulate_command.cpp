@@ -4,10 +4,13 @@
 #include <string>
 #include <vector>
 
+#include "lamp/base/errors.h"
 #include "lamp/base/interrupt.h"
+#include "lamp/base/setting_name.h"
 #include "lamp/base/text.h"
 #include "lamp/cli/commands.h"
 #include "lamp/cli/output_options.h"
+#include "lamp/execution/device_grid.h"
 #include "lamp/planner/block_stream.h"
 #include "lamp/planner/paper_pipeline.h"
 #include "lamp/planner/timetable.h"
@@ -20,28 +23,49 @@ constexpr int kDrawnTicks = 100;  // columns of a printed timetable
 
 struct SimulateLine {
   PaperPipeline pipeline;
+  std::string split;
   PictureFiles pictures;
   bool paper = false;
 };
 
+std::string stages_of(const PaperPipeline& pipeline) {
+  return counted(pipeline.stages, "stage") +
+         (pipeline.slabs > 1 ? " of " + counted(pipeline.slabs, "slab") : "");
+}
+
+// The numbers that the words mean.
+PaperPipeline pipeline_of(const SimulateLine& line) {
+  PaperPipeline pipeline = line.pipeline;
+  if (line.split.empty()) return pipeline;
+  const std::string found = setting_to("execution.split", line.split);
+  const auto grid = parse_device_grid(line.split);
+  if (!grid || grid->replicas != 1)
+    throw UsageError(found + ": expected stages=K,slabs=L (whole numbers, missing ones are 1)");
+  if (pipeline.stages != 0 && pipeline.stages != grid->stages)
+    throw UsageError(found + " beside " + setting_to("stages", std::to_string(pipeline.stages)) +
+                     ": give one of the two");
+  pipeline.stages = static_cast<int>(grid->stages);
+  pipeline.slabs = static_cast<int>(grid->slabs);
+  return pipeline;
+}
+
 TimelinePicture picture_of(const PaperPipeline& pipeline, const Simulation& simulation) {
-  return {.title = pipeline.schedule + ", " + counted(pipeline.stages, "stage") + ", " +
+  return {.title = pipeline.schedule + ", " + stages_of(pipeline) + ", " +
                    counted(pipeline.microbatches, "micro-batch") + ": makespan " +
                    shortest(simulation.makespan),
-          .panels = {{.name = "", .stages = pipeline.stages, .timeline = simulation.timeline}},
+          .panels = {{.name = "",
+                      .stages = pipeline.stages * pipeline.slabs,
+                      .timeline = simulation.timeline,
+                      .slabs = pipeline.slabs}},
           .unit = pipeline.forward.empty() && pipeline.backward.empty() ? "forward times" : "s"};
 }
 
 Json simulation_json(const PaperPipeline& pipeline, const Simulation& simulation) {
-  return {{"schedule", pipeline.schedule},
-          {"stages", pipeline.stages},
-          {"microbatches", pipeline.microbatches},
-          {"recompute", pipeline.recompute},
-          {"makespan", simulation.makespan},
-          {"bubble", simulation.bubble},
-          {"utilisation", simulation.utilisation},
-          {"busy", simulation.busy},
-          {"peak_in_flight", simulation.peak_in_flight}};
+  return {{"schedule", pipeline.schedule},   {"stages", pipeline.stages},
+          {"slabs", pipeline.slabs},         {"microbatches", pipeline.microbatches},
+          {"recompute", pipeline.recompute}, {"makespan", simulation.makespan},
+          {"bubble", simulation.bubble},     {"utilisation", simulation.utilisation},
+          {"busy", simulation.busy},         {"peak_in_flight", simulation.peak_in_flight}};
 }
 
 std::string row_of(const TimelineEntry& entry) {
@@ -69,7 +93,7 @@ void print_schedule_json(const PaperPipeline& pipeline, const Simulation& simula
 }
 
 void print_simulation(const PaperPipeline& pipeline, const Simulation& simulation) {
-  std::cout << pipeline.schedule << ", " << counted(pipeline.stages, "stage") << ", "
+  std::cout << pipeline.schedule << ", " << stages_of(pipeline) << ", "
             << counted(pipeline.microbatches, "micro-batch") << ", recompute " << pipeline.recompute
             << "\nmakespan     " << shortest(simulation.makespan) << "\nbubble       "
             << fixed(100 * simulation.bubble, 2) << " %\nutilisation  "
@@ -83,13 +107,14 @@ void print_simulation(const PaperPipeline& pipeline, const Simulation& simulatio
 
 void run_schedule(const SimulateLine& options, const GlobalOptions& globals) {
   picture_outputs(options.pictures).check();
-  const Simulation simulation = simulate(options.pipeline);
+  const PaperPipeline pipeline = pipeline_of(options);
+  const Simulation simulation = simulate(pipeline);
   if (globals.json) {
-    print_schedule_json(options.pipeline, simulation);
+    print_schedule_json(pipeline, simulation);
   } else {
-    print_simulation(options.pipeline, simulation);
+    print_simulation(pipeline, simulation);
   }
-  write_picture_files(options.pictures, picture_of(options.pipeline, simulation));
+  write_picture_files(options.pictures, picture_of(pipeline, simulation));
 }
 
 void run_paper(const GlobalOptions& globals) {
@@ -139,6 +164,10 @@ void add_simulate_command(CLI::App& app, const GlobalOptions& globals) {
         "the weight half's part of it, for zero-bubble; default half of it");
   times("--transfer", options->pipeline.transfer,
         "time between neighbours, one or K-1 of them; default 0");
+  command->add_option("--split", options->split,
+                      "stages=K,slabs=L: each stage's times are shared by slabs of every volume");
+  times("--exchange", options->pipeline.exchange,
+        "between slabs, in each forward and each backward: one time or e1,e2,...; default 0");
   command->add_option("--recompute", options->pipeline.recompute, "never, always or except_last")
       ->capture_default_str();
   add_options(*command, options->pictures, "the timeline to this file");

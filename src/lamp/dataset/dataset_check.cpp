@@ -136,7 +136,7 @@ std::vector<fs::path> volumes_of(const fs::path& path, const std::string& series
   try {
     FolderContent content = list_folder(path, series);
     append(report.faults, content.torn);
-    std::move(content.left_out.begin(), content.left_out.end(), std::back_inserter(report.ignored));
+    report.ignored.insert(report.ignored.end(), content.left_out.begin(), content.left_out.end());
     if (!content.volumes.empty()) return content.volumes;
     if (is_dicom_folder(path)) return {path};  // whose reading says what is missing
     report.faults.push_back(nothing_to_check(content, path));

@@ -5,8 +5,8 @@ namespace lamp {
 
 torch::Tensor batch_loss(const Network& network, const Loss& loss, const StepBatch& batch,
                          const torch::Tensor& output, const BatchPart& part) {
-  const torch::Tensor labels = batch.label.to(output.device()).narrow(0, part.first, part.count);
-  const torch::Tensor flags = batch.flags.to(output.device()).narrow(0, part.first, part.count);
+  const torch::Tensor labels = batch.label.narrow(0, part.first, part.count).to(output.device());
+  const torch::Tensor flags = batch.flags.narrow(0, part.first, part.count).to(output.device());
   if (part.slabs == nullptr) return loss(network.crop(output, batch.image), labels, flags);
   SlabGroup& slabs = *part.slabs;
   const std::int64_t axis = slabs.axis();

@@ -1,7 +1,9 @@
 // How devices are shared out: replicas take samples of a batch, stages take layers, slabs take
-// planes of every volume. The devices' order: stage by stage, and in each stage slab by slab.
+// planes of every volume. The devices' order: replica by replica, in each stage by stage, and in
+// each stage slab by slab.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -14,6 +16,10 @@ struct DeviceGrid {
   std::int64_t slabs = 1;
 
   std::int64_t devices() const { return replicas * stages * slabs; }
+  // Of a device in that order.
+  std::size_t row(std::int64_t replica, std::int64_t stage, std::int64_t slab) const {
+    return static_cast<std::size_t>((replica * stages + stage) * slabs + slab);
+  }
   bool operator==(const DeviceGrid&) const = default;
 };
 

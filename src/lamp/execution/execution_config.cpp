@@ -31,7 +31,8 @@ void parse_partition(ObjectReader& reader, ExecutionConfig& config) {
 
 void parse_split(ObjectReader& reader, ExecutionConfig& config) {
   const Json& split = reader.at("split");
-  if (split.is_null() || split == "auto") return;
+  config.auto_split = split == "auto";
+  if (split.is_null() || config.auto_split) return;
   if (split.is_string()) config.split = parse_device_grid(split.get<std::string>());
   if (!config.split) throw_wrong_type(reader.where("split"), split, kExpectedGrid);
 }
@@ -109,6 +110,7 @@ Json to_json(const ExecutionConfig& config) {
       {"recompute", config.recompute == "stages" ? rule_names(config.recompute_stages)
                                                  : Json(config.recompute)}};
   if (config.split) json["split"] = to_string(*config.split);
+  if (config.auto_split) json["split"] = "auto";
   if (config.deferred_batch_norm) json["deferred_batch_norm"] = true;
   if (config.memory_bytes) json["memory"] = *config.memory_bytes;
   if (config.costs != "measured") json["costs"] = config.costs;
@@ -118,12 +120,11 @@ Json to_json(const ExecutionConfig& config) {
 DeviceGrid grid_of(const ExecutionConfig& config, std::int64_t devices) {
   if (!config.split) return {.stages = devices};
   const DeviceGrid& grid = *config.split;
-  const std::string found = setting_name("execution.split") + ": found " + to_string(grid);
   if (grid.devices() != devices)
-    throw UsageError(found + ", a product of " + std::to_string(grid.devices()) + ", for " +
+    throw UsageError(setting_name("execution.split") + ": found " + to_string(grid) +
+                     ", a product of " + std::to_string(grid.devices()) + ", for " +
                      counted(devices, "device") + "; give a split whose product is " +
                      std::to_string(devices));
-  if (grid.replicas != 1) throw UsageError(found + ": replicas are not supported yet, expected 1");
   return grid;
 }
 

@@ -23,8 +23,9 @@ namespace lamp {
 
 struct ExecutionConfig {
   std::string device = "auto";  // several with commas = pipeline stages, or as `split` says
-  // None ("auto"): every device is a stage.
+  // None: every device is a stage, or as the planner finds best (grid_choice.h) with auto_split.
   std::optional<DeviceGrid> split;
+  bool auto_split = false;  // "auto"
   // fp32 | bf16 | fp16 (GPU) | auto: bf16 where the device multiplies it itself, else fp32. A run
   // keeps what it began with, as its gradients' bits depend on it.
   std::string precision = "fp32";
@@ -55,8 +56,7 @@ Json to_json(const ExecutionConfig& config);
 // ["never", "always"].
 Json rule_names(const std::vector<RecomputeRule>& rules);
 
-// How so many devices are shared out. Throws UsageError where the split is not theirs, or asks for
-// what is not built yet.
+// How so many devices are shared out. Throws UsageError where the split is not theirs.
 DeviceGrid grid_of(const ExecutionConfig& config, std::int64_t devices);
 
 // What the stages of this `partition` get equally much of: the weight of a layer. Nothing for auto

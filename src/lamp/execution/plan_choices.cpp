@@ -10,6 +10,7 @@
 #include "lamp/base/errors.h"
 #include "lamp/base/setting_name.h"
 #include "lamp/base/text.h"
+#include "lamp/execution/grid_choice.h"
 #include "lamp/execution/plan_costs.h"
 #include "lamp/execution/shape_fit.h"
 #include "lamp/execution/slab_costs.h"
@@ -82,6 +83,11 @@ void decide_layout(PlanOptions& options) {
     options.execution.layout = to_string(training_layout(options.execution, options.net));
 }
 
+DeviceGrid planned_grid(const Plan& plan) {
+  return {.stages = static_cast<std::int64_t>(plan.setup.stages()),
+          .slabs = static_cast<std::int64_t>(plan.setup.slabs_of_replica())};
+}
+
 }  // namespace
 
 bool may_fit(const PlanOptions& options, double share) {
@@ -121,6 +127,8 @@ NetworkPlan choose_plan(const PlanOptions& wish, Seconds seconds) {
   Plan plan =
       options.largest_input ? plan_largest(options, seconds) : plan_network(options, seconds);
   if (plan.fits && !why.empty()) plan.reasons.push_back(why);
+  if (options.execution.auto_split && plan.setup.slabs_of_replica() > 1)
+    options = with_grid(options, planned_grid(plan));
   if (options.execution.split && options.largest_input) check_slabs(options);
   ResolvedExecution execution = resolved(options, plan);
   return {std::move(options), std::move(plan), std::move(execution)};

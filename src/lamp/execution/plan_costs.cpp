@@ -21,6 +21,7 @@
 #include "lamp/base/stopwatch.h"
 #include "lamp/base/text.h"
 #include "lamp/execution/optimizer.h"
+#include "lamp/execution/replica_costs.h"
 #include "lamp/execution/slab_costs.h"
 #include "lamp/execution/step_profile.h"
 #include "lamp/inference/memory_estimate.h"
@@ -98,27 +99,14 @@ std::int64_t measuring_bytes(const NetworkCosts& costs) {
   return parameters + std::max(most, input + costs.loss_workspace_bytes);
 }
 
-// Of whole volumes.
-CostProvider whole_shape_costs(const PlanOptions& options, std::shared_ptr<Network> network) {
-  return [options, network](const CostQuery& query) {
-    std::vector<std::int64_t> sizes = image_sizes(options, query.samples);
-    const std::int64_t stride = network->stride_multiple;
-    for (std::size_t axis = 2; axis < 5; ++axis)
-      sizes[axis] = (sizes[axis] + stride - 1) / stride * stride;
-    return shape_costs(*network->chain, sizes, speed_of(options), options.input.voxels());
-  };
-}
-
 // What was measured so far.
 class Profile {
  public:
   explicit Profile(const PlanOptions& options)
       : options_(options),
         device_(parse_devices(options.execution.device).front()),
-        shapes_(whole_shape_costs(options, shapes_of(options))),
+        shapes_(whole_shape_costs_of(options, shapes_of(options))),
         network_(network_on(options, device_)) {}
-
-  const Network& network() const { return network_; }
 
   // Of whole volumes.
   NetworkCosts costs(const CostQuery& query) {
@@ -192,10 +180,28 @@ class Profile {
 
 }  // namespace
 
-CostProvider measured_costs_of(const PlanOptions& options) {
-  return [options, profile = std::make_shared<Profile>(options)](const CostQuery& query) {
-    NetworkCosts costs = profile->costs(query);
-    cut_into_slabs(costs, options, profile->network());
+CostProvider whole_measured_costs_of(const PlanOptions& options) {
+  return [profile = std::make_shared<Profile>(options)](const CostQuery& query) {
+    return profile->costs(query);
+  };
+}
+
+CostProvider whole_shape_costs_of(const PlanOptions& options, std::shared_ptr<Network> network) {
+  return [options, network = std::move(network)](const CostQuery& query) {
+    std::vector<std::int64_t> sizes = image_sizes(options, query.samples);
+    const std::int64_t stride = network->stride_multiple;
+    for (std::size_t axis = 2; axis < 5; ++axis)
+      sizes[axis] = (sizes[axis] + stride - 1) / stride * stride;
+    return shape_costs(*network->chain, sizes, speed_of(options), options.input.voxels());
+  };
+}
+
+CostProvider cut_costs(const PlanOptions& options, std::shared_ptr<Network> network,
+                       CostProvider whole) {
+  return [options, network = std::move(network), whole = std::move(whole)](const CostQuery& query) {
+    NetworkCosts costs = whole(query);
+    cut_into_slabs(costs, options, *network);
+    add_replicas(costs, options);
     return costs;
   };
 }
@@ -207,12 +213,12 @@ std::shared_ptr<Network> shapes_of(const PlanOptions& options) {
   return network;
 }
 
+CostProvider measured_costs_of(const PlanOptions& options) {
+  return cut_costs(options, shapes_of(options), whole_measured_costs_of(options));
+}
+
 CostProvider shape_costs_of(const PlanOptions& options, std::shared_ptr<Network> network) {
-  return [options, network, whole = whole_shape_costs(options, network)](const CostQuery& query) {
-    NetworkCosts costs = whole(query);
-    cut_into_slabs(costs, options, *network);
-    return costs;
-  };
+  return cut_costs(options, network, whole_shape_costs_of(options, network));
 }
 
 double update_s_per_byte(const PlanOptions& options, bool measured) {

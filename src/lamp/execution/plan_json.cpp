@@ -23,6 +23,7 @@ Json layers_json(const Plan& plan) {
          {"activation_bytes", layer.saved_bytes},
          {"output_bytes", layer.output_bytes},
          {"halo_bytes", layer.halo_bytes},
+         {"exchange_s", layer.forward_exchange_s + layer.backward_exchange_s},
          {"workspace_bytes", std::max({layer.forward_workspace_bytes,
                                        layer.backward_workspace_bytes, std::int64_t{0}})}});
   return layers;
@@ -37,14 +38,13 @@ Json skips_json(const NetworkCosts& costs) {
 }
 
 Json stages_json(const Plan& plan) {
-  const std::size_t slabs = plan.setup.slabs();
-  std::vector<std::string> names;
-  for (const PlanDevice& worker : slabs > 1 ? plan.setup.workers : plan.setup.devices)
-    names.push_back(worker.name);
-  Json rows = stage_rows(names, plan.balance.partition);
+  const std::size_t slabs = plan.setup.slabs_of_replica(), stages = plan.setup.stages();
+  Json rows = stage_rows(device_order(plan), plan.balance.partition,
+                         static_cast<std::int64_t>(plan.setup.replicas));
   for (std::size_t row = 0; row < rows.size(); ++row) {
-    rows[row]["step_s"] = plan.simulation.busy[row / slabs];
-    rows[row]["peak_bytes"] = plan.stage_peak_bytes[row / slabs];
+    const std::size_t stage = row / slabs % stages;
+    rows[row]["step_s"] = plan.simulation.busy[stage];
+    rows[row]["peak_bytes"] = plan.stage_peak_bytes[stage];
   }
   return rows;
 }
@@ -70,9 +70,11 @@ Json to_json(const Plan& plan) {
           {"microbatches", plan.setup.microbatches},
           {"recompute", rule_names(plan.balance.recompute)},
           {"halo_bytes", halo_bytes(plan)},
+          {"exchange_s", exchange_s(plan)},
           {"step_s", plan.step_s()},
           {"update_s", plan.update_s},
-          {"lower_bound_s", plan.balance.lower_bound_s + plan.update_s},
+          {"merge_s", plan.merge_s},
+          {"lower_bound_s", plan.balance.lower_bound_s + plan.update_s + plan.merge_s},
           {"proven", plan.balance.proven},
           {"bubble", plan.simulation.bubble},
           {"utilisation", plan.simulation.utilisation},

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <iterator>
 #include <limits>
+#include <utility>
 
 #include "lamp/base/device.h"
 #include "lamp/base/errors.h"
@@ -14,6 +15,7 @@
 #include "lamp/base/log.h"
 #include "lamp/base/setting_name.h"
 #include "lamp/base/text.h"
+#include "lamp/execution/grid_choice.h"
 #include "lamp/execution/plan_costs.h"
 #include "lamp/execution/slab_costs.h"
 #include "lamp/inference/memory_estimate.h"
@@ -25,7 +27,7 @@ namespace lamp {
 namespace {
 
 constexpr double kMostSearchSeconds = 10;  // then only the most promising; twice that: the end
-constexpr double kAbsentBytesPerS = 25e9;  // PCIe 4.0 x16 less its overhead
+constexpr double kUsualBytesPerS = 25e9;   // PCIe 4.0 x16 less its overhead
 constexpr std::int64_t kMostDevices = 1024;
 
 // Stages by their names; for those that are not here "0", "1", ...
@@ -45,12 +47,22 @@ std::vector<PlanDevice> devices_of(const PlanOptions& options) {
   return devices;
 }
 
+std::int64_t replicas_of(const PlanOptions& options) {
+  return options.execution.split ? options.execution.split->replicas : 1;
+}
+
+// Of each replica, those with a sample less included.
+std::int64_t most_of_replica(const PlanOptions& options, std::int64_t stride) {
+  return most_microbatches(options.batch / replicas_of(options), options.input, stride);
+}
+
 // As the user asks, as far as batch norm bears it; the planner knows samples and the loss.
 int given_microbatches(const PlanOptions& options, std::int64_t stride) {
   const std::int64_t wanted = options.execution.microbatches;
-  const std::int64_t most = most_microbatches(options.batch, options.input, stride);
-  if (most == options.batch || wanted <= most)
-    return static_cast<int>(std::min<std::int64_t>(wanted, std::numeric_limits<int>::max()));
+  const std::int64_t replicas = replicas_of(options), most = most_of_replica(options, stride);
+  if (most == options.batch / replicas || wanted <= most)
+    return static_cast<int>(
+        std::min<std::int64_t>(wanted, replicas > 1 ? most : std::numeric_limits<int>::max()));
   log_warning_once("execution.microbatches: " + std::to_string(wanted) +
                    " are too many for batches of " + std::to_string(options.batch) +
                    " and batch norm: using " + std::to_string(most));
@@ -98,6 +110,13 @@ void check_unequal_memory(const PlanOptions& options) {
 
 }  // namespace
 
+double link_bytes_per_s(const PlanOptions& options) {
+  const bool on_host =
+      !options.absent_devices && parse_devices(options.execution.device).front().is_cpu();
+  const double usual = on_host ? std::numeric_limits<double>::infinity() : kUsualBytesPerS;
+  return options.bytes_per_s.value_or(usual);
+}
+
 void check_plan_options(const PlanOptions& options) {
   for (const std::int64_t side : options.input)
     if (side < 1)
@@ -135,6 +154,21 @@ void check_plan_options(const PlanOptions& options) {
 
 namespace {
 
+// Each replica has a sample, and no loss needs those of all.
+void check_replicas(const PlanOptions& options, const DeviceGrid& grid) {
+  if (grid.replicas == 1) return;
+  const std::string found =
+      setting_name("execution.split") + ": found replicas=" + std::to_string(grid.replicas);
+  if (grid.replicas > options.batch)
+    throw UsageError(found + " for a batch of " + counted(options.batch, "sample") +
+                     ", expected replicas=" + std::to_string(options.batch) +
+                     " or fewer, or a batch of " + std::to_string(grid.replicas) + " or more");
+  if (!options.loss_is_sum)
+    throw UsageError(found +
+                     ", but the loss (loss.dice \"batch\") needs the whole batch; expected " +
+                     "replicas=1, or dice \"per_sample\"");
+}
+
 // All devices, shared out as the user says.
 void keep_split(PlanRequest& request, const PlanOptions& options) {
   const DeviceGrid grid = grid_of(options);
@@ -145,7 +179,9 @@ void keep_split(PlanRequest& request, const PlanOptions& options) {
                      setting_to("execution.split", to_string(grid)));
   request.all_devices = true;
   request.any_devices = false;
-  if (grid.slabs > 1) take_slabs(request, grid);
+  check_replicas(options, grid);
+  if (grid.replicas * grid.slabs > 1) take_slabs(request, grid);
+  request.batch = (request.batch + grid.replicas - 1) / grid.replicas;
 }
 
 }  // namespace
@@ -161,14 +197,14 @@ PlanRequest request_of(const PlanOptions& options, const std::shared_ptr<Network
   if (!request.all_devices && request.devices.size() > network.chain->size())  // a layer a stage
     request.devices = roomiest_devices(request.devices, network.chain->size());
   const bool on_host = request.devices.front().name == "cpu";
-  // The first slab's device has the others' planes of the input as well.
+  // The first device has the others' planes and samples of the input as well.
   const PipelineSetup lanes{.devices = request.devices, .workers = request.workers};
   const double elsewhere =
       1 - static_cast<double>(lanes.slabs_on_device()) / static_cast<double>(lanes.slabs());
-  if (!on_host || options.bytes_per_s)
-    request.bytes_per_s = options.bytes_per_s.value_or(kAbsentBytesPerS);
+  request.bytes_per_s = link_bytes_per_s(options);
   request.optimizer_factor = optimizer_state_factor(options.optimizer);
-  const std::int64_t voxels = options.input.voxels();
+  // Of a sample of each replica.
+  const std::int64_t voxels = options.input.voxels() * replicas_of(options);
   // On the CPU the network takes a copy in another layout; elsewhere only a padded one.
   const bool is_padded = std::any_of(options.input.begin(), options.input.end(), [&](auto side) {
     return side % network.stride_multiple != 0;
@@ -223,17 +259,28 @@ bool hangs_on_seconds(const PlanRequest& request) {
   return !(request.partition && request.schedule && rules);
 }
 
-// What a plan of slabs does not know.
+// What a plan of slabs is made of.
 std::string slab_reason(const Plan& plan) {
-  return "a slab is taken to cost 1/" + std::to_string(plan.setup.slabs()) +
-         " of the whole volume; the " + bytes_text(halo_bytes(plan)) +
-         " of halos that a step sends take no time in this plan, nor do sums over slabs";
+  return "a slab is taken to cost its planes' part of the whole volume, 1/" +
+         std::to_string(plan.setup.slabs_of_replica()) + " where they are even; of its step " +
+         fixed(1e3 * exchange_s(plan), 2) + " ms are exchanges (" + bytes_text(halo_bytes(plan)) +
+         " of halos), and gradients and weights that go between slabs after it take " +
+         fixed(1e3 * plan.merge_s, 2) + " ms";
+}
+
+std::string replica_reason(const Plan& plan) {
+  return counted(plan.setup.replicas, "replica") + " of up to " +
+         counted(plan.setup.batch, "sample") +
+         " work at the same time; times and memory are those of one, and the sums of their " +
+         "gradients and the copies of weights take no time in this plan";
 }
 
 Plan plan_of_request(const PlanOptions& options, PlanRequest& request, const CostProvider& costs,
                      const CostProvider& by_shapes) {
   if (options.absent_devices || request.microbatches) return make_plan(request, costs);
-  request.microbatches = steady_microbatches(request, by_shapes);
+  const std::int64_t most = most_of_replica(options, stride_multiple(options.net));
+  request.microbatches =
+      static_cast<int>(std::min<std::int64_t>(steady_microbatches(request, by_shapes), most));
   request.microbatches_are_steady = true;
   Plan plan = make_plan(request, costs);
   if (plan.fits) return plan;
@@ -244,20 +291,64 @@ Plan plan_of_request(const PlanOptions& options, PlanRequest& request, const Cos
 
 }  // namespace
 
+namespace {
+
+// What all ways to share the devices out are planned with.
+struct CommonCosts {
+  bool measured;
+  CostProvider whole;         // of whole volumes
+  CostProvider whole_shapes;  // the same by shapes
+  double update_s_per_byte;
+  std::shared_ptr<SearchClock> clock;
+};
+
+Plan plan_with(const PlanOptions& options, const std::shared_ptr<Network>& shapes,
+               PlanRequest request, const CommonCosts& common) {
+  if (request.devices.size() > 1) request.clock = common.clock;  // else nothing is searched for
+  request.update_s_per_byte = common.update_s_per_byte;
+  request.seconds_are_measured = common.measured || options.absent_devices;
+  Plan plan = plan_of_request(options, request, cut_costs(options, shapes, common.whole),
+                              cut_costs(options, shapes, common.whole_shapes));
+  if (plan.fits && plan.setup.replicas > 1) plan.reasons.push_back(replica_reason(plan));
+  if (plan.fits && plan.setup.slabs_of_replica() > 1) plan.reasons.push_back(slab_reason(plan));
+  return plan;
+}
+
+}  // namespace
+
 Plan plan_network(const PlanOptions& options, Seconds seconds) {
   const auto shapes = shapes_of(options);
   check_plan_options(options);
-  PlanRequest request = request_of(options, shapes);
-  if (request.devices.size() > 1) request.clock = search_clock();  // else nothing is searched for
-  const CostProvider by_shapes = shape_costs_of(options, shapes);
-  const bool measured = !options.absent_devices && options.execution.costs == "measured" &&
-                        (seconds == Seconds::kMeasured || hangs_on_seconds(request));
-  const CostProvider costs = measured ? measured_costs_of(options) : by_shapes;
-  request.update_s_per_byte = update_s_per_byte(options, measured);
-  request.seconds_are_measured = measured || options.absent_devices;
-  Plan plan = plan_of_request(options, request, costs, by_shapes);
-  if (plan.fits && plan.setup.slabs() > 1) plan.reasons.push_back(slab_reason(plan));
-  return plan;
+  const PlanRequest request = request_of(options, shapes);
+  const auto grids = slab_grids(options, *shapes);
+  const bool measured =
+      !options.absent_devices && options.execution.costs == "measured" &&
+      (seconds == Seconds::kMeasured || !grids.empty() || hangs_on_seconds(request));
+  const CostProvider whole_shapes = whole_shape_costs_of(options, shapes);
+  const CommonCosts common{.measured = measured,
+                           .whole = measured ? whole_measured_costs_of(options) : whole_shapes,
+                           .whole_shapes = whole_shapes,
+                           .update_s_per_byte = update_s_per_byte(options, measured),
+                           .clock = search_clock()};
+  Plan stages = plan_with(options, shapes, request, common);
+  std::vector<Plan> slabs;
+  for (const DeviceGrid& grid : grids) {
+    if (common.clock->is_too_late()) break;
+    const PlanOptions as_asked = with_grid(options, grid);
+    slabs.push_back(plan_with(as_asked, shapes, request_of(as_asked, shapes), common));
+  }
+  return weighed(std::move(stages), std::move(slabs), options.batch);
+}
+
+std::vector<std::string> device_order(const Plan& plan) {
+  const std::vector<std::string> workers = plan.setup.worker_names();
+  const std::size_t all = plan.setup.slabs(), slabs = plan.setup.slabs_of_replica();
+  std::vector<std::string> names;
+  for (std::size_t replica = 0; replica < plan.setup.replicas; ++replica)
+    for (std::size_t stage = 0; stage < plan.setup.stages(); ++stage)
+      for (std::size_t slab = 0; slab < slabs; ++slab)
+        names.push_back(workers[stage * all + replica * slabs + slab]);
+  return names;
 }
 
 ResolvedExecution resolved(const PlanOptions& options, const Plan& plan) {
@@ -273,10 +364,9 @@ ResolvedExecution resolved(const PlanOptions& options, const Plan& plan) {
                            .deferred_batch_norm = options.execution.deferred_batch_norm,
                            .threads = at::get_num_threads(),
                            .reasons = plan.reasons};
-  const bool has_slabs = plan.setup.slabs() > 1;
-  result.slabs = static_cast<std::int64_t>(plan.setup.slabs());
-  for (const PlanDevice& device : has_slabs ? plan.setup.workers : plan.setup.devices)
-    result.devices.push_back(device.name);
+  result.replicas = static_cast<std::int64_t>(plan.setup.replicas);
+  result.slabs = static_cast<std::int64_t>(plan.setup.slabs_of_replica());
+  result.devices = device_order(plan);
   return result;
 }
 

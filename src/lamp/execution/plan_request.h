@@ -33,6 +33,7 @@ struct PlanOptions {
   std::vector<std::int64_t> unequal_memory_bytes;   // instead: one for each device, in their order
   std::optional<double> flops_per_s;                // of absent devices
   std::optional<double> bytes_per_s;                // between devices
+  std::optional<std::int64_t> most_slabs;           // where volumes that come later have few planes
   std::uint64_t seed = 0;
 
   PlannedWork work() const {
@@ -48,6 +49,10 @@ struct PlanOptions {
 // network's stride: a step pads it.
 void check_plan_options(const PlanOptions& options);
 
+// Of a link between two of the options' devices: as given, else assumed; on the host without an
+// end.
+double link_bytes_per_s(const PlanOptions& options);
+
 // What the options ask of the planner, apart from the time of the optimizer's step. shapes: of
 // shapes_of().
 PlanRequest request_of(const PlanOptions& options, const std::shared_ptr<Network>& shapes);
@@ -57,9 +62,13 @@ PlanRequest request_of(const PlanOptions& options, const std::shared_ptr<Network
 enum class Seconds { kMeasured, kWhereTheyDecide };
 
 // The micro-batches first, from shapes (microbatch_choice.h), since bits depend on their number;
-// then make_plan() with the layers measured on the first device, or worked out from shapes. Throws
-// UsageError for options that contradict each other.
+// then make_plan() with the layers measured on the first device, or worked out from shapes. Where
+// the split is "auto", stages alone are weighed against every grid of slabs. Throws UsageError for
+// options that contradict each other.
 Plan plan_network(const PlanOptions& options, Seconds seconds = Seconds::kMeasured);
+
+// Of all workers, in the order in which devices are given (device_grid.h).
+std::vector<std::string> device_order(const Plan& plan);
 
 // What a run of the plan obeys. options.execution's precision and layout must be decided.
 ResolvedExecution resolved(const PlanOptions& options, const Plan& plan);

@@ -101,13 +101,16 @@ std::vector<std::string> split_names(const std::string& text) {
 }
 
 // A plan of an earlier lamp says nothing: all its devices are stages.
-std::int64_t slabs_in(const Json& plan, const PlanReader& reader, std::size_t devices) {
-  if (!plan.contains("split")) return 1;
+DeviceGrid grid_in(const Json& plan, const PlanReader& reader, std::size_t devices,
+                   std::int64_t batch) {
+  const auto count = static_cast<std::int64_t>(devices);
+  if (!plan.contains("split")) return {.stages = count};
   const auto grid = parse_device_grid(reader.text("split"));
-  if (!grid || grid->replicas != 1 || grid->devices() != static_cast<std::int64_t>(devices))
-    reader.refuse("split", "replicas=1,stages=K,slabs=L whose product is the " +
-                               counted(devices, "device") + " of the plan");
-  return grid->slabs;
+  if (!grid || grid->replicas > batch || grid->devices() != count)
+    reader.refuse("split", "replicas=R,stages=K,slabs=L whose product is the " +
+                               counted(devices, "device") +
+                               " of the plan, R at most its batch of " + std::to_string(batch));
+  return *grid;
 }
 
 std::string difference(const std::string& field, const Json& plan, const Json& here) {
@@ -130,13 +133,17 @@ std::string contradiction(const ResolvedExecution& plan, const PlannedWork& work
     if (wish[field] != "auto")
       if (auto text = difference(field, decided[field], wish[field]); !text.empty()) return text;
   const std::int64_t most =
-      work.loss_is_sum ? most_microbatches(plan.batch, plan.input, stride_multiple(plan.net)) : 1;
+      work.loss_is_sum
+          ? most_microbatches(plan.batch / plan.replicas, plan.input, stride_multiple(plan.net))
+          : 1;
   if (config.microbatches > 0 && std::min(config.microbatches, most) != plan.microbatches)
     return difference("microbatches", plan.microbatches, config.microbatches);
   if (plan.microbatches > most) return difference("microbatches", plan.microbatches, most);
   if (config.partition == "counts")
     if (auto text = difference("partition", decided["partition"], wish["partition"]); !text.empty())
       return text;
+  if (plan.replicas > 1 && !work.loss_is_sum)
+    return "split: " + to_string(plan.grid()) + " in the plan, but the loss needs the whole batch";
   if (plan.deferred_batch_norm != config.deferred_batch_norm)
     return difference("deferred_batch_norm", plan.deferred_batch_norm, config.deferred_batch_norm);
   if (config.recompute == "stages")
@@ -164,6 +171,7 @@ std::vector<c10::Device> ResolvedExecution::torch_devices() const {
 
 std::string ResolvedExecution::describe() const {
   std::string text = precision + ", " + layout + ", ";
+  if (replicas > 1) text += counted(replicas, "replica") + " of ";
   const std::string cut = slabs > 1 ? ", " + counted(slabs, "slab") + " of every volume," : "";
   if (stages() == 1) {
     text += "one stage" + cut + " on " + device();
@@ -179,12 +187,14 @@ std::string ResolvedExecution::describe() const {
   return text;
 }
 
-Json stage_rows(const std::vector<std::string>& devices, const Partition& partition) {
-  const std::size_t slabs = devices.size() / partition.size();
+Json stage_rows(const std::vector<std::string>& devices, const Partition& partition,
+                std::int64_t replicas) {
+  const std::size_t of_replica = devices.size() / static_cast<std::size_t>(replicas);
+  const std::size_t slabs = of_replica / partition.size();
   Json rows = Json::array();
-  for (std::size_t row = 0; row < partition.size() * slabs; ++row) {
-    const StageRange& links = partition[row / slabs];
-    rows.push_back({{"replica", 0},
+  for (std::size_t row = 0; row < devices.size(); ++row) {
+    const StageRange& links = partition[row % of_replica / slabs];
+    rows.push_back({{"replica", row / of_replica},
                     {"slab", row % slabs},
                     {"device", devices[row]},
                     {"first", links.first},
@@ -203,7 +213,7 @@ Json to_json(const ResolvedExecution& execution) {
           {"precision", execution.precision},
           {"layout", execution.layout},
           {"partition", layer_counts(execution.partition)},
-          {"stages", stage_rows(execution.devices, execution.partition)},
+          {"stages", stage_rows(execution.devices, execution.partition, execution.replicas)},
           {"schedule", to_string(execution.schedule)},
           {"microbatches", execution.microbatches},
           {"recompute", rule_names(execution.recompute)},
@@ -230,7 +240,9 @@ ResolvedExecution parse_own_plan(const Json& json, const std::filesystem::path& 
   plan.microbatches = reader.number("microbatches", plan.batch);
   plan.threads = static_cast<int>(reader.number("threads", kMostThreads));
   plan.devices = split_names(reader.text("device"));
-  plan.slabs = slabs_in(json, reader, plan.devices.size());
+  const DeviceGrid grid = grid_in(json, reader, plan.devices.size(), plan.batch);
+  plan.replicas = grid.replicas;
+  plan.slabs = grid.slabs;
   plan.precision = reader.text("precision");
   plan.layout = reader.text("layout");
   const auto counts = reader.numbers("partition", kMostSamples);

@@ -22,21 +22,22 @@ struct ResolvedExecution {
   Size3 input{};  // x, y, z, at most
   std::int64_t batch = 1;
   // What was decided.
-  std::vector<std::string> devices;      // one a stage; of slabs, stage by stage (device_grid.h)
+  std::vector<std::string> devices;      // in the order of device_grid.h
+  std::int64_t replicas = 1;             // that share the batch
   std::int64_t slabs = 1;                // of every volume, in each stage
   Partition partition;                   // [K]
   std::string precision = "fp32";        // fp32 | bf16 | fp16
   std::string layout = "channels_last";  // channels_last | contiguous
   ScheduleKind schedule = ScheduleKind::kGPipe;
-  std::int64_t microbatches = 1;
+  std::int64_t microbatches = 1;         // of each replica
   std::vector<RecomputeRule> recompute;  // [K]
   bool deferred_batch_norm = false;
   int threads = 1;                   // of the process, shared out among stages on the CPU
   std::vector<std::string> reasons;  // why, in whole sentences
 
-  std::size_t stages() const { return devices.size() / static_cast<std::size_t>(slabs); }
+  std::size_t stages() const { return devices.size() / static_cast<std::size_t>(replicas * slabs); }
   DeviceGrid grid() const {
-    return {.stages = static_cast<std::int64_t>(stages()), .slabs = slabs};
+    return {.replicas = replicas, .stages = static_cast<std::int64_t>(stages()), .slabs = slabs};
   }
   std::string device() const;  // "cpu,cpu"
   std::vector<c10::Device> torch_devices() const;
@@ -44,13 +45,14 @@ struct ResolvedExecution {
   std::string describe() const;
 };
 
-// A row for each stage and slab: {"replica", "slab", "device", "first", "last"}, both layers
-// included. devices: a multiple of the stages.
-Json stage_rows(const std::vector<std::string>& devices, const Partition& partition);
+// A row for each replica, stage and slab: {"replica", "slab", "device", "first", "last"}, both
+// layers included. devices: in the order of device_grid.h, a multiple of stages and replicas.
+Json stage_rows(const std::vector<std::string>& devices, const Partition& partition,
+                std::int64_t replicas = 1);
 
 // "net", "input", "batch", "device", "split", "threads", "precision", "layout", "partition" [layers
-// of each stage], "stages" [rows of stages and slabs], "schedule", "microbatches", "recompute",
-// "deferred_batch_norm", "reasons".
+// of each stage], "stages" [rows of replicas, stages and slabs], "schedule", "microbatches",
+// "recompute", "deferred_batch_norm", "reasons".
 Json to_json(const ResolvedExecution& execution);
 // Of such an object, which may hold more; `where` is its place for messages. Throws UsageError that
 // names `file`.

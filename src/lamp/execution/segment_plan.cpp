@@ -10,23 +10,17 @@
 
 namespace lamp {
 
-std::optional<DeviceGrid> parse_split(const std::string& text) {
-  if (text.empty() || text == "auto") return std::nullopt;
+std::optional<DeviceGrid> parse_segment_split(const std::string& text) {
+  if (text.empty()) return std::nullopt;
   const auto grid = parse_device_grid(text);
-  if (!grid)
-    throw UsageError(setting_name("execution.split") + ": found \"" + shortened(text) +
-                     "\", expected " + kExpectedGrid);
-  return grid;
-}
-
-DeviceGrid segment_grid(const std::optional<DeviceGrid>& split, std::int64_t devices) {
-  const DeviceGrid grid = split.value_or(DeviceGrid{.stages = devices});
-  if (grid.devices() != devices)
-    throw UsageError(setting_name("execution.split") + ": found " + to_string(grid) +
-                     ", a product of " + std::to_string(grid.devices()) + ", for " +
-                     counted(devices, "device") + "; give a split whose product is " +
-                     std::to_string(devices));
-  return grid;
+  if (grid) return grid;
+  const bool is_auto = text == "auto";
+  throw UsageError(setting_name("execution.split") + ": found \"" + shortened(text) +
+                   "\", expected replicas=R,stages=K,slabs=L (whole numbers from 1 to 1024, "
+                   "missing ones are 1)" +
+                   (is_auto ? ", or leave it out: every device is a stage then; lamp plan chooses, "
+                              "and its plan can be taken here"
+                            : ""));
 }
 
 SegmentExecution obey_plan(const std::string& file, const std::vector<NetConfig>& nets,
@@ -42,7 +36,7 @@ SegmentExecution obey_plan(const std::string& file, const std::vector<NetConfig>
       refuse(name + ": " + planned + " in the plan, " + said + " here");
     return planned;
   };
-  const auto split = parse_split(given.split);
+  const auto split = given.split == "auto" ? std::nullopt : parse_segment_split(given.split);
   SegmentExecution execution{
       .device = held("device", plan.device(), given.device),
       .precision = held("precision", plan.precision, given.precision),

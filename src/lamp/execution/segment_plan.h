@@ -2,7 +2,6 @@
 // run, not how to cut a step, since the folded network has other layers.
 #pragma once
 
-#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -14,15 +13,12 @@ namespace lamp {
 
 struct SegmentExecution {
   std::string device, precision, layout;
-  std::string split = "";  // empty or "auto": every device is a stage
+  std::string split = "";  // empty: every device is a stage
 };
 
-// A split in words; none for "" and "auto". Throws UsageError for other words.
-std::optional<DeviceGrid> parse_split(const std::string& text);
-
-// How so many devices are shared out for a segmentation; without a split every one is a stage.
-// Throws UsageError where the split is not theirs.
-DeviceGrid segment_grid(const std::optional<DeviceGrid>& split, std::int64_t devices);
+// A split in words; none for "". Throws UsageError for other words: nothing chooses here, so that
+// "auto" means something with a plan only.
+std::optional<DeviceGrid> parse_segment_split(const std::string& text);
 
 // What `lamp plan` wrote to `file`; sets the number of threads, too. `given` is what the user said
 // besides: empty or "auto" where that is nothing. Throws UsageError where the plan is another

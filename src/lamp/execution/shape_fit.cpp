@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "lamp/execution/grid_choice.h"
 #include "lamp/execution/plan_costs.h"
 #include "lamp/planner/fit.h"
 
@@ -32,8 +33,9 @@ void hold_little(PlanRequest& request) {
       std::clamp<std::int64_t>(request.batch / kLeastChosenSamples, 1, kMostChosenMicrobatches));
 }
 
-bool surely_too_large(const PlanOptions& options) {
-  const auto shapes = shapes_of(options);
+namespace {
+
+bool is_too_large_as_asked(const PlanOptions& options, const std::shared_ptr<Network>& shapes) {
   const CostProvider exact = shape_costs_of(options, shapes);
   PlanRequest request = request_of(options, shapes);
   request.alternatives.clear();
@@ -45,6 +47,17 @@ bool surely_too_large(const PlanOptions& options) {
   return !least_fit(request, [&](const CostQuery& query) {
             return halve ? halved(exact(query)) : exact(query);
           }).fits;
+}
+
+}  // namespace
+
+bool surely_too_large(const PlanOptions& options) {
+  const auto shapes = shapes_of(options);
+  if (!is_too_large_as_asked(options, shapes)) return false;
+  const auto grids = slab_grids(options, *shapes);
+  return std::all_of(grids.begin(), grids.end(), [&](const DeviceGrid& grid) {
+    return is_too_large_as_asked(with_grid(options, grid), shapes);
+  });
 }
 
 }  // namespace lamp

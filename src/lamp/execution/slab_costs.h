@@ -1,7 +1,8 @@
 // What a plan's numbers are where every volume is cut into slabs: those of the whole volume, shared
-// out. Nothing is measured on slabs, so what they cost beside their share is left out of the
-// seconds: exchanges, and planes that are not the same number everywhere.
+// out by planes, with what exchanges take. Nothing is measured on slabs.
 #pragma once
+
+#include <vector>
 
 #include "lamp/execution/plan_request.h"
 #include "lamp/nets/network.h"
@@ -9,25 +10,39 @@
 
 namespace lamp {
 
+// Of one exchange between devices, however little is sent: each slab says what it has and waits for
+// all others. Assumed; what is sent over a link takes its bytes over link_bytes_per_s() beside it.
+inline constexpr double kExchangeLatencyS = 20e-6;
+
 // Of the devices that the options name. Throws UsageError where the split is not theirs.
 DeviceGrid grid_of(const PlanOptions& options);
+
+// Whether they are all the same.
+bool is_one_device(const PlanOptions& options);
 
 // Throws UsageError where the options' input or network cannot be cut as they ask, as a run would.
 void check_slabs(const PlanOptions& options);
 void check_slabs(const PlanOptions& options, const Network& network);
+// The most slabs, up to `most`, into which the options' input can be cut.
+std::int64_t most_slabs(const PlanOptions& options, const Network& network, std::int64_t most);
 // Whether it would not.
 bool has_planes_for_slabs(const PlanOptions& options, const Network& network);
 
 // Of a whole volume's seconds, what each slab takes; more than its part where slabs share a device
 // that has no core for each.
 double slab_share_of_seconds(const PlanOptions& options);
+// The same by link, the loss last, of the slab that makes most of the link's planes: the others
+// wait for it.
+std::vector<double> slab_shares_of_seconds(const PlanOptions& options, const Network& network);
+// costs: with seconds of a whole volume's work, become those of a slab, its exchanges included.
+void share_seconds(NetworkCosts& costs, const std::vector<double>& shares);
 
 // costs: of a whole micro-batch, become those of what one device has of it: the slabs of a stage
-// that lie there. With halos by the planes that each convolution reads of others.
+// that lie there. With halos by the planes that each convolution reads of others, and exchanges.
 void cut_into_slabs(NetworkCosts& costs, const PlanOptions& options, const Network& network);
 
-// request.devices: all of them; become those of the first slabs, with the least memory of a
-// stage's.
+// request.devices: all of them; become those of the first replica's first slabs, with the least
+// memory of a stage's.
 void take_slabs(PlanRequest& request, const DeviceGrid& grid);
 
 }  // namespace lamp

@@ -16,6 +16,8 @@
 #include "lamp/base/out_of_memory.h"
 #include "lamp/base/stopwatch.h"
 #include "lamp/execution/numeric_guard.h"
+#include "lamp/execution/plan_costs.h"
+#include "lamp/execution/replica_costs.h"
 #include "lamp/execution/slab_costs.h"
 #include "lamp/inference/memory_estimate.h"
 #include "lamp/nets/net_factory.h"
@@ -116,8 +118,10 @@ void StepProfile::drop_gradients() {
 RepeatedPrediction::RepeatedPrediction(const NetworkPlan& chosen, double overlap, int copies)
     : plan_(chosen.plan),
       overlap_(overlap),
-      share_(plan_.setup.mean_share() * slab_share_of_seconds(chosen.options)),
+      shares_(slab_shares_of_seconds(chosen.options, *shapes_of(chosen.options))),
       device_(parse_devices(chosen.options.execution.device).front()) {
+  const double share_of_replica = replica_share_of_seconds(chosen.options);
+  for (double& share : shares_) share *= plan_.setup.mean_share() * share_of_replica;
   if (device_.is_cpu()) count_cpu_memory();
   const std::int64_t before = allocated_bytes(device_);
   profile_.emplace(chosen.options, network_on(chosen.options, device_), plan_.costs.samples, copies,
@@ -133,7 +137,8 @@ std::unique_ptr<RepeatedPrediction> RepeatedPrediction::make(const NetworkPlan& 
   const c10::Device device = parse_devices(chosen.options.execution.device).front();
   const auto needed = static_cast<double>(plan.balance.peak_bytes.front()) +
                       static_cast<double>(step_bytes(plan.costs, copies)) *
-                          static_cast<double>(plan.setup.slabs() / plan.setup.slabs_on_device());
+                          static_cast<double>(plan.setup.slabs_of_replica()) /
+                          static_cast<double>(plan.setup.slabs_on_device());
   if (needed > kShareWithoutWorkspaces * static_cast<double>(available_bytes(device)))
     return nullptr;
   try {
@@ -155,8 +160,8 @@ double RepeatedPrediction::round() {
   profile_->drop_gradients();
   NetworkCosts costs = plan_.costs;
   take_seconds(costs, seconds);
-  scale_seconds(costs, share_);
-  return simulate_with(plan_, costs).makespan + update;
+  share_seconds(costs, shares_);
+  return simulate_with(plan_, costs).makespan + update + plan_.merge_s;
 }
 
 }  // namespace lamp

@@ -10,6 +10,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "lamp/execution/optimizer.h"
 #include "lamp/execution/plan_choices.h"
@@ -86,7 +87,7 @@ class RepeatedPrediction {
 
   Plan plan_;
   double overlap_;
-  double share_;  // of a whole volume's seconds, that a worker takes
+  std::vector<double> shares_;  // of a whole volume's seconds by link, that a worker takes
   c10::Device device_;
   std::optional<StepProfile> profile_;
   std::int64_t held_bytes_ = 0;

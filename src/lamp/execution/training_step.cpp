@@ -15,7 +15,7 @@
 namespace lamp {
 namespace {
 
-// Chains like the network's, for further slabs: same layers, same layout.
+// Chains like the network's, for further slabs and replicas: same layers, same layout.
 std::function<std::shared_ptr<Sequence>()> chains_like(const Network& network) {
   return [config = network.config, last = network.channels_last] {
     Network another = make_network(config);
@@ -41,6 +41,7 @@ TrainingStep::TrainingStep(Network& network, const Loss& loss, const ResolvedExe
   pipeline_ = std::make_unique<Pipeline>(
       network_.chain, PipelineOptions{.devices = devices_,
                                       .partition = execution.partition,
+                                      .replicas = static_cast<int>(execution.replicas),
                                       .slabs = static_cast<int>(execution.slabs),
                                       .make_chain = chains_like(network_),
                                       .schedule = execution.schedule,
@@ -60,8 +61,10 @@ StepResult TrainingStep::run_pipeline(const StepBatch& batch, std::int64_t key) 
   const LossFunction loss = [&](const torch::Tensor& output, const BatchPart& part) {
     return batch_loss(network_, loss_, moved, output, part);
   };
-  const std::int64_t most = most_microbatches(prepared.size(0), last_three(prepared.sizes()).xyz(),
-                                              network_.stride_multiple);
+  const std::int64_t samples = prepared.size(0);
+  const std::int64_t most =
+      most_microbatches(samples / std::min(samples, execution_.replicas),
+                        last_three(prepared.sizes()).xyz(), network_.stride_multiple);
   const PrecisionScope scope(precision_, devices_.front());
   return pipeline_->step(
       prepared, loss,

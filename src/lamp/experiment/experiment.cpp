@@ -125,6 +125,10 @@ class Runner {
   void refuse_foreign_folder() const {
     std::error_code error;
     const fs::path& folder = request_.folder;
+    // A link to itself, a name that is too long, a parent that may not be entered.
+    if (fs::status(folder, error).type() == fs::file_type::none)
+      throw UsageError("experiment " + setting_name("output") + ": " + folder.string() + ": " +
+                       error.message() + "; choose another folder");
     if (!fs::exists(folder, error) || has_own_mark()) return;
     if (!fs::is_directory(folder, error))
       throw UsageError("experiment " + setting_name("output") + ": " + folder.string() +

@@ -178,4 +178,8 @@ std::vector<double> DicomElements::numbers(std::uint32_t tag) const {
   return found;
 }
 
+bool has_frames(const DicomElements& elements) {
+  return !elements.text(kFrames).empty() && elements.numbers(kFrames) != std::vector<double>{1};
+}
+
 }  // namespace lamp

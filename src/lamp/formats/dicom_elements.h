@@ -109,4 +109,7 @@ class DicomElements {
   bool encapsulated_ = false;
 };
 
+// Is there a NumberOfFrames that is not one ("1", "01" and "+1" are)?
+bool has_frames(const DicomElements& elements);
+
 }  // namespace lamp

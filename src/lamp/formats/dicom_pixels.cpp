@@ -210,8 +210,8 @@ std::optional<Fault> pixel_fault(const DicomElements& elements) {
     return Fault{.found = "colour voxels",
                  .expected = "one value per voxel",
                  .fix = "convert the series to grey values"};
-  if (const std::string frames = elements.text(kFrames); !frames.empty() && frames != "1")
-    return Fault{.found = ascii_text(frames) + " frames in one DICOM file",
+  if (has_frames(elements))
+    return Fault{.found = ascii_text(elements.text(kFrames)) + " frames in one DICOM file",
                  .expected = "one",
                  .fix = "convert it to NIfTI"};
   // Place and rescale of its frames lie within them, and count instead of those beside them.

@@ -184,11 +184,6 @@ void read_numbers(const DicomElements& elements, DicomSlice& slice) {
   read_phase(elements, slice);
 }
 
-bool has_frames(const DicomElements& elements) {
-  const std::string frames = elements.text(kFrames);
-  return !frames.empty() && frames != "1";
-}
-
 }  // namespace
 
 DicomSlice read_dicom_slice(const fs::path& path) {

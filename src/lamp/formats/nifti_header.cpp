@@ -112,7 +112,7 @@ RawHeader fields_of(std::string_view bytes, bool& swap, const std::string& file)
   cannot_read(file,
               {.found = long_enough ? "no NIfTI header (its first number is neither 348 nor 540)"
                                     : "too short for a NIfTI header",
-               .fix = "get the file again"});
+               .fix = "get the file again, or convert it if it is of another format"});
 }
 
 struct TypeRow {

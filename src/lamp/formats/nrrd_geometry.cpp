@@ -257,6 +257,24 @@ void check_centers(const TextHeader& header, std::size_t dimension) {
                  .fix = "correct the header"});
 }
 
+void check_count_of_units(const TextHeader& header, const std::string& field, std::size_t expected,
+                          const std::string& of) {
+  const std::size_t found = units_in(header.get(field)).size();
+  if (!header.has(field) || found == expected) return;
+  header.refuse({.found = "its " + field + " " + in_quotes(header.get(field)) + " are " +
+                          std::to_string(found) + " for " + std::to_string(expected) + " " + of,
+                 .fix = "correct the header"});
+}
+
+// One word or number for each axis, also in fields that change nothing: a header with another count
+// was written for other axes.
+void check_counts(const TextHeader& header, std::size_t axes, std::size_t space_dimension) {
+  check_centers(header, axes);
+  per_axis(header, "thicknesses", axes);
+  check_count_of_units(header, "units", axes, "axes");
+  check_count_of_units(header, "spaceunits", space_dimension, "dimensions of space");
+}
+
 // A space without directions says nothing of where the numbers of each axis count.
 void refuse_space_of_spacings(const TextHeader& header, const std::vector<bool>& of_space) {
   for (const auto& [field, name] :
@@ -295,7 +313,6 @@ AxisPlace place_of_axis(const TextHeader& header, std::size_t axis,
 void place_by_spacings(Geometry& grid, const TextHeader& header,
                        const std::vector<std::int64_t>& sizes, const std::vector<bool>& of_space) {
   int axis = 0;
-  check_centers(header, sizes.size());
   bool spacing = header.has("spacings"), origin = true;
   for (std::size_t i = 0; i < sizes.size(); ++i) {
     if (!of_space[i]) continue;
@@ -362,8 +379,9 @@ Geometry nrrd_geometry(const TextHeader& header, const std::vector<std::int64_t>
                    .expected = "a 3-D image (channels as vectors)",
                    .fix = "save one image per file"});
   std::copy(size.begin(), size.end(), grid.size.begin());
-  check_all_units(header, of_space);
   const std::optional<Space> space = space_of(header);
+  check_counts(header, sizes.size(), space ? space->dimension : 3);
+  check_all_units(header, of_space);
   const bool directions = header.has("spacedirections");
   if (directions && !space)
     header.refuse({.found = "its header gives space directions, but no space they lie in",

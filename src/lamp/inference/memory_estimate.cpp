@@ -48,14 +48,6 @@ MeasuredForward counted_pass(const Network& network, const torch::TensorOptions&
   return measured;
 }
 
-void add_joined_inputs(NetworkCosts& costs) {
-  std::int64_t input_bytes = costs.input_bytes;
-  for (LayerCosts& layer : costs.layers) {
-    layer.forward_workspace_bytes += input_bytes;
-    input_bytes = layer.output_bytes;
-  }
-}
-
 }  // namespace
 
 std::int64_t ForwardMemory::Line::at(double voxels) const {
@@ -139,13 +131,11 @@ std::int64_t ForwardMemory::bytes(const Size3& size) const {
   return stage_bytes(size, {0, unit_.layers.size() - 1}, 0);
 }
 
-std::int64_t ForwardMemory::stage_bytes(const Size3& size, const StageRange& links, int waiting,
-                                        bool in_slabs) const {
+std::int64_t ForwardMemory::stage_bytes(const Size3& size, const StageRange& links,
+                                        int waiting) const {
   StageRange range = links;
   if (range.last + 1 == unit_.layers.size()) ++range.last;  // it makes the copy to float32
-  NetworkCosts costs = costs_of(size);
-  if (in_slabs) add_joined_inputs(costs);
-  return prediction_peak_bytes(costs, range, waiting);
+  return prediction_peak_bytes(costs_of(size), range, waiting);
 }
 
 std::int64_t parameter_bytes(const Network& network) {

@@ -33,10 +33,8 @@ class ForwardMemory {
   // Bytes allocated at most while a volume of x, y, z voxels passes: its padded copy and its logits
   // in, the parameters and the caller's own image out.
   std::int64_t bytes(const Size3& size) const;
-  // The share of a pipeline stage; waiting: as in prediction_peak_bytes(). in_slabs: of all slabs
-  // of the volume together, each of which joins a layer's input with its halo in a copy.
-  std::int64_t stage_bytes(const Size3& size, const StageRange& links, int waiting,
-                           bool in_slabs = false) const;
+  // The share of a pipeline stage; waiting: as in prediction_peak_bytes().
+  std::int64_t stage_bytes(const Size3& size, const StageRange& links, int waiting) const;
 
  private:
   struct Line {

@@ -56,7 +56,7 @@ Network form_of(const Network& network, c10::ScalarType dtype) {
   return inference_form(copy);
 }
 
-// On one of so many devices, with halos of a plane on either side.
+// On one of so many devices; a halo has a plane on either side.
 Size3 largest_slab(Size3 size, std::int64_t slabs) {
   if (slabs == 1) return size;
   std::int64_t& longest = *std::max_element(size.begin(), size.end());
@@ -160,12 +160,12 @@ std::int64_t Scorer::pass_bytes(std::size_t model, const Plan& plan) const {
     const StageRange& links = partitions_[model][static_cast<std::size_t>(j)];
     const int behind = stages() - 1 - j;
     const int waiting = streams ? (in_slabs ? 3 : 2) * behind : 0;
-    const std::int64_t bytes = forward.stage_bytes(size, links, waiting, in_slabs);
+    const std::int64_t bytes = forward.stage_bytes(size, links, waiting);
     most = std::max(most, bytes);
     sum += bytes;
   }
   if (!on_cpu) return most;
-  if (!streams) sum = forward.stage_bytes(size, {0, partitions_[model].back().last}, 0, in_slabs);
+  if (!streams) sum = forward.bytes(size);
   const std::int64_t at_work = several_inputs ? options_.replicas : 1;
   const std::int64_t copies = options_.replicas * options_.slabs - 1;  // of packed weights
   return at_work * std::max(most, sum) + copies * parameter_bytes(forms_[model]);

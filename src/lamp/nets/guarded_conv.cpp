@@ -103,12 +103,14 @@ torch::Tensor special_convolution(const Conv& conv, const torch::Tensor& input,
 // This slab's part of the convolution of a volume.
 template <typename Conv>
 torch::Tensor convolution_on_slab(const Conv& conv, const torch::Tensor& input, RunContext& run) {
-  const SlabConv slab = slab_conv(run, conv.weight.sizes(), conv.geometry());
+  SlabConv slab = slab_conv(run, conv.weight.sizes(), conv.geometry());
   const auto dtype = kernel_dtype(input, conv.weight);
+  slab.planes.always_joined = is_reduced(dtype);  // so that the one shape that is checked is run
+  const HaloPlan& planes = slab.planes.input;
   std::vector<std::int64_t> sizes = input.sizes().vec();
-  sizes[static_cast<std::size_t>(slab.input.axis)] =
-      slab.input.needed[static_cast<std::size_t>(slab.group->rank())].count();
-  KernelShape shape = kernel_shape(conv, input, slab.geometry, dtype);
+  sizes[static_cast<std::size_t>(planes.axis)] =
+      planes.needed[static_cast<std::size_t>(slab.group->rank())].count();
+  KernelShape shape = kernel_shape(conv, input, slab.planes.geometry, dtype);
   shape.input = sizes;
   shape.forward_only = forward_only(&run);
   const bool trusted = !is_reduced(dtype) || kernel_agrees(shape);

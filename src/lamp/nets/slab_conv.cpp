@@ -17,31 +17,27 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
+// Owned planes among those that are made.
+PlaneRange owned_of_made(const SlabConv& slab) {
+  return {slab.owned.first - slab.planes.made.first, slab.owned.last - slab.planes.made.first};
+}
+
 // The owned planes; a copy where there are others, since what a function returns is no view.
 torch::Tensor owned_planes(const SlabConv& slab, torch::Tensor made) {
-  if (slab.made == slab.owned) return made;
-  return narrowed(made, slab.input.axis,
-                  {slab.owned.first - slab.made.first, slab.owned.last - slab.made.first})
-      .clone();
+  if (slab.planes.made == slab.owned) return made;
+  return narrowed(made, slab.planes.input.axis, owned_of_made(slab)).clone();
 }
 
 // The gradient of what the kernel made: zeros where the planes are not this slab's.
 torch::Tensor made_gradient(const SlabConv& slab, const torch::Tensor& owned) {
-  if (slab.made == slab.owned) return owned;
+  if (slab.planes.made == slab.owned) return owned;
   std::vector<std::int64_t> sizes = owned.sizes().vec();
-  sizes[static_cast<std::size_t>(slab.input.axis)] = slab.made.count();
+  sizes[static_cast<std::size_t>(slab.planes.input.axis)] = slab.planes.made.count();
   torch::Tensor made =
       torch::empty(sizes, owned.options().memory_format(owned.suggest_memory_format()));
   made.zero_();
-  narrowed(made, slab.input.axis,
-           {slab.owned.first - slab.made.first, slab.owned.last - slab.made.first})
-      .copy_(owned);
+  narrowed(made, slab.planes.input.axis, owned_of_made(slab)).copy_(owned);
   return made;
-}
-
-torch::Tensor joined_input(const SlabConv& slab, const torch::Tensor& own,
-                           const std::vector<torch::Tensor>& halo, const torch::Tensor& weight) {
-  return with_halo(slab.input, slab.group->rank(), own, halo, layout_of_both(own, weight));
 }
 
 // What the backward pass needs besides the tensors that autograd saves.
@@ -53,16 +49,17 @@ struct SlabParts : torch::CustomClassHolder {
   torch::Tensor weight, bias;
   std::shared_ptr<WeightTasks> tasks;
 
-  ConvGradients gradients(const torch::Tensor& output, const torch::Tensor& own,
+  HaloGradients gradients(const torch::Tensor& output, const torch::Tensor& own,
                           const torch::Tensor& kernel, const WantedGradients& wanted) const {
+    const torch::NoGradGuard no_graph;
     const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
-    return convolution_gradients(made_gradient(slab, output), joined_input(slab, own, halo, kernel),
-                                 kernel, slab.geometry, wanted);
+    return gradients_with_halo(slab.planes, made_gradient(slab, output), own, halo, kernel, wanted);
   }
   void add_weight_gradients(const torch::Tensor& output, const torch::Tensor& own,
                             const torch::Tensor& kernel) const {
     const ConvGradients found =
-        gradients(output, own, kernel, {.input = false, .weight = true, .bias = bias.defined()});
+        gradients(output, own, kernel, {.input = false, .weight = true, .bias = bias.defined()})
+            .own;
     if (weight.requires_grad()) add_gradient(weight, found.weight);
     if (bias.defined() && bias.requires_grad()) add_gradient(bias, found.bias);
   }
@@ -77,10 +74,12 @@ struct SlabConvolution : torch::autograd::Function<SlabConvolution> {
                                const c10::intrusive_ptr<SlabParts>& parts) {
     const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
     const SlabConv& slab = parts->slab;
-    parts->halo = fetch_halo(*slab.group, slab.input, input);
+    parts->halo = fetch_halo(*slab.group, slab.planes.input, input);
+    const auto kernel = [&](const torch::Tensor& planes, const ConvGeometry& geometry) {
+      return convolution(planes, weight, bias.value_or(torch::Tensor()), geometry);
+    };
     torch::Tensor result =
-        owned_planes(slab, convolution(joined_input(slab, input, parts->halo, weight), weight,
-                                       bias.value_or(torch::Tensor()), slab.geometry));
+        owned_planes(slab, run_with_halo(slab.planes, input, parts->halo, weight, kernel));
     // What is kept holds the planes alone, not the tensors of which they are views.
     for (torch::Tensor& planes : parts->halo)
       if (planes.defined()) planes = planes.clone();
@@ -102,12 +101,13 @@ struct SlabConvolution : torch::autograd::Function<SlabConvolution> {
     const WantedGradients wanted{
         parts->of_input, context->needs_input_grad(1),
         context->saved_data["bias"].toBool() && context->needs_input_grad(2)};
-    ConvGradients found;
+    HaloGradients found;
     if (wanted.input || wanted.weight || wanted.bias)
       found = parts->gradients(output, input, weight, wanted);
     if (parts->of_input)
-      found.input = return_halo(*parts->slab.group, parts->slab.input, found.input);
-    return {found.input, found.weight, found.bias, torch::Tensor()};
+      found.own.input = return_halo(*parts->slab.group, parts->slab.planes.input, found.own.input,
+                                    std::move(found.halo));
+    return {found.own.input, found.own.weight, found.own.bias, torch::Tensor()};
   }
 };
 
@@ -125,24 +125,26 @@ SlabConv slab_conv(RunContext& run, c10::IntArrayRef weight, const ConvGeometry&
   const std::int64_t planes = std::exchange(run.planes, rule.output_planes(run.planes));
   const std::vector<PlaneRange> outputs = group.cut().owned(run.planes);
   SlabConv slab{.group = run.slabs,
-                .input = {.axis = group.axis(),
-                          .planes = planes,
-                          .owned = group.cut().owned(planes),
-                          .needed = {}},
-                .geometry = geometry,
-                .made = {},
+                .planes = {.input = {.axis = group.axis(),
+                                     .planes = planes,
+                                     .owned = group.cut().owned(planes),
+                                     .needed = {}},
+                           .rank = group.rank(),
+                           .geometry = geometry,
+                           .made = {}},
                 .owned = group.owned(run.planes)};
-  for (const PlaneRange& output : outputs) slab.input.needed.push_back(rule.needed(output, planes));
-  const PlaneRange& needed = slab.input.needed[static_cast<std::size_t>(group.rank())];
-  slab.made = rule.transposed ? rule.dense_of(needed) : slab.owned;
-  slab.geometry.padding[static_cast<std::size_t>(group.axis() - 2)] = 0;
+  std::vector<PlaneRange>& all_needed = slab.planes.input.needed;
+  for (const PlaneRange& output : outputs) all_needed.push_back(rule.needed(output, planes));
+  const PlaneRange& needed = all_needed[static_cast<std::size_t>(group.rank())];
+  slab.planes.made = rule.transposed ? rule.dense_of(needed) : slab.owned;
+  slab.planes.geometry.padding[static_cast<std::size_t>(group.axis() - 2)] = 0;
   return slab;
 }
 
 torch::Tensor run_on_slab(const SlabConv& slab, const torch::Tensor& input,
                           const torch::Tensor& weight, const SlabKernel& kernel) {
-  const auto halo = fetch_halo(*slab.group, slab.input, input);
-  return owned_planes(slab, kernel(joined_input(slab, input, halo, weight), slab.geometry));
+  const auto halo = fetch_halo(*slab.group, slab.planes.input, input);
+  return owned_planes(slab, run_with_halo(slab.planes, input, halo, weight, kernel));
 }
 
 torch::Tensor slab_convolution(const SlabConv& slab, const torch::Tensor& input,

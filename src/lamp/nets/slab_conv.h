@@ -5,11 +5,10 @@
 
 #include <torch/types.h>
 
-#include <functional>
 #include <memory>
-#include <optional>
 
 #include "lamp/nets/conv_kernel.h"
+#include "lamp/nets/halo_conv.h"
 #include "lamp/sequence/run_context.h"
 #include "lamp/sequence/slab_group.h"
 
@@ -18,18 +17,13 @@ namespace lamp {
 // One convolution as one slab sees it.
 struct SlabConv {
   std::shared_ptr<SlabGroup> group;
-  HaloPlan input;
-  ConvGeometry geometry;  // of the kernel: without padding along the axis
-  PlaneRange made;        // output planes that the kernel makes of the needed ones
-  PlaneRange owned;       // those that are this slab's
+  SlabPlanes planes;
+  PlaneRange owned;  // of those that are made, the ones that are this slab's
 };
 
 // For the context's slabs and planes, which become the output's. Throws (TORCH_CHECK) for one that
 // leaves gaps, whose planes would be nobody's.
 SlabConv slab_conv(RunContext& run, c10::IntArrayRef weight, const ConvGeometry& geometry);
-
-// A kernel on the needed planes, with the geometry that fits them.
-using SlabKernel = std::function<torch::Tensor(const torch::Tensor&, const ConvGeometry&)>;
 
 // Without a graph: the owned planes of what the kernel makes.
 torch::Tensor run_on_slab(const SlabConv& slab, const torch::Tensor& input,

@@ -3,6 +3,8 @@
 
 #include <string>
 
+#include "lamp/sequence/batch_norm.h"
+
 namespace lamp {
 namespace {
 
@@ -22,18 +24,30 @@ TensorPairs pairs_by_name(const TensorNames& tensors, const TensorNames& copies)
   return pairs;
 }
 
-void share_or_copy(const TensorPairs& pairs) {
-  const torch::NoGradGuard no_gradients;
-  for (const auto& [own, copy] : pairs) {
-    if (own.device() == copy.device()) {
-      if (own.data_ptr() != copy.data_ptr() || own.strides() != copy.strides())
-        copy.set_data(own.detach());
-    } else if (own.scalar_type() != copy.scalar_type()) {
-      copy.set_data(own.detach().to(copy.device()));
-    } else {
-      copy.copy_(own);
-    }
-  }
+void copy_values(const torch::Tensor& own, const torch::Tensor& copy) {
+  if (own.scalar_type() == copy.scalar_type())
+    copy.copy_(own);
+  else
+    copy.set_data(own.detach().to(copy.device(), own.scalar_type(), /*non_blocking=*/false,
+                                  /*copy=*/true));
+}
+
+void share_or_copy(const torch::Tensor& own, const torch::Tensor& copy) {
+  if (own.device() != copy.device())
+    copy_values(own, copy);
+  else if (own.data_ptr() != copy.data_ptr() || own.strides() != copy.strides())
+    copy.set_data(own.detach());
+}
+
+std::map<void*, void*> norms_by_copy(Sequence& chain, Sequence& copy) {
+  const auto own = chain.modules(/*include_self=*/false), other = copy.modules(false);
+  TORCH_CHECK(own.size() == other.size(), "a copy of a chain has ", other.size(),
+              " modules, expected ", own.size());
+  std::map<void*, void*> norms;
+  for (std::size_t i = 0; i < own.size(); ++i)
+    if (auto* norm = other[i]->as<DeferrableBatchNorm3dImpl>())
+      norms[norm] = own[i]->as<DeferrableBatchNorm3dImpl>();
+  return norms;
 }
 
 }  // namespace
@@ -42,13 +56,17 @@ ChainCopy::ChainCopy(Sequence& chain, Sequence& copy)
     : chain_(&chain),
       copy_(&copy),
       parameters_(pairs_by_name(chain.named_parameters(), copy.named_parameters())),
-      buffers_(pairs_by_name(chain.named_buffers(), copy.named_buffers())) {
+      buffers_(pairs_by_name(chain.named_buffers(), copy.named_buffers())),
+      norms_(norms_by_copy(chain, copy)) {
   refresh();
 }
 
 void ChainCopy::refresh() {
-  share_or_copy(parameters_);
-  share_or_copy(buffers_);
+  {
+    const torch::NoGradGuard no_gradients;
+    for (const auto& [own, copy] : parameters_) share_or_copy(own, copy);
+    for (const auto& [own, copy] : buffers_) copy_values(own, copy);
+  }
   copy_->train(chain_->is_training());
   for (const auto& [own, copy] : parameters_) copy.requires_grad_(own.requires_grad());
 }

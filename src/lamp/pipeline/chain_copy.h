@@ -1,10 +1,11 @@
 // A further copy of a chain for a worker that computes the same layers on other data: its
 // parameters are the chain's own where both lie on one device, so that only gradients take memory
-// of their own.
+// of their own. Its buffers are its own, so that what a worker writes into them hurts nobody.
 #pragma once
 
 #include <torch/types.h>
 
+#include <map>
 #include <utility>
 #include <vector>
 
@@ -22,6 +23,8 @@ class ChainCopy {
   // Adds the copy's gradients to the chain's and forgets them.
   void add_gradients();
   void drop_gradients();
+  // The chain's batch norm in the place of this one of the copy (NormStatistics::norm).
+  void* original(void* norm) const { return norms_.at(norm); }
 
  private:
   using Pair = std::pair<torch::Tensor, torch::Tensor>;  // of the chain, of the copy
@@ -29,6 +32,7 @@ class ChainCopy {
   Sequence* chain_;
   Sequence* copy_;
   std::vector<Pair> parameters_, buffers_;
+  std::map<void*, void*> norms_;  // of the copy -> of the chain
 };
 
 }  // namespace lamp

@@ -14,10 +14,10 @@
 #include "lamp/base/device.h"
 #include "lamp/base/errors.h"
 #include "lamp/base/memory_counter.h"
+#include "lamp/base/out_of_memory.h"
 #include "lamp/base/setting_name.h"
 #include "lamp/base/text.h"
 #include "lamp/pipeline/no_autocast_cache.h"
-#include "lamp/pipeline/volume_cut.h"
 
 namespace lamp {
 namespace {
@@ -61,14 +61,6 @@ class EarlierGradients {
   std::vector<std::pair<torch::Tensor, torch::Tensor>> gradients_;
 };
 
-// One tensor of a micro-batch's slabs, on the first one's device.
-torch::Tensor joined_slabs(const StepState& step, std::size_t microbatch,
-                           std::vector<torch::Tensor>& slabs) {
-  if (slabs.size() == 1) return std::move(slabs.front());
-  for (torch::Tensor& slab : slabs) slab = slab.to(slabs.front().device());
-  return torch::cat(slabs, step.cuts[microbatch].axis);
-}
-
 bool draws_from_torch(const torch::nn::Module& module) {
   return module.as<torch::nn::Dropout>() != nullptr ||
          module.as<torch::nn::Dropout2d>() != nullptr ||
@@ -85,12 +77,15 @@ Pipeline::Pipeline(std::shared_ptr<Sequence> chain, PipelineOptions options)
   if (options_.microbatches < 1)
     throw UsageError(setting_name("execution.microbatches") + ": found " +
                      std::to_string(options_.microbatches) + ", expected 1 or more");
-  const auto slabs = static_cast<std::size_t>(std::max(options_.slabs, 1));
-  if (options_.devices.size() % slabs != 0)
+  options_.replicas = std::max(options_.replicas, 1);
+  options_.slabs = std::max(options_.slabs, 1);
+  const auto lanes = static_cast<std::size_t>(options_.replicas * options_.slabs);
+  if (options_.devices.size() % lanes != 0)
     throw UsageError(setting_name("execution.split") + ": found " +
                      counted(options_.devices.size(), "device") +
-                     " for slabs=" + std::to_string(slabs) + ", expected a multiple");
-  const std::size_t count = options_.devices.size() / slabs;
+                     " for replicas=" + std::to_string(options_.replicas) +
+                     ",slabs=" + std::to_string(options_.slabs) + ", expected a multiple");
+  const std::size_t count = options_.devices.size() / lanes;
   if (options_.partition.empty())
     options_.partition = partition_by_costs(parameter_bytes(*chain_), count);
   check_partition(options_.partition, chain_->size(), count);
@@ -99,22 +94,27 @@ Pipeline::Pipeline(std::shared_ptr<Sequence> chain, PipelineOptions options)
     throw UsageError("found " + counted(options_.recompute.size(), "recompute rule") + " for " +
                      counted(count, "stage"));
   check_chain();
-  if (slabs > 1)
-    for (std::size_t j = 0; j < count; ++j)
-      meetings_.push_back(std::make_shared<SlabMeeting>(static_cast<int>(slabs)));
-  for (std::size_t slab = 0; slab < slabs; ++slab) build_lane(slab);
+  for (int replica = 0; replica < options_.replicas; ++replica) {
+    for (std::size_t j = 0; j < count && options_.slabs > 1; ++j)
+      meetings_.push_back(std::make_shared<SlabMeeting>(options_.slabs));
+    for (int slab = 0; slab < options_.slabs; ++slab) build_lane(replica, slab);
+  }
   if (options_.devices.size() > 1)
     for (std::size_t i = 0; i < options_.devices.size(); ++i)
       workers_.push_back(std::make_unique<Worker>());
 }
 
-void Pipeline::build_lane(std::size_t slab) {
-  const std::size_t stages = options_.partition.size(), slabs = options_.devices.size() / stages;
-  TORCH_CHECK(slab == 0 || options_.make_chain, "slabs need a way to make further chains");
-  Lane lane{.chain = slab == 0 ? chain_ : options_.make_chain(),
+void Pipeline::build_lane(int replica, int slab) {
+  const std::size_t stages = options_.partition.size();
+  const auto slabs = static_cast<std::size_t>(options_.slabs);
+  const bool is_first = lanes_.empty();
+  TORCH_CHECK(is_first || options_.make_chain,
+              "slabs and replicas need a way to make further chains");
+  Lane lane{.chain = is_first ? chain_ : options_.make_chain(),
             .transfer = std::make_unique<InProcessTransfer>()};
   for (std::size_t j = 0; j < stages; ++j) {
-    const std::size_t row = j * slabs + slab;
+    const std::size_t of_stage = static_cast<std::size_t>(replica) * stages + j;
+    const std::size_t row = of_stage * slabs + static_cast<std::size_t>(slab);
     lane.stages.push_back(std::make_unique<Stage>(
         lane.chain, options_.partition,
         StageOptions{.index = static_cast<int>(j),
@@ -124,11 +124,12 @@ void Pipeline::build_lane(std::size_t slab) {
                      .recompute = options_.recompute[j],
                      .split_backward = options_.schedule == ScheduleKind::kZeroBubble,
                      .row = static_cast<int>(row),
-                     .slab = static_cast<int>(slab),
-                     .meeting = slabs > 1 ? meetings_[j] : nullptr},
+                     .replica = replica,
+                     .slab = slab,
+                     .meeting = slabs > 1 ? meetings_[of_stage] : nullptr},
         *lane.transfer));
   }
-  if (slab > 0) copies_.push_back(ChainCopy(*chain_, *lane.chain));
+  if (!is_first) copies_.push_back(ChainCopy(*chain_, *lane.chain));
   lanes_.push_back(std::move(lane));
 }
 
@@ -152,7 +153,7 @@ void Pipeline::check_chain() const {
   }
 }
 
-// Never slabs, which wait for each other.
+// Never lanes: slabs wait for each other.
 bool Pipeline::stages_take_turns(const Schedule& schedule) const {
   return lanes_.size() == 1 && take_turns(device_names(options_.devices), all_threads_,
                                           schedule.kind, schedule.microbatches);
@@ -174,8 +175,8 @@ void Pipeline::fail(const Stage& stage, const Action& action) {
   {
     const std::lock_guard lock(failure_mutex_);
     if (!failure_.cause)
-      failure_ = {std::current_exception(), stage.index(), stage.slab(), action.microbatch,
-                  stage.link_name()};
+      failure_ = {std::current_exception(), stage.replica(),  stage.index(), stage.slab(),
+                  action.microbatch,        stage.link_name()};
   }
   cancelled_ = true;
   for (const Lane& lane : lanes_) lane.transfer->cancel();
@@ -204,11 +205,13 @@ void Pipeline::run_stages(std::vector<StepState>& states, const Schedule& schedu
   const int threads = threads_per_worker();
   failure_ = {};
   cancelled_ = false;
-  for (std::size_t slab = 0; slab < lanes_.size(); ++slab)
-    for (const auto& stage : lanes_[slab].stages) {
+  for (std::size_t i = 0; i < states.size(); ++i) {
+    states[i].cancelled = &cancelled_;
+    for (const auto& stage : lanes_[i].stages) {
       stage_account(stage->row()).reset_peak();
-      stage->begin(states[slab]);
+      stage->begin(states[i]);
     }
+  }
   if (workers_.empty() || stages_take_turns(schedule)) {
     std::vector<StageAction> actions = one_at_a_time(schedule);
     // One input through all stages before the next: few packets may wait (kPredictionSlots), and
@@ -221,7 +224,8 @@ void Pipeline::run_stages(std::vector<StepState>& states, const Schedule& schedu
     run_actions(lanes_.front(), actions, threads);
   } else {
     const at::ThreadLocalState caller;
-    for (Lane& lane : lanes_) {
+    for (std::size_t i = 0; i < states.size(); ++i) {
+      Lane& lane = lanes_[i];
       for (const auto& stage : lane.stages) {
         const auto j = static_cast<std::size_t>(stage->index());
         workers_[static_cast<std::size_t>(stage->row())]->start([&, j] {
@@ -236,41 +240,39 @@ void Pipeline::run_stages(std::vector<StepState>& states, const Schedule& schedu
   if (at::get_num_threads() != all_threads_ || !workers_.empty()) at::set_num_threads(all_threads_);
 }
 
-void Pipeline::roll_back() {
-  for (const Lane& lane : lanes_)
-    for (const auto& stage : lane.stages) stage->rollback();
+void Pipeline::roll_back(std::size_t lanes) {
+  for (std::size_t i = 0; i < lanes; ++i)
+    for (const auto& stage : lanes_[i].stages) stage->rollback();
   for (ChainCopy& copy : copies_) copy.drop_gradients();
   reset_exchanges(0);
 }
 
-// What each slab's lane sees of the step.
-std::vector<StepState> Pipeline::lane_states(StepState step) const {
-  step.cancelled = &cancelled_;
-  const std::size_t count = step.inputs.size();
-  step.losses.resize(count);
-  step.outputs.resize(count);
-  step.input_gradients.resize(count);
-  if (lanes_.size() == 1) return {std::move(step)};
-  for (const torch::Tensor& input : step.inputs) {
-    step.cuts.push_back(
-        cut_volume(*chain_, input.sizes(), static_cast<int>(lanes_.size()), options_.slab_shares));
-    const SlabCut& cut = step.cuts.back();
-    step.planes.push_back(planes_by_link(*chain_, cut.axis, cut.boundaries.back()));
-  }
-  std::vector<StepState> states(lanes_.size(), step);
-  for (std::size_t slab = 0; slab < states.size(); ++slab)
-    for (std::size_t i = 0; i < count; ++i) {
-      const SlabCut& cut = step.cuts[i];
-      states[slab].inputs[i] =
-          narrowed(step.inputs[i], cut.axis, cut.owned(cut.boundaries.back())[slab]);
-    }
-  return states;
+// As if their parts had been seen one after another: replicas are further micro-batches.
+void Pipeline::commit_statistics(std::size_t lanes) {
+  std::vector<NormStatistics> all;
+  for (std::size_t i = 0; i < lanes; ++i)
+    for (const auto& stage : lanes_[i].stages)
+      for (NormStatistics& part : stage->take_statistics()) {
+        if (i > 0) part.norm = copies_[i - 1].original(part.norm);
+        all.push_back(std::move(part));
+      }
+  if (options_.deferred_batch_norm) return commit(all);
+  for (const NormStatistics& part : all) commit({part});
+}
+
+LaneGrid Pipeline::lane_grid(std::int64_t samples) const {
+  return {.replicas = std::min<std::int64_t>(options_.replicas, samples),
+          .slabs = options_.slabs,
+          .slab_shares = options_.slab_shares};
 }
 
 void Pipeline::rethrow() const {
-  const std::string slab = lanes_.size() > 1 ? "slab " + std::to_string(failure_.slab) + ", " : "";
-  const std::string where = "stage " + std::to_string(failure_.stage) + ", " + slab + "layer " +
-                            failure_.layer + ", micro-batch " + std::to_string(failure_.microbatch);
+  const std::string replica =
+      options_.replicas > 1 ? "replica " + std::to_string(failure_.replica) + ", " : "";
+  const std::string slab = options_.slabs > 1 ? "slab " + std::to_string(failure_.slab) + ", " : "";
+  const std::string where = replica + "stage " + std::to_string(failure_.stage) + ", " + slab +
+                            "layer " + failure_.layer + ", micro-batch " +
+                            std::to_string(failure_.microbatch);
   try {
     std::rethrow_exception(failure_.cause);
   } catch (c10::Error& error) {
@@ -282,6 +284,7 @@ void Pipeline::rethrow() const {
   } catch (const std::bad_alloc&) {  // so has memory that ran out
     throw;
   } catch (const std::exception& error) {
+    if (is_out_of_memory(error)) throw std::bad_alloc();
     throw Error(std::string(error.what()) + " (in " + where + ")");
   } catch (...) {
     throw Error("something that is no exception was thrown (in " + where + ")");
@@ -293,20 +296,22 @@ StepResult Pipeline::step(const torch::Tensor& batch, const LossFunction& loss,
   TORCH_CHECK(loss != nullptr, "a training step needs a loss");
   TORCH_CHECK(batch.defined() && batch.dim() > 0 && batch.size(0) > 0,
               "a training step needs a batch [N, ...] of at least one sample");
+  const LaneGrid grid = lane_grid(batch.size(0));
   StepState state;
-  state.parts = split_batch(
-      batch.size(0), options.microbatches > 0 ? options.microbatches : options_.microbatches);
+  state.samples = batch.size(0);
+  state.parts =
+      split_over_replicas(batch.size(0), options_.replicas,
+                          options.microbatches > 0 ? options.microbatches : options_.microbatches);
   state.inputs = scatter(batch, state.parts);
   state.loss = &loss;
   state.gradient_scale = options.gradient_scale;
-  state.deferred_batch_norm = options_.deferred_batch_norm;
+  state.collects_statistics = options_.deferred_batch_norm || grid.replicas > 1;
   state.seed = options_.seed;
   state.step = options.step;
-  const std::vector<MicroBatch> parts = state.parts;
+  std::vector<StepState> states = lane_states(state, *chain_, grid);
   const Schedule schedule =
       make_schedule(options_.schedule, static_cast<int>(options_.partition.size()),
-                    static_cast<int>(parts.size()));
-  std::vector<StepState> states = lane_states(std::move(state));
+                    static_cast<int>(states.front().parts.size()));
   reset_exchanges(/*boundary_slots=*/0);
   for (ChainCopy& copy : copies_) copy.refresh();
   EarlierGradients earlier(*chain_);
@@ -317,22 +322,20 @@ StepResult Pipeline::step(const torch::Tensor& batch, const LossFunction& loss,
     throw;
   }
   if (failure_.cause) {
-    roll_back();
+    roll_back(states.size());
     earlier.restore();
     rethrow();
   }
   for (ChainCopy& copy : copies_) copy.add_gradients();
   earlier.add();
-  StepResult result;
-  for (std::size_t i = 0; i < parts.size(); ++i)
-    result.loss += states.front().losses[i].item<double>() * static_cast<double>(parts[i].count) /
-                   static_cast<double>(batch.size(0));
-  if (batch.requires_grad()) result.input_gradient = input_gradient(states).to(batch.device());
+  commit_statistics(states.size());
+  StepResult result{.loss = joined_loss(states, grid)};
+  if (batch.requires_grad()) result.input_gradient = joined_input_gradient(states, grid);
   for (const auto& stage : lanes_.front().stages)
     result.peak_in_flight.push_back(stage->peak_in_flight());
   result.stage_peak_bytes.resize(options_.devices.size());
-  for (const Lane& lane : lanes_)
-    for (const auto& stage : lane.stages) {
+  for (std::size_t i = 0; i < states.size(); ++i)
+    for (const auto& stage : lanes_[i].stages) {
       stage->finish();
       result.stage_peak_bytes[static_cast<std::size_t>(stage->row())] =
           stage_account(stage->row()).peak_bytes();
@@ -342,20 +345,6 @@ StepResult Pipeline::step(const torch::Tensor& batch, const LossFunction& loss,
       result.timeline.insert(result.timeline.end(), stage->events().begin(), stage->events().end());
     }
   return result;
-}
-
-// Of the whole batch, from those of its micro-batches and their slabs.
-torch::Tensor Pipeline::input_gradient(std::vector<StepState>& states) {
-  std::vector<torch::Tensor> gradients;
-  for (std::size_t i = 0; i < states.front().inputs.size(); ++i) {
-    std::vector<torch::Tensor> slabs;
-    for (StepState& state : states) {
-      torch::Tensor& gradient = state.input_gradients[i];
-      slabs.push_back(gradient.defined() ? gradient : torch::zeros_like(state.inputs[i]));
-    }
-    gradients.push_back(joined_slabs(states.front(), i, slabs));
-  }
-  return gather(gradients);
 }
 
 std::vector<torch::Tensor> Pipeline::predict(const std::vector<torch::Tensor>& inputs,
@@ -371,24 +360,19 @@ std::vector<torch::Tensor> Pipeline::predict(const std::vector<torch::Tensor>& i
     state.parts.push_back({0, input.size(0)});
   }
   state.inputs = inputs;
-  std::vector<StepState> states = lane_states(std::move(state));
+  const LaneGrid grid = lane_grid(1);
+  std::vector<StepState> states = lane_states(state, *chain_, grid);
   reset_exchanges(kPredictionSlots);
   for (ChainCopy& copy : copies_) copy.refresh();
   run_stages(states, forwards_only(static_cast<int>(options_.partition.size()),
                                    static_cast<int>(inputs.size())));
   if (failure_.cause) {
-    roll_back();
+    roll_back(states.size());
     rethrow();
   }
-  for (const Lane& lane : lanes_)
-    for (const auto& stage : lane.stages) stage->finish();
-  std::vector<torch::Tensor> outputs;
-  for (std::size_t i = 0; i < inputs.size(); ++i) {
-    std::vector<torch::Tensor> slabs;
-    for (StepState& lane : states) slabs.push_back(std::move(lane.outputs[i]));
-    outputs.push_back(joined_slabs(states.front(), i, slabs));
-  }
-  return outputs;
+  for (std::size_t i = 0; i < states.size(); ++i)
+    for (const auto& stage : lanes_[i].stages) stage->finish();
+  return joined_outputs(states, grid);
 }
 
 }  // namespace lamp

@@ -29,6 +29,7 @@
 
 #include "lamp/pipeline/chain_copy.h"
 #include "lamp/pipeline/in_process_slabs.h"
+#include "lamp/pipeline/lanes.h"
 #include "lamp/pipeline/partition.h"
 #include "lamp/pipeline/recompute.h"
 #include "lamp/pipeline/schedule.h"
@@ -41,17 +42,21 @@
 namespace lamp {
 
 struct PipelineOptions {
-  // One a stage, and for each stage one a slab, one after another; the same one may come twice.
+  // One a stage, and for each stage one a slab, one after another, for each replica; the same one
+  // may come twice.
   std::vector<c10::Device> devices = {c10::kCPU};
   Partition partition;  // one range a stage; empty = as many parameters on each as possible
+  // R: so many share the samples of a batch, each with stages of its own. A batch of fewer samples
+  // leaves the last ones idle; a prediction is the first one's.
+  int replicas = 1;
   // L: every volume is cut into so many slabs, each with a worker of its own in every stage.
   int slabs = 1;
   std::vector<double> slab_shares;  // how fast each slab's workers are; empty = all alike
-  // A further chain with the same layers and parameter names, for each slab but the first; what its
-  // parameters and buffers hold does not matter.
+  // A further chain with the same layers and parameter names, for each slab of each replica but the
+  // first; what its parameters and buffers hold does not matter.
   std::function<std::shared_ptr<Sequence>()> make_chain;
   ScheduleKind schedule = ScheduleKind::kGPipe;
-  int microbatches = 1;                  // M; a smaller batch has as many as samples
+  int microbatches = 1;                  // M of each replica; of fewer samples as many as those
   std::vector<RecomputeRule> recompute;  // one a stage; empty = never
   // Running statistics of DeferrableBatchNorm3d as if the batch had not been split.
   bool deferred_batch_norm = false;
@@ -70,14 +75,15 @@ struct StepResult {
   double loss = 0;  // of the batch: micro-batch losses weighted by their samples, unscaled
   torch::Tensor input_gradient;     // like the batch, if it requires one
   std::vector<int> peak_in_flight;  // micro-batches, by stage
-  // By stage, and there by slab. Allocated by each CPU worker's thread and not yet freed, at most:
-  // activations and gradients, its output included, its input not, since nothing is copied on the
-  // CPU. 0 unless count_cpu_memory() was called, and on a GPU, whose allocator knows (peak_bytes).
+  // By worker, in the devices' order. Allocated by each CPU worker's thread and not yet freed, at
+  // most: activations and gradients, its output included, its input not, since nothing is copied on
+  // the CPU. 0 unless count_cpu_memory() was called, and on a GPU, whose allocator knows
+  // (peak_bytes).
   std::vector<std::int64_t> stage_peak_bytes;
   std::int64_t boundary_bytes = 0;  // sent forward from stage to stage
   std::int64_t skip_bytes = 0;      // sent forward from the stage that stashes to that which pops
   std::int64_t halo_bytes = 0;      // sent from slab to slab, forward and backward
-  std::vector<TimelineEntry> timeline;  // "stage" = stage * slabs + slab
+  std::vector<TimelineEntry> timeline;  // "stage" = which of the devices
 };
 
 // One caller at a time. The chain belongs to the pipeline while it lives: its layers lie on their
@@ -90,9 +96,11 @@ class Pipeline {
   Pipeline(std::shared_ptr<Sequence> chain, PipelineOptions options);
 
   // Forward and backward of a mini-batch [N, ...] on any device. Gradients are added to the
-  // parameters' in micro-batch order: the same bits for any partition and schedule. The caller's
+  // parameters' in micro-batch order, those of replicas and slabs in theirs: the same bits for any
+  // partition and schedule. With R replicas it is the step of R * M micro-batches. The caller's
   // autocast and grad mode hold on every stage during the chain, not during loss and backward.
-  // Throws what the first stage to fail threw, with stage, layer and micro-batch named; then
+  // Throws what the first stage to fail threw, with stage, layer and micro-batch (of its replica)
+  // named; then
   // parameters' gradients, buffers and the pipeline itself are as before the step.
   StepResult step(const torch::Tensor& batch, const LossFunction& loss,
                   const StepOptions& options = {});
@@ -110,7 +118,7 @@ class Pipeline {
   const PipelineOptions& options() const { return options_; }
 
  private:
-  // One slab's way through all stages.
+  // One slab's way through all stages (lanes.h).
   struct Lane {
     std::shared_ptr<Sequence> chain;
     std::unique_ptr<InProcessTransfer> transfer;
@@ -118,6 +126,7 @@ class Pipeline {
   };
   struct Failure {
     std::exception_ptr cause;
+    int replica = -1;
     int stage = -1;
     int slab = -1;
     int microbatch = -1;
@@ -125,26 +134,27 @@ class Pipeline {
   };
 
   void check_chain() const;
-  void build_lane(std::size_t slab);
-  std::vector<StepState> lane_states(StepState step) const;
+  void build_lane(int replica, int slab);
+  LaneGrid lane_grid(std::int64_t samples) const;
+  // States of some lanes, the first ones.
   void run_stages(std::vector<StepState>& states, const Schedule& schedule);
   void run_actions(Lane& lane, const std::vector<StageAction>& actions, int threads);
   bool stages_take_turns(const Schedule& schedule) const;
   int threads_per_worker() const;
   void reset_exchanges(int boundary_slots);
   void fail(const Stage& stage, const Action& action);
-  void roll_back();
-  static torch::Tensor input_gradient(std::vector<StepState>& states);
+  void roll_back(std::size_t lanes);
+  void commit_statistics(std::size_t lanes);
   [[noreturn]] void rethrow() const;
 
   std::shared_ptr<Sequence> chain_;
   PipelineOptions options_;
   int all_threads_;
-  std::vector<std::shared_ptr<SlabMeeting>> meetings_;  // by stage; none without slabs
-  std::vector<Lane> lanes_;                             // by slab
-  std::vector<ChainCopy> copies_;                       // of each lane but the first
-  // By stage, and there by slab; none for a single one. Its caller works, as for stages that take
-  // turns.
+  // By replica, and there by stage; none without slabs.
+  std::vector<std::shared_ptr<SlabMeeting>> meetings_;
+  std::vector<Lane> lanes_;
+  std::vector<ChainCopy> copies_;  // of each lane but the first
+  // By device; none for a single one. Its caller works, as for stages that take turns.
   std::vector<std::unique_ptr<Worker>> workers_;
   std::atomic<bool> cancelled_ = false;
   std::mutex failure_mutex_;

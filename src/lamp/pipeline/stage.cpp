@@ -117,7 +117,8 @@ Stage::Stage(std::shared_ptr<Sequence> chain, const Partition& partition,
     chain_->layers()[link]->to(options.device);
     for (const torch::Tensor& parameter : chain_->layers()[link]->parameters())
       parameters_.push_back(parameter);
-    if (options.slab > 0) continue;  // whose buffers are the first slab's, which alone writes them
+    // Others' buffers are copies, which nobody reads after a step.
+    if (options.replica > 0 || options.slab > 0) continue;
     for (const torch::Tensor& buffer : chain_->layers()[link]->buffers())
       buffers_.push_back(buffer);
   }
@@ -136,8 +137,6 @@ void Stage::begin(StepState& step) {
 }
 
 void Stage::finish() {
-  commit(statistics_);
-  statistics_.clear();
   in_flight_.clear();
   step_ = nullptr;
 }
@@ -230,12 +229,12 @@ torch::Tensor Stage::run_links(InFlight& state, int microbatch, bool first_time)
   std::vector<NormStatistics> ignored;
   RunContext context{.seed = step_->seed,
                      .step = step_->step,
-                     .microbatch = microbatch,
+                     .microbatch = step_->first_microbatch + microbatch,
                      .training = step_->training};
   context.slabs = slabs_of(microbatch);
   if (context.slabs)
     context.planes = step_->planes[static_cast<std::size_t>(microbatch)][options_.links.first];
-  if (step_->deferred_batch_norm) context.statistics = first_time ? &statistics_ : &ignored;
+  if (step_->collects_statistics) context.statistics = first_time ? &statistics_ : &ignored;
   if (options_.split_backward && step_->training) {
     state.weight_tasks = std::make_shared<WeightTasks>();
     context.weight_tasks = state.weight_tasks;
@@ -305,8 +304,7 @@ void Stage::add_loss_root(InFlight& state, int microbatch,
               loss.defined() ? c10::str(loss.sizes()) : "nothing");
   step_->losses[i] = loss.detach();
   if (!loss.requires_grad()) return;
-  const auto samples = step_->parts.back().first + step_->parts.back().count;
-  const double share = static_cast<double>(part.count) / static_cast<double>(samples);
+  const double share = static_cast<double>(part.count) / static_cast<double>(step_->samples);
   roots.push_back(edge_of(loss));
   gradients.push_back(torch::full_like(loss, share * step_->gradient_scale));
 }

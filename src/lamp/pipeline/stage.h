@@ -13,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "lamp/pipeline/in_process_slabs.h"
@@ -42,7 +43,9 @@ using LossFunction =
 // What all stages of one lane share during a step, and where they leave results: each slot is
 // written by one stage only.
 struct StepState {
-  std::vector<MicroBatch> parts;
+  std::vector<MicroBatch> parts;      // [M] of the batch
+  std::int64_t samples = 0;           // of the batch, with those of other replicas
+  int first_microbatch = 0;           // number of parts[0] among all replicas', for dropout masks
   std::vector<torch::Tensor> inputs;  // [M]
   // Of volumes in slabs, by micro-batch; else empty. Planes are those of the whole volume before
   // each link and after the last.
@@ -52,7 +55,7 @@ struct StepState {
   double gradient_scale = 1;
   bool training = true;                 // false: forwards only, without gradients
   std::function<void()> between_links;  // called before each link, if there is one
-  bool deferred_batch_norm = false;
+  bool collects_statistics = false;     // of batch norms: Stage::take_statistics()
   std::uint64_t seed = 0;
   std::int64_t step = 0;
   std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now();
@@ -70,8 +73,9 @@ struct StageOptions {
   c10::Device device;
   RecomputeRule recompute = RecomputeRule::kNever;
   bool split_backward = false;
-  int row = 0;   // number of its own among all stages and slabs, for accounts and timelines
-  int slab = 0;  // which of each volume's
+  int row = 0;      // number of its own among all workers, for accounts and timelines
+  int replica = 0;  // whose part of the batch
+  int slab = 0;     // which of each volume's
   std::shared_ptr<SlabMeeting> meeting;  // of the stage's slabs; null = whole volumes
 };
 
@@ -84,13 +88,16 @@ class Stage {
   // Remembers buffers, such as running statistics, for rollback().
   void begin(StepState& step);
   void run(const Action& action);
-  // After a step that succeeded: deferred statistics are committed.
+  // Of batch norms, in the order of micro-batches, where the step collects them.
+  std::vector<NormStatistics> take_statistics() { return std::exchange(statistics_, {}); }
+  // After a step that succeeded.
   void finish();
   // After a step that failed: nothing of it remains.
   void rollback();
 
   int index() const { return options_.index; }
   int row() const { return options_.row; }
+  int replica() const { return options_.replica; }
   int slab() const { return options_.slab; }
   // Of the step: the most micro-batches sent forward and not yet back, bytes sent over boundaries
   // and skips going forward, and what was done when.

@@ -39,6 +39,10 @@ struct LayerCosts {
   // way back is as much where the input wants any.
   std::int64_t halo_bytes = 0;
   bool returns_halo = false;
+  // Of slabs: the part of forward_s and of backward_s in which one waits for the others' planes and
+  // sums.
+  double forward_exchange_s = 0;
+  double backward_exchange_s = 0;
 };
 
 struct SkipBytes {
@@ -61,6 +65,7 @@ struct NetworkCosts {
   std::int64_t samples = 1;      // N of the micro-batch
   std::int64_t input_bytes = 0;  // of the micro-batch, after Network::prepare
   double loss_s = 0;             // forward and backward of the loss, on the last stage
+  double loss_exchange_s = 0;    // of loss_s, as in layers
   std::int64_t loss_workspace_bytes = 0;
 };
 
@@ -70,8 +75,11 @@ inline void scale_seconds(NetworkCosts& costs, double factor) {
     layer.forward_s *= factor;
     layer.backward_s *= factor;
     layer.weight_s *= factor;
+    layer.forward_exchange_s *= factor;
+    layer.backward_exchange_s *= factor;
   }
   costs.loss_s *= factor;
+  costs.loss_exchange_s *= factor;
 }
 
 // As if every volume had this share of its planes: parameters stay whole, and so do halos.

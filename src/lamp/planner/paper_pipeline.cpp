@@ -57,9 +57,10 @@ void check_counts(const PaperPipeline& pipeline) {
                      setting_name("stages") + " and " + setting_name("execution.microbatches") +
                      " of 1 or more, or " + setting_name("paper"));
   if (pipeline.stages > kMostPaperStages ||
-      3.0 * pipeline.stages * pipeline.microbatches > kMostPaperActions)
-    throw UsageError("simulate: " + found + " with " + microbatches +
-                     " are more than 20 million actions; use fewer");
+      3.0 * pipeline.stages * pipeline.slabs * pipeline.microbatches > kMostPaperActions)
+    throw UsageError("simulate: " + found +
+                     (pipeline.slabs > 1 ? " of " + counted(pipeline.slabs, "slab") : "") +
+                     " with " + microbatches + " are more than 20 million actions; use fewer");
 }
 
 }  // namespace
@@ -72,10 +73,18 @@ PipelineCosts costs_of(const PaperPipeline& pipeline, const Schedule& schedule) 
   const auto weight = weight_times(pipeline, schedule, backward);
   PipelineCosts costs{
       .recompute = std::vector<RecomputeRule>(stages, parse_recompute_rule(pipeline.recompute))};
+  if (!pipeline.exchange.empty() && pipeline.slabs == 1)
+    throw UsageError(setting_name("exchange") + " is for slabs: give " +
+                     setting_to("execution.split", "stages=K,slabs=L"));
+  const auto exchange =
+      spread_times(times_or(pipeline.exchange, 0), stages, setting_name("exchange"));
+  const double slabs = pipeline.slabs;
   for (std::size_t j = 0; j < stages; ++j)
-    costs.stages.push_back({forward[j], backward[j] - weight[j], weight[j]});
+    costs.stages.push_back({forward[j] / slabs + exchange[j],
+                            (backward[j] - weight[j]) / slabs + exchange[j], weight[j] / slabs});
   if (!pipeline.transfer.empty() && stages > 1)
     costs.transfers = spread_times(pipeline.transfer, stages - 1, setting_name("transfer"));
+  for (double& seconds : costs.transfers) seconds /= slabs;  // each sends its own planes
   return costs;
 }
 
@@ -86,7 +95,7 @@ Simulation simulate(const PaperPipeline& pipeline) {
   throw_if_interrupted("nothing was written");
   Simulation simulation = simulate(schedule, costs_of(pipeline, schedule));
   throw_if_interrupted("nothing was written");
-  return simulation;
+  return pipeline.slabs > 1 ? by_slab(simulation, pipeline.slabs) : simulation;
 }
 
 }  // namespace lamp

@@ -14,10 +14,12 @@ struct PaperPipeline {
   std::string schedule = "gpipe";
   int stages = 0;
   int microbatches = 0;
+  int slabs = 1;                 // of every volume, in each stage; times are those of whole volumes
   std::vector<double> forward;   // 1
   std::vector<double> backward;  // 2, both halves
   std::vector<double> weight;    // of it, the weight half, where the schedule splits it: a half
   std::vector<double> transfer;  // between neighbours, one or [K - 1]: 0
+  std::vector<double> exchange;  // between the slabs of a stage, in each forward and backward: 0
   std::string recompute = "never";
 };
 
@@ -27,7 +29,8 @@ struct PaperPipeline {
 PipelineCosts costs_of(const PaperPipeline& pipeline, const Schedule& schedule);
 
 // Throws UsageError for what costs_of() refuses, an unknown schedule or rule, fewer than one stage
-// or micro-batch, and more actions than memory holds; Interrupted after a signal.
+// or micro-batch, and more actions than memory holds; Interrupted after a signal. With a row for
+// each slab (by_slab).
 Simulation simulate(const PaperPipeline& pipeline);
 
 }  // namespace lamp

@@ -26,9 +26,10 @@ struct PipelineSetup {
   // Samples of a step, dealt out as split_batch() does; 0 = micro-batches all alike.
   std::int64_t batch = 0;
   std::vector<PlanDevice> devices;  // one a stage; stages of the same name share device and memory
-  // With slabs: one for each stage and slab, stage by stage. `devices` are those of the first
-  // slabs, which stand for the others. Empty = devices.
+  // With slabs or replicas: one for each stage, replica and slab, in this order. `devices` are
+  // those of the first slabs of the first replica, which stand for the others. Empty = devices.
   std::vector<PlanDevice> workers;
+  std::size_t replicas = 1;                       // of whom each has such a batch
   int threads = std::numeric_limits<int>::max();  // of the process, for stages on "cpu"
   // Between two devices; stages of one device hand tensors over for nothing.
   double bytes_per_s = std::numeric_limits<double>::infinity();
@@ -38,7 +39,9 @@ struct PipelineSetup {
   std::int64_t last_device_bytes = 0;
 
   std::size_t stages() const { return devices.size(); }
+  // Of a stage, in all replicas.
   std::size_t slabs() const { return workers.empty() ? 1 : workers.size() / devices.size(); }
+  std::size_t slabs_of_replica() const { return slabs() / replicas; }
   // Slabs of a stage that lie on one device: all of them, or one.
   std::size_t slabs_on_device() const;
   bool shares_device(std::size_t a, std::size_t b) const {

@@ -91,6 +91,28 @@ MemoryModel of_one_slab(const Plan& plan) {
   return {std::move(costs), std::move(setup)};
 }
 
+// `use`: of a layer and how many forwards it has in a step, with those of recomputation.
+template <typename Use>
+void for_each_layer(const Plan& plan, const Use& use) {
+  const int m = plan.setup.microbatches;
+  for (std::size_t j = 0; j < plan.balance.partition.size(); ++j) {
+    int forwards = m;
+    for (int i = 0; i < m; ++i) forwards += recomputes(plan.balance.recompute[j], i, m) ? 1 : 0;
+    const StageRange& links = plan.balance.partition[j];
+    for (std::size_t link = links.first; link < links.last; ++link)
+      use(plan.costs.layers[link], forwards);
+  }
+}
+
+// One copy after another, over the first slab's link.
+double merge_s(const NetworkCosts& costs, const PipelineSetup& setup) {
+  const std::size_t slabs = setup.slabs();
+  if (slabs == setup.slabs_on_device()) return 0;
+  double bytes = 0;
+  for (const LayerCosts& layer : costs.layers) bytes += static_cast<double>(layer.parameter_bytes);
+  return 2 * static_cast<double>(slabs - 1) * bytes / setup.bytes_per_s;
+}
+
 Plan plan_of(const Found& found, Candidates& candidates) {
   Plan plan{.setup = candidates.setup(found.candidate),
             .costs = candidates.costs(found.candidate),
@@ -101,6 +123,7 @@ Plan plan_of(const Found& found, Candidates& candidates) {
     plan.stage_peak_bytes.push_back(
         memory.stage_peak_bytes(j, plan.balance.partition[j], plan.balance.recompute[j]));
   plan.update_s = candidates.update_s(found.candidate);
+  plan.merge_s = merge_s(plan.costs, plan.setup);
   return plan;
 }
 
@@ -130,16 +153,19 @@ std::vector<DeviceNeed> device_needs(const Plan& plan) {
 std::int64_t halo_bytes(const Plan& plan) {
   const int m = plan.setup.microbatches;
   double bytes = 0;
-  for (std::size_t j = 0; j < plan.balance.partition.size(); ++j) {
-    std::int64_t forwards = m;
-    for (int i = 0; i < m; ++i) forwards += recomputes(plan.balance.recompute[j], i, m) ? 1 : 0;
-    const StageRange& links = plan.balance.partition[j];
-    for (std::size_t link = links.first; link < links.last; ++link) {
-      const LayerCosts& layer = plan.costs.layers[link];
-      bytes += static_cast<double>((forwards + (layer.returns_halo ? m : 0)) * layer.halo_bytes);
-    }
-  }
+  for_each_layer(plan, [&](const LayerCosts& layer, int forwards) {
+    bytes += static_cast<double>((forwards + (layer.returns_halo ? m : 0)) * layer.halo_bytes);
+  });
   return static_cast<std::int64_t>(bytes * plan.setup.mean_share());
+}
+
+double exchange_s(const Plan& plan) {
+  const int m = plan.setup.microbatches;
+  double seconds = m * plan.costs.loss_exchange_s;
+  for_each_layer(plan, [&](const LayerCosts& layer, int forwards) {
+    seconds += forwards * layer.forward_exchange_s + m * layer.backward_exchange_s;
+  });
+  return seconds;
 }
 
 Plan make_plan(const PlanRequest& request, const CostProvider& costs) {

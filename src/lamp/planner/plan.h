@@ -37,6 +37,7 @@ struct PlanRequest {
   bool any_devices = false;         // instead of the first the K with most memory, in their order
   bool all_devices = false;         // K is their number
   std::vector<PlanDevice> workers;  // of slabs, as in PipelineSetup; needs all_devices
+  std::size_t replicas = 1;         // the same
   int threads = std::numeric_limits<int>::max();  // of the process, for stages on "cpu"
   std::int64_t batch = 1;                         // samples of a mini-batch
   double bytes_per_s = std::numeric_limits<double>::infinity();  // between devices
@@ -71,9 +72,11 @@ struct Plan {
   Simulation simulation;
   std::vector<std::int64_t> stage_peak_bytes;  // [K], a slab of each as if alone on its device
   double update_s = 0;
+  // Slabs on devices of their own: all gradients to the first slab's, and all weights back.
+  double merge_s = 0;
   std::vector<std::string> reasons;  // whole sentences
 
-  double step_s() const { return simulation.makespan + update_s; }
+  double step_s() const { return simulation.makespan + update_s + merge_s; }
 };
 
 struct DeviceNeed {
@@ -87,6 +90,8 @@ std::vector<DeviceNeed> device_needs(const Plan& plan);
 // Sent from slab to slab in a step by the layers' planes: forward, again where that is recomputed,
 // and back. Sums over slabs, a few bytes a layer, are not counted.
 std::int64_t halo_bytes(const Plan& plan);
+// Of a step's seconds at work, those in which the slabs of all stages wait for exchanges.
+double exchange_s(const Plan& plan);
 
 // Where nothing fits: `fits` is false, the cut is the one that holds least, and the reasons say
 // what would fit. Throws UsageError for a request that contradicts itself.

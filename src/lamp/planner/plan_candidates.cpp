@@ -126,6 +126,7 @@ PipelineSetup Candidates::setup(const Candidate& candidate) const {
     setup.devices.push_back(another);
   }
   setup.workers = request_.workers;
+  setup.replicas = request_.replicas;
   setup.threads = request_.threads;
   setup.bytes_per_s = request_.bytes_per_s;
   setup.batch = request_.batch;

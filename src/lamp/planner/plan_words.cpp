@@ -38,10 +38,10 @@ double work_s(const LayerCosts& layer) { return layer.forward_s + layer.backward
 std::string devices_reason(const Plan& plan, Candidates& candidates) {
   const PlanRequest& request = candidates.request();
   const std::size_t stages = plan.setup.stages();
-  const std::size_t slabs = plan.setup.slabs();
-  const std::string what = slabs == 1 ? counted(stages, "device")
-                                      : counted(stages, "stage") + " of " + counted(slabs, "slab") +
-                                            (stages > 1 ? " each" : "");
+  const std::size_t slabs = plan.setup.slabs_of_replica(), replicas = plan.setup.replicas;
+  std::string what = counted(stages, replicas * slabs == 1 ? "device" : "stage");
+  if (slabs > 1) what += " of " + counted(slabs, "slab") + (stages > 1 ? " each" : "");
+  if (replicas > 1) what = counted(replicas, "replica") + " of " + what;
   if (!request.seconds_are_measured) return what;
   std::string text = what + ": " + seconds_text(plan.step_s()) + " a step";
   const auto compare = [&](std::size_t other, const std::string& name) {
@@ -206,7 +206,10 @@ void offer_smaller_batch(const PlanRequest& request, const CostProvider& provide
     return least_fit(smaller[i], provider).fits;
   });
   if (found < smaller.size())
-    offer(smaller[found], setting_to("batch", std::to_string(smaller[found].batch)), provider);
+    offer(smaller[found],
+          setting_to("batch", std::to_string(smaller[found].batch *
+                                             static_cast<std::int64_t>(request.replicas))),
+          provider);
 }
 
 // Which devices are meant, where they are not all alike.

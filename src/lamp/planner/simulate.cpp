@@ -253,4 +253,22 @@ Simulation simulate_in_turn(const Schedule& schedule, const std::vector<StageAct
   return simulation;
 }
 
+Simulation by_slab(const Simulation& simulation, int slabs) {
+  Simulation rows{.makespan = simulation.makespan,
+                  .bubble = simulation.bubble,
+                  .utilisation = simulation.utilisation};
+  for (std::size_t j = 0; j < simulation.busy.size(); ++j)
+    for (int slab = 0; slab < slabs; ++slab) {
+      rows.busy.push_back(simulation.busy[j]);
+      rows.peak_in_flight.push_back(simulation.peak_in_flight[j]);
+    }
+  for (const TimelineEntry& entry : simulation.timeline)
+    for (int slab = 0; slab < slabs; ++slab) {
+      TimelineEntry& row = rows.timeline.emplace_back(entry);
+      row.stage = entry.stage * slabs + slab;
+      if (entry.to_stage >= 0) row.to_stage = entry.to_stage * slabs + slab;
+    }
+  return rows;
+}
+
 }  // namespace lamp

@@ -59,4 +59,8 @@ Simulation simulate_in_turn(const Schedule& schedule, const PipelineCosts& costs
 Simulation simulate_in_turn(const Schedule& schedule, const std::vector<StageAction>& order,
                             const PipelineCosts& costs, bool with_timeline = true);
 
+// A row for each slab of each stage, stage by stage, where the simulation has one for all of them:
+// slabs work in step.
+Simulation by_slab(const Simulation& simulation, int slabs);
+
 }  // namespace lamp

@@ -22,6 +22,11 @@ constexpr double kBackwardPasses = 2;  // of convolutions: gradients of input an
 constexpr double kForwardMoves = 3;    // reads and writes of a tensor in a norm or sum
 constexpr double kBackwardMoves = 5;
 constexpr double kLossMoves = 8;
+// What a convolution's backward pass holds besides, in copies of its weights: reordered for the
+// gradient of the input, the gradient of the weights in the kernel's order and in the graph's; and
+// parts that threads add up where there are samples to share (oneDNN's kernels, counted on two
+// threads for U-Nets of width 64 to 512).
+constexpr std::int64_t kWeightCopies = 3, kWeightCopiesOfSamples = 4;
 // The loss works on so many voxels at once and holds so many numbers for each class and besides
 // (objective/lamp_loss.cpp; measured for 2 to 30 classes).
 constexpr std::int64_t kLossVoxels = std::int64_t{1} << 20;
@@ -65,6 +70,13 @@ double convolution_flops(const Layer& layer, const torch::Tensor& input,
   return flops;
 }
 
+std::int64_t largest_kernel_bytes(const Layer& layer) {
+  std::int64_t largest = 0;
+  for (const torch::Tensor& weight : layer.parameters())
+    if (weight.dim() == 5) largest = std::max(largest, bytes_of(weight));
+  return largest;
+}
+
 // What one link's graph keeps.
 struct Keeps {
   std::int64_t own = 0;  // neither its input nor its output
@@ -93,6 +105,9 @@ LayerCosts layer_costs(const Layer& layer, const std::string& name, const torch:
   for (const auto& buffer : layer.buffers()) costs.buffer_bytes += bytes_of(buffer);
   const double flops = convolution_flops(layer, input, made);
   if (flops > 0) {
+    costs.backward_workspace_bytes =
+        (kWeightCopies + (input.size(0) > 1 ? kWeightCopiesOfSamples : 0)) *
+        largest_kernel_bytes(layer);
     costs.forward_s = flops / speed.flops_per_s;
     costs.weight_s = costs.forward_s;
     costs.backward_s = (is_first ? 1 : kBackwardPasses) * costs.forward_s;

@@ -24,7 +24,8 @@ void keep_shapes_only(Sequence& chain);
 
 // chain: in training mode, after keep_shapes_only(). input: sizes of a prepared
 // micro-batch, [n, C, D, H, W]. loss_voxels: of a sample, those that the loss sees once the padding
-// is cut off; 0 = all. Workspaces of convolution kernels are not known and left out.
+// is cut off; 0 = all. Of the workspaces of convolution kernels only the copies of weights are known,
+// which count in wide networks.
 NetworkCosts shape_costs(Sequence& chain, const std::vector<std::int64_t>& input,
                          const DeviceSpeed& speed, std::int64_t loss_voxels = 0);
 

@@ -101,7 +101,8 @@ void take_seconds(NetworkCosts& costs, const StepSeconds& step) {
   for (std::size_t link = 0; link < costs.layers.size(); ++link) {
     LayerCosts& layer = costs.layers[link];
     const StepSeconds::Link& seconds = step.links.at(link);
-    const double grown = layer.backward_s > 0 ? seconds.backward / layer.backward_s : 1;
+    const double work = layer.backward_s - layer.backward_exchange_s;
+    const double grown = work > 0 ? seconds.backward / work : 1;
     layer.weight_s = std::min(layer.weight_s * grown, seconds.backward);
     layer.forward_s = seconds.forward;
     layer.backward_s = seconds.backward;

@@ -35,7 +35,8 @@ StepSeconds mean_of(const std::vector<StepSeconds>& rounds);
 // Of each number `share` of the second's and the rest of the first's.
 StepSeconds blended(const StepSeconds& first, const StepSeconds& second, double share);
 
-// In place of the costs' own seconds; of the weights' part of a backward its share stays.
+// In place of the costs' own seconds, in which there are then no exchanges; of the weights' part of
+// a backward its share stays.
 void take_seconds(NetworkCosts& costs, const StepSeconds& step);
 
 }  // namespace lamp

@@ -11,8 +11,15 @@ namespace lamp {
 
 struct TimelinePanel {
   std::string name;  // such as "predicted"; not needed where there is one panel
-  int stages;
+  int stages;        // rows: of slabs, one for each of them
   std::vector<TimelineEntry> timeline;
+  int slabs = 1;  // of each stage: row = stage * slabs + slab
+
+  // "stage 1", of slabs "stage 1, slab 0".
+  std::string row_name(int row) const {
+    const std::string stage = "stage " + std::to_string(row / slabs);
+    return slabs == 1 ? stage : stage + ", slab " + std::to_string(row % slabs);
+  }
 };
 
 struct TimelinePicture {

@@ -13,7 +13,8 @@
 namespace lamp {
 namespace {
 
-constexpr double kLeft = 74;            // stage names
+constexpr double kNamesOfStages = 74;
+constexpr double kNamesOfSlabs = 124;
 constexpr double kTimelineRight = 76;   // waiting shares
 constexpr double kTimelineTop = 64;     // title and legend
 constexpr double kHeading = 22;         // above each of several panels
@@ -67,6 +68,7 @@ class TimelineDrawing {
     int rows = 0;
     for (const TimelinePanel& panel : picture.panels) {
       rows += panel.stages;
+      if (panel.slabs > 1) left_ = kNamesOfSlabs;
       busy_.emplace_back(panel);
       end_ = std::max(end_, busy_.back().end);
     }
@@ -79,7 +81,7 @@ class TimelineDrawing {
 
   std::string text() const {
     const double height = bottom_ + kTimelineBottom;
-    const double width = kLeft + kTimelinePlotWidth + kTimelineRight;
+    const double width = left_ + kTimelinePlotWidth + kTimelineRight;
     std::string svg = "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"" + number(width) +
                       "\" height=\"" + number(height) + "\" viewBox=\"0 0 " + number(width) + " " +
                       number(height) +
@@ -89,12 +91,12 @@ class TimelineDrawing {
                       "<rect width=\"6\" height=\"6\" fill=\"#f4f4f4\"/>"
                       "<rect width=\"1.2\" height=\"6\" fill=\"#cccccc\"/></pattern></defs>\n";
     svg += svg_rectangle({0, 0, width, height}, "#ffffff");
-    svg += svg_text(kLeft, 22, picture_.title, " font-size=\"15\" font-weight=\"bold\"");
+    svg += svg_text(left_, 22, picture_.title, " font-size=\"15\" font-weight=\"bold\"");
     svg += legend() + grid();
     double top = kTimelineTop;
     for (std::size_t p = 0; p < picture_.panels.size(); ++p) {
       const TimelinePanel& panel = picture_.panels[p];
-      if (heading_ > 0) svg += svg_text(kLeft, top + 15, heading(p), " font-weight=\"bold\"");
+      if (heading_ > 0) svg += svg_text(left_, top + 15, heading(p), " font-weight=\"bold\"");
       top += heading_;
       svg += rows(p, top) + bars(panel, top);
       top += row_height_ * panel.stages;
@@ -103,7 +105,7 @@ class TimelineDrawing {
   }
 
  private:
-  double x(double time) const { return kLeft + time / end_ * kTimelinePlotWidth; }
+  double x(double time) const { return left_ + time / end_ * kTimelinePlotWidth; }
   double bar_height() const { return row_height_ * 0.72; }
 
   std::string heading(std::size_t panel) const {
@@ -112,7 +114,7 @@ class TimelineDrawing {
   }
 
   std::string legend() const {
-    double left = kLeft;
+    double left = left_;
     std::string svg;
     const auto entry = [&](const std::string& name, const std::string& fill) {
       svg += svg_rectangle({left, 34, 14, 14}, fill) + svg_text(left + 19, 46, name);
@@ -138,13 +140,14 @@ class TimelineDrawing {
     std::string svg;
     for (int stage = 0; stage < picture_.panels[p].stages; ++stage) {
       const double y = top + row_height_ * stage;
-      svg += svg_rectangle({kLeft, y, std::max(x(busy_[p].end) - kLeft, 1.0), bar_height()},
+      svg += svg_rectangle({left_, y, std::max(x(busy_[p].end) - left_, 1.0), bar_height()},
                            "url(#wait)");
       if (stage % every != 0) continue;
       const double middle = y + bar_height() / 2 + 4;
       const double waits = busy_[p].waits(static_cast<std::size_t>(stage));
-      svg += svg_text(kLeft - 8, middle, "stage " + std::to_string(stage), " text-anchor=\"end\"");
-      svg += svg_text(kLeft + kTimelinePlotWidth + 6, middle,
+      svg +=
+          svg_text(left_ - 8, middle, picture_.panels[p].row_name(stage), " text-anchor=\"end\"");
+      svg += svg_text(left_ + kTimelinePlotWidth + 6, middle,
                       "waits " + fixed(100 * waits, 0) + " %", " fill=\"#555\"");
     }
     return svg;
@@ -161,7 +164,7 @@ class TimelineDrawing {
                        moves ? row_height_ * 0.16 : bar_height()};
       svg += svg_rectangle(box, style.colour,
                            to_string(bar.kind) + " " + label +
-                               (moves ? " to stage " + std::to_string(bar.to_stage) : "") + ": " +
+                               (moves ? " to " + panel.row_name(bar.to_stage) : "") + ": " +
                                shortest(bar.start) + " to " + shortest(bar.end));
       const double need = kDigitWidth * static_cast<double>(label.size()) + 3;
       if (!moves && box.width >= need && box.height >= 11)
@@ -189,18 +192,19 @@ class TimelineDrawing {
 
   std::string axis() const {
     const double line = bottom_ + 2;
-    std::string svg = svg_rectangle({kLeft, line, kTimelinePlotWidth, 1}, "#000000");
+    std::string svg = svg_rectangle({left_, line, kTimelinePlotWidth, 1}, "#000000");
     at_ticks([&](double time) {
       svg += svg_rectangle({x(time), line, 1, 5}, "#000000");
       svg += svg_text(x(time), line + 18, shortest(std::stod(fixed(time, 9))),
                       " text-anchor=\"middle\"");
     });
-    return svg + svg_text(kLeft + kTimelinePlotWidth / 2, line + 36, "time (" + picture_.unit + ")",
+    return svg + svg_text(left_ + kTimelinePlotWidth / 2, line + 36, "time (" + picture_.unit + ")",
                           " text-anchor=\"middle\"");
   }
 
   const TimelinePicture& picture_;
   std::vector<Busy> busy_;  // by panel
+  double left_ = kNamesOfStages;
   double row_height_ = 0;
   double heading_ = 0;
   double bottom_ = 0;  // of the last panel

@@ -49,8 +49,8 @@ std::string timeline_trace(const TimelinePicture& picture) {
     add(process_event(first, prefix + "stages"));
     add(process_event(first + 1, prefix + "links"));
     for (int stage = 0; stage < panel.stages; ++stage) {
-      add(name_event(first, stage, "stage " + std::to_string(stage)));
-      add(name_event(first + 1, stage, "sent by stage " + std::to_string(stage)));
+      add(name_event(first, stage, panel.row_name(stage)));
+      add(name_event(first + 1, stage, "sent by " + panel.row_name(stage)));
     }
     for (const TimelineEntry& bar : panel.timeline) add(bar_event(bar, first));
   }

@@ -49,6 +49,9 @@ void clear_planes(const torch::Tensor& target, std::int64_t axis, const PlaneRan
   if (place.count() > 0) narrowed(target, axis, place).zero_();
 }
 
+// Whether the tensor's memory holds more than the tensor.
+bool is_part(const torch::Tensor& tensor) { return tensor.nbytes() != tensor.storage().nbytes(); }
+
 }  // namespace
 
 torch::Tensor sum_over_slabs(SlabGroup& group, const torch::Tensor& part) {
@@ -98,26 +101,20 @@ torch::Tensor with_halo(const HaloPlan& plan, int rank, const torch::Tensor& own
   return joined;
 }
 
-torch::Tensor return_halo(SlabGroup& group, const HaloPlan& plan, const torch::Tensor& gradient) {
+torch::Tensor return_halo(SlabGroup& group, const HaloPlan& plan, const torch::Tensor& own,
+                          std::vector<torch::Tensor> halo) {
   const auto rank = static_cast<std::size_t>(group.rank());
-  const PlaneRange &needed = plan.needed[rank], &owned = plan.owned[rank];
-  std::vector<torch::Tensor> outgoing(plan.owned.size());
-  for (std::size_t slab = 0; slab < outgoing.size(); ++slab) {
-    const PlaneRange theirs = common(plan.owned[slab], needed);
-    if (slab != rank && theirs.count() > 0)
-      outgoing[slab] = narrowed(gradient, plan.axis, within(theirs, needed));
+  const PlaneRange& owned = plan.owned[rank];
+  const PlaneRange kept = common(owned, plan.needed[rank]);
+  const auto incoming = group.all_to_all(std::move(halo));
+  torch::Tensor sum = own;
+  if (kept != owned || is_part(own)) {
+    std::vector<std::int64_t> sizes = own.sizes().vec();
+    sizes[static_cast<std::size_t>(plan.axis)] = owned.count();
+    sum = torch::empty(sizes, own.options().memory_format(own.suggest_memory_format()));
+    if (kept != owned) sum.zero_();
+    copy_planes(sum, owned.first, own, kept.first, plan.axis, kept);
   }
-  const auto incoming = group.all_to_all(std::move(outgoing));
-  const bool is_alone = std::none_of(incoming.begin(), incoming.end(),
-                                     [](const torch::Tensor& part) { return part.defined(); });
-  const PlaneRange kept = common(owned, needed);
-  if (is_alone && kept == owned) return narrowed(gradient, plan.axis, within(kept, needed));
-  std::vector<std::int64_t> sizes = gradient.sizes().vec();
-  sizes[static_cast<std::size_t>(plan.axis)] = owned.count();
-  torch::Tensor sum =
-      torch::empty(sizes, gradient.options().memory_format(gradient.suggest_memory_format()));
-  if (kept != owned) sum.zero_();
-  copy_planes(sum, owned.first, gradient, needed.first, plan.axis, kept);
   for (std::size_t slab = 0; slab < incoming.size(); ++slab)
     if (slab != rank && incoming[slab].defined())
       narrowed(sum, plan.axis, within(common(plan.needed[slab], owned), owned))

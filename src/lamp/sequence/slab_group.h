@@ -64,8 +64,10 @@ std::vector<torch::Tensor> fetch_halo(SlabGroup& group, const HaloPlan& plan,
 // The needed planes in one tensor, in the layout given: own ones, the halo, zeros beyond the ends.
 torch::Tensor with_halo(const HaloPlan& plan, int rank, const torch::Tensor& own,
                         const std::vector<torch::Tensor>& halo, at::MemoryFormat format);
-// The way back: the gradient of the needed planes goes to their owners, where it is added in slab
-// order. Returns the gradient of the own planes.
-torch::Tensor return_halo(SlabGroup& group, const HaloPlan& plan, const torch::Tensor& gradient);
+// The way back: halo[r] is the gradient of slab r's planes that this one needed (undefined where
+// none), and is added there in slab order. own: of the own planes that were needed here; it may be
+// written into where it shares its memory with nothing. Returns the gradient of all own planes.
+torch::Tensor return_halo(SlabGroup& group, const HaloPlan& plan, const torch::Tensor& own,
+                          std::vector<torch::Tensor> halo);
 
 }  // namespace lamp

@@ -2,6 +2,7 @@
 // what goes between them are sums over slabs of a few numbers a channel.
 #include "lamp/sequence/slab_norm.h"
 
+#include <ATen/Parallel.h>
 #include <torch/autograd.h>
 #include <torch/custom_class.h>
 #include <torch/utils.h>
@@ -19,6 +20,8 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
+constexpr std::int64_t kLeastValues = 1 << 15;  // for a thread
+
 struct SlabNorm : torch::CustomClassHolder {
   std::shared_ptr<SlabGroup> group;
   torch::Tensor mean, variance;  // [C], of the volumes
@@ -32,19 +35,63 @@ at::ScalarType statistics_type(const torch::Tensor& input) {
 
 torch::Tensor by_channel(const torch::Tensor& factors) { return factors.view({1, -1, 1, 1, 1}); }
 
-// With a = weight / sqrt(variance + eps), g and h the means over the volumes of dy and dy xhat:
-//   dx = a (dy - g - xhat h) = a dy + b x + c.
+// How fp32 on a CPU lies in memory, if in one piece.
+std::optional<at::MemoryFormat> common_layout(const torch::Tensor& input,
+                                              const torch::Tensor& output) {
+  const bool is_plain = input.is_cpu() && input.scalar_type() == torch::kFloat32 &&
+                        output.scalar_type() == torch::kFloat32;
+  for (const auto format : {at::MemoryFormat::ChannelsLast3d, at::MemoryFormat::Contiguous})
+    if (is_plain && input.is_contiguous(format)) return format;
+  return std::nullopt;
+}
+
+// Of the formula below, [C] each: a (dy - g - (x - mean) h).
+struct GradientFactors {
+  torch::Tensor mean, g, h, a;
+};
+
+// fp32 on a CPU, in one pass over memory where torch's operations would take several.
+torch::Tensor in_one_pass(const torch::Tensor& output, const torch::Tensor& input,
+                          const GradientFactors& factors, at::MemoryFormat format) {
+  torch::Tensor result = torch::empty_like(input, format);
+  const auto values = [](const torch::Tensor& of) { return of.const_data_ptr<float>(); };
+  const float *dy = values(output), *x = values(input), *mean = values(factors.mean),
+              *g = values(factors.g), *h = values(factors.h), *a = values(factors.a);
+  float* to = result.mutable_data_ptr<float>();
+  const std::int64_t channels = factors.a.numel();
+  const bool last = format == at::MemoryFormat::ChannelsLast3d;
+  const std::int64_t row = last ? channels : result.numel() / result.size(0) / channels;
+  at::parallel_for(0, result.numel() / row, 1 + kLeastValues / row, [&](auto begin, auto end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      const std::int64_t at = i * row, c = i % channels;
+      if (last)
+        for (std::int64_t k = 0; k < row; ++k)
+          to[at + k] = (dy[at + k] - g[k] - (x[at + k] - mean[k]) * h[k]) * a[k];
+      else
+        for (std::int64_t k = 0; k < row; ++k)
+          to[at + k] = (dy[at + k] - g[c] - (x[at + k] - mean[c]) * h[c]) * a[c];
+    }
+  });
+  return result;
+}
+
+// With a = weight / sqrt(variance + eps), g and m the means over the volumes of dy and dy xhat, and
+// h = m / sqrt(variance + eps):
+//   dx = a (dy - g - xhat m) = a (dy - g - (x - mean) h).
 torch::Tensor input_gradient(const SlabNorm& norm, const torch::Tensor& output,
                              const torch::Tensor& input, const torch::Tensor& weight,
                              const torch::Tensor& sums) {
   const torch::Tensor scale = (norm.variance.to(torch::kFloat64) + norm.eps).rsqrt();
   const torch::Tensor a = weight.defined() ? scale * weight : scale;
-  const torch::Tensor b = -a * scale * sums[1] / norm.count;
-  const torch::Tensor c = -a * sums[0] / norm.count - norm.mean * b;
+  const torch::Tensor g = sums[0] / norm.count, h = scale * sums[1] / norm.count;
   const auto type = statistics_type(input);
-  const auto factors = [&](const torch::Tensor& values) { return by_channel(values.to(type)); };
-  torch::Tensor gradient = torch::addcmul(factors(c), input, factors(b));
-  return gradient.addcmul_(output, factors(a)).to(input.scalar_type());
+  const auto factor = [&](const torch::Tensor& values) { return values.to(type).contiguous(); };
+  if (const auto format = common_layout(input, output); format && input.numel() > 0)
+    return in_one_pass(output.contiguous(*format), input,
+                       {factor(norm.mean), factor(g), factor(h), factor(a)}, *format);
+  const torch::Tensor c = a * (norm.mean * h - g);
+  torch::Tensor gradient = torch::addcmul(by_channel(factor(c)), input, by_channel(factor(-a * h)));
+  return gradient.addcmul_(output, by_channel(factor(a))).to(input.scalar_type());
 }
 
 struct NormOnSlab : torch::autograd::Function<NormOnSlab> {

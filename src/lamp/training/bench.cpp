@@ -21,7 +21,6 @@
 #include "lamp/base/stopwatch.h"
 #include "lamp/base/text.h"
 #include "lamp/execution/loss_scaler.h"
-#include "lamp/execution/segment_plan.h"
 #include "lamp/execution/step_profile.h"
 #include "lamp/execution/training_step.h"
 #include "lamp/inference/grid_predictor.h"
@@ -82,7 +81,7 @@ Json plan_description(const ResolvedExecution& plan) {
           {"threads", plan.threads},
           {"precision", plan.precision},
           {"layout", plan.layout},
-          {"replicas", 1},
+          {"replicas", plan.replicas},
           {"stages", plan.stages()},
           {"slabs", plan.slabs},
           {"partition", json["stages"]},
@@ -159,21 +158,6 @@ PlacedForm placed_form(Network form, const Placement& placement, GridPlacement g
   return {.chain = form.chain,
           .partition = std::move(predictor.partition),
           .predict = std::move(predictor.predict)};
-}
-
-// A row for each replica, stage and slab.
-Json partition_rows(const Devices& devices, const DeviceGrid& grid, const Partition& partition) {
-  Json rows = Json::array();
-  const std::vector<std::string> names = device_names(devices);
-  const std::ptrdiff_t own = grid.stages * grid.slabs;
-  for (std::ptrdiff_t replica = 0; replica < grid.replicas; ++replica) {
-    const auto first = names.begin() + replica * own;
-    for (Json& row : stage_rows({first, first + own}, partition)) {
-      row["replica"] = replica;
-      rows.push_back(std::move(row));
-    }
-  }
-  return rows;
 }
 
 // Throws where the volume, or the windows of it, cannot be cut into slabs.
@@ -281,7 +265,7 @@ Json bench_segment(const BenchOptions& options) {
   const torch::InferenceMode no_gradients;
   const Devices stages = parse_devices(options.execution.device);
   const Devices devices = distinct_devices(stages);
-  const DeviceGrid grid = segment_grid(options.execution.split, std::ssize(stages));
+  const DeviceGrid grid = grid_of(options.execution, std::ssize(stages));
   std::optional<WindowOptions> window = options.window;
   if (window) {
     Network{.config = options.net, .stride_multiple = stride_multiple(options.net)}.check_window(
@@ -343,7 +327,7 @@ Json bench_segment(const BenchOptions& options) {
                  {"replicas", grid.replicas},
                  {"stages", grid.stages},
                  {"slabs", grid.slabs},
-                 {"partition", partition_rows(stages, grid, forms[0].partition)},
+                 {"partition", stage_rows(device_names(stages), forms[0].partition, grid.replicas)},
                  {"patch", window ? Json(window->size) : Json("whole")},
                  {"seconds", seconds[0]},
                  {"peak_bytes", peaks[0]}};

@@ -30,7 +30,7 @@ BenchOptions parse_bench_wish(const BenchWish& wish) {
                  {"precision", plan->precision},
                  {"layout", plan->layout},
                  {"deferred_batch_norm", plan->deferred_batch_norm}};
-  if (plan && plan->slabs > 1) execution["split"] = to_string(plan->grid());
+  if (plan && plan->replicas * plan->slabs > 1) execution["split"] = to_string(plan->grid());
   execution.update(wish.execution);
   options.execution = parse_execution_config(execution);
   if (plan && options.execution.device == plan->device()) at::set_num_threads(plan->threads);
@@ -44,8 +44,11 @@ BenchOptions parse_bench_wish(const BenchWish& wish) {
 BenchOptions parse_segment_wish(const BenchWish& wish) {
   BenchOptions options = parse_bench_wish(wish);
   options.batch = 1;
-  if (wish.plan.empty()) return options;
   ExecutionConfig& execution = options.execution;
+  if (wish.plan.empty()) {
+    if (execution.auto_split) parse_segment_split("auto");
+    return options;
+  }
   SegmentExecution planned =
       obey_plan(wish.plan, {options.net},
                 {.device = execution.device,
@@ -55,7 +58,8 @@ BenchOptions parse_segment_wish(const BenchWish& wish) {
   execution.device = std::move(planned.device);
   execution.precision = std::move(planned.precision);
   execution.layout = std::move(planned.layout);
-  execution.split = parse_split(planned.split);
+  execution.split = parse_segment_split(planned.split);
+  execution.auto_split = false;
   return options;
 }
 

@@ -105,6 +105,29 @@ void check_slabs(const TrainConfig& config, const Dataset& dataset) {
   }
 }
 
+std::optional<std::int64_t> most_slabs(const TrainConfig& config, const Dataset& dataset,
+                                       const CaseSplit& split) {
+  constexpr std::int64_t kMost = 1024;
+  if (!config.execution.auto_split) return std::nullopt;
+  const auto shapes = shapes_of({.net = config.net});
+  std::int64_t most = kMost;
+  const auto allow = [&](const Size3& size) {
+    most = most_slabs({.net = config.net, .input = size}, *shapes, most);
+  };
+  for (const std::size_t index : split.training) {
+    const Size3 whole = network_size(dataset.training[index], config.data);
+    for (const StageConfig& stage : config.curriculum) {
+      Size3 size = whole;
+      for (std::size_t axis = 0; axis < 3 && stage.patch; ++axis)
+        size[axis] = std::min(size[axis], (*stage.patch)[axis]);
+      allow(size);
+    }
+  }
+  for (const std::size_t index : split.validation)
+    allow(network_size(dataset.training[index], config.data));
+  return most;
+}
+
 // What shapes alone can judge: rules that differ from stage to stage need a given cut.
 PlanOptions as_a_run(PlanOptions options) {
   ExecutionConfig& execution = options.execution;
@@ -157,6 +180,7 @@ namespace {
 struct DataSizes {
   std::int64_t cases = 0;  // to train on
   Size3 largest{}, median{};
+  std::optional<std::int64_t> most_slabs;
 };
 
 DataSizes sizes_of(const TrainConfig& config, const Dataset& given) {
@@ -170,7 +194,13 @@ DataSizes sizes_of(const TrainConfig& config, const Dataset& given) {
     sizes.median = median_size(given, config.data);
   if (needs([](const StageConfig& stage) { return !stage.patch && !stage.is_auto_patch; }))
     sizes.largest = largest_training_size(dataset, split, config.data);
+  sizes.most_slabs = most_slabs(config, dataset, split);
   return sizes;
+}
+
+TrainConfig as_planned(TrainConfig config, const PlanOptions& base) {
+  config.execution = base.execution;
+  return config;
 }
 
 // False where the size of the stage's input is not known. An "auto" patch is what a run would take.
@@ -218,7 +248,7 @@ std::vector<StagePlan> plan_curriculum(const PlanOptions& base, const TrainConfi
                                        const Dataset* dataset, bool batch_for_all) {
   std::optional<DataSizes> sizes;
   if (dataset != nullptr)
-    sizes = sizes_of(config, *dataset);
+    sizes = sizes_of(as_planned(config, base), *dataset);
   else
     refuse_unknown_sizes(config);
   std::vector<StagePlan> stages;
@@ -226,6 +256,7 @@ std::vector<StagePlan> plan_curriculum(const PlanOptions& base, const TrainConfi
     StagePlan stage{.stage = i, .config = config.curriculum[i]};
     PlanOptions options = base;
     options.optimizer = stage.config.optimizer;
+    if (sizes) options.most_slabs = sizes->most_slabs;
     if (!batch_for_all) options.batch = stage.config.batch;
     if (sizes) stage.steps_per_epoch = (sizes->cases + options.batch - 1) / options.batch;
     if (set_input(options, config, stage.config, sizes)) {

@@ -32,6 +32,11 @@ void check_batch_norm(const TrainConfig& config, const Dataset& dataset);
 // too few planes for the slabs that the configuration asks for.
 void check_slabs(const TrainConfig& config, const Dataset& dataset);
 
+// The most slabs that every such volume allows, of the devices' number; nothing where the
+// configuration leaves no choice. `split`: of the data set.
+std::optional<std::int64_t> most_slabs(const TrainConfig& config, const Dataset& dataset,
+                                       const CaseSplit& split);
+
 // The options with their devices by name and, where it was open, device_memory_bytes the least of
 // what is free.
 PlanOptions as_a_run(PlanOptions options);

@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 
+#include "lamp/base/device.h"
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
 #include "lamp/base/log.h"
@@ -15,6 +16,8 @@
 #include "lamp/base/size3.h"
 #include "lamp/base/text.h"
 #include "lamp/execution/plan_choices.h"
+#include "lamp/execution/plan_costs.h"
+#include "lamp/execution/slab_costs.h"
 #include "lamp/training/curriculum_plan.h"
 
 namespace lamp {
@@ -96,7 +99,13 @@ class RunPlanner {
             .optimizer = stage.optimizer,
             .loss_is_sum = config_.loss.dice != "batch",
             .device_memory_bytes = config_.execution.memory_bytes,
+            .most_slabs = allowed_slabs(),
             .seed = config_.seed};
+  }
+
+  std::optional<std::int64_t> allowed_slabs() {
+    if (!most_slabs_) most_slabs_ = most_slabs(config_, dataset_, split_);
+    return *most_slabs_;
   }
 
   Size3 largest_volume() {
@@ -186,7 +195,23 @@ class RunPlanner {
     if (options.execution.microbatches == 0 && !count.is_null() &&
         json.value("batch", Json(options.batch)) == options.batch)
       options.execution.microbatches = count.get<std::int64_t>();
+    keep_grid(json, options);
     return std::nullopt;
+  }
+
+  // "auto" was decided once: another number of slabs has other last bits.
+  static void keep_grid(const Json& earlier, PlanOptions& options) {
+    const Json split = earlier.value("split", Json());
+    if (!options.execution.auto_split || !split.is_string()) return;
+    const auto grid = parse_device_grid(split.get<std::string>());
+    if (!grid || earlier.value("device", Json()) != joined(stage_names(options), ",")) return;
+    PlanOptions as_before = options;
+    as_before.execution.split = grid;
+    as_before.execution.auto_split = false;
+    if (has_planes_for_slabs(as_before, *shapes_of(options))) options = as_before;
+  }
+  static std::vector<std::string> stage_names(const PlanOptions& options) {
+    return device_names(parse_devices(options.execution.device));
   }
 
   const TrainConfig& config_;
@@ -195,6 +220,7 @@ class RunPlanner {
   const PlanSources& sources_;
   std::vector<Json> given_, earlier_;  // by stage; null where there is none
   std::optional<Size3> largest_;
+  std::optional<std::optional<std::int64_t>> most_slabs_;
   std::map<std::string, ResolvedExecution> chosen_;  // of equal stages one
 };
 
@@ -216,19 +242,36 @@ std::string told(const ResolvedExecution& plan) {
   return plan.describe() + why + (why.empty() ? "" : ")");
 }
 
+namespace {
+
+// The grid of all plans in a file, where it is one and has slabs.
+std::optional<std::string> grid_of_all(const std::vector<Json>& plans) {
+  std::optional<DeviceGrid> all;
+  for (const Json& plan : plans) {
+    if (!plan.is_object()) continue;
+    const Json split = plan.value("split", Json());
+    const auto grid =
+        split.is_string() ? parse_device_grid(split.get<std::string>()) : std::nullopt;
+    if (!grid || (all && all != grid)) return std::nullopt;
+    all = grid;
+  }
+  return all && all->slabs > 1 ? std::optional(to_string(*all)) : std::nullopt;
+}
+
+}  // namespace
+
 void adopt_plan(Json& config, const std::filesystem::path& file) {
-  for (const Json& plan : read_plans(file)) {
+  const std::vector<Json> plans = read_plans(file);
+  for (const Json& plan : plans) {
     if (!plan.is_object()) continue;
     Json& execution = config["execution"];
     if (execution.is_null()) execution = Json::object();
     if (!execution.is_object()) return;  // told by the configuration's own parser
     for (const char* field : {"device", "precision", "layout"})
       if (!execution.contains(field) && plan.contains(field)) execution[field] = plan[field];
-    // Stages alone are what "auto" means.
-    const Json split = plan.value("split", Json());
-    const auto grid =
-        split.is_string() ? parse_device_grid(split.get<std::string>()) : std::nullopt;
-    if (!execution.contains("split") && grid && grid->slabs > 1) execution["split"] = split;
+    const auto grid = grid_of_all(plans);
+    const Json said = execution.value("split", Json());
+    if (grid && (said.is_null() || said == "auto")) execution["split"] = *grid;
     return;
   }
 }

@@ -11,6 +11,7 @@
 #include "lamp/base/log.h"
 #include "lamp/base/size3.h"
 #include "lamp/base/text.h"
+#include "lamp/execution/grid_choice.h"
 #include "lamp/execution/plan_choices.h"
 #include "lamp/execution/plan_costs.h"
 #include "lamp/execution/shape_fit.h"
@@ -45,6 +46,13 @@ class StepNeed {
         if (memory.device == device.name) device.memory_bytes = memory.*limit;
     return halve ? least_fit(request, [&](const CostQuery& query) { return halved(exact(query)); })
                  : least_fit(request, exact);
+  }
+  // In any way that "auto" may share the devices out.
+  bool fits_on_slabs(const PlanOptions& options, const Memories& memories, bool halve) const {
+    const auto grids = slab_grids(options, *shapes_);
+    return std::any_of(grids.begin(), grids.end(), [&](const DeviceGrid& grid) {
+      return fit(with_grid(options, grid), memories, &Memory::most, halve).fits;
+    });
   }
   bool fits(const PlanOptions& options, const Memories& memories) const {
     return fit(options, memories, &Memory::advised, /*halve=*/false).fits;
@@ -108,13 +116,15 @@ class Advice {
   }
 
   std::optional<std::string> smaller_batch() const {
+    const std::int64_t least = wish_.execution.split ? wish_.execution.split->replicas : 1;
     const std::int64_t batch = most_that_fits(wish_.batch - 1, [&](std::int64_t samples) {
+      if (samples < least) return true;  // replicas need one each: never advised
       PlanOptions fewer = wish_;
       fewer.batch = samples;
       fewer.execution.microbatches = std::min(fewer.execution.microbatches, samples);
       return need_.fits(fewer, memories_);
     });
-    if (batch == 0) return std::nullopt;
+    if (batch < least) return std::nullopt;
     return words_.batch(batch);
   }
 
@@ -177,13 +187,13 @@ std::string need_text(const Fit& fit, const Memories& memories) {
   return need_text(fit.balance.peak_bytes[worst], memories[worst]);
 }
 
-// Of each stage the one that a plan looks at.
+// Of each stage the one that a plan looks at, those of the first replica.
 std::vector<c10::Device> first_slabs_devices(const ExecutionConfig& config) {
   const auto devices = parse_devices(config.device);
   const DeviceGrid grid = grid_of(config, std::ssize(devices));
   std::vector<c10::Device> first;
-  for (std::size_t row = 0; row < devices.size(); row += static_cast<std::size_t>(grid.slabs))
-    first.push_back(devices[row]);
+  for (std::int64_t stage = 0; stage < grid.stages; ++stage)
+    first.push_back(devices[grid.row(0, stage, 0)]);
   return first;
 }
 
@@ -208,7 +218,10 @@ Memories memories_of(const ExecutionConfig& config) {
             ? static_cast<std::int64_t>(share * static_cast<double>(most_memory_bytes()))
             : free;
     if (share < 1) memories.back().note = " for tensors (stages on one host share a heap)";
-    memories.back().most = static_cast<std::int64_t>(static_cast<double>(most) / (1 - kModelError));
+    // Of a limit that nothing can stretch, holes of the heap take what the estimate may be too
+    // high.
+    const double error = has_address_limit() ? 0 : kModelError;
+    memories.back().most = static_cast<std::int64_t>(static_cast<double>(most) / (1 - error));
     memories.back().advised =
         static_cast<std::int64_t>(static_cast<double>(free) * usual_share(device));
   }
@@ -238,6 +251,7 @@ std::optional<std::string> step_fault(const PlanOptions& options, const std::str
                   ", and real ones hold somewhat more than is predicted");
     return std::nullopt;
   }
+  if (need.fits_on_slabs(options, memories, halve)) return std::nullopt;
   const auto advice = Advice(options, need, memories, words).all();
   return what + ": a step " + need_text(fit, memories) + "; " +
          (advice.empty() ? std::string("a narrower network or a machine with more memory is needed")
