@@ -50,6 +50,28 @@ TEST_F(ObeyPlanTest, WhatTheUserSaysOtherwiseIsRefused) {
   EXPECT_EQ(at::get_num_threads(), threads_) << "a refused plan changes nothing";
 }
 
+TEST_F(ObeyPlanTest, TheSplitIsThePlansToo) {
+  EXPECT_EQ(obey({}).split, "replicas=1,stages=2,slabs=1");
+  PlanOptions wish{.net = net_, .input = {16, 16, 16}};
+  wish.execution = {.device = "cpu,cpu",
+                    .split = DeviceGrid{.slabs = 2},
+                    .layout = "contiguous",
+                    .costs = "shapes"};
+  write_file(file_, dump_json(to_json(choose_plan(wish))));
+  EXPECT_EQ(obey({}).split, "replicas=1,stages=1,slabs=2");
+  EXPECT_EQ(obey({.split = "auto"}).split, "replicas=1,stages=1,slabs=2");
+  EXPECT_EQ(obey({.split = "slabs=2"}).split, "replicas=1,stages=1,slabs=2");
+  EXPECT_THROW(obey({.split = "stages=2"}), UsageError);
+}
+
+TEST(SegmentSplitTest, WordsThatSayNoSplitAreRefused) {
+  EXPECT_FALSE(parse_segment_split(""));
+  EXPECT_EQ(parse_segment_split("slabs=3,replicas=2"), (DeviceGrid{.replicas = 2, .slabs = 3}));
+  for (const char* wrong :
+       {"auto", "slabs", "slabs=0", "slabs=2,", "slabs=1.5", "slabs=2,slabs=2", "planes=2", "2"})
+    EXPECT_THROW(parse_segment_split(wrong), UsageError) << wrong;
+}
+
 TEST_F(ObeyPlanTest, EveryNetworkMustBeThePlans) {
   NetConfig other = net_;
   other.width = 8;

@@ -78,6 +78,79 @@ TEST_F(SegmenterPassesTest, StagesDoNotChangeTheResult) {
   }
 }
 
+// Two cases of unequal size, whole and in windows, one pass or several: probabilities up to
+// rounding, which is all that an order of sums may change.
+TEST_F(SegmenterPassesTest, SlabsAndReplicasGiveTheProbabilitiesOfOneDevice) {
+  std::vector<std::string> inputs = {image("a.nii.gz", 1)};
+  Volume other = oblique_volume(2);
+  other.geometry.size = {9, 30, 5};
+  other.voxels = torch::randn({1, 5, 30, 9});
+  write_volume(folder_ / "b.nii.gz", other);
+  inputs.push_back((folder_ / "b.nii.gz").string());
+  const SegmentModel model = small_model(kKeep);
+  struct Grid {
+    const char* devices;
+    int replicas, slabs;
+  };
+  const auto run = [&](SegmentOptions options, const Grid& grid) {
+    options.device = grid.devices;
+    options.replicas = grid.replicas;
+    options.slabs = grid.slabs;
+    options.save_probabilities = true;
+    const SegmentReport report = segment(model, inputs, options);
+    EXPECT_EQ(exit_code(report), 0);
+    EXPECT_EQ(report.slabs, grid.slabs);
+    std::vector<torch::Tensor> found;
+    for (const CaseResult& result : report.cases)
+      found.push_back(read_image(result.probabilities).voxels);
+    return found;
+  };
+  const SegmentOptions settings[] = {
+      {.patch = {.kind = PatchRequest::kWhole}},
+      {.patch = parse_patch("16,16,16")},
+      {.patch = parse_patch("16,16,16"), .mirror = {.axes = {0, 2}}}};
+  for (const SegmentOptions& options : settings) {
+    const auto expected = run(options, {"cpu", 1, 1});
+    for (const Grid& grid : {Grid{"cpu,cpu", 1, 2}, {"cpu,cpu,cpu,cpu", 1, 2}, {"cpu,cpu", 2, 1}}) {
+      const auto found = run(options, grid);
+      ASSERT_EQ(found.size(), 2U);
+      for (std::size_t i = 0; i < found.size(); ++i) {
+        EXPECT_EQ(found[i].sizes(), expected[i].sizes());
+        EXPECT_LE((found[i] - expected[i]).abs().max().item<double>(), 1e-5)
+            << grid.devices << ", case " << i;
+      }
+    }
+  }
+}
+
+// The second case is 5 voxels along its longest axis, padded to 6: 3 planes at the coarsest level.
+TEST_F(SegmenterPassesTest, ACaseWithTooFewPlanesIsNamedBeforeAnythingIsWritten) {
+  const std::string large = image("a.nii.gz");
+  Volume small = oblique_volume();
+  small.geometry.size = {5, 5, 4};
+  small.voxels = torch::randn({1, 4, 5, 5});
+  write_volume(folder_ / "small.nii.gz", small);
+  SegmentOptions options{.patch = {.kind = PatchRequest::kWhole}, .device = "cpu,cpu,cpu,cpu"};
+  options.slabs = 4;
+  try {
+    segment(small_model(kKeep), {large, (folder_ / "small.nii.gz").string()}, options);
+    FAIL() << "four slabs of three planes";
+  } catch (const UsageError& error) {
+    const std::string message = error.what();
+    EXPECT_NE(message.find("small.nii.gz"), std::string::npos) << message;
+    EXPECT_NE(message.find("3 slabs or fewer"), std::string::npos) << message;
+  }
+  EXPECT_FALSE(std::filesystem::exists(out_));
+}
+
+// Windows of 6 voxels have 3 planes at the coarsest level, however large the volume is.
+TEST_F(SegmenterPassesTest, WindowsWithTooFewPlanesAreRefused) {
+  SegmentOptions options{.patch = parse_patch("6,6,6"), .device = "cpu,cpu,cpu,cpu"};
+  options.slabs = 4;
+  EXPECT_THROW(segment(small_model(kKeep), {image("a.nii.gz")}, options), UsageError);
+  EXPECT_FALSE(std::filesystem::exists(out_));
+}
+
 TEST_F(SegmenterPassesTest, AnEnsembleOfEqualModelsChangesNothing) {
   const std::string input = image("a.nii.gz");
   const SegmentOptions options{.patch = kWindows.patch, .save_probabilities = true};

@@ -178,5 +178,55 @@ TEST(SlabBenchTest, HalosAreThoseThatThePlanCounts) {
   EXPECT_EQ(large.first - small.first, large.second - small.second);
 }
 
+BenchOptions segment_bench(const std::string& devices, const std::string& split,
+                           const std::string& patch = "whole") {
+  BenchWish wish{.net = {{"width", 4}, {"depth", 1}, {"classes", 3}},
+                 .execution = {{"device", devices}, {"split", split}, {"layout", "contiguous"}},
+                 .input = "16,16,21",
+                 .patch = patch,
+                 .rounds = 1,
+                 .seed = 3};
+  return parse_segment_wish(wish);
+}
+
+TEST(SlabBenchTest, AVolumeIsSegmentedOnEveryGrid) {
+  at::set_num_threads(2);
+  struct Wanted {
+    const char *devices, *split, *patch;
+    int replicas, stages, slabs;
+  };
+  for (const Wanted& wanted : {Wanted{"cpu,cpu", "slabs=2", "whole", 1, 1, 2},
+                               {"cpu,cpu,cpu,cpu", "stages=2,slabs=2", "whole", 1, 2, 2},
+                               {"cpu,cpu", "replicas=2", "8,8,8", 2, 1, 1}}) {
+    const Json result = bench_segment(segment_bench(wanted.devices, wanted.split, wanted.patch));
+    EXPECT_EQ(result["replicas"], wanted.replicas);
+    EXPECT_EQ(result["stages"], wanted.stages);
+    EXPECT_EQ(result["slabs"], wanted.slabs);
+    ASSERT_EQ(result["partition"].size(),
+              static_cast<std::size_t>(wanted.replicas * wanted.stages * wanted.slabs));
+    EXPECT_EQ(result["partition"].back()["replica"], wanted.replicas - 1);
+    EXPECT_EQ(result["partition"].back()["slab"], wanted.slabs - 1);
+    EXPECT_LE(result["unfolded"]["largest_difference"].get<double>(),
+              1e-4 * result["unfolded"]["largest_logit"].get<double>())
+        << wanted.split;
+  }
+}
+
+// 21 voxels are padded to 22: 11 planes at the coarsest level.
+TEST(SlabBenchTest, ASegmentationThatCannotBeCutIsRefused) {
+  const std::string twelve = "cpu,cpu,cpu,cpu,cpu,cpu,cpu,cpu,cpu,cpu,cpu,cpu";
+  const auto refusal = [](const BenchOptions& options) -> std::string {
+    try {
+      bench_segment(options);
+    } catch (const UsageError& error) {
+      return error.what();
+    }
+    return "";
+  };
+  EXPECT_THAT(refusal(segment_bench(twelve, "slabs=12")), HasSubstr("11 slabs or fewer"));
+  EXPECT_THAT(refusal(segment_bench("cpu,cpu,cpu", "slabs=2")), HasSubstr("a product of 2"));
+  EXPECT_THROW(segment_bench("cpu,cpu", "auto"), UsageError);
+}
+
 }  // namespace
 }  // namespace lamp

@@ -56,10 +56,14 @@ void add_bench_command(CLI::App& app, const GlobalOptions& globals) {
   segment->add_option("--precision", bench->execution.precision, "fp32, bf16, fp16 or auto");
   segment->add_option("--layout", bench->execution.layout,
                       "auto (measured), channels_last or contiguous");
+  segment->add_option("--split", bench->execution.split,
+                      "replicas=R,stages=K,slabs=L: replicas share windows, slabs share the planes "
+                      "of each; default: every device is a stage");
   segment->add_option("--patch", bench->wish.patch, "whole, or the window X,Y,Z");
   segment
-      ->add_option("--plan", bench->wish.plan,
-                   "network, device, precision, layout and threads of what lamp plan -o wrote")
+      ->add_option(
+          "--plan", bench->wish.plan,
+          "network, device, split, precision, layout and threads of what lamp plan -o wrote")
       ->check(CLI::ExistingFile);
   segment->add_option("--overlap", bench->wish.overlap, "of windows, from 0 to below 1");
   segment->add_option("--blend", bench->wish.blend, "gaussian or constant");

@@ -30,6 +30,14 @@ struct SegmentLine {
   SegmentOptions segment;
 };
 
+// Of the devices that the options name.
+void take_split(SegmentOptions& options, const std::string& split) {
+  const DeviceGrid grid =
+      grid_of({.split = parse_segment_split(split)}, std::ssize(parse_devices(options.device)));
+  options.replicas = static_cast<int>(grid.replicas);
+  options.slabs = static_cast<int>(grid.slabs);
+}
+
 SegmentRequest request_of(const SegmentLine& options) {
   SegmentRequest request{
       .inputs = options.inputs, .output = options.output, .options = options.segment};
@@ -45,6 +53,7 @@ SegmentRequest request_of(const SegmentLine& options) {
   if (!given.precision.empty())
     request.options.precision =
         chosen_precision(given.precision, parse_devices(request.options.device).front());
+  if (options.plan.empty()) take_split(request.options, given.split);
   check_options(request.options);
   return request;
 }
@@ -62,6 +71,7 @@ void run_segment(const SegmentLine& options, const GlobalOptions& globals) {
     request.options.device = planned.device;
     request.options.precision = planned.precision;
     request.options.layout = planned.layout;
+    take_split(request.options, planned.split);
   }
   const SegmentReport report = segment_all(models, request);
   if (globals.json) print_json(report.to_json());
@@ -100,11 +110,15 @@ void add_network_options(CLI::App& command, SegmentLine& options) {
   command
       .add_option("--device", options.execution.device,
                   "auto, cpu, cuda:0 or several, such as cuda:0,cuda:1: one stage of the "
-                  "network on each")
+                  "network on each, or as --split says")
       ->default_str("auto");
+  command.add_option(
+      "--split", options.execution.split,
+      "replicas=R,stages=K,slabs=L: replicas share cases and windows, slabs share the "
+      "planes of each; default: every device is a stage");
   command
       .add_option("--plan", options.plan,
-                  "device, precision, layout and threads of what lamp plan -o wrote here")
+                  "device, split, precision, layout and threads of what lamp plan -o wrote here")
       ->check(CLI::ExistingFile);
   command
       .add_option("--tta", options.mirror,

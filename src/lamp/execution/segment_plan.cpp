@@ -5,9 +5,23 @@
 
 #include "lamp/base/errors.h"
 #include "lamp/base/setting_name.h"
+#include "lamp/base/text.h"
 #include "lamp/execution/resolved_execution.h"
 
 namespace lamp {
+
+std::optional<DeviceGrid> parse_segment_split(const std::string& text) {
+  if (text.empty()) return std::nullopt;
+  const auto grid = parse_device_grid(text);
+  if (grid) return grid;
+  const bool is_auto = text == "auto";
+  throw UsageError(setting_name("execution.split") + ": found \"" + shortened(text) +
+                   "\", expected replicas=R,stages=K,slabs=L (whole numbers from 1 to 1024, "
+                   "missing ones are 1)" +
+                   (is_auto ? ", or leave it out: every device is a stage then; lamp plan chooses, "
+                              "and its plan can be taken here"
+                            : ""));
+}
 
 SegmentExecution obey_plan(const std::string& file, const std::vector<NetConfig>& nets,
                            const SegmentExecution& given) {
@@ -22,13 +36,12 @@ SegmentExecution obey_plan(const std::string& file, const std::vector<NetConfig>
       refuse(name + ": " + planned + " in the plan, " + said + " here");
     return planned;
   };
-  SegmentExecution execution{.device = held("device", plan.device(), given.device),
-                             .precision = held("precision", plan.precision, given.precision),
-                             .layout = held("layout", plan.layout, given.layout)};
-  if (plan.slabs > 1 || plan.replicas > 1)
-    refuse("split: " + to_string(plan.grid()) +
-           " in the plan, but volumes are segmented on stages alone so far; plan without slabs and "
-           "replicas");
+  const auto split = given.split == "auto" ? std::nullopt : parse_segment_split(given.split);
+  SegmentExecution execution{
+      .device = held("device", plan.device(), given.device),
+      .precision = held("precision", plan.precision, given.precision),
+      .layout = held("layout", plan.layout, given.layout),
+      .split = held("split", to_string(plan.grid()), split ? to_string(*split) : "")};
   plan.torch_devices();  // throws if they are not here
   at::set_num_threads(plan.threads);
   return execution;

@@ -3,13 +3,11 @@
 
 #include <c10/core/Device.h>
 #include <c10/core/ScalarType.h>
-
-#include <vector>
+#include <torch/types.h>
 
 #include "lamp/inference/sliding_window.h"
 #include "lamp/nets/layout_choice.h"
 #include "lamp/nets/network.h"
-#include "lamp/pipeline/partition.h"
 
 namespace lamp {
 
@@ -29,24 +27,8 @@ void place_network(Network& network, const Placement& placement);
 // a signal was caught. Not thread-safe for one network.
 Predictor make_predictor(const Network& network, c10::Device device, c10::ScalarType dtype);
 
-// A network over several devices, one pipeline stage each.
-struct StagePlacement {
-  std::vector<c10::Device> devices;
-  c10::ScalarType dtype = torch::kFloat32;
-  bool one_at_a_time = false;  // stages never work at once, so each has all threads of the process
-};
-
-struct StreamedPredictor {
-  Partition partition;  // stages whose forward passes took equally long on a small volume
-  Predictor predict;
-};
-
-// Like make_predictor's, but thread-safe, and the N samples of a call stream through the stages as
-// those of other threads' calls do. The scores lie on the last device. The network must be placed
-// on the first; its layers move to their stages.
-StreamedPredictor make_streamed_predictor(const Network& network, const StagePlacement& placement);
-
-// In one call of the predictor: so many that every stage has one and the next waits at its door.
-std::int64_t windows_at_once(std::size_t stages);
+// What the chain takes of an image [N, C, D, H, W]: padded, in the weights' layout, there.
+torch::Tensor chain_input(const Network& network, const torch::Tensor& image, c10::Device device,
+                          c10::ScalarType dtype);
 
 }  // namespace lamp

@@ -11,6 +11,7 @@
 #include "lamp/base/host_memory.h"
 #include "lamp/base/memory_counter.h"
 #include "lamp/base/setting_name.h"
+#include "lamp/inference/grid_predictor.h"
 #include "lamp/inference/predictor.h"
 #include "lamp/nets/inference_form.h"
 #include "lamp/nets/net_factory.h"
@@ -53,6 +54,20 @@ Network form_of(const Network& network, c10::ScalarType dtype) {
   copy_all(network.chain->buffers(), copy.chain->buffers());
   copy.chain->eval();
   return inference_form(copy);
+}
+
+// On one of so many devices; a halo has a plane on either side.
+Size3 largest_slab(Size3 size, std::int64_t slabs) {
+  if (slabs == 1) return size;
+  std::int64_t& longest = *std::max_element(size.begin(), size.end());
+  longest = std::min(longest, (longest + slabs - 1) / slabs + 2);
+  return size;
+}
+
+// Of a volume.
+Size3 part_of(const Size3& volume, Size3 window) {
+  for (std::size_t axis = 0; axis < 3; ++axis) window[axis] = std::min(window[axis], volume[axis]);
+  return window;
 }
 
 // Windows of fewer are taken without the second that an estimate of their memory takes.
@@ -110,6 +125,7 @@ void Scorer::place(Network form, const PredictorFactory& factory) {
   if (predictors_.empty()) layout_ = layout;
   place_network(form, {.device = first, .dtype = dtype, .layout = layout});
   multiple_ = std::max(multiple_, form.stride_multiple);
+  forms_.push_back(form);
   const bool bounded = options_.patch.kind != PatchRequest::kFixed || options_.memory_bytes ||
                        options_.patch.size.voxels() > kUncheckedVoxels;
   if (bounded) forward_.emplace_back(form, first, dtype);
@@ -118,32 +134,49 @@ void Scorer::place(Network form, const PredictorFactory& factory) {
     predictors_.push_back(factory(form, first, dtype));
     return;
   }
-  StreamedPredictor streamed = make_streamed_predictor(
+  GridPredictor grid = make_grid_predictor(
       form, {.devices = devices_,
+             .replicas = options_.replicas,
+             .slabs = options_.slabs,
              .dtype = dtype,
-             .one_at_a_time = !several_ && options_.patch.kind == PatchRequest::kWhole});
-  partitions_.push_back(std::move(streamed.partition));
-  predictors_.push_back(std::move(streamed.predict));
+             .one_at_a_time = !several_ && options_.patch.kind == PatchRequest::kWhole,
+             .make_chain = chain_maker(form, /*is_folded=*/true)});
+  partitions_.push_back(std::move(grid.partition));
+  predictors_.push_back(std::move(grid.predict));
 }
 
-// Stages on the CPU share its memory; a GPU holds its own stage only.
-std::int64_t Scorer::passes(const Plan& plan) const {
-  const auto stages = static_cast<int>(devices_.size());
-  const bool streams = stages > 1 && (!plan.whole || (several_ && !plan.alone));
+int Scorer::stages() const { return static_cast<int>(groups()) / options_.replicas; }
+
+// Of one network. Workers on the CPU share its memory; a GPU holds its own part only.
+std::int64_t Scorer::pass_bytes(std::size_t model, const Plan& plan) const {
+  const bool in_slabs = options_.slabs > 1;
+  const bool several_inputs = !plan.whole || (several_ && !plan.alone);
+  const bool streams = stages() > 1 && several_inputs && !(in_slabs && plan.whole);
   const bool on_cpu = devices_.front().is_cpu();
-  std::int64_t most = 0;
-  for (std::size_t m = 0; m < forward_.size(); ++m) {
-    std::int64_t sum = on_cpu && !streams ? forward_[m].bytes(plan.size) : 0;
-    for (int j = 0; j < stages; ++j) {
-      const int waiting = streams ? 2 * (stages - 1 - j) : 0;
-      const std::int64_t bytes =
-          forward_[m].stage_bytes(plan.size, partitions_[m][static_cast<std::size_t>(j)], waiting);
-      most = std::max(most, bytes);
-      if (on_cpu && streams) sum += bytes;
-    }
-    most = std::max(most, sum);
+  const ForwardMemory& forward = forward_[model];
+  const Size3 size = on_cpu ? plan.size : largest_slab(plan.size, options_.slabs);
+  std::int64_t most = 0, sum = 0;
+  for (int j = 0; j < stages(); ++j) {
+    const StageRange& links = partitions_[model][static_cast<std::size_t>(j)];
+    const int behind = stages() - 1 - j;
+    const int waiting = streams ? (in_slabs ? 3 : 2) * behind : 0;
+    const std::int64_t bytes = forward.stage_bytes(size, links, waiting);
+    most = std::max(most, bytes);
+    sum += bytes;
   }
-  return on_cpu ? static_cast<std::int64_t>(kHeapGaps * static_cast<double>(most)) : most;
+  if (!on_cpu) return most;
+  if (!streams) sum = forward.bytes(size);
+  const std::int64_t at_work = several_inputs ? options_.replicas : 1;
+  const std::int64_t copies = options_.replicas * options_.slabs - 1;  // of packed weights
+  return at_work * std::max(most, sum) + copies * parameter_bytes(forms_[model]);
+}
+
+std::int64_t Scorer::passes(const Plan& plan) const {
+  std::int64_t most = 0;
+  for (std::size_t m = 0; m < forward_.size(); ++m) most = std::max(most, pass_bytes(m, plan));
+  return devices_.front().is_cpu()
+             ? static_cast<std::int64_t>(kHeapGaps * static_cast<double>(most))
+             : most;
 }
 
 std::int64_t Scorer::need(const PreparedImage& image, const Plan& plan) const {
@@ -151,14 +184,14 @@ std::int64_t Scorer::need(const PreparedImage& image, const Plan& plan) const {
   const std::int64_t image_bytes = image.voxels.numel() * 4;
   const std::int64_t scores = classes_ * network_voxels * 4;
   // Of every case that is in work at the same time.
-  const std::int64_t cases =
-      several_ && !plan.alone ? static_cast<std::int64_t>(devices_.size()) : 1;
+  const std::int64_t cases = several_ && !plan.alone ? static_cast<std::int64_t>(groups()) : 1;
   std::int64_t work = image_bytes;
+  if (options_.slabs > 1) work += plan.whole ? scores : 0;  // slabs' scores are joined in a copy
   // Windows: the sum of scores, the sum of weights, and some windows' images, scores and weights.
   const std::int64_t window_voxels = plan.size.voxels();
   if (!plan.whole)
     work += scores + network_voxels * 4 +
-            windows_at_once(devices_.size()) * (classes_ + 1) * window_voxels * 4;
+            windows_at_once(groups()) * (classes_ + 1) * window_voxels * 4;
   if (averages()) work += 2 * scores;  // the sum of probabilities, and one pass's softmax
   work = passes(plan) + cases * work;
   if (!devices_.front().is_cpu()) return work;
@@ -172,10 +205,17 @@ std::int64_t Scorer::need(const PreparedImage& image, const Plan& plan) const {
   return work + writing + 3 * std::max(image_bytes, file_voxels * 4) + (cases + 2) * grey;
 }
 
+void Scorer::check_cut(const Size3& size) const {
+  const bool fixed = options_.patch.kind == PatchRequest::kFixed;
+  for (const Network& form : forms_)
+    lamp::check_cut(form, fixed ? part_of(size, options_.patch.size) : size, options_.slabs);
+}
+
 PatchChoice Scorer::choose(const PreparedImage& image) const {
   const bool fixed = options_.patch.kind == PatchRequest::kFixed;
-  if (forward_.empty()) return {.whole = false, .size = options_.patch.size};
   const auto volume = last_three(image.voxels.sizes()).xyz();
+  check_cut(volume);
+  if (forward_.empty()) return {.whole = false, .size = options_.patch.size};
   // Doing one thing at a time costs less than windows do.
   const Plan wish{.size = fixed ? options_.patch.size : volume, .whole = !fixed, .alone = false};
   const bool alone = !several_ || need(image, wish) > limit_bytes_;
@@ -191,6 +231,8 @@ PatchChoice Scorer::choose(const PreparedImage& image) const {
                                     .most_bytes = most_bytes_,
                                     .taken_bytes = taken_bytes_});
   choice.alone = alone;
+  for (const Network& form : forms_)
+    lamp::check_cut(form, part_of(volume, choice.size), options_.slabs);
   return choice;
 }
 
@@ -206,7 +248,7 @@ torch::Tensor Scorer::logits(const Predictor& predictor, const torch::Tensor& im
                         {.size = patch.size,
                          .overlap = options_.overlap,
                          .blend = options_.blend,
-                         .batch = windows_at_once(devices_.size())},
+                         .batch = windows_at_once(groups())},
                         predictor);
 }
 

@@ -41,8 +41,9 @@ DataConfig preprocessing_of(const SegmentModel& model);
 
 // Runs the models' inference forms on the device and in the precision of the options. One model
 // without mirroring gives its logits; else every pass adds its probabilities to one sum, however
-// many there are, and the scores are the logarithm of their mean. Over several devices score() is
-// thread-safe: a case is in one stage while others are in the next; on one device it is not.
+// many there are, and the scores are the logarithm of their mean. Where there
+// are several groups, score() is thread-safe: a case is in one stage or replica while others are in
+// others; else it is not.
 class Scorer {
  public:
   // several: there are other cases to be loaded and written meanwhile, where the memory allows it.
@@ -51,12 +52,17 @@ class Scorer {
   Scorer(const std::vector<SegmentModel>& models, const SegmentOptions& options, bool several,
          const PredictorFactory& factory);
 
-  // How the image will be taken. Throws DoesNotFit.
+  // Throws UsageError where an image of x, y, z voxels on the network's grid has too few planes for
+  // the slabs, whole or in the windows that were asked for.
+  void check_cut(const Size3& size) const;
+  // How the image will be taken. Throws DoesNotFit, and UsageError as check_cut() does.
   PatchChoice choose(const PreparedImage& image) const;
   Scores score(const PreparedImage& image, const PatchChoice& patch) const;
   // What the user's limit leaves to the cases; none where the host's memory has no limit.
   std::optional<std::int64_t> memory_left() const;
   const std::vector<c10::Device>& devices() const { return devices_; }
+  // Replicas' stages: each may have a case of its own at work.
+  std::size_t groups() const { return devices_.size() / static_cast<std::size_t>(options_.slabs); }
   Layout layout() const { return layout_; }  // of the first model
   const Mirroring& mirroring() const { return mirroring_; }
 
@@ -67,6 +73,8 @@ class Scorer {
     bool alone;
   };
   void place(Network form, const PredictorFactory& factory);
+  int stages() const;
+  std::int64_t pass_bytes(std::size_t model, const Plan& plan) const;
   std::int64_t need(const PreparedImage& image, const Plan& plan) const;
   std::int64_t passes(const Plan& plan) const;
   torch::Tensor logits(const Predictor& predictor, const torch::Tensor& image,
@@ -76,9 +84,10 @@ class Scorer {
 
   SegmentOptions options_;
   bool several_;
-  std::vector<c10::Device> devices_;  // one a stage
+  std::vector<c10::Device> devices_;  // as GridPlacement has them
   Precision precision_;
   Layout layout_ = Layout::kChannelsLast;
+  std::vector<Network> forms_;  // whose chains belong to the predictors
   std::vector<Predictor> predictors_;
   // Empty where nothing is to be decided by memory; else of each model, and where it is cut.
   std::vector<ForwardMemory> forward_;

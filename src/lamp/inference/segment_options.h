@@ -20,7 +20,9 @@ struct SegmentOptions {
   std::optional<std::int64_t> memory_bytes;  // for the whole process (CPU) or the device (CUDA);
                                              // none = 80 % of what is available
   std::string device = "auto";               // several = pipeline stages, which cases or windows
-                                             // stream through
+                                             // stream through, or as the two below say
+  int replicas = 1;                          // that share cases or windows, each with its stages
+  int slabs = 1;                             // of every volume or window, in each stage
   std::string precision = "fp32";            // fp32 | bf16 | fp16 (CUDA only)
   std::string layout = "auto";               // auto (measured) | channels_last | contiguous
   std::string format;                        // nii.gz | nii | nrrd | mha, in any case; empty: as

@@ -27,12 +27,21 @@ Json case_result_json(const CaseResult& result) {
 }  // namespace
 
 Json SegmentReport::to_json() const {
-  Json json = {{"lamp", LAMP_VERSION},     {"model", models},
-               {"device", device},         {"precision", precision},
-               {"layout", layout},         {"nifti_form", nifti_form},
-               {"labels", Json::object()}, {"mirroring", mirroring.to_json()},
-               {"cases", Json::array()},   {"failed", Json::array()},
-               {"not_done", not_done},     {"ignored", Json::array()}};
+  Json json = {{"lamp", LAMP_VERSION},
+               {"model", models},
+               {"device", device},
+               {"replicas", replicas},
+               {"stages", stages},
+               {"slabs", slabs},
+               {"precision", precision},
+               {"layout", layout},
+               {"nifti_form", nifti_form},
+               {"labels", Json::object()},
+               {"mirroring", mirroring.to_json()},
+               {"cases", Json::array()},
+               {"failed", Json::array()},
+               {"not_done", not_done},
+               {"ignored", Json::array()}};
   for (const auto& [id, name] : labels) json["labels"][std::to_string(id)] = name;
   for (const CaseResult& result : cases) json["cases"].push_back(case_result_json(result));
   for (const SegmentFailure& failure : failures) {

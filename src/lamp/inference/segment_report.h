@@ -52,6 +52,7 @@ struct SegmentFailure {
 struct SegmentReport {
   std::vector<std::string> models;
   std::string device;
+  int replicas = 1, stages = 1, slabs = 1;  // that the devices are
   std::string precision;
   std::string nifti_form;  // refuse | sform | qform: what decides contradictory NIfTI files
   std::string layout;      // of the network's tensors: channels_last | contiguous

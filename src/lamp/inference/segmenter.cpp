@@ -1,5 +1,6 @@
-// On one device three cases are under way at most: one being loaded, one in the network, one being
-// written. Over several, one more than there are stages, each with a thread of its own.
+// On one device, or on slabs alone, three cases are under way at most: one being loaded, one in the
+// network, one being written. Else one more than the replicas have stages, each with a thread of
+// its own.
 #include "lamp/inference/segmenter.h"
 
 #include <torch/types.h>
@@ -96,6 +97,7 @@ class SegmentJob {
     reading_ = config_.read_options();
     reading_.dicom_series = request.dicom_series;
     reading_.memory_bytes = scorer_->memory_left();
+    check_cuts();
     outputs_.files.make_folders();
     lock_->start();
     for (const SegmentModel& model : models) report_.models.push_back(model.file);
@@ -122,6 +124,25 @@ class SegmentJob {
   }
 
  private:
+  // Of every case whose header can be read; what is wrong with the others they say themselves.
+  void check_cuts() const {
+    if (options_.slabs == 1) return;
+    for (const InputCase& input : cases_) {
+      std::optional<Size3> size;
+      try {
+        const VolumeHeader header = read_volume_header(input.first(), reading_);
+        size = plan_grid(Volume{.geometry = header.geometry}, config_).network.size;
+      } catch (const InputError&) {
+        continue;
+      }
+      try {
+        scorer_->check_cut(*size);
+      } catch (const UsageError& error) {
+        throw UsageError(input.describe() + ": " + error.what());
+      }
+    }
+  }
+
   // Calls that name the label map of their case, and so lock no more, may share a folder.
   std::string way_out_of_lock() const {
     const std::string other = "choose another place";
@@ -131,7 +152,7 @@ class SegmentJob {
   }
 
   void run_cases() {
-    if (scorer_->devices().size() > 1) return stream_cases();
+    if (scorer_->groups() > 1) return stream_cases();
     start_loading(0);
     Progress progress("segment", static_cast<std::int64_t>(cases_.size()));
     for (std::size_t i = 0; i < cases_.size(); ++i) {
@@ -158,9 +179,9 @@ class SegmentJob {
     if (!loading_.valid()) start_loading(i + 1);
   }
 
-  // Every stage has a case at work while another is loaded or written.
+  // Every stage of every replica has a case at work while another is loaded or written.
   void stream_cases() {
-    const std::size_t threads = std::min(cases_.size(), scorer_->devices().size() + 1);
+    const std::size_t threads = std::min(cases_.size(), scorer_->groups() + 1);
     Progress progress("segment", static_cast<std::int64_t>(cases_.size()));
     std::atomic<std::size_t> next = 0;
     std::vector<std::future<void>> streams;
@@ -261,6 +282,9 @@ class SegmentJob {
 
   void gather() {
     report_.device = joined(device_names(scorer_->devices()), ",");
+    report_.replicas = options_.replicas;
+    report_.slabs = options_.slabs;
+    report_.stages = static_cast<int>(scorer_->groups()) / options_.replicas;
     report_.precision = options_.precision;
     report_.nifti_form = name_of(config_.nifti_form);
     report_.layout = to_string(scorer_->layout());
@@ -306,6 +330,8 @@ class SegmentJob {
 }  // namespace
 
 void check_options(const SegmentOptions& options) {
+  TORCH_CHECK(options.replicas > 0 && options.slabs > 0, "found ", options.replicas,
+              " replicas and ", options.slabs, " slabs");
   if (!(options.overlap >= 0 && options.overlap < 1))
     throw UsageError(setting_name("overlap") + ": found " + shortest(options.overlap) +
                      ", expected a share of the window from 0 to below 1, such as 0.5");

@@ -347,10 +347,12 @@ StepResult Pipeline::step(const torch::Tensor& batch, const LossFunction& loss,
   return result;
 }
 
-std::vector<torch::Tensor> Pipeline::predict(const std::vector<torch::Tensor>& inputs) {
+std::vector<torch::Tensor> Pipeline::predict(const std::vector<torch::Tensor>& inputs,
+                                             const std::function<void()>& between_links) {
   if (inputs.empty()) return {};
   StepState state;
   state.training = false;
+  state.between_links = between_links;
   state.seed = options_.seed;
   for (const torch::Tensor& input : inputs) {
     TORCH_CHECK(input.defined() && input.dim() > 0 && input.size(0) > 0,

@@ -107,8 +107,10 @@ class Pipeline {
 
   // Outputs without gradients, in the order of `inputs`, on the last stage's device. Each input is
   // a micro-batch of its own size and they stream through; the layers' training mode is the
-  // caller's business. Throws as step().
-  std::vector<torch::Tensor> predict(const std::vector<torch::Tensor>& inputs);
+  // caller's business. between_links: called by every worker before each link; what it throws ends
+  // the prediction. Throws as step().
+  std::vector<torch::Tensor> predict(const std::vector<torch::Tensor>& inputs,
+                                     const std::function<void()>& between_links = nullptr);
 
   // Its parameters are the optimizer's business.
   Sequence& chain() { return *chain_; }

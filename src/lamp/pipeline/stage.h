@@ -53,8 +53,9 @@ struct StepState {
   std::vector<std::vector<std::int64_t>> planes;
   const LossFunction* loss = nullptr;
   double gradient_scale = 1;
-  bool training = true;              // false: forwards only, without gradients
-  bool collects_statistics = false;  // of batch norms: Stage::take_statistics()
+  bool training = true;                 // false: forwards only, without gradients
+  std::function<void()> between_links;  // called before each link, if there is one
+  bool collects_statistics = false;     // of batch norms: Stage::take_statistics()
   std::uint64_t seed = 0;
   std::int64_t step = 0;
   std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now();

@@ -23,6 +23,7 @@
 #include "lamp/execution/loss_scaler.h"
 #include "lamp/execution/step_profile.h"
 #include "lamp/execution/training_step.h"
+#include "lamp/inference/grid_predictor.h"
 #include "lamp/inference/predictor.h"
 #include "lamp/nets/inference_form.h"
 #include "lamp/nets/net_factory.h"
@@ -144,18 +145,28 @@ struct PlacedForm {
   Predictor predict;
 };
 
-PlacedForm placed_form(Network form, const Placement& placement, const Devices& devices,
-                       bool in_windows) {
+PlacedForm placed_form(Network form, const Placement& placement, GridPlacement grid,
+                       bool is_folded) {
   place_network(form, placement);
-  if (devices.size() == 1)
+  if (grid.devices.size() == 1)
     return {.chain = form.chain,
             .partition = {{0, form.chain->size()}},
             .predict = make_predictor(form, placement.device, placement.dtype)};
-  StreamedPredictor streamed = make_streamed_predictor(
-      form, {.devices = devices, .dtype = placement.dtype, .one_at_a_time = !in_windows});
+  grid.dtype = placement.dtype;
+  grid.make_chain = chain_maker(form, is_folded);
+  GridPredictor predictor = make_grid_predictor(form, grid);
   return {.chain = form.chain,
-          .partition = std::move(streamed.partition),
-          .predict = std::move(streamed.predict)};
+          .partition = std::move(predictor.partition),
+          .predict = std::move(predictor.predict)};
+}
+
+// Throws where the volume, or the windows of it, cannot be cut into slabs.
+void check_segment_cut(const BenchOptions& options, const Network& network,
+                       const DeviceGrid& grid) {
+  Size3 size = options.input;
+  for (std::size_t axis = 0; axis < 3 && options.window; ++axis)
+    size[axis] = std::min(size[axis], options.window->size[axis]);
+  check_cut(network, size, static_cast<int>(grid.slabs));
 }
 
 PlanOptions plan_options_of(const BenchOptions& options) {
@@ -254,14 +265,16 @@ Json bench_segment(const BenchOptions& options) {
   const torch::InferenceMode no_gradients;
   const Devices stages = parse_devices(options.execution.device);
   const Devices devices = distinct_devices(stages);
+  const DeviceGrid grid = grid_of(options.execution, std::ssize(stages));
   std::optional<WindowOptions> window = options.window;
   if (window) {
     Network{.config = options.net, .stride_multiple = stride_multiple(options.net)}.check_window(
         setting_name("patch"), window->size);
-    window->batch = windows_at_once(stages.size());
+    window->batch = windows_at_once(static_cast<std::size_t>(grid.replicas * grid.stages));
   }
   check_segment_fits(options);
   BenchSetting setting = prepare(options, stages.front());
+  check_segment_cut(options, setting.network, grid);
   const Precision precision = parse_precision(
       chosen_precision(options.execution.precision, setting.device), setting.device.type());
   const Layout layout =
@@ -271,9 +284,13 @@ Json bench_segment(const BenchOptions& options) {
   copy.initialise(options.seed);
   const Placement placement{
       .device = setting.device, .dtype = dtype_of(precision), .layout = layout};
+  const GridPlacement places{.devices = stages,
+                             .replicas = static_cast<int>(grid.replicas),
+                             .slabs = static_cast<int>(grid.slabs),
+                             .one_at_a_time = !window};
   const PlacedForm forms[] = {
-      placed_form(inference_form(setting.network), placement, stages, window.has_value()),
-      placed_form(std::move(copy), placement, stages, window.has_value())};
+      placed_form(inference_form(setting.network), placement, places, /*is_folded=*/true),
+      placed_form(std::move(copy), placement, places, /*is_folded=*/false)};
   std::vector<double> seconds[2];
   std::vector<std::int64_t> peaks[2];
   for (auto& of_devices : peaks) of_devices.resize(devices.size());
@@ -307,7 +324,10 @@ Json bench_segment(const BenchOptions& options) {
                  {"threads", at::get_num_threads()},
                  {"precision", options.execution.precision},
                  {"layout", to_string(layout)},
-                 {"partition", stage_rows(device_names(stages), forms[0].partition)},
+                 {"replicas", grid.replicas},
+                 {"stages", grid.stages},
+                 {"slabs", grid.slabs},
+                 {"partition", stage_rows(device_names(stages), forms[0].partition, grid.replicas)},
                  {"patch", window ? Json(window->size) : Json("whole")},
                  {"seconds", seconds[0]},
                  {"peak_bytes", peaks[0]}};

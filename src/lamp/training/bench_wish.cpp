@@ -44,14 +44,22 @@ BenchOptions parse_bench_wish(const BenchWish& wish) {
 BenchOptions parse_segment_wish(const BenchWish& wish) {
   BenchOptions options = parse_bench_wish(wish);
   options.batch = 1;
-  if (wish.plan.empty()) return options;
   ExecutionConfig& execution = options.execution;
-  SegmentExecution planned = obey_plan(
-      wish.plan, {options.net},
-      {.device = execution.device, .precision = execution.precision, .layout = execution.layout});
+  if (wish.plan.empty()) {
+    if (execution.auto_split) parse_segment_split("auto");
+    return options;
+  }
+  SegmentExecution planned =
+      obey_plan(wish.plan, {options.net},
+                {.device = execution.device,
+                 .precision = execution.precision,
+                 .layout = execution.layout,
+                 .split = execution.split ? to_string(*execution.split) : ""});
   execution.device = std::move(planned.device);
   execution.precision = std::move(planned.precision);
   execution.layout = std::move(planned.layout);
+  execution.split = parse_segment_split(planned.split);
+  execution.auto_split = false;
   return options;
 }
 

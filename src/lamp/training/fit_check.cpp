@@ -211,13 +211,15 @@ void check_segment_fits(const BenchOptions& options) {
   const bool one_device = memories.size() == 1;
   const bool halve = is_reduced(options.execution.precision);
   const auto [x, y, z] = options.input;
+  // A slab's share is all that one of several devices holds.
+  const std::int64_t slabs = options.execution.split ? options.execution.split->slabs : 1;
   // The image, and the logits of two networks that are compared; over several devices they and the
   // weights may lie elsewhere.
   const std::int64_t beside = 4 * x * y * z * (options.net.in_channels + options.net.classes);
   const auto bytes_of = [&](const Size3& window) {
     const NetworkCosts costs = forward_costs(options.net, window, halve);
     const std::int64_t bytes = pass_bytes(costs, one_device);
-    return one_device ? bytes + 2 * parameter_bytes(costs) + beside : bytes;
+    return one_device ? bytes + 2 * parameter_bytes(costs) + beside : bytes / slabs;
   };
   const Size3 size = options.window ? options.window->size : options.input;
   const std::int64_t bytes = bytes_of(size);
