@@ -72,9 +72,10 @@ std::vector<DeviceGrid> slab_grids(const PlanOptions& options, const Network& ne
   if (!options.execution.auto_split || options.execution.partition == "counts") return {};
   const auto names = names_of_devices(options);
   const std::int64_t count = std::ssize(names);
-  // Memory of its own for each device belongs to all of them.
+  // Memory or a speed of its own for each device belongs to all of them.
   const bool takes_all = (!options.absent_devices && options.execution.device != "auto") ||
-                         !options.unequal_memory_bytes.empty();
+                         !options.unequal_memory_bytes.empty() ||
+                         !options.unequal_flops_per_s.empty();
   const auto links = static_cast<std::int64_t>(network.chain->size());
   const std::int64_t most = std::min(count, options.most_slabs.value_or(count));
   std::vector<DeviceGrid> grids;
@@ -99,6 +100,7 @@ PlanOptions with_grid(const PlanOptions& options, const DeviceGrid& grid) {
   }
   auto names = device_names(parse_devices(options.execution.device));
   names.resize(static_cast<std::size_t>(grid.devices()));
+  if (!changed.device_speeds.empty()) changed.device_speeds.resize(names.size());
   changed.execution.device = joined(names, ",");
   return changed;
 }

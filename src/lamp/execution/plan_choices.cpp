@@ -14,6 +14,7 @@
 #include "lamp/execution/plan_costs.h"
 #include "lamp/execution/shape_fit.h"
 #include "lamp/execution/slab_costs.h"
+#include "lamp/execution/slab_shares.h"
 #include "lamp/inference/patch_choice.h"
 #include "lamp/nets/net_factory.h"
 #include "lamp/nets/precision.h"
@@ -124,6 +125,7 @@ NetworkPlan choose_plan(const PlanOptions& wish, Seconds seconds) {
       surely_too_large(options))
     options.execution.costs = "shapes";
   decide_layout(options);
+  measure_device_speeds(options);
   Plan plan =
       options.largest_input ? plan_largest(options, seconds) : plan_network(options, seconds);
   if (plan.fits && !why.empty()) plan.reasons.push_back(why);

@@ -44,7 +44,7 @@ Json stages_json(const Plan& plan) {
   for (std::size_t row = 0; row < rows.size(); ++row) {
     const std::size_t stage = row / slabs % stages;
     rows[row]["step_s"] = plan.simulation.busy[stage];
-    rows[row]["peak_bytes"] = plan.stage_peak_bytes[stage];
+    rows[row]["peak_bytes"] = slab_peak_bytes(plan, stage, row % slabs);
   }
   return rows;
 }

@@ -32,8 +32,10 @@ struct PlanOptions {
   std::optional<std::int64_t> device_memory_bytes;  // of each device; none = what is free
   std::vector<std::int64_t> unequal_memory_bytes;   // instead: one for each device, in their order
   std::optional<double> flops_per_s;                // of absent devices
-  std::optional<double> bytes_per_s;                // between devices
-  std::optional<std::int64_t> most_slabs;           // where volumes that come later have few planes
+  std::vector<double> unequal_flops_per_s;          // instead: one for each of them
+  std::vector<double> device_speeds;  // of devices that are here: slab_shares.h; empty = all alike
+  std::optional<double> bytes_per_s;  // between devices
+  std::optional<std::int64_t> most_slabs;  // where volumes that come later have few planes
   std::uint64_t seed = 0;
 
   PlannedWork work() const {

@@ -146,8 +146,14 @@ std::vector<DeviceNeed> device_needs(const Plan& plan) {
     if (std::none_of(needs.begin(), needs.end(), [&](const DeviceNeed& known) {
           return known.device.name == workers[row].name;
         }))
-      needs.push_back({workers[row], plan.balance.peak_bytes[device_of[row / setup.slabs()]]});
+      needs.push_back({workers[row],
+                       setup.bytes_of_slab(plan.balance.peak_bytes[device_of[row / setup.slabs()]],
+                                           row % setup.slabs_of_replica())});
   return needs;
+}
+
+std::int64_t slab_peak_bytes(const Plan& plan, std::size_t stage, std::size_t slab) {
+  return plan.setup.bytes_of_slab(plan.stage_peak_bytes[stage], slab);
 }
 
 std::int64_t halo_bytes(const Plan& plan) {
