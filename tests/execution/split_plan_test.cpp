@@ -140,8 +140,8 @@ TEST(SplitPlanTest, AWrongSplitInAFileIsNamedAndAMissingOneMeansStages) {
   Json json = to_json(choose_plan(split_wish("cpu,cpu", "")).execution);
   json.erase("split");
   EXPECT_EQ(parse_resolved_execution(json, "plan.json").slabs, 1);
-  for (const Json& wrong : {Json("slabs=3"), Json("replicas=2"), Json(2), Json("x")}) {
-    json["split"] = wrong;  // of two replicas the second has none of the batch of 1
+  for (const Json& wrong : {Json("slabs=3"), Json("replicas=3"), Json(2), Json("x")}) {
+    json["split"] = wrong;
     try {
       parse_resolved_execution(json, "plan.json");
       ADD_FAILURE() << wrong;
@@ -310,6 +310,48 @@ TEST(SplitPlanTest, HasARowForEachReplicaAndReadsBack) {
   const ResolvedExecution read = read_plan(folder / "plan.json");
   EXPECT_EQ(to_json(read), to_json(chosen.execution));
   EXPECT_EQ(differing_field(read, wish.work()), "");
+}
+
+// Two replicas of two stages; the stage of the curriculum that is planned has one sample a batch.
+TEST(SplitPlanTest, ReplicasWithoutASampleIdle) {
+  at::set_num_threads(4);
+  PlanOptions wish = split_wish("cpu,cpu,cpu,cpu", "replicas=2,stages=2");
+  EXPECT_THAT(refusal_of(wish), HasSubstr("found replicas=2 for a batch of 1 sample"));
+  wish.largest_batch = 2;
+  const NetworkPlan chosen = choose_plan(wish);
+  ASSERT_TRUE(chosen.plan.fits);
+  EXPECT_EQ(chosen.plan.setup.replicas, 1U);
+  EXPECT_THAT(chosen.plan.reasons,
+              Contains("a batch of 1 sample is for 1 of 2 replicas: the last one idles in this "
+                       "stage"));
+  const Plan alone = choose_plan(split_wish("cpu,cpu", "stages=2")).plan;
+  EXPECT_EQ(chosen.plan.simulation.makespan, alone.simulation.makespan);
+  EXPECT_EQ(chosen.plan.balance.peak_bytes, alone.balance.peak_bytes);
+  EXPECT_EQ(chosen.execution.grid(), (DeviceGrid{2, 2, 1})) << "as in the other stages";
+  EXPECT_EQ(chosen.execution.microbatches, 1);
+  const Json json = to_json(chosen);
+  ASSERT_EQ(json["stages"].size(), 4U);
+  for (std::size_t row = 0; row < 4; ++row) {
+    EXPECT_EQ(json["stages"][row]["replica"], row / 2);
+    EXPECT_EQ(json["stages"][row]["step_s"].get<double>() > 0, row < 2);
+    EXPECT_GT(json["stages"][row]["peak_bytes"].get<std::int64_t>(), 0);
+  }
+  const ResolvedExecution read = parse_resolved_execution(json, "plan.json");
+  EXPECT_EQ(to_json(read), to_json(chosen.execution));
+  EXPECT_EQ(differing_field(read, wish.work()), "");
+}
+
+// Of four replicas, each on a device of its own, two have a sample.
+TEST(SplitPlanTest, IdleReplicasKeepTheirDevices) {
+  PlanOptions wish = split_wish("auto", "replicas=4");
+  wish.absent_devices = 4;
+  wish.device_memory_bytes = std::int64_t{1} << 30;
+  wish.batch = 2;
+  wish.largest_batch = 4;
+  const NetworkPlan chosen = choose_plan(wish);
+  EXPECT_EQ(chosen.plan.setup.replicas, 2U);
+  EXPECT_EQ(chosen.execution.device(), "0,1,2,3");
+  EXPECT_THAT(chosen.plan.reasons, Contains(HasSubstr("the last 2 idle in this stage")));
 }
 
 // Devices by name, so that each replica's are seen to be together.

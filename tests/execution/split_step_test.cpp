@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <utility>
@@ -42,7 +43,7 @@ StepsOnSlabs three_steps(std::size_t stages, std::int64_t slabs, const std::stri
       .slab_shares = slab_shares,
       .partition = stages == 1 ? Partition{{0, links}} : Partition{{0, 6}, {6, links}},
       .layout = layout,
-      .microbatches = 2 / replicas,
+      .microbatches = std::max<std::int64_t>(2 / replicas, 1),
       .recompute =
           std::vector(stages, stages == 1 ? RecomputeRule::kNever : RecomputeRule::kAlways),
       .threads = 2};
@@ -103,6 +104,13 @@ TEST(SplitStepTest, ThreeStepsOfReplicasAreThreeStepsOnOneDevice) {
     EXPECT_LT(testing::relative_error(found.scores, one.scores), 1e-3) << stages << " " << slabs;
     EXPECT_EQ(three_steps(stages, slabs, "channels_last", 2).losses, found.losses) << "its bits";
   }
+}
+
+// Of a batch of two samples the third replica has none.
+TEST(SplitStepTest, AReplicaWithoutASampleChangesNothing) {
+  const StepsOnSlabs one = three_steps(1, 1, "contiguous");
+  const StepsOnSlabs found = three_steps(1, 1, "contiguous", 3);
+  for (std::size_t i = 0; i < 3; ++i) EXPECT_NEAR(found.losses[i] / one.losses[i], 1, 1e-5) << i;
 }
 
 TEST(SplitStepTest, TheSameStepsHaveTheSameBits) {

@@ -35,9 +35,19 @@ std::string replica_reason(const Plan& plan) {
          "gradients and the copies of weights take no time in this plan";
 }
 
+// In a stage whose batch has fewer samples than there are replicas.
+std::string idle_reason(std::int64_t batch, std::int64_t replicas) {
+  const std::int64_t idle = replicas - batch;
+  return "a batch of " + counted(batch, "sample") + " is for " + std::to_string(batch) + " of " +
+         counted(replicas, "replica") + ": the last " +
+         (idle == 1 ? "one idles" : std::to_string(idle) + " idle") + " in this stage";
+}
+
 }  // namespace
 
 void add_grid_reasons(Plan& plan, const PlanOptions& options, const Network& network) {
+  if (const auto& split = options.execution.split; split && split->replicas > options.batch)
+    plan.reasons.push_back(idle_reason(options.batch, split->replicas));
   if (plan.setup.replicas > 1) plan.reasons.push_back(replica_reason(plan));
   if (plan.setup.slabs_of_replica() == 1) return;
   plan.reasons.push_back(slab_reason(plan));

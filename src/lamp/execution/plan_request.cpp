@@ -50,7 +50,7 @@ std::vector<PlanDevice> devices_of(const PlanOptions& options) {
 }
 
 std::int64_t replicas_of(const PlanOptions& options) {
-  return options.execution.split ? options.execution.split->replicas : 1;
+  return options.execution.split ? grid_of(options).replicas : 1;
 }
 
 // Of each replica, those with a sample less included.
@@ -170,10 +170,11 @@ void check_replicas(const PlanOptions& options, const DeviceGrid& grid) {
   if (grid.replicas == 1) return;
   const std::string found =
       setting_name("execution.split") + ": found replicas=" + std::to_string(grid.replicas);
-  if (grid.replicas > options.batch)
-    throw UsageError(found + " for a batch of " + counted(options.batch, "sample") +
-                     ", expected replicas=" + std::to_string(options.batch) +
-                     " or fewer, or a batch of " + std::to_string(grid.replicas) + " or more");
+  const std::int64_t most = std::max(options.batch, options.largest_batch);
+  if (grid.replicas > most)
+    throw UsageError(found + " for a batch of " + counted(most, "sample") +
+                     ", expected replicas=" + std::to_string(most) + " or fewer, or a batch of " +
+                     std::to_string(grid.replicas) + " or more");
   if (!options.loss_is_sum)
     throw UsageError(found +
                      ", but the loss (loss.dice \"batch\") needs the whole batch; expected " +
@@ -198,7 +199,8 @@ void keep_split(PlanRequest& request, const PlanOptions& options, const Network&
                      setting_to("execution.split", to_string(grid)));
   request.all_devices = true;
   request.any_devices = false;
-  check_replicas(options, grid);
+  check_replicas(options, *execution.split);
+  request.devices.resize(static_cast<std::size_t>(grid.devices()));
   if (grid.slabs > 1) request.slab_parts = slab_parts(options, network);
   request.slab_fixed_bytes = fixed_bytes_of(options, network);
   if (grid.replicas * grid.slabs > 1) take_slabs(request, grid);
@@ -355,6 +357,19 @@ std::vector<std::string> device_order(const Plan& plan) {
   return names;
 }
 
+namespace {
+
+// Those that have no sample of this batch, on the devices that the plan does without.
+void add_idle_replicas(ResolvedExecution& execution, const PlanOptions& options) {
+  if (!options.execution.split) return;
+  execution.replicas = options.execution.split->replicas;
+  const auto devices = devices_of(options);
+  for (std::size_t d = execution.devices.size(); d < devices.size(); ++d)
+    execution.devices.push_back(devices[d].name);
+}
+
+}  // namespace
+
 ResolvedExecution resolved(const PlanOptions& options, const Plan& plan) {
   ResolvedExecution result{.net = options.net,
                            .input = options.input,
@@ -372,6 +387,7 @@ ResolvedExecution resolved(const PlanOptions& options, const Plan& plan) {
   result.slabs = static_cast<std::int64_t>(plan.setup.slabs_of_replica());
   if (result.slabs > 1) result.slab_shares = slab_shares(options, *shapes_of(options));
   result.devices = device_order(plan);
+  add_idle_replicas(result, options);
   return result;
 }
 

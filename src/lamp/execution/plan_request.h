@@ -24,6 +24,8 @@ struct PlanOptions {
   Size3 input = {64, 64, 64};  // x, y, z
   bool largest_input = false;  // `input` is the most: plan_choices.h
   std::int64_t batch = 1;
+  // Of all stages of a curriculum: replicas that have samples in it may have none of this batch.
+  std::int64_t largest_batch = 0;
   ExecutionConfig execution;  // .device: what is here; what is "auto" is planned
   OptimizerConfig optimizer;
   bool loss_is_sum = true;  // over samples

@@ -115,15 +115,13 @@ std::vector<std::string> split_names(const std::string& text) {
 }
 
 // A plan of an earlier lamp says nothing: all its devices are stages.
-DeviceGrid grid_in(const Json& plan, const PlanReader& reader, std::size_t devices,
-                   std::int64_t batch) {
+DeviceGrid grid_in(const Json& plan, const PlanReader& reader, std::size_t devices) {
   const auto count = static_cast<std::int64_t>(devices);
   if (!plan.contains("split")) return {.stages = count};
   const auto grid = parse_device_grid(reader.text("split"));
-  if (!grid || grid->replicas > batch || grid->devices() != count)
+  if (!grid || grid->devices() != count)
     reader.refuse("split", "replicas=R,stages=K,slabs=L whose product is the " +
-                               counted(devices, "device") +
-                               " of the plan, R at most its batch of " + std::to_string(batch));
+                               counted(devices, "device") + " of the plan");
   return *grid;
 }
 
@@ -162,9 +160,9 @@ std::string contradiction(const ResolvedExecution& plan, const PlannedWork& work
     if (wish[field] != "auto")
       if (auto text = difference(field, decided[field], wish[field]); !text.empty()) return text;
   const std::int64_t most =
-      work.loss_is_sum
-          ? most_microbatches(plan.batch / plan.replicas, plan.input, stride_multiple(plan.net))
-          : 1;
+      work.loss_is_sum ? most_microbatches(plan.batch / std::min(plan.batch, plan.replicas),
+                                           plan.input, stride_multiple(plan.net))
+                       : 1;
   if (config.microbatches > 0 && std::min(config.microbatches, most) != plan.microbatches)
     return difference("microbatches", plan.microbatches, config.microbatches);
   if (plan.microbatches > most) return difference("microbatches", plan.microbatches, most);
@@ -273,7 +271,7 @@ ResolvedExecution parse_own_plan(const Json& json, const std::filesystem::path& 
   plan.microbatches = reader.number("microbatches", plan.batch);
   plan.threads = static_cast<int>(reader.number("threads", kMostThreads));
   plan.devices = split_names(reader.text("device"));
-  const DeviceGrid grid = grid_in(json, reader, plan.devices.size(), plan.batch);
+  const DeviceGrid grid = grid_in(json, reader, plan.devices.size());
   plan.replicas = grid.replicas;
   plan.slabs = grid.slabs;
   plan.slab_shares = reader.shares("slab_shares", plan.slabs, kMostShare);

@@ -23,7 +23,7 @@ struct ResolvedExecution {
   std::int64_t batch = 1;
   // What was decided.
   std::vector<std::string> devices;      // in the order of device_grid.h
-  std::int64_t replicas = 1;             // that share the batch
+  std::int64_t replicas = 1;             // that share the batch; those beyond its samples idle
   std::int64_t slabs = 1;                // of every volume, in each stage
   std::vector<double> slab_shares;       // [L] of its planes; empty = all alike
   Partition partition;                   // [K]

@@ -237,7 +237,10 @@ DeviceGrid grid_of(const PlanOptions& options) {
       options.absent_devices
           ? *options.absent_devices
           : static_cast<std::int64_t>(parse_devices(options.execution.device).size());
-  return grid_of(options.execution, devices);
+  DeviceGrid grid = grid_of(options.execution, devices);
+  if (grid.replicas <= options.largest_batch)
+    grid.replicas = std::min(grid.replicas, std::max<std::int64_t>(options.batch, 1));
+  return grid;
 }
 
 void check_slabs(const PlanOptions& options) {

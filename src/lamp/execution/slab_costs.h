@@ -14,7 +14,8 @@ namespace lamp {
 // all others. Assumed; what is sent over a link takes its bytes over link_bytes_per_s() beside it.
 inline constexpr double kExchangeLatencyS = 20e-6;
 
-// Of the devices that the options name. Throws UsageError where the split is not theirs.
+// Of the devices that the options name, without replicas that have no sample where another stage of
+// the curriculum has some for them. Throws UsageError where the split is not theirs.
 DeviceGrid grid_of(const PlanOptions& options);
 
 // Whether they are all the same.

@@ -88,7 +88,7 @@ void measure_device_speeds(PlanOptions& options) {
 std::vector<double> slab_speeds(const PlanOptions& options) {
   const auto speeds = device_speeds(options);
   const DeviceGrid grid = grid_of(options);
-  if (speeds.empty() || std::ssize(speeds) != grid.devices()) return {};
+  if (speeds.empty() || std::ssize(speeds) < grid.devices()) return {};
   std::vector<double> slowest(static_cast<std::size_t>(grid.slabs), speeds.front());
   for (std::int64_t slab = 0; slab < grid.slabs; ++slab) {
     double& least = slowest[static_cast<std::size_t>(slab)];

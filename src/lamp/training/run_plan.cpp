@@ -95,6 +95,7 @@ class RunPlanner {
     return {.net = config_.net,
             .input = stage.patch ? *stage.patch : largest_volume(),
             .batch = stage.batch,
+            .largest_batch = largest_batch(config_),
             .execution = config_.execution,
             .optimizer = stage.optimizer,
             .loss_is_sum = config_.loss.dice != "batch",
