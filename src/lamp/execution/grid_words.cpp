@@ -10,13 +10,17 @@
 namespace lamp {
 namespace {
 
+std::string merge_words(const Plan& plan) {
+  return "gradients that are summed behind the backward pass and weights that go back take " +
+         fixed(1e3 * plan.merge_s, 2) + " ms";
+}
+
 // What a plan of slabs is made of.
 std::string slab_reason(const Plan& plan) {
   return "a slab is taken to cost its planes' part of the whole volume, 1/" +
          std::to_string(plan.setup.slabs_of_replica()) + " where they are even; of its step " +
          fixed(1e3 * exchange_s(plan), 2) + " ms are exchanges (" + bytes_text(halo_bytes(plan)) +
-         " of halos), and gradients and weights that go between slabs after it take " +
-         fixed(1e3 * plan.merge_s, 2) + " ms";
+         " of halos), and " + merge_words(plan);
 }
 
 // Where devices differ in speed.
@@ -31,8 +35,7 @@ std::string share_reason(const std::vector<double>& shares, const std::vector<do
 std::string replica_reason(const Plan& plan) {
   return counted(plan.setup.replicas, "replica") + " of up to " +
          counted(plan.setup.batch, "sample") +
-         " work at the same time; times and memory are those of one, and the sums of their " +
-         "gradients and the copies of weights take no time in this plan";
+         " work at the same time; times and memory are those of one, and " + merge_words(plan);
 }
 
 // In a stage whose batch has fewer samples than there are replicas.
