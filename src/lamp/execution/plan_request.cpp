@@ -326,7 +326,7 @@ Plan plan_network(const PlanOptions& options, Seconds seconds) {
   const auto shapes = shapes_of(options);
   check_plan_options(options);
   const PlanRequest request = request_of(options, shapes);
-  const auto grids = slab_grids(options, *shapes);
+  const auto grids = lane_grids(options, *shapes);
   const bool measured =
       !options.absent_devices && options.execution.costs == "measured" &&
       (seconds == Seconds::kMeasured || !grids.empty() || hangs_on_seconds(request));
@@ -337,13 +337,13 @@ Plan plan_network(const PlanOptions& options, Seconds seconds) {
                            .update_s_per_byte = update_s_per_byte(options, measured),
                            .clock = search_clock()};
   Plan stages = plan_with(options, shapes, request, common);
-  std::vector<Plan> slabs;
+  std::vector<Plan> others;
   for (const DeviceGrid& grid : grids) {
     if (common.clock->is_too_late()) break;
     const PlanOptions as_asked = with_grid(options, grid);
-    slabs.push_back(plan_with(as_asked, shapes, request_of(as_asked, shapes), common));
+    others.push_back(plan_with(as_asked, shapes, request_of(as_asked, shapes), common));
   }
-  return weighed(std::move(stages), std::move(slabs), options.batch);
+  return weighed(std::move(stages), std::move(others), options.batch);
 }
 
 std::vector<std::string> device_order(const Plan& plan) {

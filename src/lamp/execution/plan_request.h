@@ -67,8 +67,8 @@ enum class Seconds { kMeasured, kWhereTheyDecide };
 
 // The micro-batches first, from shapes (microbatch_choice.h), since bits depend on their number;
 // then make_plan() with the layers measured on the first device, or worked out from shapes. Where
-// the split is "auto", stages alone are weighed against every grid of slabs. Throws UsageError for
-// options that contradict each other.
+// the split is "auto", stages alone are weighed against every grid of slabs and replicas. Throws
+// UsageError for options that contradict each other.
 Plan plan_network(const PlanOptions& options, Seconds seconds = Seconds::kMeasured);
 
 // Of all workers, in the order in which devices are given (device_grid.h).
