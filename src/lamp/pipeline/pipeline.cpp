@@ -53,8 +53,10 @@ class EarlierGradients {
       now = now.defined() ? before.add_(now) : before;
     }
   }
+  // Backwards: of a parameter that two layers share the first entry has the gradient.
   void restore() {
-    for (auto& [parameter, before] : gradients_) parameter.mutable_grad() = before;
+    for (auto entry = gradients_.rbegin(); entry != gradients_.rend(); ++entry)
+      entry->first.mutable_grad() = entry->second;
   }
 
  private:
