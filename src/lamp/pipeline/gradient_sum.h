@@ -1,7 +1,7 @@
 // At the end of a step the gradients of all lanes (lanes.h) become those of the first. The work is
 // shared out: each parameter of a stage has an owner, a lane whose worker sums it, so that no
-// thread and no link carries all of it. It begins under the backward pass, since a gradient is final
-// as soon as a lane's last backward pass has added to it:
+// thread and no link carries all of it. It begins under the backward pass, since a gradient is
+// final as soon as a lane's last backward pass has added to it:
 //
 //   lane 0  ... last backward: d handed over, c handed over, c summed, b, a handed over | a summed
 //   lane 1  ... last backward: d handed over, d summed, c, b handed over, b summed, a   |
