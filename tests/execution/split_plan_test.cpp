@@ -12,7 +12,6 @@
 #include "lamp/execution/plan_choices.h"
 #include "lamp/execution/plan_costs.h"
 #include "lamp/execution/plan_json.h"
-#include "lamp/execution/segment_plan.h"
 #include "lamp/execution/slab_costs.h"
 #include "lamp/nets/net_factory.h"
 #include "lamp/planner/memory_model.h"
@@ -133,19 +132,6 @@ TEST(SplitPlanTest, AWrongSplitInAFileIsNamedAndAMissingOneMeansStages) {
     } catch (const UsageError& error) {
       EXPECT_THAT(error.what(), AllOf(HasSubstr("plan.json"), HasSubstr("split")));
     }
-  }
-}
-
-TEST(SplitPlanTest, SegmentingDoesNotTakeAPlanOfSlabs) {
-  at::set_num_threads(2);
-  const testing::TemporaryFolder folder;
-  const NetworkPlan chosen = choose_plan(split_wish("cpu,cpu", "slabs=2"));
-  write_file(folder / "plan.json", dump_json(to_json(chosen)));
-  try {
-    obey_plan((folder / "plan.json").string(), {chosen.execution.net}, {});
-    FAIL();
-  } catch (const UsageError& error) {
-    EXPECT_THAT(error.what(), HasSubstr("slabs=2 in the plan"));
   }
 }
 

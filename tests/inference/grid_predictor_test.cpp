@@ -33,7 +33,7 @@ const c10::Device kGridDevice(c10::kCPU);
 
 // Odd sizes, unequal ones, one whose last axis has a single voxel; D, H, W.
 const std::vector<std::int64_t> kSizes[] = {
-    {21, 16, 34}, {16, 16, 16}, {9, 40, 1}, {37, 8, 8}, {1, 7, 33}};
+    {21, 16, 34}, {32, 32, 32}, {9, 40, 1}, {37, 8, 8}, {1, 7, 33}};
 
 Network folded(const std::string& name) {
   Network network = make_network({.name = name, .width = 8, .depth = 2, .classes = 3});
@@ -152,15 +152,15 @@ TEST_F(GridPredictorTest, WindowsAreCutIntoSlabs) {
   EXPECT_LE(relative_error(sliding_window(image, windows, grid.predict), expected), 1e-5);
 }
 
-// 34 planes are padded to 36, of which the coarsest of three levels has 9.
+// 34 planes are padded to 40, of which the coarsest of four levels has 5.
 TEST_F(GridPredictorTest, TooManySlabsAreRefusedWithTheNumberThatIsPossible) {
   const Network network = folded("unet");
-  check_cut(network, {34, 21, 16}, 9);
+  check_cut(network, {34, 21, 16}, 5);
   try {
-    check_cut(network, {34, 21, 16}, 10);
-    FAIL() << "ten slabs of nine planes";
+    check_cut(network, {34, 21, 16}, 6);
+    FAIL() << "six slabs of five planes";
   } catch (const UsageError& error) {
-    EXPECT_THAT(error.what(), AllOf(HasSubstr("slabs=10"), HasSubstr("9 slabs or fewer")));
+    EXPECT_THAT(error.what(), AllOf(HasSubstr("slabs=6"), HasSubstr("5 slabs or fewer")));
   }
 }
 

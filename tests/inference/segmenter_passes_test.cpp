@@ -123,7 +123,7 @@ TEST_F(SegmenterPassesTest, SlabsAndReplicasGiveTheProbabilitiesOfOneDevice) {
   }
 }
 
-// The second case is 5 voxels along its longest axis, padded to 6: 3 planes at the coarsest level.
+// The second case is 5 voxels along its longest axis, padded to 8: 2 planes at the coarsest level.
 TEST_F(SegmenterPassesTest, ACaseWithTooFewPlanesIsNamedBeforeAnythingIsWritten) {
   const std::string large = image("a.nii.gz");
   Volume small = oblique_volume();
@@ -134,18 +134,18 @@ TEST_F(SegmenterPassesTest, ACaseWithTooFewPlanesIsNamedBeforeAnythingIsWritten)
   options.slabs = 4;
   try {
     segment(small_model(kKeep), {large, (folder_ / "small.nii.gz").string()}, options);
-    FAIL() << "four slabs of three planes";
+    FAIL() << "four slabs of two planes";
   } catch (const UsageError& error) {
     const std::string message = error.what();
     EXPECT_NE(message.find("small.nii.gz"), std::string::npos) << message;
-    EXPECT_NE(message.find("3 slabs or fewer"), std::string::npos) << message;
+    EXPECT_NE(message.find("2 slabs or fewer"), std::string::npos) << message;
   }
   EXPECT_FALSE(std::filesystem::exists(out_));
 }
 
-// Windows of 6 voxels have 3 planes at the coarsest level, however large the volume is.
+// Windows of 8 voxels have 2 planes at the coarsest level, however large the volume is.
 TEST_F(SegmenterPassesTest, WindowsWithTooFewPlanesAreRefused) {
-  SegmentOptions options{.patch = parse_patch("6,6,6"), .device = "cpu,cpu,cpu,cpu"};
+  SegmentOptions options{.patch = parse_patch("8,8,8"), .device = "cpu,cpu,cpu,cpu"};
   options.slabs = 4;
   EXPECT_THROW(segment(small_model(kKeep), {image("a.nii.gz")}, options), UsageError);
   EXPECT_FALSE(std::filesystem::exists(out_));

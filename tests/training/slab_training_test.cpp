@@ -230,7 +230,7 @@ TEST(SlabBenchTest, AVolumeIsSegmentedOnEveryGrid) {
   }
 }
 
-// 21 voxels are padded to 22: 11 planes at the coarsest level.
+// 21 voxels are padded to 24: 6 planes at the coarsest level.
 TEST(SlabBenchTest, ASegmentationThatCannotBeCutIsRefused) {
   const std::string twelve = "cpu,cpu,cpu,cpu,cpu,cpu,cpu,cpu,cpu,cpu,cpu,cpu";
   const auto refusal = [](const BenchOptions& options) -> std::string {
@@ -241,7 +241,7 @@ TEST(SlabBenchTest, ASegmentationThatCannotBeCutIsRefused) {
     }
     return "";
   };
-  EXPECT_THAT(refusal(segment_bench(twelve, "slabs=12")), HasSubstr("11 slabs or fewer"));
+  EXPECT_THAT(refusal(segment_bench(twelve, "slabs=12")), HasSubstr("6 slabs or fewer"));
   EXPECT_THAT(refusal(segment_bench("cpu,cpu,cpu", "slabs=2")), HasSubstr("a product of 2"));
   EXPECT_THROW(segment_bench("cpu,cpu", "auto"), UsageError);
 }

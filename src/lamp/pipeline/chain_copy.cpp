@@ -32,13 +32,6 @@ void copy_values(const torch::Tensor& own, const torch::Tensor& copy) {
                                   /*copy=*/true));
 }
 
-void share_or_copy(const torch::Tensor& own, const torch::Tensor& copy) {
-  if (own.device() != copy.device())
-    copy_values(own, copy);
-  else if (own.data_ptr() != copy.data_ptr() || own.strides() != copy.strides())
-    copy.set_data(own.detach());
-}
-
 std::map<void*, void*> norms_by_copy(Sequence& chain, Sequence& copy) {
   const auto own = chain.modules(/*include_self=*/false), other = copy.modules(false);
   TORCH_CHECK(own.size() == other.size(), "a copy of a chain has ", other.size(),
@@ -52,38 +45,41 @@ std::map<void*, void*> norms_by_copy(Sequence& chain, Sequence& copy) {
 
 }  // namespace
 
+void take_value(const torch::Tensor& from, const torch::Tensor& to) {
+  const torch::NoGradGuard no_gradients;
+  if (from.device() != to.device())
+    copy_values(from, to);
+  else if (from.data_ptr() != to.data_ptr() || from.strides() != to.strides())
+    to.set_data(from.detach());
+}
+
 ChainCopy::ChainCopy(Sequence& chain, Sequence& copy)
     : chain_(&chain),
       copy_(&copy),
       parameters_(pairs_by_name(chain.named_parameters(), copy.named_parameters())),
       buffers_(pairs_by_name(chain.named_buffers(), copy.named_buffers())),
       norms_(norms_by_copy(chain, copy)) {
+  for (const auto& [own, other] : parameters_) take_value(own, other);
   refresh();
 }
 
 void ChainCopy::refresh() {
   {
     const torch::NoGradGuard no_gradients;
-    for (const auto& [own, copy] : parameters_) share_or_copy(own, copy);
     for (const auto& [own, copy] : buffers_) copy_values(own, copy);
   }
   copy_->train(chain_->is_training());
   for (const auto& [own, copy] : parameters_) copy.requires_grad_(own.requires_grad());
 }
 
-void ChainCopy::add_gradients() {
-  const torch::NoGradGuard no_gradients;
-  for (const auto& [own, copy] : parameters_) {
-    torch::Tensor gradient = std::exchange(copy.mutable_grad(), {});
-    if (!gradient.defined()) continue;
-    gradient = gradient.to(own.device());
-    torch::Tensor& sum = own.mutable_grad();
-    sum = sum.defined() ? sum.add_(gradient) : gradient;
-  }
-}
-
-void ChainCopy::drop_gradients() {
-  for (const auto& [own, copy] : parameters_) copy.mutable_grad().reset();
+std::vector<torch::Tensor> ChainCopy::counterparts(
+    const std::vector<torch::Tensor>& parameters) const {
+  std::map<const void*, torch::Tensor> copies;
+  for (const auto& [own, copy] : parameters_) copies.emplace(own.unsafeGetTensorImpl(), copy);
+  std::vector<torch::Tensor> found;
+  for (const torch::Tensor& parameter : parameters)
+    found.push_back(copies.at(parameter.unsafeGetTensorImpl()));
+  return found;
 }
 
 }  // namespace lamp

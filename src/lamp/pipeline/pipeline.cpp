@@ -53,8 +53,10 @@ class EarlierGradients {
       now = now.defined() ? before.add_(now) : before;
     }
   }
+  // Backwards: of a parameter that two layers share the first entry has the gradient.
   void restore() {
-    for (auto& [parameter, before] : gradients_) parameter.mutable_grad() = before;
+    for (auto entry = gradients_.rbegin(); entry != gradients_.rend(); ++entry)
+      entry->first.mutable_grad() = entry->second;
   }
 
  private:
@@ -94,6 +96,8 @@ Pipeline::Pipeline(std::shared_ptr<Sequence> chain, PipelineOptions options)
     throw UsageError("found " + counted(options_.recompute.size(), "recompute rule") + " for " +
                      counted(count, "stage"));
   check_chain();
+  for (std::size_t j = 0; j < count && lanes > 1; ++j)
+    sums_.push_back(std::make_unique<GradientSum>());
   for (int replica = 0; replica < options_.replicas; ++replica) {
     for (std::size_t j = 0; j < count && options_.slabs > 1; ++j)
       meetings_.push_back(std::make_shared<SlabMeeting>(options_.slabs));
@@ -126,11 +130,17 @@ void Pipeline::build_lane(int replica, int slab) {
                      .row = static_cast<int>(row),
                      .replica = replica,
                      .slab = slab,
-                     .meeting = slabs > 1 ? meetings_[of_stage] : nullptr},
+                     .meeting = slabs > 1 ? meetings_[of_stage] : nullptr,
+                     .lane = lanes_.size(),
+                     .sum = sums_.empty() ? nullptr : sums_[j].get()},
         *lane.transfer));
   }
   if (!is_first) copies_.push_back(ChainCopy(*chain_, *lane.chain));
   lanes_.push_back(std::move(lane));
+  for (std::size_t j = 0; j < sums_.size(); ++j) {
+    const auto& parameters = lanes_.front().stages[j]->parameters();
+    sums_[j]->add_lane(is_first ? parameters : copies_.back().counterparts(parameters));
+  }
 }
 
 void Pipeline::check_chain() const {
@@ -166,7 +176,13 @@ int Pipeline::threads_per_worker() const {
   return stage_threads(devices, all_threads_);
 }
 
-void Pipeline::reset_exchanges(int boundary_slots) {
+void Pipeline::refresh_copies() {
+  for (const auto& sum : sums_) sum->send_weights();
+  for (ChainCopy& copy : copies_) copy.refresh();
+}
+
+void Pipeline::reset_exchanges(int boundary_slots, std::size_t lanes) {
+  for (const auto& sum : sums_) sum->reset(lanes);
   for (const auto& meeting : meetings_) meeting->reset();
   for (const Lane& lane : lanes_) lane.transfer->reset(boundary_slots);
 }
@@ -181,6 +197,7 @@ void Pipeline::fail(const Stage& stage, const Action& action) {
   cancelled_ = true;
   for (const Lane& lane : lanes_) lane.transfer->cancel();
   for (const auto& meeting : meetings_) meeting->cancel();
+  for (const auto& sum : sums_) sum->cancel();
 }
 
 void Pipeline::run_actions(Lane& lane, const std::vector<StageAction>& actions, int threads) {
@@ -194,6 +211,8 @@ void Pipeline::run_actions(Lane& lane, const std::vector<StageAction>& actions, 
       const AccountScope scope(stage_account(lane.stages[at.stage]->row()));
       lane.stages[at.stage]->run(at.action);
     }
+    const AccountScope scope(stage_account(lane.stages[at.stage]->row()));
+    lane.stages[at.stage]->sum_gradients();
   } catch (const Cancelled&) {
     // The worker that failed has told the cause.
   } catch (...) {
@@ -243,8 +262,7 @@ void Pipeline::run_stages(std::vector<StepState>& states, const Schedule& schedu
 void Pipeline::roll_back(std::size_t lanes) {
   for (std::size_t i = 0; i < lanes; ++i)
     for (const auto& stage : lanes_[i].stages) stage->rollback();
-  for (ChainCopy& copy : copies_) copy.drop_gradients();
-  reset_exchanges(0);
+  reset_exchanges(/*boundary_slots=*/0, /*lanes=*/0);
 }
 
 // As if their parts had been seen one after another: replicas are further micro-batches.
@@ -312,8 +330,8 @@ StepResult Pipeline::step(const torch::Tensor& batch, const LossFunction& loss,
   const Schedule schedule =
       make_schedule(options_.schedule, static_cast<int>(options_.partition.size()),
                     static_cast<int>(states.front().parts.size()));
-  reset_exchanges(/*boundary_slots=*/0);
-  for (ChainCopy& copy : copies_) copy.refresh();
+  reset_exchanges(/*boundary_slots=*/0, states.size());
+  refresh_copies();
   EarlierGradients earlier(*chain_);
   try {
     run_stages(states, schedule);
@@ -326,7 +344,6 @@ StepResult Pipeline::step(const torch::Tensor& batch, const LossFunction& loss,
     earlier.restore();
     rethrow();
   }
-  for (ChainCopy& copy : copies_) copy.add_gradients();
   earlier.add();
   commit_statistics(states.size());
   StepResult result{.loss = joined_loss(states, grid)};
@@ -362,8 +379,8 @@ std::vector<torch::Tensor> Pipeline::predict(const std::vector<torch::Tensor>& i
   state.inputs = inputs;
   const LaneGrid grid = lane_grid(1);
   std::vector<StepState> states = lane_states(state, *chain_, grid);
-  reset_exchanges(kPredictionSlots);
-  for (ChainCopy& copy : copies_) copy.refresh();
+  reset_exchanges(kPredictionSlots, /*lanes=*/0);
+  refresh_copies();
   run_stages(states, forwards_only(static_cast<int>(options_.partition.size()),
                                    static_cast<int>(inputs.size())));
   if (failure_.cause) {

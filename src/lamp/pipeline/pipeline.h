@@ -28,6 +28,7 @@
 #include <vector>
 
 #include "lamp/pipeline/chain_copy.h"
+#include "lamp/pipeline/gradient_sum.h"
 #include "lamp/pipeline/in_process_slabs.h"
 #include "lamp/pipeline/lanes.h"
 #include "lamp/pipeline/partition.h"
@@ -141,7 +142,9 @@ class Pipeline {
   void run_actions(Lane& lane, const std::vector<StageAction>& actions, int threads);
   bool stages_take_turns(const Schedule& schedule) const;
   int threads_per_worker() const;
-  void reset_exchanges(int boundary_slots);
+  void refresh_copies();
+  // lanes: whose gradients the next step sums.
+  void reset_exchanges(int boundary_slots, std::size_t lanes);
   void fail(const Stage& stage, const Action& action);
   void roll_back(std::size_t lanes);
   void commit_statistics(std::size_t lanes);
@@ -152,6 +155,7 @@ class Pipeline {
   int all_threads_;
   // By replica, and there by stage; none without slabs.
   std::vector<std::shared_ptr<SlabMeeting>> meetings_;
+  std::vector<std::unique_ptr<GradientSum>> sums_;  // by stage; none for a single lane
   std::vector<Lane> lanes_;
   std::vector<ChainCopy> copies_;  // of each lane but the first
   // By device; none for a single one. Its caller works, as for stages that take turns.

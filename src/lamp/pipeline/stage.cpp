@@ -22,6 +22,12 @@ Edge edge_of(const torch::Tensor& tensor) {
   return tensor.requires_grad() ? torch::autograd::impl::gradient_edge(tensor) : Edge();
 }
 
+// Layers may share a parameter.
+bool is_among(const torch::Tensor& tensor, const std::vector<torch::Tensor>& tensors) {
+  return std::any_of(tensors.begin(), tensors.end(),
+                     [&](const torch::Tensor& other) { return other.is_same(tensor); });
+}
+
 // Gives buffers their values back without telling autograd, which remembers running statistics for
 // a backward pass although training never reads them there.
 void put_back(const std::vector<torch::Tensor>& buffers, const std::vector<torch::Tensor>& values) {
@@ -116,7 +122,7 @@ Stage::Stage(std::shared_ptr<Sequence> chain, const Partition& partition,
   for (std::size_t link = options.links.first; link < options.links.last; ++link) {
     chain_->layers()[link]->to(options.device);
     for (const torch::Tensor& parameter : chain_->layers()[link]->parameters())
-      parameters_.push_back(parameter);
+      if (!is_among(parameter, parameters_)) parameters_.push_back(parameter);
     // Others' buffers are copies, which nobody reads after a step.
     if (options.replica > 0 || options.slab > 0) continue;
     for (const torch::Tensor& buffer : chain_->layers()[link]->buffers())
@@ -131,7 +137,7 @@ void Stage::begin(StepState& step) {
   slabs_.clear();
   statistics_.clear();
   events_.clear();
-  flying_ = peak_in_flight_ = 0;
+  flying_ = peak_in_flight_ = backwards_ = 0;
   boundary_bytes_ = skip_bytes_ = 0;
   link_ = options_.links.first;
 }
@@ -352,6 +358,10 @@ void Stage::backward(int microbatch) {
   // Losses and gradients are outside of autocast, as in a plain run.
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
   const torch::AutoGradMode gradients(true);
+  // Weights' halves add to gradients without torch's engine, after the last backward pass, too.
+  const bool is_last_one = ++backwards_ == static_cast<int>(step_->parts.size());
+  if (is_last_one && options_.sum != nullptr && !options_.split_backward)
+    options_.sum->begin_last_backward(options_.lane);
   const double start = run_graph(state, microbatch);
   events_.push_back({row(), WorkKind::kBackward, microbatch, start, now()});
   send_back(state, microbatch);
@@ -373,6 +383,10 @@ void Stage::weight(int microbatch) {
   }
   events_.push_back({row(), WorkKind::kWeight, microbatch, start, now()});
   in_flight_.erase(found);
+}
+
+void Stage::sum_gradients() {
+  if (options_.sum != nullptr && step_->training) options_.sum->finish(options_.lane);
 }
 
 }  // namespace lamp

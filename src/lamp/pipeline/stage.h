@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "lamp/pipeline/gradient_sum.h"
 #include "lamp/pipeline/in_process_slabs.h"
 #include "lamp/pipeline/microbatch.h"
 #include "lamp/pipeline/partition.h"
@@ -77,6 +78,8 @@ struct StageOptions {
   int replica = 0;  // whose part of the batch
   int slab = 0;     // which of each volume's
   std::shared_ptr<SlabMeeting> meeting;  // of the stage's slabs; null = whole volumes
+  std::size_t lane = 0;                  // whose gradients are in `sum`
+  GradientSum* sum = nullptr;            // of the stage's lanes; null = there is only one
 };
 
 // Not thread-safe: one worker at a time.
@@ -88,6 +91,9 @@ class Stage {
   // Remembers buffers, such as running statistics, for rollback().
   void begin(StepState& step);
   void run(const Action& action);
+  // After the last action of a step with gradients: the lane's share of the sum over all lanes.
+  // Throws Cancelled.
+  void sum_gradients();
   // Of batch norms, in the order of micro-batches, where the step collects them.
   std::vector<NormStatistics> take_statistics() { return std::exchange(statistics_, {}); }
   // After a step that succeeded.
@@ -109,7 +115,7 @@ class Stage {
   const std::vector<TimelineEntry>& events() const { return events_; }
   // Where the stage is, for messages: the link that ran last.
   const std::string& link_name() const { return chain_->names()[link_]; }
-  const std::vector<torch::Tensor>& parameters() const { return parameters_; }
+  const std::vector<torch::Tensor>& parameters() const { return parameters_; }  // none twice
 
  private:
   // What is sent on and what comes back for it: the place in this stage's graph.
@@ -171,6 +177,7 @@ class Stage {
   std::map<int, std::shared_ptr<InProcessSlabs>> slabs_;  // by micro-batch
   std::size_t link_ = 0;
   int flying_ = 0;
+  int backwards_ = 0;  // begun
   int peak_in_flight_ = 0;
   std::int64_t boundary_bytes_ = 0;
   std::int64_t skip_bytes_ = 0;

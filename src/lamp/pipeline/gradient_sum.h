@@ -1,0 +1,84 @@
+// At the end of a step the gradients of all lanes (lanes.h) become those of the first. The work is
+// shared out: each parameter of a stage has an owner, a lane whose worker sums it, so that no
+// thread and no link carries all of it. It begins under the backward pass, since a gradient is
+// final as soon as a lane's last backward pass has added to it:
+//
+//   lane 0  ... last backward: d handed over, c handed over, c summed, b, a handed over | a summed
+//   lane 1  ... last backward: d handed over, d summed, c, b handed over, b summed, a   |
+#pragma once
+
+#include <torch/types.h>
+
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+#include "lamp/pipeline/sent_tensor.h"
+
+namespace lamp {
+
+// By parameter the lane that owns it: the largest first, each to the lane with the fewest bytes so
+// far, of equals the first. lanes >= 1.
+std::vector<std::size_t> deal_by_bytes(const std::vector<std::int64_t>& bytes, std::size_t lanes);
+
+// Of one stage. Each lane's calls come from one thread at a time; lanes run side by side.
+class GradientSum {
+ public:
+  GradientSum() = default;
+  ~GradientSum();
+  GradientSum(const GradientSum&) = delete;
+  GradientSum& operator=(const GradientSum&) = delete;
+
+  // The stage's parameters in the next lane, in the same order in each, none twice. While this
+  // lives torch tells it of every gradient that a backward pass adds to them.
+  void add_lane(const std::vector<torch::Tensor>& parameters);
+  // The first lane's weights to all others: each first to its owner's device, from there on.
+  void send_weights();
+
+  // Only while no lane is at work: forgets what was handed over, and the gradients of all lanes but
+  // the first. The first `lanes` take part in the next step.
+  void reset(std::size_t lanes);
+  // The lane's next backward pass is its last of the step, and nothing else adds to gradients.
+  void begin_last_backward(std::size_t lane);
+  // After the lane's last action: hands over what is left, then waits for the rest of its share and
+  // sums it. Throws Cancelled.
+  void finish(std::size_t lane);
+  // Lets every wait end; until reset() all further ones end at once.
+  void cancel();
+
+ private:
+  class Hook;
+  struct LaneShare {
+    std::vector<torch::Tensor> parameters;
+    // Guarded by mutex_:
+    bool in_last_backward = false;
+    std::vector<bool> handed_over;      // [parameter]
+    std::vector<std::size_t> complete;  // its own that every lane has handed over
+    std::size_t left = 0;               // its own that nobody has begun to sum
+  };
+  struct Complete {
+    std::size_t parameter;
+    std::vector<SentTensor> gradients;  // by lane
+  };
+
+  void hand_over(std::size_t lane, std::size_t parameter);
+  void after_gradient(std::size_t lane, std::size_t parameter);
+  // The next of the lane's own that is complete; waits: until there is one, or none is left.
+  std::optional<Complete> next_own(std::size_t lane, bool waits);
+  void leave_sum(std::size_t owner, const Complete& complete);
+
+  std::vector<std::int64_t> bytes_;  // [parameter]
+  std::vector<LaneShare> lanes_;
+  std::vector<std::size_t> owners_;  // [parameter], in this step
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  // Guarded by mutex_:
+  std::vector<std::vector<SentTensor>> gradients_;  // [parameter][lane], handed over
+  std::vector<std::size_t> missing_;                // [parameter], lanes that have not
+  bool cancelled_ = false;
+};
+
+}  // namespace lamp
