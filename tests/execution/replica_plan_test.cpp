@@ -139,7 +139,8 @@ TEST(ReplicaPlanTest, TheSumOfReplicasIsInThePlansTime) {
   EXPECT_GT(plan.merge_s, bytes / 1e6);
   EXPECT_LT(plan.merge_s, 2 * bytes / 1e6);
   EXPECT_DOUBLE_EQ(plan.step_s(), plan.simulation.makespan + plan.update_s + plan.merge_s);
-  EXPECT_THAT(plan.reasons, Contains(HasSubstr("gradients that are summed behind the backward")));
+  EXPECT_THAT(plan.reasons,
+              Contains(HasSubstr("what of gradients' sums outlasts the backward pass")));
 }
 
 }  // namespace

@@ -24,6 +24,7 @@
 #include "lamp/nets/guarded_conv.h"
 #include "lamp/nets/halo_conv.h"
 #include "lamp/pipeline/volume_cut.h"
+#include "lamp/profile/shape_costs.h"
 
 namespace lamp {
 namespace {
@@ -325,10 +326,25 @@ std::vector<double> slab_parts(const PlanOptions& options, const Network& networ
   return parts;
 }
 
+namespace {
+
+// By link, of its workspace in the backward pass: copies of weights, which every slab has.
+std::vector<std::int64_t> weight_copies(const NetworkCosts& costs, const Sequence& chain) {
+  std::vector<std::int64_t> bytes;
+  for (std::size_t link = 0; link < costs.layers.size(); ++link)
+    bytes.push_back(
+        std::clamp<std::int64_t>(costs.layers[link].backward_workspace_bytes, 0,
+                                 weight_copies_bytes(*chain.layers()[link], costs.samples)));
+  return bytes;
+}
+
+}  // namespace
+
 void cut_into_slabs(NetworkCosts& costs, const PlanOptions& options, const Network& network) {
   const std::int64_t slabs = options.execution.split ? grid_of(options).slabs : 1;
   if (slabs == 1) return scale_seconds(costs, slab_share_of_seconds(options));
   const bool is_apart = slabs_together(options) == 1;
+  const auto copies = weight_copies(costs, *network.chain);
   double part = is_apart ? 1 / static_cast<double>(slabs) : 1;
   if (has_planes_for_slabs(options, network)) {
     const SlabCut cut = wanted_cut(options, network);
@@ -337,6 +353,10 @@ void cut_into_slabs(NetworkCosts& costs, const PlanOptions& options, const Netwo
     if (is_apart) part = largest_part(cut, cut.boundaries.back());
   }
   scale_planes(costs, part);
+  const double missing = is_apart ? 1 - part : static_cast<double>(slabs - 1);
+  for (std::size_t link = 0; link < copies.size(); ++link)
+    costs.layers[link].backward_workspace_bytes +=
+        static_cast<std::int64_t>(missing * static_cast<double>(copies[link]));
   share_seconds(costs, slab_shares_of_seconds(options, network));
 }
 

@@ -75,7 +75,7 @@ struct Plan {
   std::vector<std::int64_t> stage_peak_bytes;  // [K], the slab with most planes as if alone
   double update_s = 0;
   // Slabs and replicas on devices of their own: their gradients' sum, as far as it outlasts the
-  // backward pass, and the weights' way back (gradient_transfer.h).
+  // backward pass, and what layers wait for weights (gradient_transfer.h).
   double merge_s = 0;
   std::vector<std::string> reasons;  // whole sentences
 
