@@ -1,4 +1,4 @@
-// Stages or slabs: which grids are looked at, and which plan is taken.
+// Stages, slabs or replicas: which grids are looked at, and which plan is taken.
 #include "lamp/execution/grid_choice.h"
 
 #include <ATen/Parallel.h>
@@ -42,8 +42,9 @@ PlanOptions on_cpus(const std::string& devices) {
 
 std::vector<std::string> grids_of(const PlanOptions& options) {
   std::vector<std::string> names;
-  for (const DeviceGrid& grid : slab_grids(options, *shapes_of(options)))
-    names.push_back(std::to_string(grid.stages) + "x" + std::to_string(grid.slabs));
+  for (const DeviceGrid& grid : lane_grids(options, *shapes_of(options)))
+    names.push_back((grid.replicas > 1 ? std::to_string(grid.replicas) + "x" : "") +
+                    std::to_string(grid.stages) + "x" + std::to_string(grid.slabs));
   return names;
 }
 
@@ -67,6 +68,22 @@ TEST(SlabGridsTest, HeedWhatIsFixedAndTheSmallestVolume) {
   EXPECT_THAT(grids_of(stages), IsEmpty());
 }
 
+// Two samples or more for each replica.
+TEST(LaneGridsTest, SamplesMayBeSharedAmongReplicas) {
+  PlanOptions options = on_cpus("cpu,cpu,cpu,cpu");
+  options.batch = 3;
+  EXPECT_THAT(grids_of(options), ElementsAre("1x4", "2x2"));
+  options.batch = 4;
+  EXPECT_THAT(grids_of(options), ElementsAre("1x4", "2x2", "2x1x2", "2x2x1"));
+  options.batch = 9;
+  EXPECT_THAT(grids_of(options), ElementsAre("1x4", "2x2", "2x1x2", "2x2x1", "4x1x1"));
+  options.loss_is_sum = false;
+  EXPECT_THAT(grids_of(options), ElementsAre("1x4", "2x2"));
+  PlanOptions absent = on_absent(4);
+  absent.batch = 4;
+  EXPECT_THAT(grids_of(absent), ElementsAre("1x4", "1x3", "1x2", "2x2", "2x1x2", "2x1x1", "2x2x1"));
+}
+
 Plan plan_taking(double seconds, std::size_t stages, std::size_t slabs, bool fits = true) {
   Plan plan{.fits = fits};
   plan.setup.devices.resize(stages);
@@ -87,6 +104,44 @@ TEST(WeighedTest, SlabsAreTakenWhereTheySaveMoreThanAFewPercent) {
   EXPECT_EQ(stages.reasons.front(), "stages=4: slabs=4 would take 2.00 times as long");
   const Plan both = weighed(plan_taking(4, 4, 1), {plan_taking(3, 1, 4), plan_taking(2, 2, 2)}, 8);
   EXPECT_EQ(both.reasons.front(), "stages=2,slabs=2: 4 stages would take 2.00 times as long");
+}
+
+Plan replicas_taking(double seconds, std::size_t replicas, bool fits = true) {
+  Plan plan = plan_taking(seconds, 1, replicas, fits);
+  plan.setup.replicas = replicas;
+  return plan;
+}
+
+TEST(WeighedTest, OfReplicasSlabsAndStagesTheFastestIsTaken) {
+  const Plan replicas =
+      weighed(plan_taking(3, 4, 1), {plan_taking(1.5, 1, 4), replicas_taking(1, 4)}, 8);
+  EXPECT_EQ(replicas.setup.replicas, 4U);
+  EXPECT_EQ(replicas.reasons.front(),
+            "replicas=4: 8 samples in a batch, 4 stages would take 3.00 times as long, slabs=4 "
+            "would take 1.50 times as long");
+  const Plan slabs =
+      weighed(plan_taking(3, 4, 1), {plan_taking(1, 1, 4), replicas_taking(1.25, 4)}, 8);
+  EXPECT_EQ(slabs.setup.slabs_of_replica(), 4U);
+  EXPECT_EQ(slabs.reasons.front(),
+            "slabs=4: 4 stages would take 3.00 times as long, replicas=4 would take 1.25 times as "
+            "long");
+  const Plan stages =
+      weighed(plan_taking(1, 4, 1), {plan_taking(2, 1, 4), replicas_taking(1.5, 4)}, 8);
+  EXPECT_EQ(stages.setup.slabs(), 1U);
+  EXPECT_EQ(stages.reasons.front(), "stages=4: replicas=4 would take 1.50 times as long");
+  const Plan exact = weighed(plan_taking(1, 4, 1), {replicas_taking(0.96, 4)}, 8);
+  EXPECT_THAT(exact.reasons.front(), HasSubstr("too little to be worth other last bits"));
+}
+
+TEST(WeighedTest, ReplicasThatDoNotFitAreNotTaken) {
+  const Plan slabs =
+      weighed(plan_taking(3, 4, 1), {plan_taking(2, 1, 4), replicas_taking(1, 4, false)}, 8);
+  EXPECT_EQ(slabs.reasons.front(),
+            "slabs=4: 4 stages would take 1.50 times as long, replicas=4 would not fit");
+  EXPECT_EQ(weighed(plan_taking(3, 4, 1), {replicas_taking(1, 4, false)}, 8).reasons.front(),
+            "stages=4: slabs and replicas would not fit");
+  EXPECT_EQ(weighed(plan_taking(1, 4, 1, false), {replicas_taking(9, 4)}, 8).reasons.front(),
+            "replicas=4: stages alone would not fit");
 }
 
 TEST(WeighedTest, MemoryComesBeforeTime) {
@@ -113,6 +168,18 @@ TEST(AutoSplitTest, IsThePlanOfTheGridThatItTakes) {
   EXPECT_EQ(chosen.plan.step_s(), as_asked.plan.step_s());
   EXPECT_EQ(chosen.execution.grid(), as_asked.execution.grid());
   EXPECT_EQ(chosen.options.execution.split, (DeviceGrid{1, 1, 4}));
+}
+
+// Replicas exchange nothing but gradients: 8 samples are two for each of four devices.
+TEST(AutoSplitTest, ManySamplesAreSharedAmongReplicas) {
+  PlanOptions options = on_absent(4);
+  options.batch = 8;
+  options.flops_per_s = 1e10;
+  const NetworkPlan chosen = choose_plan(options);
+  EXPECT_EQ(chosen.execution.grid(), (DeviceGrid{4, 1, 1}));
+  EXPECT_EQ(chosen.execution.microbatches, 1);
+  EXPECT_EQ(chosen.options.execution.split, (DeviceGrid{4, 1, 1}));
+  EXPECT_THAT(chosen.plan.reasons.front(), HasSubstr("replicas=4: 8 samples in a batch"));
 }
 
 // 8 KiB a halo plane at most: a second over such a link, where the layers take microseconds.

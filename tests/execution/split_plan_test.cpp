@@ -5,6 +5,7 @@
 
 #include <string>
 
+#include "execution/split_wish.h"
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
 #include "lamp/execution/device_grid.h"
@@ -22,6 +23,8 @@ namespace {
 using ::testing::AllOf;
 using ::testing::Contains;
 using ::testing::HasSubstr;
+using testing::refusal_of;
+using testing::split_wish;
 
 TEST(DeviceGridTest, ReadsNumbersInAnyOrderAndTakesMissingOnesForOne) {
   EXPECT_EQ(parse_device_grid("slabs=2"), (DeviceGrid{1, 1, 2}));
@@ -32,24 +35,6 @@ TEST(DeviceGridTest, ReadsNumbersInAnyOrderAndTakesMissingOnesForOne) {
                             "slabs=2,", ",slabs=2", "slabs=2,slabs=2", "slabs=2 ", "slabs=1e1",
                             "slabs=99999999999999999999", "slabs=2;stages=1", "2"})
     EXPECT_FALSE(parse_device_grid(wrong)) << wrong;
-}
-
-PlanOptions split_wish(const std::string& devices, const std::string& split) {
-  PlanOptions options{.input = {16, 16, 16}, .batch = 1};
-  options.net = parse_net_config({{"width", 4}, {"depth", 1}, {"classes", 3}});
-  Json execution = {{"device", devices}, {"costs", "shapes"}, {"layout", "contiguous"}};
-  if (!split.empty()) execution["split"] = split;
-  options.execution = parse_execution_config(execution);
-  return options;
-}
-
-std::string refusal_of(const PlanOptions& options) {
-  try {
-    choose_plan(options);
-  } catch (const UsageError& error) {
-    return error.what();
-  }
-  return "";
 }
 
 TEST(SplitConfigTest, IsWrittenInFullAndLeftOutWhereItIsNotGiven) {
@@ -139,8 +124,8 @@ TEST(SplitPlanTest, AWrongSplitInAFileIsNamedAndAMissingOneMeansStages) {
   Json json = to_json(choose_plan(split_wish("cpu,cpu", "")).execution);
   json.erase("split");
   EXPECT_EQ(parse_resolved_execution(json, "plan.json").slabs, 1);
-  for (const Json& wrong : {Json("slabs=3"), Json("replicas=2"), Json(2), Json("x")}) {
-    json["split"] = wrong;  // of two replicas the second has none of the batch of 1
+  for (const Json& wrong : {Json("slabs=3"), Json("replicas=3"), Json(2), Json("x")}) {
+    json["split"] = wrong;
     try {
       parse_resolved_execution(json, "plan.json");
       ADD_FAILURE() << wrong;
@@ -219,8 +204,9 @@ TEST(SlabCostsTest, AnExchangeTakesALatencyAndItsBytesOverOneLink) {
   EXPECT_GT(choose_plan(options).plan.step_s(), plan.step_s() + 4 * 16 * 16 / 1e6 - 1e-5);
 }
 
-// Gradients of two further slabs to the first one, and weights back, over one link.
-TEST(SlabCostsTest, AStepEndsWithGradientsAndWeightsOnTheFirstSlabsLink) {
+// Of three slabs the first one's link carries two thirds of the weights twice, and as much of the
+// gradients, of which some hide under the backward pass.
+TEST(SlabCostsTest, AStepEndsWithGradientsAndWeightsThatAreSharedOut) {
   PlanOptions options = split_wish("auto", "slabs=3");
   options.absent_devices = 3;
   options.device_memory_bytes = std::int64_t{1} << 30;
@@ -229,7 +215,9 @@ TEST(SlabCostsTest, AStepEndsWithGradientsAndWeightsOnTheFirstSlabsLink) {
   double bytes = 0;
   for (const torch::Tensor& weight : make_network(options.net).chain->parameters())
     bytes += 4 * static_cast<double>(weight.numel());
-  EXPECT_NEAR(plan.merge_s, 2 * 2 * bytes / 1e9, 1e-12);
+  const double once = 2 * 2.0 / 3 * bytes / 1e9;
+  EXPECT_GT(plan.merge_s, once);
+  EXPECT_LT(plan.merge_s, 2 * once);
   EXPECT_DOUBLE_EQ(plan.step_s(), plan.simulation.makespan + plan.update_s + plan.merge_s);
   EXPECT_EQ(choose_plan(split_wish("cpu,cpu", "slabs=2")).plan.merge_s, 0) << "one device";
 }
@@ -269,71 +257,6 @@ TEST(SlabCostsTest, SlabsOfOneDeviceShareParametersAndHaveGradientsOfTheirOwn) {
   two.workers = {cpu, PlanDevice{"cuda:0"}};
   EXPECT_EQ(two.slabs_on_device(), 1U);
   EXPECT_EQ(peak(two), 4 * p);
-}
-
-TEST(SplitPlanTest, HasARowForEachReplicaAndReadsBack) {
-  at::set_num_threads(2);
-  const testing::TemporaryFolder folder;
-  PlanOptions wish = split_wish("cpu,cpu,cpu,cpu,cpu,cpu,cpu,cpu", "replicas=2,stages=2,slabs=2");
-  wish.batch = 5;
-  wish.execution.microbatches = 4;
-  const NetworkPlan chosen = choose_plan(wish);
-  ASSERT_TRUE(chosen.plan.fits);
-  EXPECT_EQ(chosen.execution.grid(), (DeviceGrid{2, 2, 2}));
-  EXPECT_EQ(chosen.execution.microbatches, 2) << "one replica has two samples";
-  EXPECT_EQ(chosen.execution.batch, 5);
-  const Json json = to_json(chosen);
-  ASSERT_EQ(json["stages"].size(), 8U);
-  for (std::size_t row = 0; row < 8; ++row) {
-    const Json& stage = json["stages"][row];
-    EXPECT_EQ(stage["replica"], row / 4);
-    EXPECT_EQ(stage["slab"], row % 2);
-    EXPECT_EQ(stage["first"], chosen.execution.partition[row / 2 % 2].first);
-    EXPECT_EQ(stage["step_s"], json["stages"][row % 4]["step_s"]);
-    EXPECT_GT(stage["peak_bytes"].get<std::int64_t>(), 0);
-  }
-  write_file(folder / "plan.json", dump_json(json));
-  const ResolvedExecution read = read_plan(folder / "plan.json");
-  EXPECT_EQ(to_json(read), to_json(chosen.execution));
-  EXPECT_EQ(differing_field(read, wish.work()), "");
-}
-
-// Devices by name, so that each replica's are seen to be together.
-TEST(SplitPlanTest, DevicesAreGivenReplicaByReplica) {
-  PlanOptions wish = split_wish("auto", "replicas=2,stages=2,slabs=1");
-  wish.batch = 4;
-  wish.absent_devices = 4;
-  wish.device_memory_bytes = std::int64_t{1} << 34;
-  const Json json = to_json(choose_plan(wish));
-  ASSERT_EQ(json["stages"].size(), 4U);
-  for (std::size_t row = 0; row < 4; ++row) {
-    EXPECT_EQ(json["stages"][row]["device"], std::to_string(row));
-    EXPECT_EQ(json["stages"][row]["replica"], row / 2);
-  }
-  EXPECT_EQ(json["devices"].size(), 4U);
-}
-
-// Of a batch of 4 on one host: activations of all samples, one replica's seconds, or both's where
-// there is one core.
-TEST(SlabCostsTest, ReplicasHoldTheirPartsOfTheBatch) {
-  at::set_num_threads(2);
-  PlanOptions together = split_wish("cpu,cpu", "replicas=2"), whole = split_wish("cpu", "auto");
-  PlanOptions apart = split_wish("auto", "replicas=2");
-  apart.absent_devices = 2;
-  together.batch = whole.batch = apart.batch = 4;
-  const auto shapes = shapes_of(whole);
-  const NetworkCosts half = shape_costs_of(whole, shapes)({.samples = 2});
-  const NetworkCosts both = shape_costs_of(together, shapes)({.samples = 2});
-  const NetworkCosts each = shape_costs_of(apart, shapes)({.samples = 2});
-  for (std::size_t i = 0; i < half.layers.size(); ++i) {
-    EXPECT_EQ(both.layers[i].output_bytes, 2 * half.layers[i].output_bytes);
-    EXPECT_EQ(both.layers[i].parameter_bytes, half.layers[i].parameter_bytes);
-    EXPECT_DOUBLE_EQ(both.layers[i].forward_s, half.layers[i].forward_s);
-    EXPECT_EQ(each.layers[i].output_bytes, half.layers[i].output_bytes);
-  }
-  at::set_num_threads(1);
-  const NetworkCosts in_turn = shape_costs_of(together, shapes)({.samples = 2});
-  EXPECT_DOUBLE_EQ(in_turn.layers[0].forward_s, 2 * half.layers[0].forward_s);
 }
 
 TEST(SlabCostsTest, DevicesOfASlabAreItsOwn) {

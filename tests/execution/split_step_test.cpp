@@ -3,11 +3,13 @@
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "lamp/base/errors.h"
 #include "lamp/execution/training_step.h"
 #include "lamp/nets/net_factory.h"
 #include "support/relative_error.h"
@@ -23,7 +25,7 @@ struct StepsOnSlabs {
 };
 
 StepsOnSlabs three_steps(std::size_t stages, std::int64_t slabs, const std::string& layout,
-                         std::int64_t replicas = 1) {
+                         std::int64_t replicas = 1, const std::vector<double>& slab_shares = {}) {
   at::set_num_threads(2);
   const NetConfig net{.name = "seunet", .width = 4, .depth = 1, .classes = 3};
   Network network = make_network(net);
@@ -38,9 +40,10 @@ StepsOnSlabs three_steps(std::size_t stages, std::int64_t slabs, const std::stri
       .devices = devices,
       .replicas = replicas,
       .slabs = slabs,
+      .slab_shares = slab_shares,
       .partition = stages == 1 ? Partition{{0, links}} : Partition{{0, 6}, {6, links}},
       .layout = layout,
-      .microbatches = 2 / replicas,
+      .microbatches = std::max<std::int64_t>(2 / replicas, 1),
       .recompute =
           std::vector(stages, stages == 1 ? RecomputeRule::kNever : RecomputeRule::kAlways),
       .threads = 2};
@@ -82,6 +85,15 @@ TEST(SplitStepTest, ThreeStepsOnSlabsAreThreeStepsOnOneDevice) {
   }
 }
 
+// Of 6 planes at the coarsest level the second slab has 1; of shares of 100 and 1 it has none.
+TEST(SplitStepTest, SlabsMayBeUnequalAsThePlanSays) {
+  const StepsOnSlabs one = three_steps(1, 1, "contiguous");
+  const StepsOnSlabs found = three_steps(1, 2, "contiguous", 1, {3, 1});
+  for (std::size_t i = 0; i < 3; ++i) EXPECT_NEAR(found.losses[i] / one.losses[i], 1, 1e-5) << i;
+  EXPECT_LT(testing::relative_error(found.scores, one.scores), 1e-3);
+  EXPECT_THROW(three_steps(1, 2, "contiguous", 1, {100, 1}), UsageError);
+}
+
 TEST(SplitStepTest, ThreeStepsOfReplicasAreThreeStepsOnOneDevice) {
   const StepsOnSlabs one = three_steps(1, 1, "channels_last");
   for (const auto& [stages, slabs] :
@@ -92,6 +104,13 @@ TEST(SplitStepTest, ThreeStepsOfReplicasAreThreeStepsOnOneDevice) {
     EXPECT_LT(testing::relative_error(found.scores, one.scores), 1e-3) << stages << " " << slabs;
     EXPECT_EQ(three_steps(stages, slabs, "channels_last", 2).losses, found.losses) << "its bits";
   }
+}
+
+// Of a batch of two samples the third replica has none.
+TEST(SplitStepTest, AReplicaWithoutASampleChangesNothing) {
+  const StepsOnSlabs one = three_steps(1, 1, "contiguous");
+  const StepsOnSlabs found = three_steps(1, 1, "contiguous", 3);
+  for (std::size_t i = 0; i < 3; ++i) EXPECT_NEAR(found.losses[i] / one.losses[i], 1, 1e-5) << i;
 }
 
 TEST(SplitStepTest, TheSameStepsHaveTheSameBits) {

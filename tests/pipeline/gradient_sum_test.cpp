@@ -73,6 +73,7 @@ class GradientSumTest : public ::testing::Test {
     for (std::size_t lane = 0; lane < lanes_.size(); ++lane)
       threads.emplace_back([this, lane] { sum_.finish(lane); });
     for (std::thread& thread : threads) thread.join();
+    sum_.take_sums();
   }
   const torch::Tensor& gradient(std::size_t lane, std::size_t parameter) const {
     return lanes_[lane][parameter].grad();
@@ -91,6 +92,7 @@ TEST_F(GradientSumTest, AnOwnerSumsWhatIsCompleteWithinItsLastBackwardPass) {
   EXPECT_FALSE(gradient(0, 0).defined()) << "handed over";
   EXPECT_FALSE(gradient(0, 1).defined()) << "handed over";
   last_backward(1, 3);
+  sum_.take_sums();  // what there is of them
   EXPECT_FALSE(gradient(0, 0).defined()) << "the first lane's to sum";
   expect_all(gradient(0, 1), 4 + 6);
   finish_all();
@@ -137,6 +139,7 @@ TEST_F(GradientSumTest, OfTheFirstLanesAloneOnlyTheseTakePart) {
   sum_.reset(1);
   last_backward(0, 3);
   sum_.finish(0);
+  sum_.take_sums();
   expect_all(gradient(0, 0), 3);
   expect_all(gradient(0, 1), 6);
 }
@@ -193,6 +196,7 @@ TEST(GradientSumMemoryTest, TheSumIsNotWrittenIntoABackwardPassUnderWay) {
     sum.begin_last_backward(lane);
     ((inputs.back() * 2 + parameters[lane].view({3})) * weights).sum().backward();
   }
+  sum.take_sums();
   EXPECT_TRUE(torch::equal(parameters[0].grad(), (weights * 2).view({1, 3})));
   for (const torch::Tensor& input : inputs) EXPECT_TRUE(torch::equal(input.grad(), weights * 2));
 }

@@ -30,12 +30,14 @@ using LaneGradients = std::vector<torch::Tensor>;
 using MakeChain = std::function<std::shared_ptr<Sequence>()>;
 using Countdown = std::shared_ptr<std::atomic<int>>;
 
-// [N, 3, ...], voxel by voxel. A shy one leaves its weight alone where the first value is negative.
+// [N, 3, ...], voxel by voxel. A shy one leaves its weight alone where the first value is negative;
+// like: whose parameters it shares.
 class VoxelScale : public Layer {
  public:
-  explicit VoxelScale(bool shy = false) : shy_(shy) {
-    weight_ = register_parameter("weight", torch::randn({1, 3, 1, 1, 1}));
-    bias_ = register_parameter("bias", torch::randn({1, 3, 1, 1, 1}));
+  explicit VoxelScale(bool shy = false, const VoxelScale* like = nullptr) : shy_(shy) {
+    const auto random = [] { return torch::randn({1, 3, 1, 1, 1}); };
+    weight_ = register_parameter("weight", like == nullptr ? random() : like->weight_);
+    bias_ = register_parameter("bias", like == nullptr ? random() : like->bias_);
   }
   torch::Tensor forward(torch::Tensor input, SkipPort&) override {
     const bool uses = !shy_ || input.flatten()[0].item<double>() >= 0;
@@ -94,14 +96,14 @@ std::shared_ptr<Sequence> voxel_scales() {
                     {"c", std::make_shared<VoxelScale>()}});
 }
 
-// One convolution in two places.
+// Two layers with one weight.
 std::shared_ptr<Sequence> one_twice(const Countdown& fault = nullptr) {
   torch::manual_seed(9);
-  const torch::nn::Conv3d conv(torch::nn::Conv3dOptions(3, 3, 1));
-  return in_double({{"one", as_layer(conv)},
+  const auto one = std::make_shared<VoxelScale>();
+  return in_double({{"one", one},
                     {"fault", std::make_shared<BackwardFault>(fault)},
                     {"tanh", as_layer([](torch::Tensor x) { return x.tanh(); })},
-                    {"two", as_layer(conv)}});
+                    {"two", std::make_shared<VoxelScale>(false, one.get())}});
 }
 
 torch::Tensor lane_batch(std::int64_t samples, std::int64_t planes = 4) {

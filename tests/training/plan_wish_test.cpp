@@ -61,6 +61,19 @@ TEST(PlanWishTest, AListOfMemoriesHasAsManyAsDevices) {
   EXPECT_THAT(wish_refusal(small_wish("2", "16GiB,8")), HasSubstr("8GiB"));
 }
 
+TEST(PlanWishTest, RatesAreOneForAllDevicesOrOneForEach) {
+  PlanWish wish = small_wish("2", "16GiB");
+  wish.flops = "100T,50T";
+  EXPECT_THAT(parse_plan_wish(wish).options.unequal_flops_per_s, ElementsAre(100e12, 50e12));
+  wish.flops = "100T";
+  EXPECT_EQ(parse_plan_wish(wish).options.flops_per_s, 100e12);
+  wish.flops = "100T,50T,10T";
+  EXPECT_THAT(wish_refusal(wish),
+              HasSubstr("flops: found 3 rates for 2 devices; give one for all"));
+  wish.flops = "100T,";
+  EXPECT_NE(wish_refusal(wish), "accepted");
+}
+
 TEST(PlanWishTest, StagesOfOneDeviceShareItsMemory) {
   PlanWish wish = small_wish("", "8GiB,4GiB");
   wish.execution = {{"device", "cpu,cpu"}, {"costs", "shapes"}};

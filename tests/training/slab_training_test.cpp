@@ -23,6 +23,7 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 class SlabTrainingTest : public testing::BallTraining {
  protected:
@@ -86,6 +87,23 @@ TEST_F(SlabTrainingTest, ThePlanSaysItAndIsCarriedToAnotherRun) {
          .plan = folder_ / "run/plan.json"});
   EXPECT_EQ(plan_of("again"), plan);
   EXPECT_EQ(weights("again"), weights("run"));
+}
+
+// The batches of the two stages are 2 and 1.
+TEST_F(SlabTrainingTest, AReplicaIdlesInAStageThatHasNoSampleForIt) {
+  Json json = config("cpu,cpu", "replicas=2");
+  json["curriculum"][0]["batch"] = 2;
+  json["curriculum"][1]["batch"] = 1;
+  run("whole", json);
+  const Json plan = plan_of("whole");
+  EXPECT_EQ(plan[1]["split"], "replicas=2,stages=1,slabs=1");
+  EXPECT_THAT(plan[0]["reasons"].dump(), Not(HasSubstr("idles")));
+  EXPECT_THAT(plan[1]["reasons"].dump(), HasSubstr("1 of 2 replicas: the last one idles"));
+  testing::send_signal(SIGINT);
+  EXPECT_THROW(run("pieces", json), Interrupted);
+  testing::forget_signals();
+  run("pieces", json, true);
+  EXPECT_EQ(weights("pieces"), weights("whole"));
 }
 
 TEST_F(SlabTrainingTest, AResumeOnOneDevicePlansAnew) {

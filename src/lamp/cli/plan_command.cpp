@@ -119,7 +119,7 @@ void add_devices(CLI::App* command, PlanLine& options) {
                       "default: what is free");
   command->add_option("--flops", options.wish.flops,
                       "of a device that is not here: multiplications and additions a second it "
-                      "reaches in convolutions, such as 100T");
+                      "reaches in convolutions, such as 100T, or 100T,50T where they differ");
   command->add_option("--bandwidth", options.wish.bandwidth,
                       "between devices, such as 50GB/s, or in bits 400Gb/s");
 }

@@ -51,10 +51,10 @@ void print_stages(const Plan& plan) {
 void print_text(const Plan& plan) {
   print_stages(plan);
   if (plan.setup.slabs_of_replica() > 1)
-    std::printf(
-        "each stage: %s, with times and peaks of one; %s of halos, %s of exchanges a step\n",
-        counted(plan.setup.slabs_of_replica(), "slab").c_str(),
-        bytes_text(halo_bytes(plan)).c_str(), milliseconds(exchange_s(plan)).c_str());
+    std::printf("each stage: %s, with times and peaks of %s; %s of halos, %s of exchanges a step\n",
+                counted(plan.setup.slabs_of_replica(), "slab").c_str(),
+                plan.setup.slab_parts.empty() ? "one" : "the largest",
+                bytes_text(halo_bytes(plan)).c_str(), milliseconds(exchange_s(plan)).c_str());
   std::printf("\nschedule %s, %s\nstep        %s\nbubble      %s %%\nutilisation %s %%\n",
               to_string(plan.setup.schedule).c_str(),
               counted(plan.setup.microbatches, "micro-batch").c_str(),

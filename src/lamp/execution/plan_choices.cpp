@@ -14,6 +14,7 @@
 #include "lamp/execution/plan_costs.h"
 #include "lamp/execution/shape_fit.h"
 #include "lamp/execution/slab_costs.h"
+#include "lamp/execution/slab_shares.h"
 #include "lamp/inference/patch_choice.h"
 #include "lamp/nets/net_factory.h"
 #include "lamp/nets/precision.h"
@@ -84,7 +85,8 @@ void decide_layout(PlanOptions& options) {
 }
 
 DeviceGrid planned_grid(const Plan& plan) {
-  return {.stages = static_cast<std::int64_t>(plan.setup.stages()),
+  return {.replicas = static_cast<std::int64_t>(plan.setup.replicas),
+          .stages = static_cast<std::int64_t>(plan.setup.stages()),
           .slabs = static_cast<std::int64_t>(plan.setup.slabs_of_replica())};
 }
 
@@ -124,10 +126,11 @@ NetworkPlan choose_plan(const PlanOptions& wish, Seconds seconds) {
       surely_too_large(options))
     options.execution.costs = "shapes";
   decide_layout(options);
+  measure_device_speeds(options);
   Plan plan =
       options.largest_input ? plan_largest(options, seconds) : plan_network(options, seconds);
   if (plan.fits && !why.empty()) plan.reasons.push_back(why);
-  if (options.execution.auto_split && plan.setup.slabs_of_replica() > 1)
+  if (options.execution.auto_split && plan.setup.slabs() > 1)
     options = with_grid(options, planned_grid(plan));
   if (options.execution.split && options.largest_input) check_slabs(options);
   ResolvedExecution execution = resolved(options, plan);

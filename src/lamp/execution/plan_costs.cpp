@@ -40,7 +40,9 @@ constexpr std::int64_t kMeasuringRounds = 5;  // of layers: warm-up, two, two of
 constexpr double kUpdateMoves = 8;            // reads and writes of an optimizer's step and a norm
 
 DeviceSpeed speed_of(const PlanOptions& options) {
-  const double flops = options.flops_per_s.value_or(kAbsentFlopsPerS);
+  const auto& unequal = options.unequal_flops_per_s;
+  const double flops =
+      unequal.empty() ? options.flops_per_s.value_or(kAbsentFlopsPerS) : unequal.front();
   return {.flops_per_s = flops, .memory_bytes_per_s = flops / kFlopsPerByte};
 }
 

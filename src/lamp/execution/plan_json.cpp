@@ -2,6 +2,7 @@
 #include "lamp/execution/plan_json.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace lamp {
 namespace {
@@ -44,7 +45,7 @@ Json stages_json(const Plan& plan) {
   for (std::size_t row = 0; row < rows.size(); ++row) {
     const std::size_t stage = row / slabs % stages;
     rows[row]["step_s"] = plan.simulation.busy[stage];
-    rows[row]["peak_bytes"] = plan.stage_peak_bytes[stage];
+    rows[row]["peak_bytes"] = slab_peak_bytes(plan, stage, row % slabs);
   }
   return rows;
 }
@@ -82,10 +83,29 @@ Json to_json(const Plan& plan) {
           {"reasons", plan.reasons}};
 }
 
+namespace {
+
+// Rows of replicas that have no sample: all they hold is a copy of the weights.
+void add_idle_rows(Json& rows, const Json& all, const NetworkCosts& costs) {
+  for (std::size_t row = rows.size(); row < all.size(); ++row) {
+    Json idle = all[row];
+    std::int64_t bytes = 0;
+    for (auto link = idle["first"].get<std::size_t>(); link <= idle["last"]; ++link)
+      bytes += costs.layers[link].parameter_bytes;
+    idle["step_s"] = 0.0;
+    idle["peak_bytes"] = bytes;
+    rows.push_back(std::move(idle));
+  }
+}
+
+}  // namespace
+
 // The plan's own words where both have one: stages with their seconds and bytes.
 Json to_json(const NetworkPlan& chosen) {
   Json json = to_json(chosen.execution);
+  const Json all = json["stages"];
   json.update(to_json(chosen.plan));
+  add_idle_rows(json["stages"], all, chosen.plan.costs);
   return json;
 }
 

@@ -16,8 +16,10 @@
 #include "lamp/base/setting_name.h"
 #include "lamp/base/text.h"
 #include "lamp/execution/grid_choice.h"
+#include "lamp/execution/grid_words.h"
 #include "lamp/execution/plan_costs.h"
 #include "lamp/execution/slab_costs.h"
+#include "lamp/execution/slab_shares.h"
 #include "lamp/inference/memory_estimate.h"
 #include "lamp/nets/net_factory.h"
 #include "lamp/planner/microbatch_choice.h"
@@ -48,7 +50,7 @@ std::vector<PlanDevice> devices_of(const PlanOptions& options) {
 }
 
 std::int64_t replicas_of(const PlanOptions& options) {
-  return options.execution.split ? options.execution.split->replicas : 1;
+  return options.execution.split ? grid_of(options).replicas : 1;
 }
 
 // Of each replica, those with a sample less included.
@@ -108,6 +110,14 @@ void check_unequal_memory(const PlanOptions& options) {
   }
 }
 
+void check_unequal_flops(const PlanOptions& options) {
+  const auto& flops = options.unequal_flops_per_s;
+  if (!flops.empty() && std::ssize(flops) != options.absent_devices.value())
+    throw UsageError(setting_name("flops") + ": found " + counted(std::ssize(flops), "rate") +
+                     " for " + counted(*options.absent_devices, "device") +
+                     "; give one for all of them, or one for each");
+}
+
 }  // namespace
 
 double link_bytes_per_s(const PlanOptions& options) {
@@ -127,7 +137,7 @@ void check_plan_options(const PlanOptions& options) {
                      ", expected 1 or more");
   if (!options.absent_devices) {
     check_unequal_memory(options);
-    if (options.flops_per_s)
+    if (options.flops_per_s || !options.unequal_flops_per_s.empty())
       throw UsageError(
           setting_name("flops") + " describes devices that are not here: give their number too, " +
           setting_to("absent_devices", "N") + ", or leave it out to have this machine measured");
@@ -142,6 +152,7 @@ void check_plan_options(const PlanOptions& options) {
                      ": these devices are not here, so say how large they are: " +
                      setting_to("device_memory", "16GiB"));
   check_unequal_memory(options);
+  check_unequal_flops(options);
   const std::string& precision = options.execution.precision;
   if (precision == "bf16" || precision == "fp16")
     throw UsageError(setting_to("execution.precision", precision) + ": " +
@@ -159,18 +170,27 @@ void check_replicas(const PlanOptions& options, const DeviceGrid& grid) {
   if (grid.replicas == 1) return;
   const std::string found =
       setting_name("execution.split") + ": found replicas=" + std::to_string(grid.replicas);
-  if (grid.replicas > options.batch)
-    throw UsageError(found + " for a batch of " + counted(options.batch, "sample") +
-                     ", expected replicas=" + std::to_string(options.batch) +
-                     " or fewer, or a batch of " + std::to_string(grid.replicas) + " or more");
+  const std::int64_t most = std::max(options.batch, options.largest_batch);
+  if (grid.replicas > most)
+    throw UsageError(found + " for a batch of " + counted(most, "sample") +
+                     ", expected replicas=" + std::to_string(most) + " or fewer, or a batch of " +
+                     std::to_string(grid.replicas) + " or more");
   if (!options.loss_is_sum)
     throw UsageError(found +
                      ", but the loss (loss.dice \"batch\") needs the whole batch; expected " +
                      "replicas=1, or dice \"per_sample\"");
 }
 
+// Parameters, gradients, the optimizer's state and what its step makes beside them.
+std::int64_t fixed_bytes_of(const PlanOptions& options, const Network& network) {
+  double bytes = 0;
+  for (const torch::Tensor& parameter : network.chain->parameters())
+    bytes += static_cast<double>(parameter.nbytes());
+  return static_cast<std::int64_t>((3 + optimizer_state_factor(options.optimizer)) * bytes);
+}
+
 // All devices, shared out as the user says.
-void keep_split(PlanRequest& request, const PlanOptions& options) {
+void keep_split(PlanRequest& request, const PlanOptions& options, const Network& network) {
   const DeviceGrid grid = grid_of(options);
   const ExecutionConfig& execution = options.execution;
   if (execution.partition == "counts" && std::ssize(execution.partition_counts) != grid.stages)
@@ -179,7 +199,10 @@ void keep_split(PlanRequest& request, const PlanOptions& options) {
                      setting_to("execution.split", to_string(grid)));
   request.all_devices = true;
   request.any_devices = false;
-  check_replicas(options, grid);
+  check_replicas(options, *execution.split);
+  request.devices.resize(static_cast<std::size_t>(grid.devices()));
+  if (grid.slabs > 1) request.slab_parts = slab_parts(options, network);
+  request.slab_fixed_bytes = fixed_bytes_of(options, network);
   if (grid.replicas * grid.slabs > 1) take_slabs(request, grid);
   request.batch = (request.batch + grid.replicas - 1) / grid.replicas;
 }
@@ -193,7 +216,7 @@ PlanRequest request_of(const PlanOptions& options, const std::shared_ptr<Network
       .devices = devices_of(options), .threads = at::get_num_threads(), .batch = options.batch};
   request.all_devices = !options.absent_devices && execution.device != "auto";
   request.any_devices = options.absent_devices.has_value();
-  if (execution.split) keep_split(request, options);
+  if (execution.split) keep_split(request, options, network);
   if (!request.all_devices && request.devices.size() > network.chain->size())  // a layer a stage
     request.devices = roomiest_devices(request.devices, network.chain->size());
   const bool on_host = request.devices.front().name == "cpu";
@@ -259,22 +282,6 @@ bool hangs_on_seconds(const PlanRequest& request) {
   return !(request.partition && request.schedule && rules);
 }
 
-// What a plan of slabs is made of.
-std::string slab_reason(const Plan& plan) {
-  return "a slab is taken to cost its planes' part of the whole volume, 1/" +
-         std::to_string(plan.setup.slabs_of_replica()) + " where they are even; of its step " +
-         fixed(1e3 * exchange_s(plan), 2) + " ms are exchanges (" + bytes_text(halo_bytes(plan)) +
-         " of halos), and gradients and weights that go between slabs after it take " +
-         fixed(1e3 * plan.merge_s, 2) + " ms";
-}
-
-std::string replica_reason(const Plan& plan) {
-  return counted(plan.setup.replicas, "replica") + " of up to " +
-         counted(plan.setup.batch, "sample") +
-         " work at the same time; times and memory are those of one, and the sums of their " +
-         "gradients and the copies of weights take no time in this plan";
-}
-
 Plan plan_of_request(const PlanOptions& options, PlanRequest& request, const CostProvider& costs,
                      const CostProvider& by_shapes) {
   if (options.absent_devices || request.microbatches) return make_plan(request, costs);
@@ -309,8 +316,7 @@ Plan plan_with(const PlanOptions& options, const std::shared_ptr<Network>& shape
   request.seconds_are_measured = common.measured || options.absent_devices;
   Plan plan = plan_of_request(options, request, cut_costs(options, shapes, common.whole),
                               cut_costs(options, shapes, common.whole_shapes));
-  if (plan.fits && plan.setup.replicas > 1) plan.reasons.push_back(replica_reason(plan));
-  if (plan.fits && plan.setup.slabs_of_replica() > 1) plan.reasons.push_back(slab_reason(plan));
+  if (plan.fits) add_grid_reasons(plan, options, *shapes);
   return plan;
 }
 
@@ -320,7 +326,7 @@ Plan plan_network(const PlanOptions& options, Seconds seconds) {
   const auto shapes = shapes_of(options);
   check_plan_options(options);
   const PlanRequest request = request_of(options, shapes);
-  const auto grids = slab_grids(options, *shapes);
+  const auto grids = lane_grids(options, *shapes);
   const bool measured =
       !options.absent_devices && options.execution.costs == "measured" &&
       (seconds == Seconds::kMeasured || !grids.empty() || hangs_on_seconds(request));
@@ -331,13 +337,13 @@ Plan plan_network(const PlanOptions& options, Seconds seconds) {
                            .update_s_per_byte = update_s_per_byte(options, measured),
                            .clock = search_clock()};
   Plan stages = plan_with(options, shapes, request, common);
-  std::vector<Plan> slabs;
+  std::vector<Plan> others;
   for (const DeviceGrid& grid : grids) {
     if (common.clock->is_too_late()) break;
     const PlanOptions as_asked = with_grid(options, grid);
-    slabs.push_back(plan_with(as_asked, shapes, request_of(as_asked, shapes), common));
+    others.push_back(plan_with(as_asked, shapes, request_of(as_asked, shapes), common));
   }
-  return weighed(std::move(stages), std::move(slabs), options.batch);
+  return weighed(std::move(stages), std::move(others), options.batch);
 }
 
 std::vector<std::string> device_order(const Plan& plan) {
@@ -350,6 +356,19 @@ std::vector<std::string> device_order(const Plan& plan) {
         names.push_back(workers[stage * all + replica * slabs + slab]);
   return names;
 }
+
+namespace {
+
+// Those that have no sample of this batch, on the devices that the plan does without.
+void add_idle_replicas(ResolvedExecution& execution, const PlanOptions& options) {
+  if (!options.execution.split) return;
+  execution.replicas = options.execution.split->replicas;
+  const auto devices = devices_of(options);
+  for (std::size_t d = execution.devices.size(); d < devices.size(); ++d)
+    execution.devices.push_back(devices[d].name);
+}
+
+}  // namespace
 
 ResolvedExecution resolved(const PlanOptions& options, const Plan& plan) {
   ResolvedExecution result{.net = options.net,
@@ -366,7 +385,9 @@ ResolvedExecution resolved(const PlanOptions& options, const Plan& plan) {
                            .reasons = plan.reasons};
   result.replicas = static_cast<std::int64_t>(plan.setup.replicas);
   result.slabs = static_cast<std::int64_t>(plan.setup.slabs_of_replica());
+  if (result.slabs > 1) result.slab_shares = slab_shares(options, *shapes_of(options));
   result.devices = device_order(plan);
+  add_idle_replicas(result, options);
   return result;
 }
 

@@ -24,6 +24,8 @@ struct PlanOptions {
   Size3 input = {64, 64, 64};  // x, y, z
   bool largest_input = false;  // `input` is the most: plan_choices.h
   std::int64_t batch = 1;
+  // Of all stages of a curriculum: replicas that have samples in it may have none of this batch.
+  std::int64_t largest_batch = 0;
   ExecutionConfig execution;  // .device: what is here; what is "auto" is planned
   OptimizerConfig optimizer;
   bool loss_is_sum = true;  // over samples
@@ -32,8 +34,10 @@ struct PlanOptions {
   std::optional<std::int64_t> device_memory_bytes;  // of each device; none = what is free
   std::vector<std::int64_t> unequal_memory_bytes;   // instead: one for each device, in their order
   std::optional<double> flops_per_s;                // of absent devices
-  std::optional<double> bytes_per_s;                // between devices
-  std::optional<std::int64_t> most_slabs;           // where volumes that come later have few planes
+  std::vector<double> unequal_flops_per_s;          // instead: one for each of them
+  std::vector<double> device_speeds;  // of devices that are here: slab_shares.h; empty = all alike
+  std::optional<double> bytes_per_s;  // between devices
+  std::optional<std::int64_t> most_slabs;  // where volumes that come later have few planes
   std::uint64_t seed = 0;
 
   PlannedWork work() const {
@@ -63,8 +67,8 @@ enum class Seconds { kMeasured, kWhereTheyDecide };
 
 // The micro-batches first, from shapes (microbatch_choice.h), since bits depend on their number;
 // then make_plan() with the layers measured on the first device, or worked out from shapes. Where
-// the split is "auto", stages alone are weighed against every grid of slabs. Throws UsageError for
-// options that contradict each other.
+// the split is "auto", stages alone are weighed against every grid of slabs and replicas. Throws
+// UsageError for options that contradict each other.
 Plan plan_network(const PlanOptions& options, Seconds seconds = Seconds::kMeasured);
 
 // Of all workers, in the order in which devices are given (device_grid.h).

@@ -1,5 +1,6 @@
 // What a plan's numbers are where replicas share a batch: those of one replica, but where all lie
 // on one device, which then holds the activations of all of them and has its cores for all of them.
+// The sum of their gradients is the plan's own (planner/gradient_transfer.h).
 #pragma once
 
 #include "lamp/execution/plan_request.h"

@@ -11,12 +11,14 @@
 #include "lamp/base/setting_name.h"
 #include "lamp/base/text.h"
 #include "lamp/nets/net_factory.h"
+#include "lamp/pipeline/volume_cut.h"
 
 namespace lamp {
 namespace {
 
 constexpr std::int64_t kMostThreads = 1 << 16;
 constexpr std::int64_t kMostSamples = 1'000'000'000;
+constexpr double kMostShare = 1e9;  // whose sum is finite
 
 std::vector<std::int64_t> layer_counts(const Partition& partition) {
   std::vector<std::int64_t> counts;
@@ -71,6 +73,18 @@ class PlanReader {
     for (const Json& value : list) values.push_back(number(value, key, most));
     return values;
   }
+  // Each above 0 and no larger than `most`; none where the key is not there.
+  std::vector<double> shares(const char* key, std::int64_t count, double most) const {
+    const auto found = json_.find(key);
+    if (found == json_.end()) return {};
+    const auto is_share = [&](const Json& value) {
+      return value.is_number() && value.get<double>() > 0 && value.get<double>() <= most;
+    };
+    if (!found->is_array() || std::ssize(*found) != count ||
+        !std::all_of(found->begin(), found->end(), is_share))
+      refuse(key, counted(count, "number") + " above 0, one for each slab");
+    return found->get<std::vector<double>>();
+  }
   const Json& at(const char* key) const {
     const auto found = json_.find(key);
     if (found == json_.end()) refuse(key, "one");
@@ -101,16 +115,29 @@ std::vector<std::string> split_names(const std::string& text) {
 }
 
 // A plan of an earlier lamp says nothing: all its devices are stages.
-DeviceGrid grid_in(const Json& plan, const PlanReader& reader, std::size_t devices,
-                   std::int64_t batch) {
+DeviceGrid grid_in(const Json& plan, const PlanReader& reader, std::size_t devices) {
   const auto count = static_cast<std::int64_t>(devices);
   if (!plan.contains("split")) return {.stages = count};
   const auto grid = parse_device_grid(reader.text("split"));
-  if (!grid || grid->replicas > batch || grid->devices() != count)
+  if (!grid || grid->devices() != count)
     reader.refuse("split", "replicas=R,stages=K,slabs=L whose product is the " +
-                               counted(devices, "device") +
-                               " of the plan, R at most its batch of " + std::to_string(batch));
+                               counted(devices, "device") + " of the plan");
   return *grid;
+}
+
+// Whether the plan's slabs, of unequal shares, have planes at every level of its input.
+bool bears_shares(const ResolvedExecution& plan, const Sequence& chain) {
+  if (plan.slab_shares.empty()) return true;
+  const std::int64_t stride = stride_multiple(plan.net);
+  std::vector<std::int64_t> sizes = {1, plan.net.in_channels};
+  for (std::size_t axis = 3; axis-- > 0;)
+    sizes.push_back((plan.input[axis] + stride - 1) / stride * stride);
+  try {
+    cut_volume(chain, sizes, static_cast<int>(plan.slabs), plan.slab_shares);
+    return true;
+  } catch (const UsageError&) {
+    return false;
+  }
 }
 
 std::string difference(const std::string& field, const Json& plan, const Json& here) {
@@ -133,9 +160,9 @@ std::string contradiction(const ResolvedExecution& plan, const PlannedWork& work
     if (wish[field] != "auto")
       if (auto text = difference(field, decided[field], wish[field]); !text.empty()) return text;
   const std::int64_t most =
-      work.loss_is_sum
-          ? most_microbatches(plan.batch / plan.replicas, plan.input, stride_multiple(plan.net))
-          : 1;
+      work.loss_is_sum ? most_microbatches(plan.batch / std::min(plan.batch, plan.replicas),
+                                           plan.input, stride_multiple(plan.net))
+                       : 1;
   if (config.microbatches > 0 && std::min(config.microbatches, most) != plan.microbatches)
     return difference("microbatches", plan.microbatches, config.microbatches);
   if (plan.microbatches > most) return difference("microbatches", plan.microbatches, most);
@@ -172,7 +199,9 @@ std::vector<c10::Device> ResolvedExecution::torch_devices() const {
 std::string ResolvedExecution::describe() const {
   std::string text = precision + ", " + layout + ", ";
   if (replicas > 1) text += counted(replicas, "replica") + " of ";
-  const std::string cut = slabs > 1 ? ", " + counted(slabs, "slab") + " of every volume," : "";
+  std::string cut = slabs > 1 ? ", " + counted(slabs, "slab") + " of every volume" : "";
+  if (!slab_shares.empty()) cut += " in unequal shares";
+  if (slabs > 1) cut += ",";
   if (stages() == 1) {
     text += "one stage" + cut + " on " + device();
   } else {
@@ -204,21 +233,23 @@ Json stage_rows(const std::vector<std::string>& devices, const Partition& partit
 }
 
 Json to_json(const ResolvedExecution& execution) {
-  return {{"net", to_json(execution.net)},
-          {"input", execution.input},
-          {"batch", execution.batch},
-          {"device", execution.device()},
-          {"split", to_string(execution.grid())},
-          {"threads", execution.threads},
-          {"precision", execution.precision},
-          {"layout", execution.layout},
-          {"partition", layer_counts(execution.partition)},
-          {"stages", stage_rows(execution.devices, execution.partition, execution.replicas)},
-          {"schedule", to_string(execution.schedule)},
-          {"microbatches", execution.microbatches},
-          {"recompute", rule_names(execution.recompute)},
-          {"deferred_batch_norm", execution.deferred_batch_norm},
-          {"reasons", execution.reasons}};
+  Json json = {{"net", to_json(execution.net)},
+               {"input", execution.input},
+               {"batch", execution.batch},
+               {"device", execution.device()},
+               {"split", to_string(execution.grid())},
+               {"threads", execution.threads},
+               {"precision", execution.precision},
+               {"layout", execution.layout},
+               {"partition", layer_counts(execution.partition)},
+               {"stages", stage_rows(execution.devices, execution.partition, execution.replicas)},
+               {"schedule", to_string(execution.schedule)},
+               {"microbatches", execution.microbatches},
+               {"recompute", rule_names(execution.recompute)},
+               {"deferred_batch_norm", execution.deferred_batch_norm},
+               {"reasons", execution.reasons}};
+  if (!execution.slab_shares.empty()) json["slab_shares"] = execution.slab_shares;
+  return json;
 }
 
 ResolvedExecution parse_own_plan(const Json& json, const std::filesystem::path& file,
@@ -240,13 +271,17 @@ ResolvedExecution parse_own_plan(const Json& json, const std::filesystem::path& 
   plan.microbatches = reader.number("microbatches", plan.batch);
   plan.threads = static_cast<int>(reader.number("threads", kMostThreads));
   plan.devices = split_names(reader.text("device"));
-  const DeviceGrid grid = grid_in(json, reader, plan.devices.size(), plan.batch);
+  const DeviceGrid grid = grid_in(json, reader, plan.devices.size());
   plan.replicas = grid.replicas;
   plan.slabs = grid.slabs;
+  plan.slab_shares = reader.shares("slab_shares", plan.slabs, kMostShare);
   plan.precision = reader.text("precision");
   plan.layout = reader.text("layout");
   const auto counts = reader.numbers("partition", kMostSamples);
-  const auto links = static_cast<std::int64_t>(make_network(plan.net).chain->size());
+  const Network network = make_network(plan.net);
+  if (!bears_shares(plan, *network.chain))
+    reader.refuse("slab_shares", "shares that leave each slab a plane at every level of the input");
+  const auto links = static_cast<std::int64_t>(network.chain->size());
   if (counts.size() != plan.stages() ||
       std::accumulate(counts.begin(), counts.end(), std::int64_t{0}) != links)
     reader.refuse("partition", "the layers of each of " + std::to_string(plan.stages()) +

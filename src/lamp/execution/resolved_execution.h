@@ -23,8 +23,9 @@ struct ResolvedExecution {
   std::int64_t batch = 1;
   // What was decided.
   std::vector<std::string> devices;      // in the order of device_grid.h
-  std::int64_t replicas = 1;             // that share the batch
+  std::int64_t replicas = 1;             // that share the batch; those beyond its samples idle
   std::int64_t slabs = 1;                // of every volume, in each stage
+  std::vector<double> slab_shares;       // [L] of its planes; empty = all alike
   Partition partition;                   // [K]
   std::string precision = "fp32";        // fp32 | bf16 | fp16
   std::string layout = "channels_last";  // channels_last | contiguous
@@ -52,7 +53,7 @@ Json stage_rows(const std::vector<std::string>& devices, const Partition& partit
 
 // "net", "input", "batch", "device", "split", "threads", "precision", "layout", "partition" [layers
 // of each stage], "stages" [rows of replicas, stages and slabs], "schedule", "microbatches",
-// "recompute", "deferred_batch_norm", "reasons".
+// "recompute", "deferred_batch_norm", "reasons"; "slab_shares" where they are not all alike.
 Json to_json(const ResolvedExecution& execution);
 // Of such an object, which may hold more; `where` is its place for messages. Throws UsageError that
 // names `file`.

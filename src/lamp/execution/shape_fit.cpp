@@ -54,7 +54,7 @@ bool is_too_large_as_asked(const PlanOptions& options, const std::shared_ptr<Net
 bool surely_too_large(const PlanOptions& options) {
   const auto shapes = shapes_of(options);
   if (!is_too_large_as_asked(options, shapes)) return false;
-  const auto grids = slab_grids(options, *shapes);
+  const auto grids = lane_grids(options, *shapes);
   return std::all_of(grids.begin(), grids.end(), [&](const DeviceGrid& grid) {
     return is_too_large_as_asked(with_grid(options, grid), shapes);
   });

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <optional>
 #include <string>
@@ -18,10 +19,12 @@
 #include "lamp/base/text.h"
 #include "lamp/execution/plan_costs.h"
 #include "lamp/execution/shape_fit.h"
+#include "lamp/execution/slab_shares.h"
 #include "lamp/nets/blocks.h"
 #include "lamp/nets/guarded_conv.h"
 #include "lamp/nets/halo_conv.h"
 #include "lamp/pipeline/volume_cut.h"
+#include "lamp/profile/shape_costs.h"
 
 namespace lamp {
 namespace {
@@ -42,7 +45,7 @@ std::vector<std::int64_t> padded_volume(const PlanOptions& options, const Networ
 
 SlabCut wanted_cut(const PlanOptions& options, const Network& network) {
   return cut_volume(*network.chain, padded_volume(options, network),
-                    static_cast<int>(grid_of(options).slabs));
+                    static_cast<int>(grid_of(options).slabs), slab_shares(options, network));
 }
 
 }  // namespace
@@ -181,6 +184,27 @@ double largest_part(const SlabCut& cut, std::int64_t planes) {
   return static_cast<double>(most) / static_cast<double>(planes);
 }
 
+// Of a level's planes the part of each slab in the time that the first device has for it; the
+// longest.
+double longest_part(const SlabCut& cut, std::int64_t planes, const std::vector<double>& speeds) {
+  if (speeds.empty()) return largest_part(cut, planes);
+  const auto owned = cut.owned(planes);
+  double longest = 0;
+  for (std::size_t slab = 0; slab < owned.size(); ++slab)
+    longest = std::max(longest, static_cast<double>(owned[slab].count()) / speeds[slab]);
+  return longest / static_cast<double>(planes);
+}
+
+// Of the memory of a smaller slab's device, what the slab with most planes may take: part of it is
+// there whatever the planes.
+std::int64_t memory_for_largest(std::int64_t bytes, double part, std::int64_t fixed_bytes) {
+  if (part == 1) return bytes;
+  const double fixed = (1 - part) * static_cast<double>(fixed_bytes);
+  const double most = (static_cast<double>(bytes) - fixed) / part;
+  constexpr auto kNoLimit = std::numeric_limits<std::int64_t>::max();
+  return most < static_cast<double>(kNoLimit) ? static_cast<std::int64_t>(most) : kNoLimit;
+}
+
 // "slab 1", "slab 0 of replica 1".
 std::string lane_name(std::size_t lane, const DeviceGrid& grid) {
   const auto slabs = static_cast<std::size_t>(grid.slabs);
@@ -214,7 +238,10 @@ DeviceGrid grid_of(const PlanOptions& options) {
       options.absent_devices
           ? *options.absent_devices
           : static_cast<std::int64_t>(parse_devices(options.execution.device).size());
-  return grid_of(options.execution, devices);
+  DeviceGrid grid = grid_of(options.execution, devices);
+  if (grid.replicas <= options.largest_batch)
+    grid.replicas = std::min(grid.replicas, std::max<std::int64_t>(options.batch, 1));
+  return grid;
 }
 
 void check_slabs(const PlanOptions& options) {
@@ -246,7 +273,10 @@ bool has_planes_for_slabs(const PlanOptions& options, const Network& network) {
 }
 
 double slab_share_of_seconds(const PlanOptions& options) {
-  if (!options.execution.split) return 1;
+  if (!options.execution.split || grid_of(options).slabs == 1) {
+    const auto speeds = device_speeds(options);
+    return speeds.empty() ? 1 : 1 / *std::min_element(speeds.begin(), speeds.end());
+  }
   return static_cast<double>(turns_on_device(options, slabs_together(options))) /
          static_cast<double>(grid_of(options).slabs);
 }
@@ -267,9 +297,10 @@ std::vector<double> slab_shares_of_seconds(const PlanOptions& options, const Net
   if (!has_planes_for_slabs(options, network)) return shares;
   const SlabCut cut = wanted_cut(options, network);
   const auto planes = planes_by_link(*network.chain, cut.axis, cut.boundaries.back());
+  const auto speeds = slab_speeds(options);
   const auto slabs = static_cast<double>(cut.slabs());
   for (std::size_t link = 0; link <= links; ++link)
-    shares[link] *= slabs * largest_part(cut, planes[std::min(link + 1, links)]);
+    shares[link] *= slabs * longest_part(cut, planes[std::min(link + 1, links)], speeds);
   return shares;
 }
 
@@ -283,11 +314,37 @@ void share_seconds(NetworkCosts& costs, const std::vector<double>& shares) {
   costs.loss_s = costs.loss_s * shares.at(costs.layers.size()) + costs.loss_exchange_s;
 }
 
+std::vector<double> slab_parts(const PlanOptions& options, const Network& network) {
+  if (!has_planes_for_slabs(options, network)) return {};
+  if (slab_shares(options, network).empty()) return {};
+  const SlabCut cut = wanted_cut(options, network);
+  const std::int64_t planes = cut.boundaries.back();
+  const double largest = largest_part(cut, planes) * static_cast<double>(planes);
+  std::vector<double> parts;
+  for (const PlaneRange& range : cut.owned(planes))
+    parts.push_back(static_cast<double>(range.count()) / largest);
+  return parts;
+}
+
+namespace {
+
+// By link, of its workspace in the backward pass: copies of weights, which every slab has.
+std::vector<std::int64_t> weight_copies(const NetworkCosts& costs, const Sequence& chain) {
+  std::vector<std::int64_t> bytes;
+  for (std::size_t link = 0; link < costs.layers.size(); ++link)
+    bytes.push_back(
+        std::clamp<std::int64_t>(costs.layers[link].backward_workspace_bytes, 0,
+                                 weight_copies_bytes(*chain.layers()[link], costs.samples)));
+  return bytes;
+}
+
+}  // namespace
+
 void cut_into_slabs(NetworkCosts& costs, const PlanOptions& options, const Network& network) {
-  if (!options.execution.split) return;
-  const std::int64_t slabs = grid_of(options).slabs;
-  if (slabs == 1) return;
+  const std::int64_t slabs = options.execution.split ? grid_of(options).slabs : 1;
+  if (slabs == 1) return scale_seconds(costs, slab_share_of_seconds(options));
   const bool is_apart = slabs_together(options) == 1;
+  const auto copies = weight_copies(costs, *network.chain);
   double part = is_apart ? 1 / static_cast<double>(slabs) : 1;
   if (has_planes_for_slabs(options, network)) {
     const SlabCut cut = wanted_cut(options, network);
@@ -296,6 +353,10 @@ void cut_into_slabs(NetworkCosts& costs, const PlanOptions& options, const Netwo
     if (is_apart) part = largest_part(cut, cut.boundaries.back());
   }
   scale_planes(costs, part);
+  const double missing = is_apart ? 1 - part : static_cast<double>(slabs - 1);
+  for (std::size_t link = 0; link < copies.size(); ++link)
+    costs.layers[link].backward_workspace_bytes +=
+        static_cast<std::int64_t>(missing * static_cast<double>(copies[link]));
   share_seconds(costs, slab_shares_of_seconds(options, network));
 }
 
@@ -305,10 +366,14 @@ void take_slabs(PlanRequest& request, const DeviceGrid& grid) {
   for (std::int64_t stage = 0; stage < grid.stages; ++stage) {
     request.devices.push_back(given[grid.row(0, stage, 0)]);
     std::int64_t& least = request.devices.back().memory_bytes;
+    least = std::numeric_limits<std::int64_t>::max();
     for (std::int64_t replica = 0; replica < grid.replicas; ++replica)
       for (std::int64_t slab = 0; slab < grid.slabs; ++slab) {
         request.workers.push_back(given[grid.row(replica, stage, slab)]);
-        least = std::min(least, request.workers.back().memory_bytes);
+        const double part =
+            request.slab_parts.empty() ? 1 : request.slab_parts.at(static_cast<std::size_t>(slab));
+        least = std::min(least, memory_for_largest(request.workers.back().memory_bytes, part,
+                                                   request.slab_fixed_bytes));
       }
   }
   check_lanes(request.workers, grid);

@@ -43,6 +43,7 @@ TrainingStep::TrainingStep(Network& network, const Loss& loss, const ResolvedExe
                                       .partition = execution.partition,
                                       .replicas = static_cast<int>(execution.replicas),
                                       .slabs = static_cast<int>(execution.slabs),
+                                      .slab_shares = execution.slab_shares,
                                       .make_chain = chains_like(network_),
                                       .schedule = execution.schedule,
                                       .microbatches = static_cast<int>(execution.microbatches),

@@ -79,14 +79,19 @@ void GradientSum::add_lane(const std::vector<torch::Tensor>& parameters) {
       bytes_.push_back(static_cast<std::int64_t>(parameter.nbytes()));
   TORCH_CHECK(parameters.size() == bytes_.size(), "lane ", lane, " has ", parameters.size(),
               " parameters, expected ", bytes_.size());
-  lanes_.push_back({.parameters = parameters});
-  for (std::size_t i = 0; i < parameters.size(); ++i)
+  lanes_.push_back({.parameters = parameters, .sent = std::vector<SentTensor>(parameters.size())});
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    lanes_.back().places[parameters[i].unsafeGetTensorImpl()] = i;
+    side_.add(parameters[i].device());
     torch::autograd::impl::set_post_acc_grad_hooks(parameters[i],
                                                    std::make_unique<Hook>(*this, lane, i));
+  }
 }
 
 void GradientSum::send_weights() {
   const auto owners = deal_by_bytes(bytes_, lanes_.size());
+  side_.wait_for_thread();  // for the optimizer, and for the last step's reads
+  const SideStreams::Scope beside(side_);
   for (std::size_t i = 0; i < bytes_.size(); ++i) {
     const torch::Tensor& first = lanes_.front().parameters[i];
     const torch::Tensor& owned = lanes_[owners[i]].parameters[i];
@@ -95,7 +100,15 @@ void GradientSum::send_weights() {
       const torch::Tensor& other = lanes_[lane].parameters[i];
       if (lane != owners[i]) take_value(other.device() == first.device() ? first : owned, other);
     }
+    for (LaneShare& lane : lanes_) lane.sent[i] = SentTensor(lane.parameters[i]);
   }
+}
+
+void GradientSum::await_weights(std::size_t lane, const torch::nn::Module& layer) const {
+  if (side_.empty()) return;
+  const LaneShare& own = lanes_[lane];
+  for (const torch::Tensor& parameter : layer.parameters())
+    own.sent.at(own.places.at(parameter.unsafeGetTensorImpl())).on(parameter.device());
 }
 
 void GradientSum::reset(std::size_t lanes) {
@@ -104,6 +117,7 @@ void GradientSum::reset(std::size_t lanes) {
   owners_ = deal_by_bytes(bytes_, std::max<std::size_t>(lanes, 1));
   gradients_.resize(bytes_.size());
   for (auto& by_lane : gradients_) by_lane = std::vector<SentTensor>(lanes);
+  summed_ = std::vector<SentTensor>(bytes_.size());
   missing_.assign(bytes_.size(), lanes);
   for (LaneShare& lane : lanes_) {
     lane.in_last_backward = false;
@@ -175,10 +189,19 @@ std::optional<GradientSum::Complete> GradientSum::next_own(std::size_t lane, boo
 
 void GradientSum::leave_sum(std::size_t owner, const Complete& complete) {
   const torch::NoGradGuard no_gradients;
+  const SideStreams::Scope beside(side_);
   const torch::Tensor& first = lanes_.front().parameters[complete.parameter];
   const c10::Device device = lanes_[owner].parameters[complete.parameter].device();
   const torch::Tensor sum = sum_in_order(complete.gradients, device);
-  if (sum.defined()) first.mutable_grad() = SentTensor(sum).on(first.device());
+  summed_[complete.parameter] = SentTensor(SentTensor(sum).on(first.device()));
+}
+
+void GradientSum::take_sums() {
+  for (std::size_t i = 0; i < bytes_.size(); ++i) {
+    const torch::Tensor& first = lanes_.front().parameters[i];
+    torch::Tensor sum = std::exchange(summed_[i], SentTensor()).on(first.device());
+    if (sum.defined()) first.mutable_grad() = std::move(sum);
+  }
 }
 
 }  // namespace lamp

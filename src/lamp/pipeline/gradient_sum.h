@@ -7,16 +7,19 @@
 //   lane 1  ... last backward: d handed over, d summed, c, b handed over, b summed, a   |
 #pragma once
 
+#include <torch/nn/module.h>
 #include <torch/types.h>
 
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <vector>
 
 #include "lamp/pipeline/sent_tensor.h"
+#include "lamp/pipeline/side_streams.h"
 
 namespace lamp {
 
@@ -35,8 +38,12 @@ class GradientSum {
   // The stage's parameters in the next lane, in the same order in each, none twice. While this
   // lives torch tells it of every gradient that a backward pass adds to them.
   void add_lane(const std::vector<torch::Tensor>& parameters);
-  // The first lane's weights to all others: each first to its owner's device, from there on.
+  // The first lane's weights to all others: each first to its owner's device, from there on. GPUs
+  // may compute meanwhile; who reads a weight awaits it.
   void send_weights();
+  // What the thread gives the lane's device from here on runs when the weights of this layer, one
+  // of the stage in this lane, are there. Never holds up the thread.
+  void await_weights(std::size_t lane, const torch::nn::Module& layer) const;
 
   // Only while no lane is at work: forgets what was handed over, and the gradients of all lanes but
   // the first. The first `lanes` take part in the next step.
@@ -46,6 +53,8 @@ class GradientSum {
   // After the lane's last action: hands over what is left, then waits for the rest of its share and
   // sums it. Throws Cancelled.
   void finish(std::size_t lane);
+  // When every lane has finished: the sums become the gradients of the first lane's parameters.
+  void take_sums();
   // Lets every wait end; until reset() all further ones end at once.
   void cancel();
 
@@ -53,6 +62,8 @@ class GradientSum {
   class Hook;
   struct LaneShare {
     std::vector<torch::Tensor> parameters;
+    std::map<const void*, std::size_t> places;  // of parameters
+    std::vector<SentTensor> sent;               // [parameter], its weights on their way
     // Guarded by mutex_:
     bool in_last_backward = false;
     std::vector<bool> handed_over;      // [parameter]
@@ -73,6 +84,8 @@ class GradientSum {
   std::vector<std::int64_t> bytes_;  // [parameter]
   std::vector<LaneShare> lanes_;
   std::vector<std::size_t> owners_;  // [parameter], in this step
+  std::vector<SentTensor> summed_;   // [parameter], each written by its owner only
+  SideStreams side_;                 // of all lanes' devices
   std::mutex mutex_;
   std::condition_variable changed_;
   // Guarded by mutex_:

@@ -344,6 +344,7 @@ StepResult Pipeline::step(const torch::Tensor& batch, const LossFunction& loss,
     earlier.restore();
     rethrow();
   }
+  for (const auto& sum : sums_) sum->take_sums();
   earlier.add();
   commit_statistics(states.size());
   StepResult result{.loss = joined_loss(states, grid)};

@@ -28,7 +28,10 @@ torch::Tensor SentTensor::on(c10::Device device) const {
   if (!tensor_.defined()) return {};
   const c10::Device source = tensor_.device();
   if (source == device) {
-    if (ready_) ready_->block(current_stream(device));  // workers of one device share its stream
+    if (!ready_) return tensor_;
+    const c10::Stream stream = current_stream(device);  // that of all workers, or one beside it
+    ready_->block(stream);
+    tensor_.record_stream(stream);
     return tensor_;
   }
   if (source.is_cpu()) return tensor_.to(device);

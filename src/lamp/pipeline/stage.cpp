@@ -253,6 +253,8 @@ torch::Tensor Stage::run_links(InFlight& state, int microbatch, bool first_time)
   for (link_ = options_.links.first; link_ < options_.links.last; ++link_) {
     if (*step_->cancelled) throw Cancelled();
     if (step_->between_links) step_->between_links();
+    if (options_.sum != nullptr && first_time)
+      options_.sum->await_weights(options_.lane, *chain_->layers()[link_]);
     tensor = chain_->run(std::move(tensor), link_, link_ + 1, skips);
     TORCH_CHECK(tensor.defined() && tensor.dim() > 0 && tensor.size(0) == samples, "layer ",
                 link_name(), " turns a batch of ", samples, " samples into ",

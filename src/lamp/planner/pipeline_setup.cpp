@@ -32,6 +32,13 @@ std::size_t PipelineSetup::slabs_on_device() const {
   return same ? slabs() : 1;
 }
 
+std::int64_t PipelineSetup::bytes_of_slab(std::int64_t bytes_of_largest, std::size_t slab) const {
+  if (slab_parts.empty() || bytes_of_largest <= slab_fixed_bytes) return bytes_of_largest;
+  return slab_fixed_bytes +
+         static_cast<std::int64_t>(slab_parts[slab] *
+                                   static_cast<double>(bytes_of_largest - slab_fixed_bytes));
+}
+
 std::vector<std::size_t> PipelineSetup::device_of_stages() const {
   const auto distinct = distinct_devices();
   std::vector<std::size_t> indices;

@@ -29,7 +29,12 @@ struct PipelineSetup {
   // With slabs or replicas: one for each stage, replica and slab, in this order. `devices` are
   // those of the first slabs of the first replica, which stand for the others. Empty = devices.
   std::vector<PlanDevice> workers;
-  std::size_t replicas = 1;                       // of whom each has such a batch
+  std::size_t replicas = 1;  // of whom each has such a batch
+  // [slabs of a replica]: the planes of each beside those of the one that has most, whose costs and
+  // peaks stand for all; empty = all alike. Of a slab's bytes those, at most, that are there
+  // whatever its planes.
+  std::vector<double> slab_parts;
+  std::int64_t slab_fixed_bytes = 0;
   int threads = std::numeric_limits<int>::max();  // of the process, for stages on "cpu"
   // Between two devices; stages of one device hand tensors over for nothing.
   double bytes_per_s = std::numeric_limits<double>::infinity();
@@ -42,6 +47,8 @@ struct PipelineSetup {
   // Of a stage, in all replicas.
   std::size_t slabs() const { return workers.empty() ? 1 : workers.size() / devices.size(); }
   std::size_t slabs_of_replica() const { return slabs() / replicas; }
+  // Of the slab with most planes so many bytes are this for another one.
+  std::int64_t bytes_of_slab(std::int64_t bytes_of_largest, std::size_t slab) const;
   // Slabs of a stage that lie on one device: all of them, or one.
   std::size_t slabs_on_device() const;
   bool shares_device(std::size_t a, std::size_t b) const {

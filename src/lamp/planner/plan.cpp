@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "lamp/planner/fit.h"
+#include "lamp/planner/gradient_transfer.h"
 #include "lamp/planner/memory_model.h"
 #include "lamp/planner/plan_candidates.h"
 #include "lamp/planner/plan_words.h"
@@ -104,15 +105,6 @@ void for_each_layer(const Plan& plan, const Use& use) {
   }
 }
 
-// One copy after another, over the first slab's link.
-double merge_s(const NetworkCosts& costs, const PipelineSetup& setup) {
-  const std::size_t slabs = setup.slabs();
-  if (slabs == setup.slabs_on_device()) return 0;
-  double bytes = 0;
-  for (const LayerCosts& layer : costs.layers) bytes += static_cast<double>(layer.parameter_bytes);
-  return 2 * static_cast<double>(slabs - 1) * bytes / setup.bytes_per_s;
-}
-
 Plan plan_of(const Found& found, Candidates& candidates) {
   Plan plan{.setup = candidates.setup(found.candidate),
             .costs = candidates.costs(found.candidate),
@@ -123,7 +115,7 @@ Plan plan_of(const Found& found, Candidates& candidates) {
     plan.stage_peak_bytes.push_back(
         memory.stage_peak_bytes(j, plan.balance.partition[j], plan.balance.recompute[j]));
   plan.update_s = candidates.update_s(found.candidate);
-  plan.merge_s = merge_s(plan.costs, plan.setup);
+  plan.merge_s = merge_seconds(plan.costs, plan.setup, plan.balance.partition, plan.simulation);
   return plan;
 }
 
@@ -146,8 +138,14 @@ std::vector<DeviceNeed> device_needs(const Plan& plan) {
     if (std::none_of(needs.begin(), needs.end(), [&](const DeviceNeed& known) {
           return known.device.name == workers[row].name;
         }))
-      needs.push_back({workers[row], plan.balance.peak_bytes[device_of[row / setup.slabs()]]});
+      needs.push_back({workers[row],
+                       setup.bytes_of_slab(plan.balance.peak_bytes[device_of[row / setup.slabs()]],
+                                           row % setup.slabs_of_replica())});
   return needs;
+}
+
+std::int64_t slab_peak_bytes(const Plan& plan, std::size_t stage, std::size_t slab) {
+  return plan.setup.bytes_of_slab(plan.stage_peak_bytes[stage], slab);
 }
 
 std::int64_t halo_bytes(const Plan& plan) {

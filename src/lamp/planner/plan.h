@@ -33,11 +33,13 @@ struct Alternative {
 };
 
 struct PlanRequest {
-  std::vector<PlanDevice> devices;  // a stage each, at most; the first K are used
-  bool any_devices = false;         // instead of the first the K with most memory, in their order
-  bool all_devices = false;         // K is their number
-  std::vector<PlanDevice> workers;  // of slabs, as in PipelineSetup; needs all_devices
-  std::size_t replicas = 1;         // the same
+  std::vector<PlanDevice> devices;    // a stage each, at most; the first K are used
+  bool any_devices = false;           // instead of the first the K with most memory, in their order
+  bool all_devices = false;           // K is their number
+  std::vector<PlanDevice> workers;    // of slabs, as in PipelineSetup; needs all_devices
+  std::size_t replicas = 1;           // the same
+  std::vector<double> slab_parts;     // as in PipelineSetup
+  std::int64_t slab_fixed_bytes = 0;  // the same
   int threads = std::numeric_limits<int>::max();  // of the process, for stages on "cpu"
   std::int64_t batch = 1;                         // samples of a mini-batch
   double bytes_per_s = std::numeric_limits<double>::infinity();  // between devices
@@ -70,9 +72,10 @@ struct Plan {
   NetworkCosts costs;   // of its micro-batches
   Balance balance;      // the cut and recomputation; step_s without the update
   Simulation simulation;
-  std::vector<std::int64_t> stage_peak_bytes;  // [K], a slab of each as if alone on its device
+  std::vector<std::int64_t> stage_peak_bytes;  // [K], the slab with most planes as if alone
   double update_s = 0;
-  // Slabs on devices of their own: all gradients to the first slab's, and all weights back.
+  // Slabs and replicas on devices of their own: their gradients' sum, as far as it outlasts the
+  // backward pass, and what layers wait for weights (gradient_transfer.h).
   double merge_s = 0;
   std::vector<std::string> reasons;  // whole sentences
 
@@ -84,8 +87,10 @@ struct DeviceNeed {
   std::int64_t peak_bytes;
 };
 // Each device once, in order of appearance. A further slab's device holds what the first one's
-// does.
+// does, or less by its planes.
 std::vector<DeviceNeed> device_needs(const Plan& plan);
+// Of a replica's slab, as if alone on its device.
+std::int64_t slab_peak_bytes(const Plan& plan, std::size_t stage, std::size_t slab);
 
 // Sent from slab to slab in a step by the layers' planes: forward, again where that is recomputed,
 // and back. Sums over slabs, a few bytes a layer, are not counted.

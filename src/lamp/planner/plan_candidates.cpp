@@ -127,6 +127,8 @@ PipelineSetup Candidates::setup(const Candidate& candidate) const {
   }
   setup.workers = request_.workers;
   setup.replicas = request_.replicas;
+  setup.slab_parts = request_.slab_parts;
+  setup.slab_fixed_bytes = request_.slab_fixed_bytes;
   setup.threads = request_.threads;
   setup.bytes_per_s = request_.bytes_per_s;
   setup.batch = request_.batch;

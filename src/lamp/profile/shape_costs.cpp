@@ -105,9 +105,7 @@ LayerCosts layer_costs(const Layer& layer, const std::string& name, const torch:
   for (const auto& buffer : layer.buffers()) costs.buffer_bytes += bytes_of(buffer);
   const double flops = convolution_flops(layer, input, made);
   if (flops > 0) {
-    costs.backward_workspace_bytes =
-        (kWeightCopies + (input.size(0) > 1 ? kWeightCopiesOfSamples : 0)) *
-        largest_kernel_bytes(layer);
+    costs.backward_workspace_bytes = weight_copies_bytes(layer, input.size(0));
     costs.forward_s = flops / speed.flops_per_s;
     costs.weight_s = costs.forward_s;
     costs.backward_s = (is_first ? 1 : kBackwardPasses) * costs.forward_s;
@@ -171,6 +169,10 @@ bool forget_weights(torch::nn::Module& module) {
 }
 
 }  // namespace
+
+std::int64_t weight_copies_bytes(const Layer& layer, std::int64_t samples) {
+  return (kWeightCopies + (samples > 1 ? kWeightCopiesOfSamples : 0)) * largest_kernel_bytes(layer);
+}
 
 void keep_shapes_only(Sequence& chain) {
   for (const auto& module : chain.modules(/*include_self=*/false)) {

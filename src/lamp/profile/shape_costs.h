@@ -22,6 +22,10 @@ struct DeviceSpeed {
 // convolutions, linear layers and batch norms.
 void keep_shapes_only(Sequence& chain);
 
+// Of a link: what its backward pass holds in copies of a convolution's weights, however small the
+// volumes are. samples: of a micro-batch.
+std::int64_t weight_copies_bytes(const Layer& layer, std::int64_t samples);
+
 // chain: in training mode, after keep_shapes_only(). input: sizes of a prepared
 // micro-batch, [n, C, D, H, W]. loss_voxels: of a sample, those that the loss sees once the padding
 // is cut off; 0 = all. Of the workspaces of convolution kernels only the copies of weights are

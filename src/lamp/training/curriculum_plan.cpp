@@ -108,7 +108,8 @@ void check_slabs(const TrainConfig& config, const Dataset& dataset) {
 std::optional<std::int64_t> most_slabs(const TrainConfig& config, const Dataset& dataset,
                                        const CaseSplit& split) {
   constexpr std::int64_t kMost = 1024;
-  if (!config.execution.auto_split) return std::nullopt;
+  const auto& grid = config.execution.split;
+  if (!config.execution.auto_split && (!grid || grid->slabs == 1)) return std::nullopt;
   const auto shapes = shapes_of({.net = config.net});
   std::int64_t most = kMost;
   const auto allow = [&](const Size3& size) {
@@ -144,11 +145,18 @@ PlanOptions as_a_run(PlanOptions options) {
   return options;
 }
 
+std::int64_t largest_batch(const TrainConfig& config) {
+  std::int64_t most = 0;
+  for (const StageConfig& stage : config.curriculum) most = std::max(most, stage.batch);
+  return most;
+}
+
 PlanOptions plan_options_of(const TrainConfig& config, const StageConfig& stage,
                             const Size3& size) {
   return as_a_run({.net = config.net,
                    .input = size,
                    .batch = stage.batch,
+                   .largest_batch = largest_batch(config),
                    .execution = config.execution,
                    .optimizer = stage.optimizer,
                    .loss_is_sum = config.loss.dice != "batch"});
@@ -258,6 +266,7 @@ std::vector<StagePlan> plan_curriculum(const PlanOptions& base, const TrainConfi
     options.optimizer = stage.config.optimizer;
     if (sizes) options.most_slabs = sizes->most_slabs;
     if (!batch_for_all) options.batch = stage.config.batch;
+    options.largest_batch = batch_for_all ? options.batch : largest_batch(config);
     if (sizes) stage.steps_per_epoch = (sizes->cases + options.batch - 1) / options.batch;
     if (set_input(options, config, stage.config, sizes)) {
       if (config.curriculum.size() > 1)

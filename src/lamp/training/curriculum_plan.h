@@ -32,10 +32,13 @@ void check_batch_norm(const TrainConfig& config, const Dataset& dataset);
 // too few planes for the slabs that the configuration asks for.
 void check_slabs(const TrainConfig& config, const Dataset& dataset);
 
-// The most slabs that every such volume allows, of the devices' number; nothing where the
-// configuration leaves no choice. `split`: of the data set.
+// The most slabs that every such volume allows; nothing where the configuration wants none.
+// `split`: of the data set.
 std::optional<std::int64_t> most_slabs(const TrainConfig& config, const Dataset& dataset,
                                        const CaseSplit& split);
+
+// Samples of the largest batch: some replicas may idle in stages of smaller ones.
+std::int64_t largest_batch(const TrainConfig& config);
 
 // The options with their devices by name and, where it was open, device_memory_bytes the least of
 // what is free.

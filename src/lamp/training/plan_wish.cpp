@@ -78,6 +78,19 @@ void set_memory(const PlanWish& wish, PlanOptions& plan) {
     plan.unequal_memory_bytes = std::move(each);
 }
 
+// One for all, or one for each device.
+void set_flops(const PlanWish& wish, PlanOptions& plan) {
+  if (wish.flops.empty()) return;
+  std::vector<double> each;
+  std::string text = wish.flops + ",";
+  for (std::istringstream parts(text); std::getline(parts, text, ',');)
+    each.push_back(parse_flops(text, setting_name("flops")));
+  if (each.size() == 1)
+    plan.flops_per_s = each.front();
+  else
+    plan.unequal_flops_per_s = std::move(each);
+}
+
 void set_size(const PlanWish& wish, const std::vector<StageConfig>& curriculum, PlanOptions& plan) {
   if (!wish.max_input.empty()) {
     plan.input = parse_size(wish.max_input, setting_name("max_input"));
@@ -127,7 +140,7 @@ PlanTask parse_plan_wish(const PlanWish& wish) {
       parse_execution_config(merged_settings(config, "execution", Json::object(), wish.execution));
   plan.absent_devices = absent_devices_of(wish);
   set_memory(wish, plan);
-  if (!wish.flops.empty()) plan.flops_per_s = parse_flops(wish.flops, setting_name("flops"));
+  set_flops(wish, plan);
   if (!wish.bandwidth.empty())
     plan.bytes_per_s = parse_bandwidth(wish.bandwidth, setting_name("bandwidth"));
   plan.seed = wish.seed;

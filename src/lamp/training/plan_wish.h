@@ -26,7 +26,8 @@ struct PlanWish {
   std::string optimizer;
   std::string devices;        // how many that are not here: "4"
   std::string device_memory;  // "16GiB" of all, or one each: "16GiB,8GiB"
-  std::string flops, bandwidth;
+  std::string flops;          // "100T" of all, or one each: "100T,50T"
+  std::string bandwidth;
   bool measure = false;
   std::optional<int> rounds;  // of the measurement
   std::uint64_t seed = 0;

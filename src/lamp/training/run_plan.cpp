@@ -95,6 +95,7 @@ class RunPlanner {
     return {.net = config_.net,
             .input = stage.patch ? *stage.patch : largest_volume(),
             .batch = stage.batch,
+            .largest_batch = largest_batch(config_),
             .execution = config_.execution,
             .optimizer = stage.optimizer,
             .loss_is_sum = config_.loss.dice != "batch",
@@ -204,7 +205,8 @@ class RunPlanner {
     const Json split = earlier.value("split", Json());
     if (!options.execution.auto_split || !split.is_string()) return;
     const auto grid = parse_device_grid(split.get<std::string>());
-    if (!grid || earlier.value("device", Json()) != joined(stage_names(options), ",")) return;
+    if (!grid || grid->replicas > options.batch) return;
+    if (earlier.value("device", Json()) != joined(stage_names(options), ",")) return;
     PlanOptions as_before = options;
     as_before.execution.split = grid;
     as_before.execution.auto_split = false;
@@ -244,7 +246,7 @@ std::string told(const ResolvedExecution& plan) {
 
 namespace {
 
-// The grid of all plans in a file, where it is one and has slabs.
+// The grid of all plans in a file, where it is one and more than stages.
 std::optional<std::string> grid_of_all(const std::vector<Json>& plans) {
   std::optional<DeviceGrid> all;
   for (const Json& plan : plans) {
@@ -255,7 +257,7 @@ std::optional<std::string> grid_of_all(const std::vector<Json>& plans) {
     if (!grid || (all && all != grid)) return std::nullopt;
     all = grid;
   }
-  return all && all->slabs > 1 ? std::optional(to_string(*all)) : std::nullopt;
+  return all && all->replicas * all->slabs > 1 ? std::optional(to_string(*all)) : std::nullopt;
 }
 
 }  // namespace

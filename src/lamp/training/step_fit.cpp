@@ -48,8 +48,8 @@ class StepNeed {
                  : least_fit(request, exact);
   }
   // In any way that "auto" may share the devices out.
-  bool fits_on_slabs(const PlanOptions& options, const Memories& memories, bool halve) const {
-    const auto grids = slab_grids(options, *shapes_);
+  bool fits_on_lanes(const PlanOptions& options, const Memories& memories, bool halve) const {
+    const auto grids = lane_grids(options, *shapes_);
     return std::any_of(grids.begin(), grids.end(), [&](const DeviceGrid& grid) {
       return fit(with_grid(options, grid), memories, &Memory::most, halve).fits;
     });
@@ -251,7 +251,7 @@ std::optional<std::string> step_fault(const PlanOptions& options, const std::str
                   ", and real ones hold somewhat more than is predicted");
     return std::nullopt;
   }
-  if (need.fits_on_slabs(options, memories, halve)) return std::nullopt;
+  if (need.fits_on_lanes(options, memories, halve)) return std::nullopt;
   const auto advice = Advice(options, need, memories, words).all();
   return what + ": a step " + need_text(fit, memories) + "; " +
          (advice.empty() ? std::string("a narrower network or a machine with more memory is needed")
