@@ -36,66 +36,87 @@ class WholeAndSlabs {
 
   // How many slabs join their planes with the halo.
   int run() {
-    const PlaneRule rule = plane_rule(weight_.sizes(), geometry_, case_.axis);
-    const std::int64_t made_planes = output_.size(case_.axis);
-    const auto owned = cut_.owned(case_.planes), outputs = cut_.owned(made_planes);
-    SlabPlanes planes{
-        .input = {.axis = case_.axis, .planes = case_.planes, .owned = owned, .needed = {}},
-        .geometry = geometry_,
-        .made = {},
-        .always_joined = case_.always_joined};
-    planes.geometry.padding[static_cast<std::size_t>(case_.axis - 2)] = 0;
-    for (const PlaneRange& range : outputs)
-      planes.input.needed.push_back(rule.needed(range, case_.planes));
-    torch::Tensor of_input = torch::zeros_like(input_), of_weight = torch::zeros_like(weight_),
-                  of_bias = torch::zeros_like(bias_);
+    sums_ = {torch::zeros_like(input_), torch::zeros_like(weight_), torch::zeros_like(bias_)};
     int joined = 0;
-    for (std::size_t slab = 0; slab < outputs.size(); ++slab) {
-      const PlaneRange& needed = planes.input.needed[slab];
-      planes.rank = static_cast<int>(slab);
-      planes.made = rule.transposed ? rule.dense_of(needed) : outputs[slab];
-      joined += joins_halo(rule, owned[slab], needed, planes.made.count());
-      const torch::Tensor own = narrowed(input_, case_.axis, owned[slab]).clone();
-      std::vector<torch::Tensor> halo(owned.size());
-      for (std::size_t other = 0; other < owned.size(); ++other)
-        if (const PlaneRange theirs = common(owned[other], needed);
-            other != slab && theirs.count() > 0)
-          halo[other] = narrowed(input_, case_.axis, theirs).clone();
-      const auto kernel = [&](const torch::Tensor& part, const ConvGeometry& geometry) {
-        return convolution(part, weight_, bias_, geometry);
-      };
-      const PlaneRange seen = common(planes.made, {0, made_planes});
-      const PlaneRange place{seen.first - planes.made.first, seen.last - planes.made.first};
-      const torch::Tensor made =
-          narrowed(run_with_halo(planes, own, halo, weight_, kernel), case_.axis, place);
-      EXPECT_LE((narrowed(made, case_.axis,
-                          {outputs[slab].first - seen.first, outputs[slab].last - seen.first}) -
-                 narrowed(output_, case_.axis, outputs[slab]))
-                    .abs()
-                    .max()
-                    .item<double>(),
-                1e-12);
-      std::vector<std::int64_t> sizes = output_.sizes().vec();
-      sizes[static_cast<std::size_t>(case_.axis)] = planes.made.count();
-      torch::Tensor gradient = torch::zeros(sizes, output_.options());
-      narrowed(gradient, case_.axis,
-               {outputs[slab].first - planes.made.first, outputs[slab].last - planes.made.first})
-          .copy_(narrowed(gradient_, case_.axis, outputs[slab]));
-      const HaloGradients found = gradients_with_halo(planes, gradient, own, halo, weight_, {});
-      of_weight += found.own.weight;
-      of_bias += found.own.bias;
-      narrowed(of_input, case_.axis, common(owned[slab], needed)) += found.own.input;
-      for (std::size_t other = 0; other < owned.size(); ++other)
-        if (found.halo[other].defined())
-          narrowed(of_input, case_.axis, common(owned[other], needed)) += found.halo[other];
-    }
-    EXPECT_LE(relative(of_input, expected_.input), 1e-13);
-    EXPECT_LE(relative(of_weight, expected_.weight), 1e-13);
-    EXPECT_LE(relative(of_bias, expected_.bias), 1e-13);
+    for (std::size_t slab = 0; slab < cut_.slabs(); ++slab) joined += run_slab(slab);
+    EXPECT_LE(relative(sums_.input, expected_.input), 1e-13);
+    EXPECT_LE(relative(sums_.weight, expected_.weight), 1e-13);
+    EXPECT_LE(relative(sums_.bias, expected_.bias), 1e-13);
     return joined;
   }
 
  private:
+  SlabPlanes planes_of(std::size_t slab) const {
+    const PlaneRule rule = plane_rule(weight_.sizes(), geometry_, case_.axis);
+    SlabPlanes planes{.input = {.axis = case_.axis,
+                                .planes = case_.planes,
+                                .owned = cut_.owned(case_.planes),
+                                .needed = {}},
+                      .rank = static_cast<int>(slab),
+                      .geometry = geometry_,
+                      .made = {},
+                      .always_joined = case_.always_joined};
+    planes.geometry.padding[static_cast<std::size_t>(case_.axis - 2)] = 0;
+    const auto outputs = cut_.owned(output_.size(case_.axis));
+    for (const PlaneRange& range : outputs)
+      planes.input.needed.push_back(rule.needed(range, case_.planes));
+    planes.made = rule.transposed ? rule.dense_of(planes.input.needed[slab]) : outputs[slab];
+    return planes;
+  }
+  std::vector<torch::Tensor> halo_of(const SlabPlanes& planes) const {
+    const auto rank = static_cast<std::size_t>(planes.rank);
+    std::vector<torch::Tensor> halo(planes.input.owned.size());
+    for (std::size_t other = 0; other < halo.size(); ++other)
+      if (const PlaneRange theirs = common(planes.input.owned[other], planes.input.needed[rank]);
+          other != rank && theirs.count() > 0)
+        halo[other] = narrowed(input_, case_.axis, theirs).clone();
+    return halo;
+  }
+  // Of the output's planes those of a slab, as they lie among what it makes.
+  torch::Tensor own_part(const torch::Tensor& made, const SlabPlanes& planes) const {
+    const PlaneRange own = own_outputs(planes);
+    return narrowed(made, case_.axis,
+                    {own.first - planes.made.first, own.last - planes.made.first});
+  }
+  PlaneRange own_outputs(const SlabPlanes& planes) const {
+    return cut_.owned(output_.size(case_.axis))[static_cast<std::size_t>(planes.rank)];
+  }
+
+  bool run_slab(std::size_t slab) {
+    const SlabPlanes planes = planes_of(slab);
+    const torch::Tensor own = narrowed(input_, case_.axis, planes.input.owned[slab]).clone();
+    const std::vector<torch::Tensor> halo = halo_of(planes);
+    check_output(planes, own, halo);
+    add_gradients(planes, own, halo);
+    return joins_halo(plane_rule(weight_.sizes(), geometry_, case_.axis), planes.input.owned[slab],
+                      planes.input.needed[slab], planes.made.count());
+  }
+  void check_output(const SlabPlanes& planes, const torch::Tensor& own,
+                    const std::vector<torch::Tensor>& halo) const {
+    const auto kernel = [&](const torch::Tensor& part, const ConvGeometry& geometry) {
+      return convolution(part, weight_, bias_, geometry);
+    };
+    const torch::Tensor made = run_with_halo(planes, own, halo, weight_, kernel);
+    const torch::Tensor expected = narrowed(output_, case_.axis, own_outputs(planes));
+    EXPECT_LE((own_part(made, planes) - expected).abs().max().item<double>(), 1e-12);
+  }
+  void add_gradients(const SlabPlanes& planes, const torch::Tensor& own,
+                     const std::vector<torch::Tensor>& halo) {
+    const auto rank = static_cast<std::size_t>(planes.rank);
+    std::vector<std::int64_t> sizes = output_.sizes().vec();
+    sizes[static_cast<std::size_t>(case_.axis)] = planes.made.count();
+    const torch::Tensor gradient = torch::zeros(sizes, output_.options());
+    own_part(gradient, planes).copy_(narrowed(gradient_, case_.axis, own_outputs(planes)));
+    const HaloGradients found = gradients_with_halo(planes, gradient, own, halo, weight_, {});
+    sums_.weight += found.own.weight;
+    sums_.bias += found.own.bias;
+    const PlaneRange& needed = planes.input.needed[rank];
+    for (std::size_t other = 0; other < halo.size(); ++other) {
+      const torch::Tensor& part = other == rank ? found.own.input : found.halo[other];
+      if (part.defined())
+        narrowed(sums_.input, case_.axis, common(planes.input.owned[other], needed)) += part;
+    }
+  }
   static double relative(const torch::Tensor& found, const torch::Tensor& expected) {
     return ((found - expected).norm() / expected.norm()).item<double>();
   }
@@ -104,7 +125,7 @@ class WholeAndSlabs {
   ConvGeometry geometry_;
   SlabCut cut_;
   torch::Tensor input_, weight_, bias_, output_, gradient_;
-  ConvGradients expected_;
+  ConvGradients expected_, sums_;
 };
 
 TEST(HaloConvTest, SlabsMakeWhatTheVolumeMakes) {

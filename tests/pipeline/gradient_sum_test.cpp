@@ -19,32 +19,88 @@ namespace {
 
 using Owners = std::vector<std::size_t>;
 
-TEST(DealByBytesTest, TheLargestComesFirstAndGoesToWhoeverHasLeast) {
-  EXPECT_EQ(deal_by_bytes({4, 1, 3, 2}, 2), (Owners{0, 0, 1, 1}));  // 5 and 5
-  EXPECT_EQ(deal_by_bytes({4, 1, 3, 2}, 1), (Owners{0, 0, 0, 0}));
-  EXPECT_EQ(deal_by_bytes({7, 7, 7, 7, 7}, 2), (Owners{0, 1, 0, 1, 0}));
+// Of parameters with one row each, too small to be shared.
+Owners owners_of(const std::vector<std::int64_t>& bytes, std::size_t lanes,
+                 bool lie_apart = false) {
+  std::vector<ParameterSize> sizes;
+  for (const std::int64_t size : bytes) sizes.push_back({.rows = 1, .bytes = size});
+  Owners owners;
+  for (const GradientPiece& piece : deal_pieces(sizes, lanes, lie_apart)) {
+    EXPECT_EQ(piece.parameter, owners.size());
+    owners.push_back(piece.owner);
+  }
+  return owners;
 }
 
-TEST(DealByBytesTest, AHugeParameterHasALaneOfItsOwn) {
-  EXPECT_EQ(deal_by_bytes({1, 1, 100, 1, 1}, 3), (Owners{1, 2, 0, 1, 2}));
+TEST(DealPiecesTest, TheLargestComesFirstAndGoesToWhoeverHasLeast) {
+  EXPECT_EQ(owners_of({4, 1, 3, 2}, 2), (Owners{0, 0, 1, 1}));  // 5 and 5
+  EXPECT_EQ(owners_of({4, 1, 3, 2}, 1), (Owners{0, 0, 0, 0}));
+  EXPECT_EQ(owners_of({7, 7, 7, 7, 7}, 2), (Owners{0, 1, 0, 1, 0}));
+  EXPECT_EQ(owners_of({1, 1, 100, 1, 1}, 3), (Owners{1, 2, 0, 1, 2}));
 }
 
-TEST(DealByBytesTest, MoreLanesThanParametersLeaveSomeIdle) {
-  EXPECT_EQ(deal_by_bytes({5, 6}, 4), (Owners{1, 0}));
-  EXPECT_EQ(deal_by_bytes({}, 3), Owners());
+TEST(DealPiecesTest, MoreLanesThanParametersLeaveSomeIdle) {
+  EXPECT_EQ(owners_of({5, 6}, 4), (Owners{1, 0}));
+  EXPECT_EQ(owners_of({}, 3), Owners());
 }
 
-TEST(DealByBytesTest, SharesDifferByOneParameterAtMost) {
+TEST(DealPiecesTest, OfLanesThatLieApartTheFirstOwnsNothing) {
+  EXPECT_EQ(owners_of({4, 1, 3, 2}, 3, /*lie_apart=*/true), (Owners{1, 1, 2, 2}));
+  EXPECT_EQ(owners_of({4, 1, 3, 2}, 2, /*lie_apart=*/true), (Owners{0, 0, 1, 1}));
+}
+
+// 7 rows over three owners: 0 and 1, 2 and 3, 4 to 6.
+TEST(DealPiecesTest, ALargeParameterIsSharedByRows) {
+  const auto pieces =
+      deal_pieces({{.rows = 9, .bytes = 8}, {.rows = 7, .bytes = 7 * kLargeParameterBytes}}, 3,
+                  /*lie_apart=*/false);
+  ASSERT_EQ(pieces.size(), 4U);
+  EXPECT_EQ(pieces[0].parameter, 0U);
+  EXPECT_EQ(pieces[0].count, 9);
+  const std::int64_t firsts[] = {0, 2, 4}, counts[] = {2, 2, 3};
+  for (std::size_t k = 0; k < 3; ++k) {
+    EXPECT_EQ(pieces[k + 1].parameter, 1U);
+    EXPECT_EQ(pieces[k + 1].owner, k);
+    EXPECT_EQ(pieces[k + 1].first, firsts[k]);
+    EXPECT_EQ(pieces[k + 1].count, counts[k]);
+  }
+}
+
+TEST(DealPiecesTest, FewerRowsThanOwnersMakeFewerPieces) {
+  const auto pieces = deal_pieces({{.rows = 2, .bytes = kLargeParameterBytes}}, 5, true);
+  ASSERT_EQ(pieces.size(), 2U);
+  for (const GradientPiece& piece : pieces) {
+    EXPECT_GT(piece.owner, 0U);
+    EXPECT_EQ(piece.count, 1);
+  }
+}
+
+// Every row once, and shares that differ by less than a row of each large one and one small one.
+TEST(DealPiecesTest, SharesAreEven) {
   for (std::uint64_t seed = 0; seed < 50; ++seed) {
     Random random{seed, 31};
-    std::vector<std::int64_t> bytes(static_cast<std::size_t>(1 + random.below(60)));
-    for (std::int64_t& size : bytes) size = 4 * (1 + random.below(10000));
+    std::vector<ParameterSize> sizes(static_cast<std::size_t>(1 + random.below(60)));
+    double slack = 0, largest_small = 0;
+    for (ParameterSize& size : sizes) {
+      size.rows = 1 + static_cast<std::int64_t>(random.below(64));
+      size.bytes = size.rows * 4 * static_cast<std::int64_t>(1 + random.below(10000));
+      if (size.bytes >= kLargeParameterBytes)
+        slack += static_cast<double>(size.bytes / size.rows);
+      else
+        largest_small = std::max(largest_small, static_cast<double>(size.bytes));
+    }
     const auto lanes = static_cast<std::size_t>(1 + random.below(8));
-    const auto owners = deal_by_bytes(bytes, lanes);
-    std::vector<std::int64_t> shares(lanes, 0);
-    for (std::size_t i = 0; i < bytes.size(); ++i) shares.at(owners[i]) += bytes[i];
+    std::vector<double> shares(lanes, 0);
+    std::vector<std::int64_t> rows(sizes.size(), 0);
+    for (const GradientPiece& piece : deal_pieces(sizes, lanes, false)) {
+      const ParameterSize& size = sizes[piece.parameter];
+      EXPECT_EQ(piece.first, rows[piece.parameter]) << seed;
+      rows[piece.parameter] += piece.count;
+      shares.at(piece.owner) += static_cast<double>(piece.count * (size.bytes / size.rows));
+    }
+    for (std::size_t i = 0; i < sizes.size(); ++i) EXPECT_EQ(rows[i], sizes[i].rows) << seed;
     const auto [least, most] = std::minmax_element(shares.begin(), shares.end());
-    EXPECT_LE(*most - *least, *std::max_element(bytes.begin(), bytes.end())) << seed;
+    EXPECT_LE(*most - *least, slack + largest_small) << seed;
   }
 }
 
@@ -199,6 +255,31 @@ TEST(GradientSumMemoryTest, TheSumIsNotWrittenIntoABackwardPassUnderWay) {
   sum.take_sums();
   EXPECT_TRUE(torch::equal(parameters[0].grad(), (weights * 2).view({1, 3})));
   for (const torch::Tensor& input : inputs) EXPECT_TRUE(torch::equal(input.grad(), weights * 2));
+}
+
+// Three lanes that each sum a third of 70 000 numbers, in an order of dimensions of their own.
+TEST(GradientSumPiecesTest, ALargeParameterIsSummedRowByRow) {
+  std::vector<torch::Tensor> lanes;
+  GradientSum sum;
+  for (int lane = 0; lane < 3; ++lane) {
+    lanes.push_back(torch::zeros({70, 1000}).requires_grad_());
+    sum.add_lane({lanes.back()});
+  }
+  sum.reset(3);
+  torch::Tensor expected;
+  for (std::size_t lane = 0; lane < 3; ++lane) {
+    const torch::Tensor factors =
+        lane == 1 ? torch::randn({1000, 70}).t() : torch::randn({70, 1000});
+    expected = lane == 0 ? factors : expected + factors;
+    sum.begin_last_backward(lane);
+    (lanes[lane] * factors).sum().backward();
+  }
+  std::vector<std::thread> threads;
+  for (std::size_t lane = 0; lane < 3; ++lane)
+    threads.emplace_back([&sum, lane] { sum.finish(lane); });
+  for (std::thread& thread : threads) thread.join();
+  sum.take_sums();
+  EXPECT_TRUE(torch::equal(lanes[0].grad(), expected));
 }
 
 // On one device the weights are the same memory.

@@ -68,16 +68,16 @@ LayerCosts layer_of(double backward_s, std::int64_t bytes, double weight_s = 0) 
   return {.forward_s = 1, .backward_s = backward_s, .weight_s = weight_s, .parameter_bytes = bytes};
 }
 
-// Four lanes: 3/4 of the bytes twice over the first link. The second layer's 8 bytes are sent from
-// 9 s to 21 s, the first one's 4 from then to 27 s; the pass ends at 10 s. Weights: the first
-// layer's are there at 6 s, the second one's at 18 s, when the first has been done for 11 s.
+// Any number of lanes: all bytes once over each link. The second layer's 8 bytes are sent from 9 s
+// to 17 s, the first one's 4 from then to 21 s; the pass ends at 10 s. Weights: the first layer's
+// are there at 4 s, the second one's at 12 s, when the first has been done for 7 s.
 TEST(MergeSecondsTest, AreTheSumThatOutlastsTheStepAndWhatLayersWaitForWeights) {
-  EXPECT_DOUBLE_EQ(merge_of(made_plan({layer_of(1, 4), layer_of(9, 8)}, 1, 4)), 17 + 6 + 11);
-  EXPECT_DOUBLE_EQ(merge_of(made_plan({layer_of(100, 0), layer_of(9, 8)}, 1, 4)), 11)
-      << "the weights alone: there at 12 s, wanted at 1 s";
+  EXPECT_DOUBLE_EQ(merge_of(made_plan({layer_of(1, 4), layer_of(9, 8)}, 1, 4)), 11 + 4 + 7);
+  EXPECT_DOUBLE_EQ(merge_of(made_plan({layer_of(100, 0), layer_of(9, 8)}, 1, 4)), 7)
+      << "the weights alone: there at 8 s, wanted at 1 s";
 }
 
-// Two lanes send each byte once. The second stage's gradient is sent while the first stage is at
+// The second stage's gradient is sent while the first stage is at
 // work.
 TEST(MergeSecondsTest, EachStageSumsItsOwn) {
   // The second stage begins at 1 s, its weights are there at 4 s; the same for 9 s.

@@ -121,8 +121,8 @@ TEST_F(SlabTrainingTest, RefusesWhatCannotBeCutBeforeTheRunBegins) {
               AllOf(HasSubstr("curriculum stage 1"), HasSubstr("ball_"),
                     HasSubstr("execution.split"), HasSubstr("3 slabs or fewer")));
   EXPECT_THAT(refusal_of(config("cpu,cpu,cpu", "slabs=2")), HasSubstr("a product of 2"));
-  EXPECT_THAT(refusal_of(config("cpu,cpu,cpu", "replicas=3")),
-              AllOf(HasSubstr("found replicas=3 for a batch of "), HasSubstr(" or fewer")));
+  EXPECT_THAT(refusal_of(config("cpu,cpu,cpu,cpu,cpu", "replicas=5")),
+              AllOf(HasSubstr("found replicas=5 for a batch of "), HasSubstr(" or fewer")));
   EXPECT_FALSE(std::filesystem::exists(folder_ / "refused"));
 }
 

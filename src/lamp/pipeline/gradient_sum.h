@@ -23,9 +23,26 @@
 
 namespace lamp {
 
-// By parameter the lane that owns it: the largest first, each to the lane with the fewest bytes so
-// far, of equals the first. lanes >= 1.
-std::vector<std::size_t> deal_by_bytes(const std::vector<std::int64_t>& bytes, std::size_t lanes);
+struct ParameterSize {
+  std::int64_t rows;  // of its first dimension; 1 of a scalar
+  std::int64_t bytes;
+};
+
+// Rows of a parameter that one lane sums.
+struct GradientPiece {
+  std::size_t parameter;
+  std::size_t owner;
+  std::int64_t first;
+  std::int64_t count;
+};
+
+// A parameter of kLargeParameterBytes is shared by all owners, as evenly as its rows allow; of the
+// others the largest first, each to the owner with the fewest bytes so far, of equals the first.
+// Where lanes lie apart, on devices of their own, and there are more than two, the first owns
+// nothing: its link carries all sums anyway. lanes >= 1. By parameter, there by row.
+inline constexpr std::int64_t kLargeParameterBytes = std::int64_t{1} << 18;
+std::vector<GradientPiece> deal_pieces(const std::vector<ParameterSize>& sizes, std::size_t lanes,
+                                       bool lie_apart);
 
 // Of one stage. Each lane's calls come from one thread at a time; lanes run side by side.
 class GradientSum {
@@ -67,30 +84,32 @@ class GradientSum {
     // Guarded by mutex_:
     bool in_last_backward = false;
     std::vector<bool> handed_over;      // [parameter]
-    std::vector<std::size_t> complete;  // its own that every lane has handed over
-    std::size_t left = 0;               // its own that nobody has begun to sum
-  };
-  struct Complete {
-    std::size_t parameter;
-    std::vector<SentTensor> gradients;  // by lane
+    std::vector<std::size_t> complete;  // its own pieces that every lane has handed over
+    std::size_t left = 0;               // its own that are not being summed yet
   };
 
+  std::vector<GradientPiece> pieces_among(std::size_t lanes) const;
   void hand_over(std::size_t lane, std::size_t parameter);
   void after_gradient(std::size_t lane, std::size_t parameter);
+  // Every lane has handed the parameter over. mutex_ is held.
+  void begin_sum(std::size_t parameter);
   // The next of the lane's own that is complete; waits: until there is one, or none is left.
-  std::optional<Complete> next_own(std::size_t lane, bool waits);
-  void leave_sum(std::size_t owner, const Complete& complete);
+  std::optional<std::size_t> next_own(std::size_t lane, bool waits);
+  void sum_piece(std::size_t index);
 
-  std::vector<std::int64_t> bytes_;  // [parameter]
+  std::vector<ParameterSize> sizes_;  // [parameter]
   std::vector<LaneShare> lanes_;
-  std::vector<std::size_t> owners_;  // [parameter], in this step
-  std::vector<SentTensor> summed_;   // [parameter], each written by its owner only
-  SideStreams side_;                 // of all lanes' devices
+  std::vector<GradientPiece> pieces_;  // in this step
+  SideStreams side_;                   // of all lanes' devices
   std::mutex mutex_;
   std::condition_variable changed_;
   // Guarded by mutex_:
   std::vector<std::vector<SentTensor>> gradients_;  // [parameter][lane], handed over
   std::vector<std::size_t> missing_;                // [parameter], lanes that have not
+  std::vector<std::size_t> unsummed_;               // [parameter], pieces
+  // [parameter], on the first lane's device; undefined until all lanes have handed it over, or
+  // where none has a gradient. Rows are written by their owners only.
+  std::vector<torch::Tensor> sums_;
   bool cancelled_ = false;
 };
 

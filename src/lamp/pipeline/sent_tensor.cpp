@@ -17,7 +17,7 @@ c10::Stream current_stream(c10::Device device) {
 
 SentTensor::SentTensor(torch::Tensor tensor) : tensor_(std::move(tensor)) {
   if (!tensor_.defined() || tensor_.device().is_cpu()) return;
-  ready_.emplace(tensor_.device().type());
+  ready_ = std::make_shared<c10::Event>(tensor_.device().type());
   ready_->record(current_stream(tensor_.device()));
 }
 
@@ -42,6 +42,13 @@ torch::Tensor SentTensor::on(c10::Device device) const {
   torch::Tensor copy = tensor_.to(device);
   tensor_.record_stream(copying);
   return copy;
+}
+
+SentTensor SentTensor::rows(std::int64_t first, std::int64_t count) const {
+  SentTensor some;
+  some.ready_ = ready_;
+  if (tensor_.defined()) some.tensor_ = tensor_.narrow(0, first, count);
+  return some;
 }
 
 }  // namespace lamp

@@ -8,12 +8,6 @@
 namespace lamp {
 namespace {
 
-// Of all lanes' gradients or weights, what the first one's link carries for each byte.
-double passes_of_first_link(const PipelineSetup& setup) {
-  const auto lanes = static_cast<double>(setup.slabs());
-  return 2 * (lanes - 1) / lanes;
-}
-
 // The last backward, or weight half where these are put off: it makes gradients final.
 std::optional<TimelineEntry> last_backward(const Simulation& simulation, std::size_t stage) {
   std::optional<TimelineEntry> last;
@@ -81,7 +75,7 @@ double exposed_weights_s(const std::vector<LayerTransfer>& layers, double start_
 double merge_seconds(const NetworkCosts& costs, const PipelineSetup& setup,
                      const Partition& partition, const Simulation& simulation) {
   if (setup.slabs() == setup.slabs_on_device()) return 0;
-  const double s_per_byte = passes_of_first_link(setup) / setup.bytes_per_s;
+  const double s_per_byte = 1 / setup.bytes_per_s;
   double end = simulation.makespan, weights = 0;
   for (std::size_t j = 0; j < partition.size(); ++j) {
     const auto last = last_backward(simulation, j);

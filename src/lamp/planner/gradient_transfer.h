@@ -1,13 +1,13 @@
 // What a step takes beyond its backward pass where slabs or replicas lie on devices of their own:
 // the sum of their gradients, dealt out to all of them, and the weights' way back. No torch here.
 //
-// Of L workers each owns 1/L of the parameters. It gets its part of the gradients from all others,
-// and the sums go on to the first worker's device, whose optimizer steps: the first device's link
-// carries (L - 1)/L of the bytes twice. A layer's gradient is on its way as soon as the last
-// backward pass has made it, so that most of this hides under the layers before it; what weights'
-// halves make that are put off is summed when the last one is done. Weights go the same way back in
-// the order of the chain, and hide under the next step's forward pass, where each layer waits for
-// its own (pipeline/gradient_sum.h).
+// Each parameter is owned by one of L workers, which gets its gradients from all others; the sums
+// go on to the first worker's device, whose optimizer steps. All but the first own as much, of two
+// both, so that every link carries the bytes of all parameters once. A layer's gradient is on its
+// way as soon as the last backward pass has made it, so that most of this hides under the layers
+// before it; what weights' halves make that are put off is summed when the last one is done.
+// Weights go the same way back in the order of the chain, and hide under the next step's forward
+// pass, where each layer waits for its own (pipeline/gradient_sum.h).
 #pragma once
 
 #include <cstdint>
