@@ -8,6 +8,8 @@
 
 #include <optional>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "lamp/nets/packed_conv.h"
 #include "support/relative_error.h"
@@ -141,6 +143,31 @@ INSTANTIATE_TEST_SUITE_P(
                       KernelCase{"up", kUp, {1, 8, 5, 6, 7}, {8, 4, 2, 2, 2}},
                       KernelCase{"two_samples", kSame, {2, 8, 6, 6, 6}, {8, 8, 3, 3, 3}}),
     [](const auto& test) { return test.param.name; });
+
+// One reordered copy serves all workers with the same weights; weights that lie in one piece of
+// memory, as after reading a file, are not taken for each other.
+TEST(PackedConvolutionTest, WorkersShareTheCopyOfTheSameWeightsOnly) {
+  const torch::NoGradGuard no_graph;
+  const torch::Tensor all = torch::randn({3, 8, 8, 3, 3, 3});
+  const torch::Tensor input =
+      torch::randn({1, 8, 9, 10, 11}).contiguous(at::MemoryFormat::ChannelsLast3d);
+  std::vector<PackedConvolution> packed(6);
+  std::vector<torch::Tensor> found(6);
+  std::vector<std::thread> workers;
+  for (std::size_t i = 0; i < packed.size(); ++i)
+    workers.emplace_back([&, i] {
+      const torch::NoGradGuard no_graph_here;
+      const torch::Tensor own = input.narrow(2, 0, 4 + static_cast<std::int64_t>(i)).clone();
+      found[i] = packed[i].run(own, all[static_cast<std::int64_t>(i % 3)], {}, kSame, {});
+    });
+  for (std::thread& worker : workers) worker.join();
+  for (std::size_t i = 0; i < packed.size(); ++i) {
+    const torch::Tensor own = input.narrow(2, 0, 4 + static_cast<std::int64_t>(i)).clone();
+    const torch::Tensor& weight = all[static_cast<std::int64_t>(i % 3)];
+    ASSERT_TRUE(found[i].defined());
+    EXPECT_LT(relative_error(found[i], convolution(own, weight, {}, kSame)), 1e-6) << i;
+  }
+}
 
 TEST(ConvolutionTest, AFrozenWeightIsLeftAlone) {
   const torch::Tensor input = torch::randn({1, 4, 6, 6, 6}).requires_grad_();

@@ -167,8 +167,7 @@ std::int64_t Scorer::pass_bytes(std::size_t model, const Plan& plan) const {
   if (!on_cpu) return most;
   if (!streams) sum = forward.bytes(size);
   const std::int64_t at_work = several_inputs ? options_.replicas : 1;
-  const std::int64_t copies = options_.replicas * options_.slabs - 1;  // of packed weights
-  return at_work * std::max(most, sum) + copies * parameter_bytes(forms_[model]);
+  return at_work * std::max(most, sum);
 }
 
 std::int64_t Scorer::passes(const Plan& plan) const {

@@ -5,7 +5,10 @@
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <torch/utils.h>
 
+#include <map>
+#include <mutex>
 #include <string_view>
+#include <utility>
 
 #include "lamp/nets/conv_pieces.h"
 
@@ -56,17 +59,47 @@ const Kernels& kernels() {
   return kFound;
 }
 
+torch::Tensor packed_weight(const torch::Tensor& weight, const ConvGeometry& geometry,
+                            Sizes input) {
+  const torch::Tensor plain = weight.detach().contiguous();
+  if (geometry.transposed)
+    return kernels().pack_transposed->call(plain, geometry.padding, kZeros, geometry.stride, kOnes,
+                                           1, input);
+  return kernels().pack_plain->call(plain, geometry.padding, geometry.stride, kOnes, 1, input);
+}
+
+// Copies that somebody holds, by the weights that they are of; those hold the weights too.
+class SharedPacks {
+ public:
+  static SharedPacks& of_process() {
+    static SharedPacks packs;
+    return packs;
+  }
+
+  std::shared_ptr<const torch::Tensor> get(const torch::Tensor& weight,
+                                           const ConvGeometry& geometry, Sizes input) {
+    const std::lock_guard lock(mutex_);
+    std::erase_if(packs_, [](const auto& entry) { return entry.second.expired(); });
+    auto& known = packs_[{weight.const_data_ptr(), geometry.transposed}];
+    std::shared_ptr<const torch::Tensor> pack = known.lock();
+    if (pack == nullptr) {
+      pack = std::make_shared<const torch::Tensor>(packed_weight(weight, geometry, input));
+      known = pack;
+    }
+    return pack;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<std::pair<const void*, bool>, std::weak_ptr<const torch::Tensor>> packs_;  // guarded
+};
+
 }  // namespace
 
 void PackedConvolution::pack(const torch::Tensor& input, const torch::Tensor& weight,
                              const ConvGeometry& geometry) {
-  if (packed_.defined() && source_.data() == weight.storage().data()) return;
-  const torch::Tensor plain = weight.detach().contiguous();
-  packed_ = geometry.transposed
-                ? kernels().pack_transposed->call(plain, geometry.padding, kZeros, geometry.stride,
-                                                  kOnes, 1, input.sizes())
-                : kernels().pack_plain->call(plain, geometry.padding, geometry.stride, kOnes, 1,
-                                             input.sizes());
+  if (packed_ != nullptr && source_.data() == weight.storage().data()) return;
+  packed_ = SharedPacks::of_process().get(weight, geometry, input.sizes());
   source_ = weight.storage();
 }
 
@@ -85,9 +118,9 @@ torch::Tensor PackedConvolution::run(const torch::Tensor& input, const torch::Te
   Scalars scalars;
   if (slope) scalars.push_back(c10::Scalar(*slope));
   return geometry.transposed
-             ? kernels().transposed->call(x, packed_, b, geometry.padding, kZeros, geometry.stride,
+             ? kernels().transposed->call(x, *packed_, b, geometry.padding, kZeros, geometry.stride,
                                           kOnes, 1, after, scalars, "")
-             : kernels().plain->call(x, packed_, b, geometry.padding, geometry.stride, kOnes, 1,
+             : kernels().plain->call(x, *packed_, b, geometry.padding, geometry.stride, kOnes, 1,
                                      after, scalars, "");
 }
 

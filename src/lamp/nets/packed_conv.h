@@ -6,6 +6,7 @@
 #include <c10/core/Storage.h>
 #include <torch/types.h>
 
+#include <memory>
 #include <optional>
 
 #include "lamp/nets/conv_kernel.h"
@@ -13,7 +14,9 @@
 namespace lamp {
 
 // Keeps a reordered copy of the weights, made at the first call and again when the weights move to
-// other memory; it does not notice values written in place. Not thread-safe.
+// other memory; it does not notice values written in place. Convolutions with the same weights in
+// memory, as the slabs of a volume on one device have, hold one copy together. Not thread-safe, but
+// each may have a thread of its own.
 class PackedConvolution {
  public:
   // convolution(), then a leaky ReLU if there is a slope. Undefined where there is no such kernel:
@@ -26,7 +29,7 @@ class PackedConvolution {
  private:
   void pack(const torch::Tensor& input, const torch::Tensor& weight, const ConvGeometry& geometry);
 
-  torch::Tensor packed_;
+  std::shared_ptr<const torch::Tensor> packed_;
   c10::Storage source_;  // held, so that no other weights can come to lie there
 };
 
