@@ -52,7 +52,7 @@ PaperPipeline pipeline_of(const SimulateLine& line) {
 TimelinePicture picture_of(const PaperPipeline& pipeline, const Simulation& simulation) {
   return {.title = pipeline.schedule + ", " + stages_of(pipeline) + ", " +
                    counted(pipeline.microbatches, "micro-batch") + ": makespan " +
-                   shortest(simulation.makespan),
+                   six_digits(simulation.makespan),
           .panels = {{.name = "",
                       .stages = pipeline.stages * pipeline.slabs,
                       .timeline = simulation.timeline,
@@ -95,7 +95,7 @@ void print_schedule_json(const PaperPipeline& pipeline, const Simulation& simula
 void print_simulation(const PaperPipeline& pipeline, const Simulation& simulation) {
   std::cout << pipeline.schedule << ", " << stages_of(pipeline) << ", "
             << counted(pipeline.microbatches, "micro-batch") << ", recompute " << pipeline.recompute
-            << "\nmakespan     " << shortest(simulation.makespan) << "\nbubble       "
+            << "\nmakespan     " << six_digits(simulation.makespan) << "\nbubble       "
             << fixed(100 * simulation.bubble, 2) << " %\nutilisation  "
             << fixed(100 * simulation.utilisation, 2) << " %\nin flight   ";
   for (const int peak : simulation.peak_in_flight) std::cout << " " << peak;
