@@ -1,4 +1,5 @@
 // That stages really work side by side, in their schedule's order, and hold no more than they need.
+#include <ATen/Parallel.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <torch/types.h>
@@ -19,6 +20,7 @@ using namespace lamp::testing;  // NOLINT: the test's own support
 torch::Tensor mean(const torch::Tensor& output, const MicroBatch&) { return output.mean(); }
 
 TEST(PipelineWorkTest, StagesWorkAtTheSameTime) {
+  at::set_num_threads(2);  // with one they take turns
   // The first stage waits in micro-batch 1 for the second one in micro-batch 0, and it for the
   // first: run in turn, they would wait until they give up.
   std::atomic<int> at_work = 0;

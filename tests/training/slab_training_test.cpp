@@ -106,6 +106,23 @@ TEST_F(SlabTrainingTest, AReplicaIdlesInAStageThatHasNoSampleForIt) {
   EXPECT_EQ(weights("pieces"), weights("whole"));
 }
 
+// Two replicas with a micro-batch each are a step of two micro-batches, on one device too.
+TEST_F(SlabTrainingTest, AResumeKeepsTheMicroBatchesOfAllReplicas) {
+  Json begun = config("cpu,cpu", "replicas=2");
+  Json ahead = config("cpu", "auto");
+  for (Json* json : {&begun, &ahead})
+    for (Json& stage : (*json)["curriculum"]) stage["batch"] = 2;
+  testing::send_signal(SIGINT);
+  EXPECT_THROW(run("run", begun), Interrupted);
+  testing::forget_signals();
+  EXPECT_EQ(plan_of("run")[0]["microbatches"], 1);
+  run("run", ahead, true);
+  for (const Json& plan : plan_of("run")) {
+    EXPECT_EQ(plan["split"], "replicas=1,stages=1,slabs=1");
+    EXPECT_EQ(plan["microbatches"], 2);
+  }
+}
+
 TEST_F(SlabTrainingTest, AResumeOnOneDevicePlansAnew) {
   Json begun = config("cpu,cpu", "slabs=2");
   begun["curriculum"].erase(1);

@@ -22,7 +22,7 @@ std::vector<std::string> names_of_devices(const PlanOptions& options) {
 }
 
 std::int64_t most_replicas(const PlanOptions& options, std::int64_t devices) {
-  if (!options.loss_is_sum) return 1;
+  if (!options.loss_is_sum || !options.may_add_replicas) return 1;
   return std::clamp<std::int64_t>(options.batch / kLeastChosenSamples, 1, devices);
 }
 

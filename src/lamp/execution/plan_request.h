@@ -37,6 +37,7 @@ struct PlanOptions {
   std::vector<double> unequal_flops_per_s;          // instead: one for each of them
   std::vector<double> device_speeds;  // of devices that are here: slab_shares.h; empty = all alike
   std::optional<double> bytes_per_s;  // between devices
+  bool may_add_replicas = true;       // where the grid is chosen
   std::optional<std::int64_t> most_slabs;  // where volumes that come later have few planes
   std::uint64_t seed = 0;
 

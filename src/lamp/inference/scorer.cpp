@@ -147,6 +147,13 @@ void Scorer::place(Network form, const PredictorFactory& factory) {
 
 int Scorer::stages() const { return static_cast<int>(groups()) / options_.replicas; }
 
+std::int64_t Scorer::workers_on_one_device() const {
+  std::ptrdiff_t most = 1;
+  for (const c10::Device device : devices_)
+    most = std::max(most, std::count(devices_.begin(), devices_.end(), device));
+  return most;
+}
+
 // Of one network. Workers on the CPU share its memory; a GPU holds its own part only.
 std::int64_t Scorer::pass_bytes(std::size_t model, const Plan& plan) const {
   const bool in_slabs = options_.slabs > 1;
@@ -164,7 +171,7 @@ std::int64_t Scorer::pass_bytes(std::size_t model, const Plan& plan) const {
     most = std::max(most, bytes);
     sum += bytes;
   }
-  if (!on_cpu) return most;
+  if (!on_cpu) return most * workers_on_one_device();
   if (!streams) sum = forward.bytes(size);
   const std::int64_t at_work = several_inputs ? options_.replicas : 1;
   return at_work * std::max(most, sum);

@@ -74,6 +74,7 @@ class Scorer {
   };
   void place(Network form, const PredictorFactory& factory);
   int stages() const;
+  std::int64_t workers_on_one_device() const;
   std::int64_t pass_bytes(std::size_t model, const Plan& plan) const;
   std::int64_t need(const PreparedImage& image, const Plan& plan) const;
   std::int64_t passes(const Plan& plan) const;

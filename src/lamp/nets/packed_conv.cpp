@@ -8,7 +8,7 @@
 #include <map>
 #include <mutex>
 #include <string_view>
-#include <utility>
+#include <tuple>
 
 #include "lamp/nets/conv_pieces.h"
 
@@ -80,7 +80,8 @@ class SharedPacks {
                                            const ConvGeometry& geometry, Sizes input) {
     const std::lock_guard lock(mutex_);
     std::erase_if(packs_, [](const auto& entry) { return entry.second.expired(); });
-    auto& known = packs_[{weight.const_data_ptr(), geometry.transposed}];
+    const auto version = weight.is_inference() ? 0 : weight._version();
+    auto& known = packs_[{weight.const_data_ptr(), geometry.transposed, version}];
     std::shared_ptr<const torch::Tensor> pack = known.lock();
     if (pack == nullptr) {
       pack = std::make_shared<const torch::Tensor>(packed_weight(weight, geometry, input));
@@ -91,7 +92,8 @@ class SharedPacks {
 
  private:
   std::mutex mutex_;
-  std::map<std::pair<const void*, bool>, std::weak_ptr<const torch::Tensor>> packs_;  // guarded
+  // By address and version of the weights; guarded by mutex_.
+  std::map<std::tuple<const void*, bool, std::int64_t>, std::weak_ptr<const torch::Tensor>> packs_;
 };
 
 }  // namespace

@@ -29,8 +29,8 @@ class PackedConvolution {
  private:
   void pack(const torch::Tensor& input, const torch::Tensor& weight, const ConvGeometry& geometry);
 
+  c10::Storage source_;  // held as long as the copy, so that no other weights can come to lie there
   std::shared_ptr<const torch::Tensor> packed_;
-  c10::Storage source_;  // held, so that no other weights can come to lie there
 };
 
 }  // namespace lamp

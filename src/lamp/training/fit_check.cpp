@@ -4,6 +4,7 @@
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -57,6 +58,16 @@ std::int64_t pass_bytes(const NetworkCosts& costs, bool one_device) {
   return most;
 }
 
+// Of several devices each holds a slab's part of a volume: by how much that is less than all of it.
+std::int64_t slabs_apart(const ExecutionConfig& execution) {
+  if (!execution.split) return 1;
+  std::map<std::string, std::int64_t> workers;
+  for (const std::string& name : device_names(parse_devices(execution.device))) ++workers[name];
+  std::int64_t most = 1;
+  for (const auto& [name, count] : workers) most = std::max(most, count);
+  return std::max<std::int64_t>(1, execution.split->slabs / most);
+}
+
 std::optional<std::string> validation_fault(const TrainConfig& config, const Dataset& dataset,
                                             const CaseSplit& split, const Memories& memories) {
   if (split.validation.empty()) return std::nullopt;
@@ -69,6 +80,7 @@ std::optional<std::string> validation_fault(const TrainConfig& config, const Dat
   const NetworkCosts costs =
       forward_costs(config.net, size, is_reduced(config.execution.precision));
   std::int64_t bytes = pass_bytes(costs, one_device);
+  if (!one_device) bytes /= slabs_apart(config.execution);
   if (one_device) {
     // Weights, gradients and what the optimizer remembers stay.
     double held = 2;
@@ -211,15 +223,17 @@ void check_segment_fits(const BenchOptions& options) {
   const bool one_device = memories.size() == 1;
   const bool halve = is_reduced(options.execution.precision);
   const auto [x, y, z] = options.input;
-  // A slab's share is all that one of several devices holds.
-  const std::int64_t slabs = options.execution.split ? options.execution.split->slabs : 1;
+  const std::int64_t slabs = slabs_apart(options.execution);
+  // Of one device's workers, each has a window.
+  const std::int64_t at_work =
+      options.execution.split && options.window ? options.execution.split->replicas : 1;
   // The image, and the logits of two networks that are compared; over several devices they and the
   // weights may lie elsewhere.
   const std::int64_t beside = 4 * x * y * z * (options.net.in_channels + options.net.classes);
   const auto bytes_of = [&](const Size3& window) {
     const NetworkCosts costs = forward_costs(options.net, window, halve);
     const std::int64_t bytes = pass_bytes(costs, one_device);
-    return one_device ? bytes + 2 * parameter_bytes(costs) + beside : bytes / slabs;
+    return one_device ? at_work * bytes + 2 * parameter_bytes(costs) + beside : bytes / slabs;
   };
   const Size3 size = options.window ? options.window->size : options.input;
   const std::int64_t bytes = bytes_of(size);

@@ -127,10 +127,11 @@ class RunPlanner {
         setting_to("plan", sources_.given.string()) + ": " + name(index) + ": ";
     if (const std::string field = differing_field(plan, options.work()); !field.empty())
       throw UsageError(where + field + again());
-    if (const Json before = earlier_microbatches(index);
-        !before.is_null() && before != plan.microbatches)
-      throw UsageError(where + "microbatches: " + std::to_string(plan.microbatches) +
-                       " in the plan, " + before.dump() +
+    const std::int64_t parts = plan.microbatches * std::min(plan.replicas, plan.batch);
+    if (const auto before = earlier_parts(index, plan.batch); before && *before != parts)
+      throw UsageError(where + "microbatches: " + std::to_string(parts) +
+                       (plan.replicas > 1 ? " of all replicas" : "") + " in the plan, " +
+                       std::to_string(*before) +
                        " in the run so far, whose result depends on them; go on without " +
                        setting_name("plan"));
     if (sources_.threads > 0 && sources_.threads != plan.threads)
@@ -149,11 +150,21 @@ class RunPlanner {
     return plan;
   }
 
-  // Null where the run has had none.
-  Json earlier_microbatches(std::size_t index) const {
-    if (index >= earlier_.size() || !earlier_[index].is_object()) return {};
-    const Json count = earlier_[index].value("microbatches", Json());
-    return count.is_number_integer() && count >= 1 ? count : Json();
+  // Micro-batches of all replicas that have a sample, which the result of a step depends on; none
+  // where the run has had none. batch: where the file does not say.
+  std::optional<std::int64_t> earlier_parts(std::size_t index, std::int64_t batch) const {
+    if (index >= earlier_.size() || !earlier_[index].is_object()) return std::nullopt;
+    const Json& json = earlier_[index];
+    const Json count = json.value("microbatches", Json()), own = json.value("batch", Json());
+    if (!count.is_number_integer() || count < 1) return std::nullopt;
+    const std::int64_t samples =
+        own.is_number_integer() && own >= 1 ? own.get<std::int64_t>() : batch;
+    const auto grid = earlier_grid(json);
+    return count.get<std::int64_t>() * std::min(grid ? grid->replicas : 1, samples);
+  }
+  static std::optional<DeviceGrid> earlier_grid(const Json& json) {
+    const Json split = json.value("split", Json());
+    return split.is_string() ? parse_device_grid(split.get<std::string>()) : std::nullopt;
   }
 
   // The run's own file, so what is wrong with it is no matter of what was asked for.
@@ -192,19 +203,32 @@ class RunPlanner {
       log_warning(name(index) + " is planned anew (" + field +
                   "): results may differ in their last bits");
     }
-    const Json count = earlier_microbatches(index);
-    if (options.execution.microbatches == 0 && !count.is_null() &&
-        json.value("batch", Json(options.batch)) == options.batch)
-      options.execution.microbatches = count.get<std::int64_t>();
     keep_grid(json, options);
+    const auto parts = earlier_parts(index, options.batch);
+    if (options.execution.microbatches == 0 && parts &&
+        json.value("batch", Json(options.batch)) == options.batch)
+      keep_parts(*parts, index, options);
     return std::nullopt;
+  }
+
+  // On however many replicas, none of which "auto" adds.
+  void keep_parts(std::int64_t parts, std::size_t index, PlanOptions& options) const {
+    options.may_add_replicas = false;
+    const std::int64_t replicas =
+        options.execution.split ? std::min(options.execution.split->replicas, options.batch) : 1;
+    if (parts % replicas != 0)
+      throw UsageError(name(index) + ": " + setting_name("execution.split") + ": found " +
+                       to_string(*options.execution.split) + " for " +
+                       counted(parts, "micro-batch") +
+                       " of the run so far, whose result depends on them; take as many replicas as "
+                       "divide them");
+    options.execution.microbatches = parts / replicas;
   }
 
   // "auto" was decided once: another number of slabs has other last bits.
   static void keep_grid(const Json& earlier, PlanOptions& options) {
-    const Json split = earlier.value("split", Json());
-    if (!options.execution.auto_split || !split.is_string()) return;
-    const auto grid = parse_device_grid(split.get<std::string>());
+    if (!options.execution.auto_split) return;
+    const auto grid = earlier_grid(earlier);
     if (!grid || grid->replicas > options.batch) return;
     if (earlier.value("device", Json()) != joined(stage_names(options), ",")) return;
     PlanOptions as_before = options;
