@@ -143,7 +143,9 @@ class Walk:
         return env
 
     def start(self, args, cwd=None, env=None, **popen):
-        """Starts a command and returns at once; for jobs that are watched or stopped."""
+        """Starts a command and returns at once; for jobs that are watched or stopped.
+
+        A hang-up ends it, also where the walk itself runs under nohup, unless `preexec_fn` says otherwise."""
         command = [str(self.program), *map(str, args)]
         return subprocess.Popen(
             command,
@@ -151,7 +153,12 @@ class Walk:
             env=self.environment(env),
             text=True,
             errors="replace",
-            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **popen},
+            **{
+                "stdout": subprocess.PIPE,
+                "stderr": subprocess.PIPE,
+                "preexec_fn": lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
+                **popen,
+            },
         )
 
     def run(self, args, cwd=None, env=None, timeout=120, stdin=None, stdout=None, wrap=None):
