@@ -96,10 +96,11 @@ TEST(SimulateCommandTest, RefusesBadInputWithTwoAndAReason) {
   }
 }
 
-// Two forwards of 0.6 and two backwards of 1.1, by binary numbers that add up to 3.4000000000000004.
+// Two forwards of 0.6 and two backwards of 1.1, by binary numbers that add up
+// to 3.4000000000000004.
 TEST(SimulateCommandTest, TextRoundsWhatBinaryNumbersAddUpTo) {
-  const ProgramResult result = run_lamp(
-      "simulate --split slabs=2 --microbatches 2 --forward 1 --backward 2 --exchange 0.1");
+  const ProgramResult result =
+      run_lamp("simulate --split slabs=2 --microbatches 2 --forward 1 --backward 2 --exchange 0.1");
   EXPECT_EQ(result.exit_code, 0) << result.err;
   EXPECT_THAT(result.out, HasSubstr("makespan     3.4\n"));
 }

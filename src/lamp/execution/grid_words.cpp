@@ -11,7 +11,8 @@ namespace lamp {
 namespace {
 
 std::string merge_words(const Plan& plan) {
-  return "what of gradients' sums outlasts the backward pass and what layers wait for weights take " +
+  return "what of gradients' sums outlasts the backward pass and what layers wait for weights "
+         "take " +
          fixed(1e3 * plan.merge_s, 2) + " ms";
 }
 
