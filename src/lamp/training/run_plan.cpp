@@ -55,9 +55,13 @@ class RunPlanner {
  private:
   ResolvedExecution choose(std::size_t index, const PlanOptions& options) const {
     const NetworkPlan chosen = choose_plan(options, Seconds::kWhereTheyDecide);
-    if (!chosen.plan.fits)
-      log_warning(name(index) + " may not fit: " +
-                  (chosen.plan.reasons.empty() ? "" : chosen.plan.reasons.front()));
+    if (!chosen.plan.fits) {
+      const std::string why = chosen.plan.reasons.empty() ? "" : chosen.plan.reasons.front();
+      // The check before the run has taken slabs as even.
+      if (!chosen.execution.slab_shares.empty())
+        throw DoesNotFit("does not fit: " + name(index) + ": " + why);
+      log_warning(name(index) + " may not fit: " + why);
+    }
     return chosen.execution;
   }
 
