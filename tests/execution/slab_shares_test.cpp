@@ -28,6 +28,7 @@ using ::testing::IsEmpty;
 TEST(SlabSharesTest, SpeedsAreThoseOfTheFirstDeviceOverTheirSeconds) {
   EXPECT_THAT(speeds_of_seconds({2, 1, 4}), ElementsAre(1, 2, 0.5));
   EXPECT_THAT(speeds_of_seconds({1, 1.05}), IsEmpty()) << "as two measurements of one device";
+  EXPECT_EQ(speeds_of_seconds({2.05, 1, 3.95}), speeds_of_seconds({2, 1.03, 4.1})) << "rounded";
   EXPECT_THAT(speeds_of_seconds({1}), IsEmpty());
   EXPECT_THAT(speeds_of_seconds({}), IsEmpty());
 }

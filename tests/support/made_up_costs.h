@@ -28,6 +28,8 @@ inline NetworkCosts random_network_costs(Random& random, int links) {
     layer.drops_output = layer.saved_bytes < layer.output_bytes;
     layer.forward_workspace_bytes = random.below(100);
     layer.backward_workspace_bytes = random.below(100);
+    layer.input_half_workspace_bytes = layer.backward_workspace_bytes / 2;
+    layer.weight_half_workspace_bytes = layer.backward_workspace_bytes;
     costs.layers.push_back(layer);
   }
   for (int from = 0; from < links; ++from)

@@ -12,9 +12,12 @@
 #include "lamp/base/errors.h"
 #include "lamp/base/files.h"
 #include "lamp/base/log.h"
+#include "lamp/dataset/datalist.h"
 #include "lamp/execution/plan_choices.h"
 #include "lamp/execution/plan_json.h"
+#include "lamp/nets/net_factory.h"
 #include "lamp/training/bench_wish.h"
+#include "lamp/training/curriculum_plan.h"
 #include "support/signals.h"
 #include "training/ball_training.h"
 
@@ -87,6 +90,37 @@ TEST_F(SlabTrainingTest, ThePlanSaysItAndIsCarriedToAnotherRun) {
          .plan = folder_ / "run/plan.json"});
   EXPECT_EQ(plan_of("again"), plan);
   EXPECT_EQ(weights("again"), weights("run"));
+}
+
+// Patches of 12 have 3 planes at the coarsest level, whole volumes of 20 to 22 voxels, padded to
+// 24, have 6. Of shares 5 to 1 the second slab begins at plane 20 of 24, which is plane 5 of 6, and
+// at plane 10 of 12, which is 3 of 3 when rounded; of 12 to 1 at plane 22 of 24, which is 6 of 6.
+TEST_F(SlabTrainingTest, SharesThatLeaveACaseNoPlaneAreRefusedByName) {
+  Dataset dataset = read_dataset(folder_ / "data");
+  TrainConfig config = parse_train_config(this->config("cpu,cpu", "slabs=2"));
+  config.net = parse_net_config(
+      {{"name", "unet"}, {"width", 2}, {"depth", 1}, {"in_channels", 1}, {"classes", 2}});
+  const CaseSplit split = split_dataset(dataset, config.validation, config.seed);
+  const auto refusal = [&](const std::vector<double>& first, const std::vector<double>& second) {
+    const ResolvedExecution plan{.net = config.net, .slabs = 2};
+    std::vector<ResolvedExecution> stages = {plan, plan};
+    stages[0].slab_shares = first;
+    stages[1].slab_shares = second;
+    try {
+      check_slab_shares(stages, config, dataset, split);
+    } catch (const UsageError& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  ASSERT_EQ(config.curriculum.size(), 2U);
+  ASSERT_FALSE(config.curriculum[1].patch);
+  EXPECT_EQ(refusal({}, {}), "");
+  EXPECT_EQ(refusal({}, {5, 1}), "");
+  EXPECT_EQ(refusal({2, 1}, {5, 1}), "");
+  EXPECT_THAT(refusal({}, {12, 1}),
+              AllOf(HasSubstr("curriculum stage 2"), HasSubstr("ball_"), HasSubstr("slab_shares")));
+  EXPECT_THAT(refusal({5, 1}, {}), AllOf(HasSubstr("curriculum stage 1"), HasSubstr("12x12x12")));
 }
 
 // The batches of the two stages are 2 and 1.

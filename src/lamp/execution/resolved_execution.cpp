@@ -125,21 +125,6 @@ DeviceGrid grid_in(const Json& plan, const PlanReader& reader, std::size_t devic
   return *grid;
 }
 
-// Whether the plan's slabs, of unequal shares, have planes at every level of its input.
-bool bears_shares(const ResolvedExecution& plan, const Sequence& chain) {
-  if (plan.slab_shares.empty()) return true;
-  const std::int64_t stride = stride_multiple(plan.net);
-  std::vector<std::int64_t> sizes = {1, plan.net.in_channels};
-  for (std::size_t axis = 3; axis-- > 0;)
-    sizes.push_back((plan.input[axis] + stride - 1) / stride * stride);
-  try {
-    cut_volume(chain, sizes, static_cast<int>(plan.slabs), plan.slab_shares);
-    return true;
-  } catch (const UsageError&) {
-    return false;
-  }
-}
-
 std::string difference(const std::string& field, const Json& plan, const Json& here) {
   return plan == here ? "" : field + ": " + shown(plan) + " in the plan, " + shown(here) + " here";
 }
@@ -188,6 +173,20 @@ std::int64_t most_microbatches(std::int64_t samples, const Size3& input, std::in
   const bool one_value =
       std::all_of(input.begin(), input.end(), [&](std::int64_t side) { return side <= stride; });
   return one_value ? std::max<std::int64_t>(samples / 2, 1) : samples;
+}
+
+bool bears_shares(const ResolvedExecution& plan, const Sequence& chain, const Size3& input) {
+  if (plan.slab_shares.empty()) return true;
+  const std::int64_t stride = stride_multiple(plan.net);
+  std::vector<std::int64_t> sizes = {1, plan.net.in_channels};
+  for (std::size_t axis = 3; axis-- > 0;)
+    sizes.push_back((input[axis] + stride - 1) / stride * stride);
+  try {
+    cut_volume(chain, sizes, static_cast<int>(plan.slabs), plan.slab_shares);
+    return true;
+  } catch (const UsageError&) {
+    return false;
+  }
 }
 
 std::string ResolvedExecution::device() const { return joined(devices, ","); }
@@ -279,7 +278,7 @@ ResolvedExecution parse_own_plan(const Json& json, const std::filesystem::path& 
   plan.layout = reader.text("layout");
   const auto counts = reader.numbers("partition", kMostSamples);
   const Network network = make_network(plan.net);
-  if (!bears_shares(plan, *network.chain))
+  if (!bears_shares(plan, *network.chain, plan.input))
     reader.refuse("slab_shares", "shares that leave each slab a plane at every level of the input");
   const auto links = static_cast<std::int64_t>(network.chain->size());
   if (counts.size() != plan.stages() ||

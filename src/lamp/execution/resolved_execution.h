@@ -46,6 +46,10 @@ struct ResolvedExecution {
   std::string describe() const;
 };
 
+// Whether the plan's slabs, where they have shares, have planes of an input of x, y, z voxels at
+// every level of its network's chain.
+bool bears_shares(const ResolvedExecution& plan, const Sequence& chain, const Size3& input);
+
 // A row for each replica, stage and slab: {"replica", "slab", "device", "first", "last"}, both
 // layers included. devices: in the order of device_grid.h, a multiple of stages and replicas.
 Json stage_rows(const std::vector<std::string>& devices, const Partition& partition,

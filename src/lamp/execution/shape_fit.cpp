@@ -19,6 +19,8 @@ NetworkCosts halved(NetworkCosts costs) {
     halve(layer.handed_bytes);
     halve(layer.forward_workspace_bytes);
     halve(layer.backward_workspace_bytes);
+    halve(layer.input_half_workspace_bytes);
+    halve(layer.weight_half_workspace_bytes);
   }
   for (SkipBytes& skip : costs.skips) halve(skip.bytes);
   halve(costs.loss_workspace_bytes);

@@ -168,6 +168,7 @@ void add_halos(NetworkCosts& costs, const SlabCut& cut, const Sequence& chain,
     if (joined && layer.halo_bytes > 0) {
       layer.forward_workspace_bytes += input + layer.halo_bytes;
       layer.backward_workspace_bytes += input + layer.halo_bytes;
+      layer.input_half_workspace_bytes += input + layer.halo_bytes;
     }
     // What stashes and has parameters (a shortcut) hands its input on as it is.
     wants_gradient = wants_gradient || (!chain.layers()[link]->parameters().empty() &&
@@ -328,13 +329,22 @@ std::vector<double> slab_parts(const PlanOptions& options, const Network& networ
 
 namespace {
 
-// By link, of its workspace in the backward pass: copies of weights, which every slab has.
-std::vector<std::int64_t> weight_copies(const NetworkCosts& costs, const Sequence& chain) {
-  std::vector<std::int64_t> bytes;
+// Of a layer's workspaces in the backward pass, one for each kind: copies of weights, which every
+// slab has.
+using Workspace = std::int64_t LayerCosts::*;
+constexpr Workspace kWeightCopies[] = {&LayerCosts::backward_workspace_bytes,
+                                       &LayerCosts::input_half_workspace_bytes,
+                                       &LayerCosts::weight_half_workspace_bytes};
+
+// By link, and there by kind.
+std::vector<std::vector<std::int64_t>> weight_copies(const NetworkCosts& costs,
+                                                     const Sequence& chain) {
+  std::vector<std::vector<std::int64_t>> bytes(costs.layers.size());
   for (std::size_t link = 0; link < costs.layers.size(); ++link)
-    bytes.push_back(
-        std::clamp<std::int64_t>(costs.layers[link].backward_workspace_bytes, 0,
-                                 weight_copies_bytes(*chain.layers()[link], costs.samples)));
+    for (const Workspace workspace : kWeightCopies)
+      bytes[link].push_back(
+          std::clamp<std::int64_t>(costs.layers[link].*workspace, 0,
+                                   weight_copies_bytes(*chain.layers()[link], costs.samples)));
   return bytes;
 }
 
@@ -355,8 +365,9 @@ void cut_into_slabs(NetworkCosts& costs, const PlanOptions& options, const Netwo
   scale_planes(costs, part);
   const double missing = is_apart ? 1 - part : static_cast<double>(slabs - 1);
   for (std::size_t link = 0; link < copies.size(); ++link)
-    costs.layers[link].backward_workspace_bytes +=
-        static_cast<std::int64_t>(missing * static_cast<double>(copies[link]));
+    for (std::size_t kind = 0; kind < std::size(kWeightCopies); ++kind)
+      costs.layers[link].*kWeightCopies[kind] +=
+          static_cast<std::int64_t>(missing * static_cast<double>(copies[link][kind]));
   share_seconds(costs, slab_shares_of_seconds(options, network));
 }
 

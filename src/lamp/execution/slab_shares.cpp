@@ -4,6 +4,7 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include "lamp/base/device.h"
@@ -20,8 +21,17 @@ namespace {
 constexpr std::int64_t kMostSpeedVoxels = 64;  // a side
 constexpr int kSpeedRounds = 3;                // the first one is a warm-up
 
+// Speeds are rounded to so many steps an octave: most measurements of the same devices then give
+// the same shares, and so the same last bits.
+constexpr double kSpeedSteps = 4;
+
 // A slab that has this many of the coarsest level's planes keeps one when boundaries are rounded.
 constexpr double kSafePlanes = 1.5;
+
+// As fast as the first.
+bool are_alike(const std::vector<double>& speeds) {
+  return std::all_of(speeds.begin(), speeds.end(), [](double speed) { return speed == 1; });
+}
 
 bool may_have_slabs(const PlanOptions& options) {
   return options.execution.auto_split || (options.execution.split && grid_of(options).slabs > 1);
@@ -54,11 +64,13 @@ std::int64_t coarsest_planes(const PlanOptions& options, const Network& network)
 }  // namespace
 
 std::vector<double> speeds_of_seconds(const std::vector<double>& seconds) {
-  const auto [least, most] = std::minmax_element(seconds.begin(), seconds.end());
-  if (seconds.empty() || *least <= 0 || *least > (1 - kSameSpeed) * *most) return {};
+  if (seconds.empty() || *std::min_element(seconds.begin(), seconds.end()) <= 0) return {};
   std::vector<double> speeds;
-  for (const double taken : seconds) speeds.push_back(seconds.front() / taken);
-  return speeds;
+  for (const double taken : seconds) {
+    const double octaves = std::log2(seconds.front() / taken);
+    speeds.push_back(std::exp2(std::round(kSpeedSteps * octaves) / kSpeedSteps));
+  }
+  return are_alike(speeds) ? std::vector<double>() : speeds;
 }
 
 std::vector<double> device_speeds(const PlanOptions& options) {
@@ -66,9 +78,7 @@ std::vector<double> device_speeds(const PlanOptions& options) {
   if (flops.empty()) return options.device_speeds;
   std::vector<double> speeds;
   for (const double rate : flops) speeds.push_back(rate / flops.front());
-  const bool alike =
-      std::all_of(speeds.begin(), speeds.end(), [](double speed) { return speed == 1; });
-  return alike ? std::vector<double>() : speeds;
+  return are_alike(speeds) ? std::vector<double>() : speeds;
 }
 
 void measure_device_speeds(PlanOptions& options) {

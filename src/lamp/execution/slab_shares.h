@@ -10,11 +10,8 @@
 
 namespace lamp {
 
-// Devices whose speeds differ by less than this share count as alike: so do two measurements.
-inline constexpr double kSameSpeed = 0.1;
-
-// How many times as fast as the first device each one is, from what the same work takes; empty
-// where all are alike.
+// How many times as fast as the first device each one is, from what the same work takes, rounded to
+// quarters of an octave (19 %); empty where all are alike then.
 std::vector<double> speeds_of_seconds(const std::vector<double>& seconds);
 
 // Of options.unequal_flops_per_s, else options.device_speeds.

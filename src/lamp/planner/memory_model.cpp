@@ -183,8 +183,10 @@ void MemoryModel::add_backward(const StageRange& links, const MicroBatchBytes& b
     const std::int64_t sent = link == 0 ? 0 : input_bytes(link);
     const bool is_late = weight_half_bytes(link) > 0;
     const std::int64_t own = is_late ? 0 : gradients_of(layer);
-    const std::int64_t now = bytes.kept + waiting + skips + saved + arrived + sent + own +
-                             layer.backward_workspace_bytes + put_off;
+    const std::int64_t workspace =
+        is_late ? layer.input_half_workspace_bytes : layer.backward_workspace_bytes;
+    const std::int64_t now =
+        bytes.kept + waiting + skips + saved + arrived + sent + own + workspace + put_off;
     saved -= layer.saved_bytes;
     if (is_last && link + 1 == links.last) saved += layer.handed_bytes;
     courses.first_backward.push_back({layer.backward_s, now + gradients});
@@ -208,7 +210,7 @@ void MemoryModel::add_weight_halves(const StageRange& links, MicroBatchBytes& by
     const std::int64_t needed = weight_half_bytes(link);
     if (needed == 0) continue;
     const LayerCosts& layer = costs_.layers[link];
-    const std::int64_t later = held + gradients_of(layer);
+    const std::int64_t later = held + gradients_of(layer) + layer.weight_half_workspace_bytes;
     courses.first_weight.push_back({layer.weight_s, later + bytes.late_parameters});
     courses.later_weight.push_back({layer.weight_s, later});
     held -= needed;

@@ -35,6 +35,10 @@ struct LayerCosts {
   // Negative where those are never all there together.
   std::int64_t forward_workspace_bytes = 0;
   std::int64_t backward_workspace_bytes = 0;
+  // The same of the two halves of a backward that zero-bubble takes apart: of what is not put off,
+  // and of the weights' gradients. 0 where nothing is put off.
+  std::int64_t input_half_workspace_bytes = 0;
+  std::int64_t weight_half_workspace_bytes = 0;
   // Of its input, sent from slab to slab before its forward, all slabs together; the gradients'
   // way back is as much where the input wants any.
   std::int64_t halo_bytes = 0;
@@ -93,6 +97,8 @@ inline void scale_planes(NetworkCosts& costs, double share) {
     scale(layer.handed_bytes);
     scale(layer.forward_workspace_bytes);
     scale(layer.backward_workspace_bytes);
+    scale(layer.input_half_workspace_bytes);
+    scale(layer.weight_half_workspace_bytes);
   }
   for (SkipBytes& skip : costs.skips) {
     scale(skip.bytes);

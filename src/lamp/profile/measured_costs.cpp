@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <functional>
 #include <map>
 #include <set>
 #include <utility>
@@ -100,6 +101,8 @@ class Measurement {
   void backward(std::size_t link, torch::autograd::edge_list roots,
                 std::vector<torch::Tensor> gradients, const Wanted& wanted);
   void describe_gradients(const Wanted& wanted, const std::vector<torch::Tensor>& results);
+  std::int64_t workspace_of(const std::vector<torch::Tensor>& parameters,
+                            const std::function<void()>& work) const;
   void measure_loss(const OutputLoss& loss, torch::Tensor output);
   torch::Tensor prepare(std::size_t link, const torch::Tensor& input, CutSkips& skips);
   // Returns the bytes that only the stash's handle kept: they go with the pop.
@@ -245,6 +248,11 @@ torch::Tensor Measurement::run(std::size_t link, torch::Tensor input) {
 torch::Tensor Measurement::run_split(std::size_t link, torch::Tensor input) {
   CutSkips skips;
   torch::Tensor tensor = prepare(link, input, skips);
+  const auto parameters = chain_.layers()[link]->parameters();
+  for (const torch::Tensor& parameter : parameters) parameter.mutable_grad().reset();
+  std::int64_t handed_back = tensor.requires_grad() ? bytes_of(tensor) : 0;
+  for (const auto& [name, skip] : skips.popped)
+    handed_back += skip.requires_grad() ? bytes_of(skip) : 0;
   RunContext context;
   context.weight_tasks = std::make_shared<WeightTasks>();
   torch::Tensor output;
@@ -256,13 +264,34 @@ torch::Tensor Measurement::run_split(std::size_t link, torch::Tensor input) {
   LayerCosts& layer = costs_.layers[link];
   if (output.requires_grad()) {
     const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
-    torch::autograd::backward({output}, {torch::ones_like(output)});
+    const torch::Tensor gradient = torch::ones_like(output);
+    layer.input_half_workspace_bytes =
+        workspace_of(parameters, [&] { torch::autograd::backward({output}, {gradient}); }) -
+        handed_back;
     const torch::NoGradGuard no_gradients;
     const auto begin = start();
-    for (auto& task : *context.weight_tasks) std::exchange(task, nullptr)();
-    if (!context.weight_tasks->empty()) take_least(layer.weight_s, since(begin));
+    layer.weight_half_workspace_bytes = workspace_of(parameters, [&] {
+      for (auto& task : *context.weight_tasks) std::exchange(task, nullptr)();
+    });
+    if (context.weight_tasks->empty()) return output.detach();
+    take_least(layer.weight_s, since(begin));
   }
   return output.detach();
+}
+
+// What `work` holds at most beside the parameters' gradients that it makes.
+std::int64_t Measurement::workspace_of(const std::vector<torch::Tensor>& parameters,
+                                       const std::function<void()>& work) const {
+  const auto gradient_bytes = [&] {
+    std::int64_t bytes = 0;
+    for (const torch::Tensor& parameter : parameters)
+      if (parameter.grad().defined()) bytes += bytes_of(parameter.grad());
+    return bytes;
+  };
+  const std::int64_t before = allocated_bytes(device_) - gradient_bytes();
+  reset_peak_bytes(device_);
+  work();
+  return peak_bytes(device_) - before - gradient_bytes();
 }
 
 // As a stage does it: the loss's graph alone keeps the output, and lets it go.

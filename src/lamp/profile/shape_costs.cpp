@@ -106,6 +106,8 @@ LayerCosts layer_costs(const Layer& layer, const std::string& name, const torch:
   const double flops = convolution_flops(layer, input, made);
   if (flops > 0) {
     costs.backward_workspace_bytes = weight_copies_bytes(layer, input.size(0));
+    costs.input_half_workspace_bytes = largest_kernel_bytes(layer);
+    costs.weight_half_workspace_bytes = costs.backward_workspace_bytes;
     costs.forward_s = flops / speed.flops_per_s;
     costs.weight_s = costs.forward_s;
     costs.backward_s = (is_first ? 1 : kBackwardPasses) * costs.forward_s;

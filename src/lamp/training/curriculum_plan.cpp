@@ -4,6 +4,7 @@
 #include <torch/types.h>
 
 #include <algorithm>
+#include <functional>
 
 #include "lamp/base/device.h"
 #include "lamp/base/errors.h"
@@ -70,39 +71,61 @@ void check_batch_norm(const TrainConfig& config, const Dataset& dataset) {
 
 namespace {
 
-void check_planes(const TrainConfig& config, const Network& shapes, const Size3& size,
-                  const std::string& what) {
-  try {
-    check_slabs({.net = config.net, .input = size, .execution = config.execution}, shapes);
-  } catch (const UsageError& error) {
-    throw UsageError("training: " + what + ": " + error.what());
-  }
-}
+// What a run meets: of each stage of the curriculum every case to train on, and of each stage every
+// held-out one whole. A patch is no larger than its volume; those of a batch are filled up to the
+// largest.
+using VolumeVisitor =
+    std::function<void(std::size_t stage, const Size3& size, const std::string& what)>;
 
-}  // namespace
-
-// A patch is no larger than its volume; those of a batch are filled up to the largest.
-void check_slabs(const TrainConfig& config, const Dataset& dataset) {
-  if (!config.execution.split || grid_of({.execution = config.execution}).slabs == 1) return;
-  const auto shapes = shapes_of({.net = config.net});
-  Dataset all = dataset;
-  const CaseSplit split = split_dataset(all, config.validation, config.seed);
+void visit_volumes(const TrainConfig& config, const std::vector<Case>& cases,
+                   const CaseSplit& split, const VolumeVisitor& visit) {
   for (const std::size_t index : split.training) {
-    const Case& entry = all.training[index];
-    const Size3 whole = network_size(entry, config.data);
+    const Size3 whole = network_size(cases[index], config.data);
     for (std::size_t i = 0; i < config.curriculum.size(); ++i) {
       const StageConfig& stage = config.curriculum[i];
       Size3 size = whole;
       for (std::size_t axis = 0; axis < 3 && stage.patch; ++axis)
         size[axis] = std::min(size[axis], (*stage.patch)[axis]);
-      check_planes(config, *shapes, size,
-                   "curriculum stage " + std::to_string(i + 1) + ", case " + entry.name);
+      visit(i, size, "curriculum stage " + std::to_string(i + 1) + ", case " + cases[index].name);
     }
   }
   for (const std::size_t index : split.validation) {
-    const Case& entry = all.training[index];
-    check_planes(config, *shapes, network_size(entry, config.data), "held-out case " + entry.name);
+    const Size3 whole = network_size(cases[index], config.data);
+    for (std::size_t i = 0; i < config.curriculum.size(); ++i)
+      visit(i, whole, "held-out case " + cases[index].name);
   }
+}
+
+}  // namespace
+
+void check_slabs(const TrainConfig& config, const Dataset& dataset) {
+  if (!config.execution.split || grid_of({.execution = config.execution}).slabs == 1) return;
+  const auto shapes = shapes_of({.net = config.net});
+  Dataset all = dataset;
+  const CaseSplit split = split_dataset(all, config.validation, config.seed);
+  visit_volumes(
+      config, all.training, split, [&](std::size_t, const Size3& size, const std::string& what) {
+        try {
+          check_slabs({.net = config.net, .input = size, .execution = config.execution}, *shapes);
+        } catch (const UsageError& error) {
+          throw UsageError("training: " + what + ": " + error.what());
+        }
+      });
+}
+
+void check_slab_shares(const std::vector<ResolvedExecution>& plan, const TrainConfig& config,
+                       const Dataset& dataset, const CaseSplit& split) {
+  if (std::all_of(plan.begin(), plan.end(),
+                  [](const ResolvedExecution& stage) { return stage.slab_shares.empty(); }))
+    return;
+  const auto shapes = shapes_of({.net = config.net});
+  visit_volumes(config, dataset.training, split,
+                [&](std::size_t stage, const Size3& size, const std::string& what) {
+                  if (bears_shares(plan[stage], *shapes->chain, size)) return;
+                  throw UsageError("training: " + what + ": " + size_text(size, "x") +
+                                   " voxels leave a slab of the plan's slab_shares without a "
+                                   "plane; take more even shares or fewer slabs");
+                });
 }
 
 std::optional<std::int64_t> most_slabs(const TrainConfig& config, const Dataset& dataset,
@@ -112,20 +135,10 @@ std::optional<std::int64_t> most_slabs(const TrainConfig& config, const Dataset&
   if (!config.execution.auto_split && (!grid || grid->slabs == 1)) return std::nullopt;
   const auto shapes = shapes_of({.net = config.net});
   std::int64_t most = kMost;
-  const auto allow = [&](const Size3& size) {
-    most = most_slabs({.net = config.net, .input = size}, *shapes, most);
-  };
-  for (const std::size_t index : split.training) {
-    const Size3 whole = network_size(dataset.training[index], config.data);
-    for (const StageConfig& stage : config.curriculum) {
-      Size3 size = whole;
-      for (std::size_t axis = 0; axis < 3 && stage.patch; ++axis)
-        size[axis] = std::min(size[axis], (*stage.patch)[axis]);
-      allow(size);
-    }
-  }
-  for (const std::size_t index : split.validation)
-    allow(network_size(dataset.training[index], config.data));
+  visit_volumes(config, dataset.training, split,
+                [&](std::size_t, const Size3& size, const std::string&) {
+                  most = most_slabs({.net = config.net, .input = size}, *shapes, most);
+                });
   return most;
 }
 

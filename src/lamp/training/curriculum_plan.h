@@ -31,6 +31,9 @@ void check_batch_norm(const TrainConfig& config, const Dataset& dataset);
 // Throws UsageError that names the first stage and case, to train on or held out, whose volume has
 // too few planes for the slabs that the configuration asks for.
 void check_slabs(const TrainConfig& config, const Dataset& dataset);
+// The same of shares that a plan has already: one plan for each stage. `split`: of the data set.
+void check_slab_shares(const std::vector<ResolvedExecution>& plan, const TrainConfig& config,
+                       const Dataset& dataset, const CaseSplit& split);
 
 // The most slabs that every such volume allows; nothing where the configuration wants none.
 // `split`: of the data set.

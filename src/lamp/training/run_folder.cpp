@@ -269,6 +269,7 @@ void Opening::decide_plan() {
                                   .earlier = has_own ? run() / kPlanFile : fs::path(),
                                   .threads = request_.threads});
   if (is_finished()) return;  // it was only to be possible
+  check_slab_shares(plan, folder_.config, folder_.dataset, folder_.split);
   folder_.plan = std::move(plan);
   for (std::size_t i = 0; i < folder_.plan.size(); ++i)
     folder_.notes.push_back("stage " + std::to_string(i + 1) + " of " +

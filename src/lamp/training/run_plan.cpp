@@ -17,6 +17,7 @@
 #include "lamp/base/text.h"
 #include "lamp/execution/plan_choices.h"
 #include "lamp/execution/plan_costs.h"
+#include "lamp/execution/shape_fit.h"
 #include "lamp/execution/slab_costs.h"
 #include "lamp/training/curriculum_plan.h"
 
@@ -142,7 +143,24 @@ class RunPlanner {
       throw UsageError(where + "threads: " + std::to_string(plan.threads) + " in the plan, " +
                        std::to_string(sources_.threads) + " here" + again());
     plan.torch_devices();  // throws if they are not here
+    require_room(plan, options, where);
     return plan;
+  }
+
+  // The check before the run has taken slabs as even.
+  static void require_room(const ResolvedExecution& plan, PlanOptions options,
+                           const std::string& where) {
+    if (plan.slab_shares.empty()) return;
+    options.execution.device = plan.device();
+    options.execution.split = plan.grid();
+    options.execution.auto_split = false;
+    options.execution.microbatches = plan.microbatches;
+    for (std::size_t row = 0; row < plan.devices.size(); ++row)
+      options.device_speeds.push_back(plan.slab_shares[row % plan.slab_shares.size()]);
+    if (surely_too_large(options))
+      throw DoesNotFit("does not fit: " + where +
+                       "the largest slab needs more than its device has; take more even "
+                       "slab_shares, a smaller batch or patch");
   }
 
   ResolvedExecution with_threads(ResolvedExecution plan, std::size_t index) const {
