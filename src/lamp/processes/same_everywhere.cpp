@@ -55,9 +55,7 @@ void check_same_everywhere(World& world, const NamedTexts& own) {
   }
   if (differing.empty()) return;
   const std::string more =
-      differing.size() > 1
-          ? "; " + counted(differing.size() - 1, "further process") + " differ as well"
-          : "";
+      differing.size() > 1 ? " (and " + std::to_string(differing.size() - 1) + " more)" : "";
   throw UsageError(differing.front() + more +
                    "; start all processes with the same program, configuration and data");
 }

@@ -45,37 +45,37 @@ FailureCause cause_from(const std::string& text) {
   return {0, kExitRuntime, "failed: " + shortened(text)};
 }
 
-// How long something has stayed as it is, in time that this process has run: one that was stopped
-// itself, with all others perhaps, must not take the pause for theirs.
-class RunningTime {
- public:
-  void tick() {
-    const Clock::time_point now = Clock::now();
-    seconds_ += std::min(Seconds(now - last_).count(), 10 * kRound);
-    last_ = now;
-  }
-  double seconds() const { return seconds_; }
-
- private:
-  Clock::time_point last_ = Clock::now();
-  double seconds_ = 0;
-};
-
-struct Claim {
-  FailureCause cause;
-  bool is_of_connection = false;
-  bool was_waited_for = true;
-  bool is_done = false;
-};
-
-struct SeenBeat {
-  std::string text;
-  double since = 0;  // running time
-};
-
 }  // namespace
 
 struct Watch::State {
+  // How long something has stayed as it is, in time that this process has run: one that was stopped
+  // itself, with all others perhaps, must not take the pause for theirs.
+  class RunningTime {
+   public:
+    void tick() {
+      const Clock::time_point now = Clock::now();
+      seconds_ += std::min(Seconds(now - last_).count(), 10 * kRound);
+      last_ = now;
+    }
+    double seconds() const { return seconds_; }
+
+   private:
+    Clock::time_point last_ = Clock::now();
+    double seconds_ = 0;
+  };
+
+  struct Claim {
+    FailureCause cause;
+    bool is_of_connection = false;
+    bool was_waited_for = true;
+    bool is_done = false;
+  };
+
+  struct SeenBeat {
+    std::string text;
+    double since = 0;  // running time
+  };
+
   State(WatchOptions of, std::shared_ptr<Board> on)
       : options(std::move(of)),
         board(std::move(on)),
