@@ -172,7 +172,7 @@ void exchange_slabs(World& world) {
   ProcessSlabs group(world, std::make_shared<Cancellation>(), place, 5, cut, c10::kCPU);
   expect(group.rank() == (world.rank() + slabs - 1) % slabs, "the slab of this rank");
   std::int64_t bytes = 0;
-  for (int round = 0; round < 300; ++round) {
+  for (int round = 0; round < 60; ++round) {
     std::vector<torch::Tensor> outgoing;
     for (int to = 0; to < slabs; ++to) {
       outgoing.push_back(for_slab(group.rank(), to, round % 7));
@@ -235,7 +235,7 @@ void wait_for_the_end(World& world) {
   say("ready");
   const char* fails = std::getenv("LAMP_TEST_FAILS");
   if (fails != nullptr && world.rank() == 1) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(1200));
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
     throw Error(fails, kExitInput);
   }
   world.receive_into(torch::zeros({1}), (world.rank() + 1) % world.size(), kTag);
@@ -271,19 +271,22 @@ void compare(World& world) {
                                 {"configuration", "abc"}});
 }
 
+void pair_of_processes(World& world) {
+  send_tensors(world);
+  keep_slots(world);
+  talk_from_threads(world);
+  cancel_waits(world);
+}
+
+void four_processes(World& world) {
+  exchange_texts(world);
+  exchange_slabs(world);
+}
+
 const std::map<std::string, std::function<void(World&)>> kParts = {
-    {"tensors", send_tensors},
-    {"slots", keep_slots},
-    {"cancel", cancel_waits},
-    {"nonsense", send_nonsense},
-    {"slabs", exchange_slabs},
-    {"texts", exchange_texts},
-    {"threads", talk_from_threads},
-    {"wait", wait_for_the_end},
-    {"compute", compute_until_the_end},
-    {"leave", leave_one_by_one},
-    {"unwind", unwind},
-    {"early", leave_early},
+    {"pair", pair_of_processes}, {"four", four_processes},   {"texts", exchange_texts},
+    {"nonsense", send_nonsense}, {"wait", wait_for_the_end}, {"compute", compute_until_the_end},
+    {"leave", leave_one_by_one}, {"unwind", unwind},         {"early", leave_early},
     {"compare", compare}};
 
 double seconds_of(const char* variable, double otherwise) {

@@ -30,7 +30,8 @@ using Store = c10::intrusive_ptr<c10d::Store>;
 
 // Gloo's own time-out would close every connection of the group: the watch decides instead.
 constexpr std::chrono::hours kNever(24 * 365);
-constexpr double kLeastTimeout = 1;
+constexpr double kLeastTimeout = 0.5;
+constexpr double kPatience = 1;  // beyond the time that is given to each step
 
 std::vector<std::uint8_t> bytes_of(const std::string& text) { return {text.begin(), text.end()}; }
 std::string text_of(const std::vector<std::uint8_t>& bytes) { return {bytes.begin(), bytes.end()}; }
@@ -221,7 +222,7 @@ std::unique_ptr<Connections> connect_processes(const Launch& launch, double conn
   // On a thread that may be left behind: a stranger at the address that accepts a connection and
   // says nothing would hold it for ever.
   std::thread(std::move(task)).detach();
-  const auto patience = milliseconds(static_cast<std::int64_t>(1000 * (connect_s + 2)));
+  const auto patience = milliseconds(static_cast<std::int64_t>(1000 * (connect_s + kPatience)));
   try {
     if (connected.wait_for(patience) == std::future_status::ready) return connected.get();
   } catch (const Error&) {

@@ -19,10 +19,12 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using Seconds = std::chrono::duration<double>;
 
-constexpr double kRound = 0.1;   // between two looks at the cause
-constexpr double kDecision = 2;  // the longest wait for the board's word on a cause
-constexpr double kFarewell = 2;  // the longest wait until all others know the cause
-constexpr double kLastWord = 5;  // the longest wait for a board that does not answer, at the end
+constexpr double kRound = 0.1;     // between two looks at the cause
+constexpr double kBeat = 1;        // between two signs of life
+constexpr double kDecision = 2;    // the longest wait for the board's word on a cause
+constexpr double kFarewell = 2;    // the longest wait until all others know the cause
+constexpr double kLastWord = 0.5;  // the longest wait for the board at the end, after a failure
+constexpr double kLeaving = 5;     // and without one
 constexpr const char* kCauseKey = "cause";
 constexpr const char* kLeft = "left";
 
@@ -87,7 +89,8 @@ struct Watch::State {
   void run_rounds();
   void round();
   void settle_claims();
-  bool has_left(int rank);
+  std::optional<FailureCause> latest(const Claim& claim);
+  static std::string place_in(const std::string& beat);
   void beat();
   void look_at_beats();
   bool others_have_left();
@@ -95,6 +98,7 @@ struct Watch::State {
   void lose_board();
   bool is_over() const;
   bool has_failed() const;
+  bool has_moved() const;
   void pause(double seconds);
 
   // Of any thread.
@@ -114,6 +118,7 @@ struct Watch::State {
   std::vector<SeenBeat> beats;
   std::int64_t beat_number = 0;
   double next_beat = 0;
+  std::string told;  // in the last beat
   RunningTime time;
 
   mutable std::mutex mutex;
@@ -179,7 +184,27 @@ void Watch::State::pause(double seconds) {
   changed.wait_for(lock, Seconds(seconds), [&] { return cause || is_leaving || !claims.empty(); });
 }
 
-bool Watch::State::has_left(int rank) { return board->get(beat_key(rank)) == kLeft; }
+// Of a beat: "" or " in step 41".
+std::string Watch::State::place_in(const std::string& beat) {
+  const std::size_t space = beat.find(' ');
+  return space == std::string::npos ? "" : beat.substr(space);
+}
+
+// As the board says it now, if the claim is of a process that has gone. Nothing where it has left
+// properly and nobody minds.
+std::optional<FailureCause> Watch::State::latest(const Claim& claim) {
+  if (!claim.is_of_connection) return claim.cause;
+  const int rank = claim.cause.rank;
+  const std::string beat = board->get(beat_key(rank)).value_or("");
+  if (beat == kLeft && !claim.was_waited_for) return std::nullopt;
+  if (beat == kLeft)
+    return FailureCause{
+        rank, kExitRuntime,
+        "left the run while rank " + std::to_string(options.rank) + " waited for it"};
+  const std::lock_guard lock(mutex);
+  places[static_cast<std::size_t>(rank)] = place_in(beat);
+  return gone(rank);
+}
 
 // What was found here counts only if no other process was quicker.
 void Watch::State::settle_claims() {
@@ -190,12 +215,8 @@ void Watch::State::settle_claims() {
       if (claims.empty() || cause) return;
       next = claims.front();
     }
-    FailureCause own = next->cause;
-    const bool left = next->is_of_connection && has_left(own.rank);
-    if (left)
-      own.what = "left the run while rank " + std::to_string(options.rank) + " waited for it";
-    if (!left || next->was_waited_for)
-      decide(cause_from(board->set_once(kCauseKey, cause_text(own))));
+    if (const auto own = latest(*next))
+      decide(cause_from(board->set_once(kCauseKey, cause_text(*own))));
     const std::lock_guard lock(mutex);
     next->is_done = true;
     claims.pop_front();
@@ -204,11 +225,11 @@ void Watch::State::settle_claims() {
 }
 
 void Watch::State::beat() {
-  std::string place;
   {
     const std::lock_guard lock(mutex);
-    place = where.empty() ? "" : " " + where;
+    told = where;
   }
+  const std::string place = told.empty() ? "" : " " + told;
   board->set(beat_key(options.rank), std::to_string(++beat_number) + place);
 }
 
@@ -218,8 +239,7 @@ void Watch::State::look_at_beats() {
   for (std::size_t rank = 0; rank < beats.size(); ++rank) {
     if (texts[rank] != beats[rank].text) {
       beats[rank] = {texts[rank], time.seconds()};
-      const std::size_t space = texts[rank].find(' ');
-      if (space != std::string::npos) places[rank] = texts[rank].substr(space);
+      if (texts[rank] != kLeft) places[rank] = place_in(texts[rank]);
     }
     const bool counts = texts[rank] != kLeft && static_cast<int>(rank) != options.rank;
     if (!counts || time.seconds() - beats[rank].since <= options.silent_s) continue;
@@ -233,12 +253,18 @@ void Watch::State::round() {
   settle_claims();
   if (const auto found = board->get(kCauseKey)) decide(cause_from(*found));
   if (time.seconds() >= next_beat) {
-    next_beat = time.seconds() + std::min(1.0, options.silent_s / 6);
+    next_beat = time.seconds() + std::min(kBeat, options.silent_s / 6);
     beat();
     look_at_beats();
   }
+  if (has_moved()) beat();
   const std::lock_guard lock(mutex);
   ++rounds;
+}
+
+bool Watch::State::has_moved() const {
+  const std::lock_guard lock(mutex);
+  return where != told;
 }
 
 bool Watch::State::has_failed() const {
@@ -375,9 +401,11 @@ void Watch::leave() {
   state.is_leaving = true;
   state.changed.notify_all();
   const auto has_ended = [&] { return state.rounds_have_ended; };
-  if (state.options.board_is_rank_0 && state.options.rank == 0)
-    state.changed.wait(lock, [&] { return state.rounds_have_ended || state.cause; });
-  const bool ended = state.changed.wait_for(lock, Seconds(kLastWord), has_ended);
+  const bool keeps_board = state.options.board_is_rank_0 && state.options.rank == 0;
+  if (keeps_board) state.changed.wait(lock, [&] { return state.rounds_have_ended || state.cause; });
+  double patience = kLeaving;
+  if (state.cause) patience = kLastWord + (keeps_board ? kFarewell : 0);
+  const bool ended = state.changed.wait_for(lock, Seconds(patience), has_ended);
   lock.unlock();
   if (ended) {
     state.rounds_thread.join();
