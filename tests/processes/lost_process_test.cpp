@@ -82,6 +82,33 @@ TEST(LostProcessTest, AnExceptionThatLeavesTheWorldEndsAll) {
   expect_others_end(group, 3, 1, kExitRuntime, "ended before the run was over");
 }
 
+// The launcher keeps the store, and starts all ranks again at the same address.
+TEST(LostProcessTest, RanksAreStartedAgainOverTheLaunchersStore) {
+  ProcessGroup agent("keep", 1);
+  agent.start(0);
+  agent.wait_until_ready();
+  const ProcessGroup::Variables variables = {{"MASTER_PORT", std::to_string(agent.port())},
+                                             {"TORCHELASTIC_RUN_ID", "run"},
+                                             {"TORCHELASTIC_USE_AGENT_STORE", "True"}};
+  ProcessGroup first("wait", 2, variables);
+  first.start_all();
+  first.wait_until_ready();
+  first.signal(0, SIGKILL);
+  expect_others_end(first, 2, 0, kExitRuntime, "lost");
+  ProcessGroup::Variables again = variables;
+  again["TORCHELASTIC_RESTART_COUNT"] = "1";
+  ProcessGroup second("compute", 2, again);
+  second.start_all();
+  second.wait_until_ready();
+  agent.signal(0, SIGKILL);
+  for (int rank = 0; rank < 2; ++rank) {
+    EXPECT_EQ(second.wait(rank, kEndsWithin), kExitRuntime);
+    EXPECT_THAT(second.error(rank),
+                HasSubstr("rank 0 on " + host_name() + ": its launcher's store at 127.0.0.1:" +
+                          std::to_string(agent.port()) + " lost"));
+  }
+}
+
 TEST(LostProcessTest, WhoLeavesWhileOthersWaitIsNamed) {
   ProcessGroup group("early", 2);
   group.start_all();

@@ -1,6 +1,7 @@
 // One process of a run, for the tests: joins as its environment says, plays the part that its
 // argument names, and ends as the program would.
 #include <torch/types.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cstdlib>
@@ -11,6 +12,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <torch/csrc/distributed/c10d/TCPStore.hpp>
 #include <vector>
 
 #include "lamp/pipeline/in_process_slabs.h"
@@ -289,12 +291,24 @@ const std::map<std::string, std::function<void(World&)>> kParts = {
     {"leave", leave_one_by_one}, {"unwind", unwind},         {"early", leave_early},
     {"compare", compare}};
 
+// In place of torchrun's agent: keeps the store for all ranks, until it is killed.
+void keep_store() {
+  c10d::TCPStoreOptions options;
+  options.port = static_cast<std::uint16_t>(std::atoi(std::getenv("MASTER_PORT")));
+  options.isServer = true;
+  options.waitWorkers = false;
+  const auto store = c10::make_intrusive<c10d::TCPStore>("127.0.0.1", options);
+  say("ready");
+  while (true) pause();
+}
+
 double seconds_of(const char* variable, double otherwise) {
   const char* text = std::getenv(variable);
   return text == nullptr ? otherwise : std::atof(text);
 }
 
 void play(const std::string& part) {
+  if (part == "keep") keep_store();
   const auto launch = read_launch([](const char* name) { return std::getenv(name); }, host_name());
   expect(launch.has_value(), "no launcher");
   const auto world = World::join(*launch, {.connect_s = seconds_of("LAMP_TEST_CONNECT", 30),

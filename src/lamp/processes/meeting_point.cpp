@@ -8,19 +8,24 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
 #include <memory>
 #include <optional>
 #include <thread>
+#include <utility>
 
 #include "lamp/base/errors.h"
 
 namespace lamp {
 namespace {
 
+using std::chrono::milliseconds;
 using AddressList = std::unique_ptr<addrinfo, decltype(&freeaddrinfo)>;
+
+constexpr milliseconds kLongestPause(100);  // between two attempts to connect
 
 // Closed at the end, unless it is let go.
 class OwnSocket {
@@ -117,18 +122,17 @@ int bound_socket(const std::string& numeric, int port, bool everywhere) {
 
 void wait_for_listener(const std::string& numeric, int port,
                        std::chrono::steady_clock::time_point deadline) {
-  using std::chrono::milliseconds;
   const AddressList found = looked_up(numeric, port, AI_NUMERICHOST);
-  while (true) {
+  for (milliseconds pause(1);; pause = std::min(2 * pause, kLongestPause)) {
     const auto left =
         std::chrono::duration_cast<milliseconds>(deadline - std::chrono::steady_clock::now());
     const auto error = connection_error(*found, static_cast<int>(std::max<long>(left.count(), 1)));
     if (!error) return;
-    if (std::chrono::steady_clock::now() + milliseconds(50) >= deadline)
+    if (std::chrono::steady_clock::now() + pause >= deadline)
       throw Error("no answer from rank 0 at " + place_text(numeric, port) + ": " +
                   error_text(*error) +
                   "; check that rank 0 has started, MASTER_ADDR, MASTER_PORT and the firewall");
-    std::this_thread::sleep_for(milliseconds(50));
+    std::this_thread::sleep_for(pause);
   }
 }
 
