@@ -172,5 +172,14 @@ TEST_F(WatchTest, TheKeeperOfTheBoardLeavesLast) {
   EXPECT_FALSE(first->cause());
 }
 
+TEST(FailureCauseTest, ItsTextComesBack) {
+  const FailureCause back = cause_from(cause_text({12, 5, "disk full: 3 files"}));
+  EXPECT_EQ(back.rank, 12);
+  EXPECT_EQ(back.exit_code, 5);
+  EXPECT_EQ(back.what, "disk full: 3 files");
+  for (const std::string strange : {"", "x", "1 2", "a b c", "99999999999 1 c"})
+    EXPECT_EQ(cause_from(strange).exit_code, kExitRuntime) << strange;
+}
+
 }  // namespace
 }  // namespace lamp

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "lamp/base/text.h"
+#include "lamp/processes/running_time.h"
 
 namespace lamp {
 namespace {
@@ -30,42 +31,9 @@ constexpr const char* kLeft = "left";
 
 std::string beat_key(int rank) { return "beat/" + std::to_string(rank); }
 
-std::string cause_text(const FailureCause& cause) {
-  return std::to_string(cause.rank) + " " + std::to_string(cause.exit_code) + " " + cause.what;
-}
-
-// Of a text that this program wrote; what else may stand there is shown as it is.
-FailureCause cause_from(const std::string& text) {
-  const std::size_t first = text.find(' ');
-  const std::size_t second = first == std::string::npos ? first : text.find(' ', first + 1);
-  try {
-    if (second != std::string::npos)
-      return {std::stoi(text.substr(0, first)), std::stoi(text.substr(first + 1)),
-              text.substr(second + 1)};
-  } catch (const std::logic_error&) {
-  }
-  return {0, kExitRuntime, "failed: " + shortened(text)};
-}
-
 }  // namespace
 
 struct Watch::State {
-  // How long something has stayed as it is, in time that this process has run: one that was stopped
-  // itself, with all others perhaps, must not take the pause for theirs.
-  class RunningTime {
-   public:
-    void tick() {
-      const Clock::time_point now = Clock::now();
-      seconds_ += std::min(Seconds(now - last_).count(), 10 * kRound);
-      last_ = now;
-    }
-    double seconds() const { return seconds_; }
-
-   private:
-    Clock::time_point last_ = Clock::now();
-    double seconds_ = 0;
-  };
-
   struct Claim {
     FailureCause cause;
     bool is_of_connection = false;

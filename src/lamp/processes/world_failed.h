@@ -15,6 +15,10 @@ struct FailureCause {
   std::string what;
 };
 
+// As one text, and back; a text of another kind is shown as it is.
+std::string cause_text(const FailureCause& cause);
+FailureCause cause_from(const std::string& text);
+
 // What every process throws that waits for another one when the run has failed: "rank 3 on node7:
 // disk full", with the exit code of the cause.
 class WorldFailed : public Error {
