@@ -32,6 +32,7 @@ const std::map<std::string, Modules> kTable = {
     {"objective", {"base"}},
     {"nets", {"sequence"}},
     {"pipeline", {"sequence"}},
+    {"processes", {"pipeline"}},
     {"planner", {"pipeline"}},
     {"profile", {"planner"}},
     {"evaluation", {"dataset", "objective"}},
