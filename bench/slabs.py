@@ -5,13 +5,15 @@ Contestants take turns, one process each, so that a machine whose speed changes 
 prints JSON with each contestant's best and median seconds, and how many times as fast as one core
 the others are, by both.
 
-Contestants: one core; the slabs, a core each; one device with as many threads. Run it on a calm
-machine.
+Contestants: one core; the slabs, a core each; one device with as many threads; and as many runs of
+one core at once that know nothing of each other, by the volume: what the machine's cores, caches
+and memory give at most to work that needs no exchange. Run it on a calm machine.
 
 Usage: bench/slabs.py build/lamp [--net NAME] [--width W] [--input X,Y,Z] [--slabs L] [--rounds R]
                       [--inference]
 """
 import argparse
+import concurrent.futures
 import json
 import statistics
 import subprocess
@@ -27,6 +29,15 @@ def run(options, devices, threads, *split):
     if options.net != "anatomynet":
         command += ["--width", str(options.width)]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def run_apart(options):
+    """As many runs of one core each at once; the seconds of a round are the slowest one's for each
+    of their volumes."""
+    with concurrent.futures.ThreadPoolExecutor(options.slabs) as pool:
+        found = list(pool.map(lambda _: run(options, 1, 1), range(options.slabs)))
+    return {**found[0], "seconds": [max(seconds) / options.slabs
+                                    for seconds in zip(*(one["seconds"] for one in found))]}
 
 
 def summary(runs):
@@ -51,7 +62,8 @@ def main():
         "one core": lambda: run(options, 1, 1),
         "slabs": lambda: run(options, options.slabs, options.slabs, "--split",
                              f"slabs={options.slabs}"),
-        "one device, all threads": lambda: run(options, 1, options.slabs)}
+        "one device, all threads": lambda: run(options, 1, options.slabs),
+        "runs apart": lambda: run_apart(options)}
     runs = {name: [] for name in contestants}
     for _ in range(options.rounds):
         for name, contestant in contestants.items():
