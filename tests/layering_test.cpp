@@ -39,7 +39,7 @@ const std::map<std::string, Modules> kTable = {
     {"report", {"pipeline"}},
     {"inference", {"profile", "nets", "cases"}},
     {"execution", {"inference", "objective"}},
-    {"training", {"execution", "augment"}},
+    {"training", {"execution", "augment", "processes"}},
     {"experiment", {"training", "evaluation", "report", "convert", "phantoms"}},
 };
 

@@ -1,4 +1,4 @@
-// Several processes of the worker, as a launcher would start them on one machine.
+// Several processes of a worker or the program, as a launcher would start them on one machine.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -38,8 +38,14 @@ class ProcessGroup {
   using Variables = std::map<std::string, std::string>;
   using Clock = std::chrono::steady_clock;
 
-  ProcessGroup(std::string part, int world, Variables variables = {})
-      : part_(std::move(part)), world_(world), variables_(std::move(variables)) {}
+#ifdef LAMP_PROCESSES_WORKER
+  ProcessGroup(const std::string& part, int world, Variables variables = {})
+      : ProcessGroup(std::vector<std::string>{LAMP_PROCESSES_WORKER, part}, world,
+                     std::move(variables)) {}
+#endif
+  // Program and arguments.
+  ProcessGroup(std::vector<std::string> command, int world, Variables variables = {})
+      : command_(std::move(command)), world_(world), variables_(std::move(variables)) {}
   ~ProcessGroup() {
     for (const auto& [rank, process] : running_) {
       kill(process, SIGKILL);
@@ -68,7 +74,10 @@ class ProcessGroup {
       for (const auto& [name, value] : all) setenv(name.c_str(), value.c_str(), 1);
       (void)!std::freopen(out.c_str(), "w", stdout);
       (void)!std::freopen(err.c_str(), "w", stderr);
-      execl(LAMP_PROCESSES_WORKER, "processes_worker", part_.c_str(), nullptr);
+      std::vector<char*> arguments;
+      for (std::string& word : command_) arguments.push_back(word.data());
+      arguments.push_back(nullptr);
+      execv(arguments.front(), arguments.data());
       _exit(127);
     }
     running_[rank] = process;
@@ -97,6 +106,7 @@ class ProcessGroup {
       EXPECT_EQ(wait(rank), 0) << rank << ": " << error(rank);
   }
   std::string error(int rank) const { return text(rank, "err"); }
+  std::string output(int rank) const { return text(rank, "out"); }
   int port() const { return port_; }
 
  private:
@@ -109,7 +119,7 @@ class ProcessGroup {
     return all.str();
   }
 
-  const std::string part_;
+  std::vector<std::string> command_;
   const int world_;
   const Variables variables_;
   const int port_ = free_port();

@@ -1,10 +1,14 @@
 // `lamp bench step|segment`: one measurement, printed as JSON. `lamp bench input` has a file of its
 // own.
+#include <cstdlib>
 #include <memory>
+#include <utility>
 
 #include "lamp/cli/commands.h"
 #include "lamp/cli/network_options.h"
+#include "lamp/processes/launch.h"
 #include "lamp/training/bench.h"
+#include "lamp/training/bench_processes.h"
 #include "lamp/training/bench_wish.h"
 
 namespace lamp {
@@ -34,6 +38,17 @@ void add_common_options(CLI::App* command, BenchLine& bench) {
       ->check(CLI::Range(1, 1000));
 }
 
+void run_bench_step(const BenchLine& bench, const GlobalOptions& globals) {
+  const auto environment = [](const char* name) -> const char* { return std::getenv(name); };
+  const auto launch = read_launch(environment, host_name());
+  BenchOptions options = parse_bench_wish(bench.words(globals));
+  if (!launch) return print_json(bench_step(options));
+  const auto report = bench_step(
+      *launch,
+      {.options = std::move(options), .version = LAMP_VERSION, .has_threads = globals.threads > 0});
+  if (report) print_json(*report);
+}
+
 }  // namespace
 
 void add_bench_command(CLI::App& app, const GlobalOptions& globals) {
@@ -48,8 +63,7 @@ void add_bench_command(CLI::App& app, const GlobalOptions& globals) {
   add_options(*step, bench->execution);
   step->add_option("--plan", bench->wish.plan, "run exactly what lamp plan -o wrote here")
       ->check(CLI::ExistingFile);
-  step->callback(
-      [bench, &globals] { print_json(bench_step(parse_bench_wish(bench->words(globals)))); });
+  step->callback([bench, &globals] { run_bench_step(*bench, globals); });
   CLI::App* segment =
       command->add_subcommand("segment", "seconds and peak bytes of the logits of one volume");
   add_common_options(segment, *bench);

@@ -37,12 +37,16 @@ struct StepOutcome {
 class TrainingStep {
  public:
   // Moves the network to its devices, in its layout, and takes the plan's threads. Network, loss
-  // and scaler must outlive it.
+  // and scaler must outlive it. links: of a grid over several processes, each of which steps its
+  // own stage's parameters on its own device, with the threads that it has; the plan's are those of
+  // all. Null = all is here.
   TrainingStep(Network& network, const Loss& loss, const ResolvedExecution& execution,
-               const OptimizerConfig& optimizer, LossScaler& scaler, std::uint64_t seed);
+               const OptimizerConfig& optimizer, LossScaler& scaler, std::uint64_t seed,
+               std::shared_ptr<PipelineLinks> links = nullptr);
 
   // `key`: a number of its own for each step; it keys dropout masks. Throws NotFinite, then the
-  // parameters are as before.
+  // parameters are as before. Loss and norm are the same in all processes, each of which is given
+  // the whole batch.
   StepOutcome run(const StepBatch& batch, std::int64_t key);
   // Logits [1, classes, D, H, W] of a whole volume [1, C, D, H, W], as a step sees it; evaluation
   // mode is the caller's business.
@@ -54,6 +58,8 @@ class TrainingStep {
 
  private:
   StepResult run_pipeline(const StepBatch& batch, std::int64_t key);
+  double norm_of_gradients();
+  std::string what_is_not_finite(const StepBatch& batch, double loss);
   void clip(double norm);
 
   Network& network_;
@@ -61,7 +67,9 @@ class TrainingStep {
   ResolvedExecution execution_;
   OptimizerConfig config_;
   LossScaler& scaler_;
-  std::vector<c10::Device> devices_;
+  std::shared_ptr<PipelineLinks> links_;
+  std::vector<c10::Device> devices_;  // of all
+  c10::Device first_, last_;          // where inputs and labels belong
   Precision precision_;
   std::unique_ptr<Pipeline> pipeline_;
   NamedParameters parameters_;

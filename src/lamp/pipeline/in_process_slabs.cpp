@@ -37,12 +37,9 @@ void SlabMeeting::reset() {
 }
 
 std::vector<torch::Tensor> InProcessSlabs::all_to_all(std::vector<torch::Tensor> outgoing) {
+  count_sent(outgoing);
   std::vector<SentTensor> sent;
-  for (std::size_t slab = 0; slab < outgoing.size(); ++slab) {
-    if (outgoing[slab].defined() && static_cast<int>(slab) != rank())
-      sent_bytes_ += static_cast<std::int64_t>(outgoing[slab].nbytes());
-    sent.emplace_back(std::move(outgoing[slab]));
-  }
+  for (torch::Tensor& tensor : outgoing) sent.emplace_back(std::move(tensor));
   std::vector<torch::Tensor> incoming;
   for (const SentTensor& tensor :
        meeting_->exchange({microbatch_, exchanges_++}, rank(), std::move(sent)))

@@ -59,15 +59,12 @@ class InProcessSlabs : public SlabGroup {
         microbatch_(microbatch),
         device_(device) {}
   std::vector<torch::Tensor> all_to_all(std::vector<torch::Tensor> outgoing) override;
-  // Bytes sent to other slabs so far.
-  std::int64_t sent_bytes() const { return sent_bytes_; }
 
  private:
   std::shared_ptr<SlabMeeting> meeting_;
   int microbatch_;
   c10::Device device_;
   std::int64_t exchanges_ = 0;
-  std::int64_t sent_bytes_ = 0;
 };
 
 }  // namespace lamp

@@ -17,6 +17,7 @@
 #include "lamp/base/out_of_memory.h"
 #include "lamp/base/setting_name.h"
 #include "lamp/base/text.h"
+#include "lamp/pipeline/earlier_gradients.h"
 #include "lamp/pipeline/no_autocast_cache.h"
 
 namespace lamp {
@@ -37,31 +38,6 @@ std::vector<StageAction> of_stage(const Schedule& schedule, std::size_t stage) {
   for (const Action& action : schedule.actions[stage]) actions.push_back({stage, action});
   return actions;
 }
-
-// The gradients that parameters had before a step: put aside so that a failed step leaves no trace.
-class EarlierGradients {
- public:
-  explicit EarlierGradients(const Sequence& chain) {
-    for (const torch::Tensor& parameter : chain.parameters())
-      gradients_.emplace_back(parameter, std::exchange(parameter.mutable_grad(), {}));
-  }
-  void add() {
-    const torch::NoGradGuard no_gradients;
-    for (auto& [parameter, before] : gradients_) {
-      if (!before.defined()) continue;
-      torch::Tensor& now = parameter.mutable_grad();
-      now = now.defined() ? before.add_(now) : before;
-    }
-  }
-  // Backwards: of a parameter that two layers share the first entry has the gradient.
-  void restore() {
-    for (auto entry = gradients_.rbegin(); entry != gradients_.rend(); ++entry)
-      entry->first.mutable_grad() = entry->second;
-  }
-
- private:
-  std::vector<std::pair<torch::Tensor, torch::Tensor>> gradients_;
-};
 
 bool draws_from_torch(const torch::nn::Module& module) {
   return module.as<torch::nn::Dropout>() != nullptr ||
@@ -95,52 +71,13 @@ Pipeline::Pipeline(std::shared_ptr<Sequence> chain, PipelineOptions options)
   if (options_.recompute.size() != count)
     throw UsageError("found " + counted(options_.recompute.size(), "recompute rule") + " for " +
                      counted(count, "stage"));
+  TORCH_CHECK(!options_.links || options_.links->rows() == options_.devices.size(),
+              options_.devices.size(), " devices for the processes of another grid");
   check_chain();
-  for (std::size_t j = 0; j < count && lanes > 1; ++j)
-    sums_.push_back(std::make_unique<GradientSum>());
-  for (int replica = 0; replica < options_.replicas; ++replica) {
-    for (std::size_t j = 0; j < count && options_.slabs > 1; ++j)
-      meetings_.push_back(std::make_shared<SlabMeeting>(options_.slabs));
-    for (int slab = 0; slab < options_.slabs; ++slab) build_lane(replica, slab);
-  }
-  if (options_.devices.size() > 1)
+  lanes_ = std::make_unique<LaneSet>(chain_, options_);
+  if (options_.devices.size() > 1 && !options_.links)
     for (std::size_t i = 0; i < options_.devices.size(); ++i)
       workers_.push_back(std::make_unique<Worker>());
-}
-
-void Pipeline::build_lane(int replica, int slab) {
-  const std::size_t stages = options_.partition.size();
-  const auto slabs = static_cast<std::size_t>(options_.slabs);
-  const bool is_first = lanes_.empty();
-  TORCH_CHECK(is_first || options_.make_chain,
-              "slabs and replicas need a way to make further chains");
-  Lane lane{.chain = is_first ? chain_ : options_.make_chain(),
-            .transfer = std::make_unique<InProcessTransfer>()};
-  for (std::size_t j = 0; j < stages; ++j) {
-    const std::size_t of_stage = static_cast<std::size_t>(replica) * stages + j;
-    const std::size_t row = of_stage * slabs + static_cast<std::size_t>(slab);
-    lane.stages.push_back(std::make_unique<Stage>(
-        lane.chain, options_.partition,
-        StageOptions{.index = static_cast<int>(j),
-                     .stages = static_cast<int>(stages),
-                     .links = options_.partition[j],
-                     .device = options_.devices[row],
-                     .recompute = options_.recompute[j],
-                     .split_backward = options_.schedule == ScheduleKind::kZeroBubble,
-                     .row = static_cast<int>(row),
-                     .replica = replica,
-                     .slab = slab,
-                     .meeting = slabs > 1 ? meetings_[of_stage] : nullptr,
-                     .lane = lanes_.size(),
-                     .sum = sums_.empty() ? nullptr : sums_[j].get()},
-        *lane.transfer));
-  }
-  if (!is_first) copies_.push_back(ChainCopy(*chain_, *lane.chain));
-  lanes_.push_back(std::move(lane));
-  for (std::size_t j = 0; j < sums_.size(); ++j) {
-    const auto& parameters = lanes_.front().stages[j]->parameters();
-    sums_[j]->add_lane(is_first ? parameters : copies_.back().counterparts(parameters));
-  }
 }
 
 void Pipeline::check_chain() const {
@@ -165,26 +102,15 @@ void Pipeline::check_chain() const {
 
 // Never lanes: slabs wait for each other.
 bool Pipeline::stages_take_turns(const Schedule& schedule) const {
-  return lanes_.size() == 1 && take_turns(device_names(options_.devices), all_threads_,
-                                          schedule.kind, schedule.microbatches);
+  return lanes_->has_one() && take_turns(device_names(options_.devices), all_threads_,
+                                         schedule.kind, schedule.microbatches);
 }
 
 int Pipeline::threads_per_worker() const {
   if (options_.threads_per_stage > 0) return options_.threads_per_stage;
   const std::vector<std::string> devices = device_names(options_.devices);
-  if (lanes_.size() > 1 && is_crowded(devices, all_threads_)) return 1;
+  if (!lanes_->has_one() && is_crowded(devices, all_threads_)) return 1;
   return stage_threads(devices, all_threads_);
-}
-
-void Pipeline::refresh_copies() {
-  for (const auto& sum : sums_) sum->send_weights();
-  for (ChainCopy& copy : copies_) copy.refresh();
-}
-
-void Pipeline::reset_exchanges(int boundary_slots, std::size_t lanes) {
-  for (const auto& sum : sums_) sum->reset(lanes);
-  for (const auto& meeting : meetings_) meeting->reset();
-  for (const Lane& lane : lanes_) lane.transfer->reset(boundary_slots);
 }
 
 void Pipeline::fail(const Stage& stage, const Action& action) {
@@ -195,12 +121,10 @@ void Pipeline::fail(const Stage& stage, const Action& action) {
                   action.microbatch,        stage.link_name()};
   }
   cancelled_ = true;
-  for (const Lane& lane : lanes_) lane.transfer->cancel();
-  for (const auto& meeting : meetings_) meeting->cancel();
-  for (const auto& sum : sums_) sum->cancel();
+  lanes_->cancel();
 }
 
-void Pipeline::run_actions(Lane& lane, const std::vector<StageAction>& actions, int threads) {
+void Pipeline::run_actions(const Lane& lane, const std::vector<StageAction>& actions, int threads) {
   StageAction at = actions.front();
   try {
     if (at::get_num_threads() != threads) at::set_num_threads(threads);
@@ -208,30 +132,48 @@ void Pipeline::run_actions(Lane& lane, const std::vector<StageAction>& actions, 
     for (const StageAction& next : actions) {
       if (cancelled_) return;
       at = next;
-      const AccountScope scope(stage_account(lane.stages[at.stage]->row()));
-      lane.stages[at.stage]->run(at.action);
+      const AccountScope scope(stage_account(lane.stage(at.stage).row()));
+      lane.stage(at.stage).run(at.action);
     }
-    const AccountScope scope(stage_account(lane.stages[at.stage]->row()));
-    lane.stages[at.stage]->sum_gradients();
+    const AccountScope scope(stage_account(lane.stage(at.stage).row()));
+    lane.stage(at.stage).sum_gradients();
   } catch (const Cancelled&) {
     // The worker that failed has told the cause.
   } catch (...) {
-    fail(*lane.stages[at.stage], at.action);
+    fail(lane.stage(at.stage), at.action);
   }
+}
+
+void Pipeline::run_on_workers(std::vector<StepState>& states, const Schedule& schedule,
+                              int threads) {
+  const at::ThreadLocalState caller;
+  for (const Lane& lane : lanes_->at_work(states.size()))
+    for (const auto& stage : lane.stages) {
+      const auto j = static_cast<std::size_t>(stage->index());
+      workers_[static_cast<std::size_t>(stage->row())]->start([&, j] {
+        const at::ThreadLocalStateGuard guard(caller);
+        run_actions(lane, of_stage(schedule, j), threads);
+      });
+    }
+  for (const auto& worker : workers_) worker->wait();
 }
 
 void Pipeline::run_stages(std::vector<StepState>& states, const Schedule& schedule) {
   const int threads = threads_per_worker();
   failure_ = {};
   cancelled_ = false;
-  for (std::size_t i = 0; i < states.size(); ++i) {
-    states[i].cancelled = &cancelled_;
-    for (const auto& stage : lanes_[i].stages) {
+  for (const Lane& lane : lanes_->at_work(states.size())) {
+    states[lane.index].cancelled = &cancelled_;
+    for (const auto& stage : lane.stages) {
       stage_account(stage->row()).reset_peak();
-      stage->begin(states[i]);
+      stage->begin(states[lane.index]);
     }
   }
-  if (workers_.empty() || stages_take_turns(schedule)) {
+  if (options_.links) {
+    for (const Lane& lane : lanes_->at_work(states.size()))
+      run_actions(lane, of_stage(schedule, static_cast<std::size_t>(lane.stages.front()->index())),
+                  threads);
+  } else if (workers_.empty() || stages_take_turns(schedule)) {
     std::vector<StageAction> actions = one_at_a_time(schedule);
     // One input through all stages before the next: few packets may wait (kPredictionSlots), and
     // nobody else would take them.
@@ -240,42 +182,18 @@ void Pipeline::run_stages(std::vector<StepState>& states, const Schedule& schedu
                        [](const StageAction& a, const StageAction& b) {
                          return a.action.microbatch < b.action.microbatch;
                        });
-    run_actions(lanes_.front(), actions, threads);
+    run_actions(lanes_->at_work(1).front(), actions, threads);
   } else {
-    const at::ThreadLocalState caller;
-    for (std::size_t i = 0; i < states.size(); ++i) {
-      Lane& lane = lanes_[i];
-      for (const auto& stage : lane.stages) {
-        const auto j = static_cast<std::size_t>(stage->index());
-        workers_[static_cast<std::size_t>(stage->row())]->start([&, j] {
-          const at::ThreadLocalStateGuard guard(caller);
-          run_actions(lane, of_stage(schedule, j), threads);
-        });
-      }
-    }
-    for (const auto& worker : workers_) worker->wait();
+    run_on_workers(states, schedule, threads);
   }
   // Workers set torch's default for threads that are yet to come; that is the caller's.
   if (at::get_num_threads() != all_threads_ || !workers_.empty()) at::set_num_threads(all_threads_);
 }
 
 void Pipeline::roll_back(std::size_t lanes) {
-  for (std::size_t i = 0; i < lanes; ++i)
-    for (const auto& stage : lanes_[i].stages) stage->rollback();
-  reset_exchanges(/*boundary_slots=*/0, /*lanes=*/0);
-}
-
-// As if their parts had been seen one after another: replicas are further micro-batches.
-void Pipeline::commit_statistics(std::size_t lanes) {
-  std::vector<NormStatistics> all;
-  for (std::size_t i = 0; i < lanes; ++i)
-    for (const auto& stage : lanes_[i].stages)
-      for (NormStatistics& part : stage->take_statistics()) {
-        if (i > 0) part.norm = copies_[i - 1].original(part.norm);
-        all.push_back(std::move(part));
-      }
-  if (options_.deferred_batch_norm) return commit(all);
-  for (const NormStatistics& part : all) commit({part});
+  for (const Lane& lane : lanes_->at_work(lanes))
+    for (const auto& stage : lane.stages) stage->rollback();
+  lanes_->reset_exchanges(/*boundary_slots=*/0, /*lanes=*/0);
 }
 
 LaneGrid Pipeline::lane_grid(std::int64_t samples) const {
@@ -285,6 +203,7 @@ LaneGrid Pipeline::lane_grid(std::int64_t samples) const {
 }
 
 void Pipeline::rethrow() const {
+  if (options_.links) options_.links->throw_if_failed();
   const std::string replica =
       options_.replicas > 1 ? "replica " + std::to_string(failure_.replica) + ", " : "";
   const std::string slab = options_.slabs > 1 ? "slab " + std::to_string(failure_.slab) + ", " : "";
@@ -314,6 +233,8 @@ StepResult Pipeline::step(const torch::Tensor& batch, const LossFunction& loss,
   TORCH_CHECK(loss != nullptr, "a training step needs a loss");
   TORCH_CHECK(batch.defined() && batch.dim() > 0 && batch.size(0) > 0,
               "a training step needs a batch [N, ...] of at least one sample");
+  TORCH_CHECK(!options_.links || !batch.requires_grad(),
+              "over several processes a batch has no gradient");
   const LaneGrid grid = lane_grid(batch.size(0));
   StepState state;
   state.samples = batch.size(0);
@@ -330,8 +251,8 @@ StepResult Pipeline::step(const torch::Tensor& batch, const LossFunction& loss,
   const Schedule schedule =
       make_schedule(options_.schedule, static_cast<int>(options_.partition.size()),
                     static_cast<int>(states.front().parts.size()));
-  reset_exchanges(/*boundary_slots=*/0, states.size());
-  refresh_copies();
+  lanes_->reset_exchanges(/*boundary_slots=*/0, states.size());
+  lanes_->refresh_copies();
   EarlierGradients earlier(*chain_);
   try {
     run_stages(states, schedule);
@@ -344,24 +265,11 @@ StepResult Pipeline::step(const torch::Tensor& batch, const LossFunction& loss,
     earlier.restore();
     rethrow();
   }
-  for (const auto& sum : sums_) sum->take_sums();
+  lanes_->take_gradients(states.size());
   earlier.add();
-  commit_statistics(states.size());
-  StepResult result{.loss = joined_loss(states, grid)};
+  lanes_->commit_statistics(states);
+  StepResult result = lanes_->result_of(states, grid);
   if (batch.requires_grad()) result.input_gradient = joined_input_gradient(states, grid);
-  for (const auto& stage : lanes_.front().stages)
-    result.peak_in_flight.push_back(stage->peak_in_flight());
-  result.stage_peak_bytes.resize(options_.devices.size());
-  for (std::size_t i = 0; i < states.size(); ++i)
-    for (const auto& stage : lanes_[i].stages) {
-      stage->finish();
-      result.stage_peak_bytes[static_cast<std::size_t>(stage->row())] =
-          stage_account(stage->row()).peak_bytes();
-      result.boundary_bytes += stage->boundary_bytes();
-      result.skip_bytes += stage->skip_bytes();
-      result.halo_bytes += stage->halo_bytes();
-      result.timeline.insert(result.timeline.end(), stage->events().begin(), stage->events().end());
-    }
   return result;
 }
 
@@ -380,16 +288,17 @@ std::vector<torch::Tensor> Pipeline::predict(const std::vector<torch::Tensor>& i
   state.inputs = inputs;
   const LaneGrid grid = lane_grid(1);
   std::vector<StepState> states = lane_states(state, *chain_, grid);
-  reset_exchanges(kPredictionSlots, /*lanes=*/0);
-  refresh_copies();
+  lanes_->reset_exchanges(kPredictionSlots, /*lanes=*/0);
+  lanes_->refresh_copies();
   run_stages(states, forwards_only(static_cast<int>(options_.partition.size()),
                                    static_cast<int>(inputs.size())));
   if (failure_.cause) {
     roll_back(states.size());
     rethrow();
   }
-  for (std::size_t i = 0; i < states.size(); ++i)
-    for (const auto& stage : lanes_[i].stages) stage->finish();
+  for (const Lane& lane : lanes_->at_work(states.size()))
+    for (const auto& stage : lane.stages) stage->finish();
+  lanes_->share_outputs(states);
   return joined_outputs(states, grid);
 }
 

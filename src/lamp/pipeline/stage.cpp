@@ -123,8 +123,7 @@ Stage::Stage(std::shared_ptr<Sequence> chain, const Partition& partition,
     chain_->layers()[link]->to(options.device);
     for (const torch::Tensor& parameter : chain_->layers()[link]->parameters())
       if (!is_among(parameter, parameters_)) parameters_.push_back(parameter);
-    // Others' buffers are copies, which nobody reads after a step.
-    if (options.replica > 0 || options.slab > 0) continue;
+    if (!options.keeps_buffers) continue;
     for (const torch::Tensor& buffer : chain_->layers()[link]->buffers())
       buffers_.push_back(buffer);
   }
@@ -160,13 +159,11 @@ std::int64_t Stage::halo_bytes() const {
   return bytes;
 }
 
-std::shared_ptr<InProcessSlabs> Stage::slabs_of(int microbatch) {
-  if (options_.meeting == nullptr) return nullptr;
+std::shared_ptr<SlabGroup> Stage::slabs_of(int microbatch) {
+  if (options_.make_slabs == nullptr) return nullptr;
   auto& slabs = slabs_[microbatch];
   if (slabs == nullptr)
-    slabs = std::make_shared<InProcessSlabs>(options_.meeting, microbatch, options_.slab,
-                                             step_->cuts[static_cast<std::size_t>(microbatch)],
-                                             options_.device);
+    slabs = options_.make_slabs(microbatch, step_->cuts[static_cast<std::size_t>(microbatch)]);
   return slabs;
 }
 

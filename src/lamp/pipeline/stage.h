@@ -17,7 +17,6 @@
 #include <vector>
 
 #include "lamp/pipeline/gradient_sum.h"
-#include "lamp/pipeline/in_process_slabs.h"
 #include "lamp/pipeline/microbatch.h"
 #include "lamp/pipeline/partition.h"
 #include "lamp/pipeline/recompute.h"
@@ -27,6 +26,7 @@
 #include "lamp/sequence/batch_norm.h"
 #include "lamp/sequence/run_context.h"
 #include "lamp/sequence/sequence.h"
+#include "lamp/sequence/slab_group.h"
 
 namespace lamp {
 
@@ -67,6 +67,9 @@ struct StepState {
   const std::atomic<bool>* cancelled = nullptr;  // another worker has failed
 };
 
+// The slabs of a micro-batch, of which the stage holds one.
+using SlabsMaker = std::function<std::shared_ptr<SlabGroup>(int microbatch, const SlabCut& cut)>;
+
 struct StageOptions {
   int index;
   int stages;
@@ -74,12 +77,13 @@ struct StageOptions {
   c10::Device device;
   RecomputeRule recompute = RecomputeRule::kNever;
   bool split_backward = false;
-  int row = 0;      // number of its own among all workers, for accounts and timelines
-  int replica = 0;  // whose part of the batch
-  int slab = 0;     // which of each volume's
-  std::shared_ptr<SlabMeeting> meeting;  // of the stage's slabs; null = whole volumes
-  std::size_t lane = 0;                  // whose gradients are in `sum`
-  GradientSum* sum = nullptr;            // of the stage's lanes; null = there is only one
+  int row = 0;                 // number of its own among all workers, for accounts and timelines
+  int replica = 0;             // whose part of the batch
+  int slab = 0;                // which of each volume's
+  SlabsMaker make_slabs;       // null = whole volumes
+  bool keeps_buffers = true;   // false: they are copies, which nobody reads after a step
+  std::size_t lane = 0;        // whose gradients are in `sum`
+  GradientSum* sum = nullptr;  // of the stage's lanes; null = there is only one in this process
 };
 
 // Not thread-safe: one worker at a time.
@@ -105,6 +109,7 @@ class Stage {
   int row() const { return options_.row; }
   int replica() const { return options_.replica; }
   int slab() const { return options_.slab; }
+  bool is_last() const { return options_.index + 1 == options_.stages; }
   // Of the step: the most micro-batches sent forward and not yet back, bytes sent over boundaries
   // and skips going forward, and what was done when.
   int peak_in_flight() const { return peak_in_flight_; }
@@ -154,10 +159,9 @@ class Stage {
   bool recomputes_now(int microbatch) const;
   bool wants_gradient(const InFlight& state, const torch::Tensor& tensor, int microbatch) const;
   bool is_first() const { return options_.index == 0; }
-  bool is_last() const { return options_.index + 1 == options_.stages; }
   Route boundary(Cargo cargo, bool ahead) const;
   // The micro-batch's slabs; null for whole volumes.
-  std::shared_ptr<InProcessSlabs> slabs_of(int microbatch);
+  std::shared_ptr<SlabGroup> slabs_of(int microbatch);
   double now() const;
 
   std::shared_ptr<Sequence> chain_;
@@ -174,7 +178,7 @@ class Stage {
   std::vector<torch::Tensor> buffers_before_;
   std::vector<NormStatistics> statistics_;
   std::map<int, InFlight> in_flight_;
-  std::map<int, std::shared_ptr<InProcessSlabs>> slabs_;  // by micro-batch
+  std::map<int, std::shared_ptr<SlabGroup>> slabs_;  // by micro-batch
   std::size_t link_ = 0;
   int flying_ = 0;
   int backwards_ = 0;  // begun

@@ -53,6 +53,7 @@ std::vector<torch::Tensor> ProcessSlabs::all_to_all(std::vector<torch::Tensor> o
   const std::size_t slabs = place_.slab_ranks.size(), own = static_cast<std::size_t>(rank());
   TORCH_CHECK(outgoing.size() == slabs, outgoing.size(), " tensors for ", slabs, " slabs");
   const int tag = next_tag();
+  count_sent(outgoing);
   std::vector<torch::Tensor> frames(slabs), incoming(slabs);
   std::vector<Message> receiving(slabs), sending, rests;
   for (std::size_t slab = 0; slab < slabs; ++slab) {
@@ -63,7 +64,6 @@ std::vector<torch::Tensor> ProcessSlabs::all_to_all(std::vector<torch::Tensor> o
   for (std::size_t slab = 0; slab < slabs; ++slab) {
     if (slab == own) continue;
     const PackedTensor packed = pack(outgoing[slab], false, tag);
-    if (outgoing[slab].defined()) sent_bytes_ += static_cast<std::int64_t>(outgoing[slab].nbytes());
     sending.push_back(world_.isend(packed.frame, place_.slab_ranks[slab], tag, until_.get()));
     if (packed.rest.defined())
       sending.push_back(world_.isend(packed.rest, place_.slab_ranks[slab], tag, until_.get()));

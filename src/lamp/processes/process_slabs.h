@@ -29,8 +29,6 @@ class ProcessSlabs : public SlabGroup {
   ProcessSlabs(World& world, std::shared_ptr<Cancellation> until, SlabPlace place, int microbatch,
                SlabCut cut, c10::Device device);
   std::vector<torch::Tensor> all_to_all(std::vector<torch::Tensor> outgoing) override;
-  // Bytes sent to other slabs so far.
-  std::int64_t sent_bytes() const { return sent_bytes_; }
 
  private:
   int next_tag();
@@ -41,7 +39,6 @@ class ProcessSlabs : public SlabGroup {
   int microbatch_;
   c10::Device device_;
   std::int64_t exchanges_ = 0;
-  std::int64_t sent_bytes_ = 0;
 };
 
 }  // namespace lamp

@@ -54,6 +54,12 @@ bool is_part(const torch::Tensor& tensor) { return tensor.nbytes() != tensor.sto
 
 }  // namespace
 
+void SlabGroup::count_sent(const std::vector<torch::Tensor>& outgoing) {
+  for (std::size_t slab = 0; slab < outgoing.size(); ++slab)
+    if (outgoing[slab].defined() && static_cast<int>(slab) != rank_)
+      sent_bytes_ += static_cast<std::int64_t>(outgoing[slab].nbytes());
+}
+
 torch::Tensor sum_over_slabs(SlabGroup& group, const torch::Tensor& part) {
   const torch::NoGradGuard no_graph;
   const torch::Tensor detached = part.detach();

@@ -37,10 +37,17 @@ class SlabGroup {
   PlaneRange owned(std::int64_t planes) const {
     return cut_.owned(planes)[static_cast<std::size_t>(rank_)];
   }
+  // Bytes sent to other slabs so far.
+  std::int64_t sent_bytes() const { return sent_bytes_; }
+
+ protected:
+  // By slab; what is one's own or undefined is not sent.
+  void count_sent(const std::vector<torch::Tensor>& outgoing);
 
  private:
   int rank_;
   SlabCut cut_;
+  std::int64_t sent_bytes_ = 0;
 };
 
 // The sum over all slabs; tensors of one shape. Without a graph.

@@ -179,16 +179,27 @@ PlanOptions plan_options_of(const BenchOptions& options) {
           .seed = options.seed};
 }
 
-// predict: makes what predicts the step in turn with the rounds; may make nothing.
-MeasuredStep measure_step(
-    const ResolvedExecution& plan, const OptimizerConfig& optimizer, int rounds, std::uint64_t seed,
-    const std::function<std::unique_ptr<RepeatedPrediction>()>& predict = nullptr) {
-  const auto devices = distinct_devices(plan);
-  BenchSetting setting = prepare(
-      {.net = plan.net, .input = plan.input, .batch = plan.batch, .seed = seed}, devices.front());
-  const auto loss = make_loss({}, torch::ones({plan.net.classes}, plan.torch_devices().back()));
+struct Rounds {
+  const OptimizerConfig& optimizer;
+  int count;
+  std::uint64_t seed;
+  // Makes what predicts the step in turn with the rounds; may make nothing.
+  std::function<std::unique_ptr<RepeatedPrediction>()> predict = nullptr;
+  std::shared_ptr<PipelineLinks> links = nullptr;
+  std::function<void(int round)> before_each = nullptr;
+};
+
+MeasuredStep run_rounds(const ResolvedExecution& plan, const Rounds& rounds) {
+  const auto devices = rounds.links ? Devices{c10::Device(plan.devices.at(rounds.links->row()))}
+                                    : distinct_devices(plan);
+  BenchSetting setting =
+      prepare({.net = plan.net, .input = plan.input, .batch = plan.batch, .seed = rounds.seed},
+              devices.front());
+  const auto last = rounds.links ? devices.front() : plan.torch_devices().back();
+  const auto loss = make_loss({}, torch::ones({plan.net.classes}, last));
   LossScaler scaler(plan.precision == "fp16");
-  TrainingStep step(setting.network, *loss, plan, optimizer, scaler, seed);
+  TrainingStep step(setting.network, *loss, plan, rounds.optimizer, scaler, rounds.seed,
+                    rounds.links);
   const StepBatch batch{.image = setting.image,
                         .label = setting.labels,
                         .flags = torch::ones({plan.batch, plan.net.classes})};
@@ -197,7 +208,8 @@ MeasuredStep measure_step(
   StepOutcome outcome;
   std::unique_ptr<RepeatedPrediction> prediction;
   MeasuredStep measured{.peak_bytes = std::vector<std::int64_t>(devices.size(), 0)};
-  for (int round = 0; round <= rounds; ++round) {
+  for (int round = 0; round <= rounds.count; ++round) {
+    if (rounds.before_each) rounds.before_each(round);
     if (prediction) measured.predicted_s.push_back(prediction->round());
     for (const c10::Device device : devices) reset_peak_bytes(device);
     const double took = seconds_of(setting.device, [&] {
@@ -205,7 +217,7 @@ MeasuredStep measure_step(
       for (const c10::Device device : devices) wait_for(device);
     });
     if (round == 0) {  // with the checks of kernels
-      if (predict) prediction = predict();
+      if (rounds.predict) prediction = rounds.predict();
       continue;
     }
     seconds.push_back(took);
@@ -247,7 +259,17 @@ ResolvedExecution decide_step(const BenchOptions& options) {
 }
 
 MeasuredStep measure_step(const BenchOptions& options) {
-  return measure_step(decide_step(options), options.optimizer, options.rounds, options.seed);
+  return run_rounds(decide_step(options), {options.optimizer, options.rounds, options.seed});
+}
+
+MeasuredStep measure_own_part(const ResolvedExecution& plan, const BenchOptions& options,
+                              std::shared_ptr<PipelineLinks> links,
+                              const std::function<void(int round)>& before_round) {
+  return run_rounds(plan, {.optimizer = options.optimizer,
+                           .count = options.rounds,
+                           .seed = options.seed,
+                           .links = std::move(links),
+                           .before_each = before_round});
 }
 
 MeasuredStep measure_plan(const NetworkPlan& chosen, int rounds) {
@@ -255,8 +277,11 @@ MeasuredStep measure_plan(const NetworkPlan& chosen, int rounds) {
     throw UsageError(setting_name("measure") +
                      ": these devices are not here; leave it out, or plan for " +
                      setting_name("execution.device"));
-  return measure_step(chosen.execution, chosen.options.optimizer, rounds, chosen.options.seed,
-                      [&] { return RepeatedPrediction::make(chosen); });
+  return run_rounds(chosen.execution,
+                    {.optimizer = chosen.options.optimizer,
+                     .count = rounds,
+                     .seed = chosen.options.seed,
+                     .predict = [&] { return RepeatedPrediction::make(chosen); }});
 }
 
 Json bench_step(const BenchOptions& options) { return measure_step(options).report; }

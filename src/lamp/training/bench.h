@@ -4,6 +4,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -13,6 +15,7 @@
 #include "lamp/execution/plan_choices.h"
 #include "lamp/inference/sliding_window.h"
 #include "lamp/nets/network.h"
+#include "lamp/pipeline/pipeline_links.h"
 #include "lamp/pipeline/timeline.h"
 
 namespace lamp {
@@ -46,6 +49,11 @@ ResolvedExecution decide_step(const BenchOptions& options);
 // A round is one optimizer step on noise with random labels; loss and gradient norm are the last
 // round's.
 MeasuredStep measure_step(const BenchOptions& options);
+// The same in one of several processes, of a plan that all have: peak bytes and timeline are those
+// of this process alone.
+MeasuredStep measure_own_part(const ResolvedExecution& plan, const BenchOptions& options,
+                              std::shared_ptr<PipelineLinks> links,
+                              const std::function<void(int round)>& before_round);
 // A plan's measured counterpart, predicted again in turn with its rounds (step_profile.h).
 MeasuredStep measure_plan(const NetworkPlan& chosen, int rounds);
 // measure_step()'s report.
