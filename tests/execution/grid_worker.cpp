@@ -5,6 +5,7 @@
 #include <torch/types.h>
 #include <torch/utils.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <functional>
 #include <iostream>
@@ -71,7 +72,7 @@ Partition in_stages(std::size_t links, std::int64_t stages) {
 ResolvedExecution plan_of(const GridCase& what, std::size_t links) {
   const auto devices = static_cast<std::size_t>(what.grid.devices());
   return {.net = what.net,
-          .input = {16, 15, 21},
+          .input = {8, 9, 17},
           .batch = what.batch,
           .devices = std::vector<std::string>(devices, "cpu"),
           .replicas = what.grid.replicas,
@@ -79,7 +80,7 @@ ResolvedExecution plan_of(const GridCase& what, std::size_t links) {
           .partition = in_stages(links, what.grid.stages),
           .layout = what.layout,
           .schedule = what.schedule,
-          .microbatches = what.batch / what.grid.replicas,
+          .microbatches = std::max<std::int64_t>(1, what.batch / what.grid.replicas),
           .recompute = std::vector(static_cast<std::size_t>(what.grid.stages), what.recompute),
           .deferred_batch_norm = what.deferred,
           .threads = static_cast<int>(devices)};  // one each
@@ -87,8 +88,8 @@ ResolvedExecution plan_of(const GridCase& what, std::size_t links) {
 
 StepBatch batch_of(const GridCase& what) {
   torch::manual_seed(5);
-  return {.image = torch::randn({what.batch, what.net.in_channels, 21, 15, 16}) * 3 + 2,
-          .label = torch::randint(0, 3, {what.batch, 21, 15, 16}).to(torch::kUInt8),
+  return {.image = torch::randn({what.batch, what.net.in_channels, 17, 9, 8}) * 3 + 2,
+          .label = torch::randint(0, 3, {what.batch, 17, 9, 8}).to(torch::kUInt8),
           .flags = torch::ones({what.batch, 3})};
 }
 
@@ -166,10 +167,12 @@ void step_alike(World& world, const GridCase& what) {
   check(torch::equal(spread.scores, here.scores), what.name() + ": scores");
 }
 
+// All schedules of the first network, one of each other.
 void every_net_and_schedule(World& world, const DeviceGrid& grid) {
-  for (const char* net : {"unet", "seunet", "anatomynet"})
-    for (const ScheduleKind schedule : testing::kEverySchedule)
-      step_alike(world, {.net = tiny(net), .grid = grid, .schedule = schedule});
+  for (const ScheduleKind schedule : testing::kEverySchedule)
+    step_alike(world, {.net = tiny("unet"), .grid = grid, .schedule = schedule});
+  step_alike(world, {.net = tiny("seunet"), .grid = grid, .schedule = ScheduleKind::kZeroBubble});
+  step_alike(world, {.net = tiny("anatomynet"), .grid = grid});
 }
 
 void rules_and_norms(World& world, const DeviceGrid& grid) {
