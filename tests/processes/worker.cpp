@@ -257,6 +257,15 @@ void leave_one_by_one(World& world) {
   std::this_thread::sleep_for(std::chrono::milliseconds(700 * world.rank()));
 }
 
+// Waits last as long as they must, whatever time the connecting was given.
+void wait_for_long(World& world) {
+  const double connect_s = std::atof(std::getenv("LAMP_TEST_CONNECT"));
+  const torch::Tensor number = torch::ones({1});
+  if (world.rank() == 0) return world.receive_into(number, 1, kTag);
+  std::this_thread::sleep_for(std::chrono::duration<double>(connect_s + 1));
+  world.send(number, 0, kTag);
+}
+
 // A process that goes without a word to the world.
 void unwind(World& world) {
   if (world.rank() == 1) throw std::runtime_error("a bug");
@@ -288,8 +297,8 @@ void four_processes(World& world) {
 const std::map<std::string, std::function<void(World&)>> kParts = {
     {"pair", pair_of_processes}, {"four", four_processes},   {"texts", exchange_texts},
     {"nonsense", send_nonsense}, {"wait", wait_for_the_end}, {"compute", compute_until_the_end},
-    {"leave", leave_one_by_one}, {"unwind", unwind},         {"early", leave_early},
-    {"compare", compare}};
+    {"leave", leave_one_by_one}, {"long", wait_for_long},    {"unwind", unwind},
+    {"early", leave_early},      {"compare", compare}};
 
 // In place of torchrun's agent: keeps the store for all ranks, until it is killed.
 void keep_store() {

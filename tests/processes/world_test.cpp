@@ -38,6 +38,12 @@ TEST(WorldTest, RanksLeaveWheneverTheyAreDone) {
   group.expect_all_done();
 }
 
+TEST(WorldTest, AWaitMayLastLongerThanTheConnecting) {
+  ProcessGroup group("long", 2, {{"LAMP_TEST_CONNECT", "4"}});
+  group.start_all();
+  group.expect_all_done();
+}
+
 TEST(WorldTest, AnotherVersionEndsAllWithItsName) {
   ProcessGroup group("compare", 3);
   group.start(0);

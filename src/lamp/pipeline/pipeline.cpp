@@ -244,7 +244,9 @@ StepResult Pipeline::step(const torch::Tensor& batch, const LossFunction& loss,
   state.inputs = scatter(batch, state.parts);
   state.loss = &loss;
   state.gradient_scale = options.gradient_scale;
-  state.collects_statistics = options_.deferred_batch_norm || grid.replicas > 1;
+  // Of slabs only the first updates its norms itself; in another process nobody would see it.
+  state.collects_statistics =
+      options_.deferred_batch_norm || grid.replicas > 1 || (options_.links && options_.slabs > 1);
   state.seed = options_.seed;
   state.step = options.step;
   std::vector<StepState> states = lane_states(state, *chain_, grid);

@@ -62,7 +62,8 @@ class StoreBoard : public Board {
 class WorkFlight : public Flight {
  public:
   explicit WorkFlight(c10::intrusive_ptr<c10d::Work> work) : work_(std::move(work)) {}
-  bool wait() override { return work_->wait(); }
+  // Without a time of its own Gloo takes that of the connecting.
+  bool wait() override { return work_->wait(kNever); }
   void abort() override { work_->abort(); }
 
  private:
