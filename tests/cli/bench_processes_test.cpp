@@ -23,8 +23,9 @@ using testing::ProcessGroup;
 using Words = std::vector<std::string>;
 
 Words bench_words(const Words& more) {
-  Words words = {LAMP_PROGRAM, "bench",    "step",    "--net", "unet",      "--width", "4",
-                 "--input",    "16,16,16", "--batch", "4",     "--classes", "3"};
+  Words words = {LAMP_PROGRAM, "bench",   "step",    "--net",     "unet",
+                 "--width",    "4",       "--depth", "2",         "--input",
+                 "32,24,24",   "--batch", "4",       "--classes", "3"};
   words.insert(words.end(), more.begin(), more.end());
   return words;
 }
@@ -39,7 +40,8 @@ std::string joined_words(const Words& words) {
 std::string written_plan(const testing::TemporaryFolder& folder, const std::string& split) {
   const std::string file = (folder / "plan.json").string();
   const auto made = testing::run_lamp(
-      "plan --net unet --width 4 --input 16,16,16 --batch 4 --classes 3 --device cpu,cpu,cpu,cpu "
+      "plan --net unet --width 4 --depth 2 --input 32,24,24 --batch 4 --classes 3 --device "
+      "cpu,cpu,cpu,cpu "
       "--split " +
       split + " --threads 4 -o '" + file + "'");
   EXPECT_EQ(made.exit_code, 0) << made.err;
