@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <string>
@@ -106,10 +107,10 @@ TEST(BenchProcessesTest, ASplitOfAnotherProductIsRefusedByAll) {
   group.start_all();
   for (int rank = 0; rank < 2; ++rank) {
     EXPECT_EQ(group.wait(rank), kExitUsage);
-    EXPECT_THAT(group.error(rank),
-                HasSubstr("--split: found replicas=1,stages=3,slabs=1, a product of 3, for 2 "
-                          "processes of torchrun; give a split whose product is 2"));
-    EXPECT_EQ(std::count(group.error(rank).begin(), group.error(rank).end(), '\n'), 1);
+    const std::string text = group.error(rank);
+    EXPECT_THAT(text, HasSubstr("--split: found replicas=1,stages=3,slabs=1, a product of 3, for 2 "
+                                "processes of torchrun; give a split whose product is 2"));
+    EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 1) << text;
   }
 }
 
