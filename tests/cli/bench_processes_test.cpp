@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <string>
@@ -23,8 +24,9 @@ using testing::ProcessGroup;
 using Words = std::vector<std::string>;
 
 Words bench_words(const Words& more) {
-  Words words = {LAMP_PROGRAM, "bench",    "step",    "--net", "unet",      "--width", "4",
-                 "--input",    "16,16,16", "--batch", "4",     "--classes", "3"};
+  Words words = {LAMP_PROGRAM, "bench",   "step",    "--net",     "unet",
+                 "--width",    "4",       "--depth", "2",         "--input",
+                 "32,24,24",   "--batch", "4",       "--classes", "3"};
   words.insert(words.end(), more.begin(), more.end());
   return words;
 }
@@ -39,7 +41,8 @@ std::string joined_words(const Words& words) {
 std::string written_plan(const testing::TemporaryFolder& folder, const std::string& split) {
   const std::string file = (folder / "plan.json").string();
   const auto made = testing::run_lamp(
-      "plan --net unet --width 4 --input 16,16,16 --batch 4 --classes 3 --device cpu,cpu,cpu,cpu "
+      "plan --net unet --width 4 --depth 2 --input 32,24,24 --batch 4 --classes 3 --device "
+      "cpu,cpu,cpu,cpu "
       "--split " +
       split + " --threads 4 -o '" + file + "'");
   EXPECT_EQ(made.exit_code, 0) << made.err;
@@ -104,10 +107,10 @@ TEST(BenchProcessesTest, ASplitOfAnotherProductIsRefusedByAll) {
   group.start_all();
   for (int rank = 0; rank < 2; ++rank) {
     EXPECT_EQ(group.wait(rank), kExitUsage);
-    EXPECT_THAT(group.error(rank),
-                HasSubstr("--split: found replicas=1,stages=3,slabs=1, a product of 3, for 2 "
-                          "processes of torchrun; give a split whose product is 2"));
-    EXPECT_EQ(std::count(group.error(rank).begin(), group.error(rank).end(), '\n'), 1);
+    const std::string text = group.error(rank);
+    EXPECT_THAT(text, HasSubstr("--split: found replicas=1,stages=3,slabs=1, a product of 3, for 2 "
+                                "processes of torchrun; give a split whose product is 2"));
+    EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 1) << text;
   }
 }
 
