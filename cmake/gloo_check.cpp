@@ -1,10 +1,11 @@
-// Whether this torch and these headers of Gloo go together: two ranks of one process add a number each and swap one.
-#include <torch/csrc/distributed/c10d/HashStore.hpp>
-#include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
+// Whether this torch and these headers of Gloo go together: two ranks of one process add a number
+// each and swap one.
 #include <torch/types.h>
 #include <unistd.h>
 
 #include <thread>
+#include <torch/csrc/distributed/c10d/HashStore.hpp>
+#include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <vector>
 
 int main() {
@@ -15,7 +16,8 @@ int main() {
     auto options = c10d::ProcessGroupGloo::Options::create(std::chrono::seconds(20));
     options->devices.push_back(c10d::ProcessGroupGloo::createDeviceForHostname("127.0.0.1"));
     c10d::ProcessGroupGloo group(store, rank, 2, options);
-    std::vector<at::Tensor> sum{torch::full({4}, rank + 1.0F)}, swapped{torch::full({4}, rank + 1.0F)};
+    std::vector<at::Tensor> sum{torch::full({4}, rank + 1.0F)},
+        swapped{torch::full({4}, rank + 1.0F)};
     group.allreduce(sum)->wait();
     std::vector<at::Tensor> other{torch::zeros({4})};
     const auto receiving = group.recv(other, 1 - rank, 5);
