@@ -81,6 +81,9 @@ struct Message::State {
   }
 };
 
+Message::Message() = default;
+Message::Message(Message&&) noexcept = default;
+Message& Message::operator=(Message&&) noexcept = default;
 Message::~Message() = default;
 
 void Message::wait() {

@@ -45,9 +45,9 @@ class World;
 // A tensor under way. Must not outlive its world.
 class Message {
  public:
-  Message() = default;
-  Message(Message&&) noexcept = default;
-  Message& operator=(Message&&) noexcept = default;
+  Message();
+  Message(Message&&) noexcept;
+  Message& operator=(Message&&) noexcept;
   ~Message();
   // Once. Throws WorldFailed, and Cancelled where its Cancellation was cancelled.
   void wait();
