@@ -45,14 +45,19 @@ std::shared_ptr<SlabGroup> ProcessLinks::slabs(int microbatch, SlabCut cut, c10:
                                         std::move(cut), device);
 }
 
+torch::Tensor ProcessLinks::received(int from, int tag) {
+  return receive_packet(world_, from, tag, until_.get(), world_.name(from)).tensor;
+}
+
 torch::Tensor ProcessLinks::broadcast(torch::Tensor own, std::size_t row) {
   const int from = static_cast<int>(row);
-  if (from != world_.rank()) return receive_packet(world_, from, kBroadcastTag, until_.get());
+  if (from != world_.rank()) return received(from, kBroadcastTag);
   if (own.defined()) own = own.to(c10::kCPU);
+  const PackedTensor packed = pack(own, /*wants_gradient=*/false, kBroadcastTag);
   std::vector<Message> messages;
   for (int rank = 0; rank < world_.size(); ++rank)
     if (rank != from)
-      for (Message& message : send_packet(world_, own, rank, kBroadcastTag, until_.get()))
+      for (Message& message : send_packet(world_, packed, rank, kBroadcastTag, until_.get()))
         messages.push_back(std::move(message));
   for (Message& message : messages) message.wait();
   return own;
@@ -60,15 +65,15 @@ torch::Tensor ProcessLinks::broadcast(torch::Tensor own, std::size_t row) {
 
 std::vector<torch::Tensor> ProcessLinks::gather_of_stage(torch::Tensor own) {
   std::vector<torch::Tensor> all(lanes_.ranks.size());
+  const PackedTensor packed = pack(own, /*wants_gradient=*/false, kOfStageTag);
   std::vector<Message> messages;
   for (std::size_t lane = 0; lane < all.size(); ++lane)
     if (lane != lanes_.own)
       for (Message& message :
-           send_packet(world_, own, lanes_.ranks[lane], kOfStageTag, until_.get()))
+           send_packet(world_, packed, lanes_.ranks[lane], kOfStageTag, until_.get()))
         messages.push_back(std::move(message));
   for (std::size_t lane = 0; lane < all.size(); ++lane)
-    if (lane != lanes_.own)
-      all[lane] = receive_packet(world_, lanes_.ranks[lane], kOfStageTag, until_.get());
+    if (lane != lanes_.own) all[lane] = received(lanes_.ranks[lane], kOfStageTag);
   for (Message& message : messages) message.wait();
   all[lanes_.own] = std::move(own);
   return all;

@@ -40,6 +40,7 @@ class ProcessLinks : public PipelineLinks {
   int rank_of(int replica, int stage, int slab) const {
     return (replica * grid_.stages + stage) * grid_.slabs + slab;
   }
+  torch::Tensor received(int from, int tag);  // on the CPU
 
   World& world_;
   ProcessGrid grid_;

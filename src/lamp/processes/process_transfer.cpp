@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <utility>
 
-#include "lamp/processes/packet.h"
+#include "lamp/processes/sent_packet.h"
 
 namespace lamp {
 namespace {
@@ -66,20 +66,13 @@ void ProcessTransfer::send(const Route& route, int microbatch, Packet packet) {
   outbox.wait_for_place(is_boundary ? static_cast<std::size_t>(boundary_slots_) : 0);
   const int tag = tag_of(route, microbatch);
   const PackedTensor packed = pack(packet.tensor, packet.wants_gradient, tag);
-  std::vector<Message> parcel;
-  parcel.push_back(world_.isend(packed.frame, rank_of(route.to), tag, &until_));
-  if (packed.rest.defined())
-    parcel.push_back(world_.isend(packed.rest, rank_of(route.to), tag, &until_));
-  outbox.add(std::move(parcel));
+  outbox.add(send_packet(world_, packed, rank_of(route.to), tag, &until_));
 }
 
 Packet ProcessTransfer::receive(const Route& route, int microbatch, c10::Device device) {
   if (is_local(route)) return local_.receive(route, microbatch, device);
-  const int tag = tag_of(route, microbatch), from = rank_of(route.from);
-  const torch::Tensor frame = empty_frame();
-  world_.irecv(frame, from, tag, &until_).wait();
-  UnpackedTensor arrived = unpack(frame, tag, sender(route, microbatch));
-  if (arrived.has_rest) world_.irecv(arrived.tensor, from, tag, &until_).wait();
+  UnpackedTensor arrived = receive_packet(world_, rank_of(route.from), tag_of(route, microbatch),
+                                          &until_, sender(route, microbatch));
   if (arrived.tensor.defined()) arrived.tensor = arrived.tensor.to(device);
   return {std::move(arrived.tensor), arrived.wants_gradient};
 }

@@ -265,7 +265,7 @@ torch::Tensor Measurement::run_split(std::size_t link, torch::Tensor input) {
   if (output.requires_grad()) {
     const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
     const torch::Tensor gradient = torch::ones_like(output);
-    layer.input_half_workspace_bytes =
+    const std::int64_t of_input_half =
         workspace_of(parameters, [&] { torch::autograd::backward({output}, {gradient}); }) -
         handed_back;
     const torch::NoGradGuard no_gradients;
@@ -274,6 +274,7 @@ torch::Tensor Measurement::run_split(std::size_t link, torch::Tensor input) {
       for (auto& task : *context.weight_tasks) std::exchange(task, nullptr)();
     });
     if (context.weight_tasks->empty()) return output.detach();
+    layer.input_half_workspace_bytes = of_input_half;
     take_least(layer.weight_s, since(begin));
   }
   return output.detach();
